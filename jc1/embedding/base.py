@@ -1,0 +1,26 @@
+"""What an embedder is. Knows nothing about models, runtimes or caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of length one. Blocks; may be called from any thread."""
+
+    fingerprint: str
+    """Names model, precision and pooling. Vectors with different fingerprints must not meet in one index."""
+
+    dimension: int
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One unit vector for each text: float32, shape (len(texts), dimension). Raises `EmbedderUnavailable`."""
+
+    def close(self) -> None:
+        """Give the model's memory back."""

@@ -1,0 +1,129 @@
+"""The seam to an engine: what it is told, what it yields, and what it says it can do.
+
+Knows nothing about any particular engine, about memory or about HTTP.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jc1.decoding import Decoding
+from jc1.errors import UnsupportedDecoding
+from jc1.messages import Message
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What is fixed when an engine starts. `model` is a bundled name, a folder or a hub id; `dtype` a torch name or auto."""
+
+    model: str = "jc1-tiny"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a running engine honours.
+
+    `decoding` names the fields of `Decoding` it carries out; `context_length` is in tokens, prompt and reply together;
+    `advice` tells, by field, what to do instead of a field that is missing.
+    """
+
+    decoding: frozenset[str]
+    context_length: int
+    modalities: frozenset[str] = frozenset({"text"})
+    advice: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, decoding: Decoding, engine: str) -> None:
+        """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
+        for name in decoding.chosen:
+            if name not in self.decoding:
+                raise UnsupportedDecoding(name, engine, self.advice.get(name, "leave it out, or choose another engine."))
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePrompt:
+    """A prompt, as messages and, where the engine tokenizes here, as token ids."""
+
+    messages: tuple[Message, ...]
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could have stood in a place, with the model's log probability (natural)."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A produced token with its log probability and the most likely alternatives."""
+
+    token_id: int
+    text: str
+    logprob: float
+    top: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an engine yields: new text and tokens of one choice.
+
+    `text` may be empty while a character is incomplete or a stop string may be under way. The last step of a choice
+    carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
+    has them; `speculation` comes with the end.
+    """
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    speculation: Mapping[str, object] | None = None
+
+
+class Engine(ABC):
+    """A running model. `start` before use, `close` after; both may be called twice."""
+
+    name: str
+    """The engine's word in settings: `transformers`, `vllm`, `echo` ..."""
+
+    model: str
+    """The name under which the model is served."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Load what is needed. Raises `EngineUnavailable` with the next step."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what is running and give the memory back."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this engine, as it was started, honours."""
+
+    @property
+    @abstractmethod
+    def healthy(self) -> bool:
+        """Whether a request would be served now."""
+
+    @abstractmethod
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids of the messages through the model's chat template, with the opening of the reply."""
+
+    @abstractmethod
+    def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        """Produce the reply step by step. Closing the generator frees the engine's slot at once.
+
+        Raises `UnsupportedDecoding` before the first step, `EngineFailed` when the engine breaks.
+        """

@@ -1,0 +1,253 @@
+"""Every error JC1 raises on purpose, in one tree.
+
+    Jc1Error                       code                     HTTP
+    ├── InvalidRequest             invalid_request          400
+    │   ├── EmptyMessage           empty_message            400
+    │   ├── UnknownRole            unknown_role             400
+    │   ├── InvalidDecoding        invalid_decoding         400
+    │   ├── UnsupportedDecoding    unsupported_decoding     400
+    │   ├── PromptTooLong          context_length_exceeded  400
+    │   └── RequestTooLarge        request_too_large        413
+    ├── NotFound                   not_found                404
+    │   ├── UnknownModel           model_not_found          404
+    │   ├── UnknownPreset          preset_not_found         404
+    │   ├── UnknownRecord          record_not_found         404
+    │   ├── UnknownSession         session_not_found        404
+    │   └── UnknownTrace           trace_not_found          404
+    ├── Refused                    refused                  403
+    │   ├── HostRefused            host_refused             403
+    │   └── OriginRefused          origin_refused           403
+    ├── Conflict                   conflict                 409
+    ├── InvalidSettings            invalid_settings         500
+    │   ├── PortInUse              port_in_use              500
+    │   └── HomeUnusable           home_unusable            500
+    └── Unavailable                unavailable              503
+        ├── EngineUnavailable      engine_unavailable       503
+        ├── EngineFailed           engine_failed            500
+        ├── EmbedderUnavailable    embedder_unavailable     503
+        ├── DatabaseUnavailable    database_unavailable     503
+        ├── DatabaseCorrupt        database_corrupt         500
+        └── StorageFull            storage_full             507
+
+A code never changes once released. A message says what happened and what to do next, and holds nothing secret: it is
+shown to clients as it is, while the text of a foreign exception never is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Jc1Error(Exception):
+    """Base of all of JC1's own errors: a stable `code`, an HTTP `status` and a message that names the next step."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """The field of the request that is to blame, where one is."""
+
+
+class InvalidRequest(Jc1Error):
+    """The request cannot be served as it is written."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class EmptyMessage(InvalidRequest):
+    """The last message has no content."""
+
+    code = "empty_message"
+
+    def __init__(self) -> None:
+        super().__init__("The last message is empty: send a user message with some text.", param="messages")
+
+
+class UnknownRole(InvalidRequest):
+    """A message has a role that is not one of the three."""
+
+    code = "unknown_role"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"Unknown role {role!r}: use 'system', 'user' or 'assistant'.", param="messages")
+
+
+class InvalidDecoding(InvalidRequest):
+    """A decoding field is outside its range."""
+
+    code = "invalid_decoding"
+
+
+class UnsupportedDecoding(InvalidRequest):
+    """The running engine cannot honour a field, so it refuses rather than dropping it."""
+
+    code = "unsupported_decoding"
+
+    def __init__(self, field: str, engine: str, advice: str) -> None:
+        super().__init__(f"The {engine} engine cannot honour {field!r}: {advice}", param=field)
+        self.field = field
+        self.engine = engine
+
+
+class PromptTooLong(InvalidRequest):
+    """The system prompt and the new message alone exceed what the model can read."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, tokens: int, budget: int) -> None:
+        super().__init__(
+            f"The message takes {tokens} tokens and {budget} are available: shorten it, or ask for fewer max_tokens.",
+            param="messages",
+        )
+        self.tokens = tokens
+        self.budget = budget
+
+
+class RequestTooLarge(InvalidRequest):
+    """The request exceeds a cap on its size."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class NotFound(Jc1Error):
+    """Something was asked for by a name that is not known."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnknownModel(NotFound):
+    """No such model, bundled, on disk or served."""
+
+    code = "model_not_found"
+
+
+class UnknownPreset(NotFound):
+    """No preset or alias of that name."""
+
+    code = "preset_not_found"
+
+
+class UnknownRecord(NotFound):
+    """The owner has no record with that id."""
+
+    code = "record_not_found"
+
+    def __init__(self, record_id: str) -> None:
+        super().__init__(f"No memory {record_id!r}: list the memories to see their ids.")
+
+
+class UnknownSession(NotFound):
+    """The owner has no session with that id."""
+
+    code = "session_not_found"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"No session {session!r}: list the sessions to see their ids.")
+
+
+class UnknownTrace(NotFound):
+    """The trace is not, or no longer, in the ring of recent traces."""
+
+    code = "trace_not_found"
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(f"No trace {trace_id!r}: only the most recent traces are kept.")
+
+
+class Refused(Jc1Error):
+    """The caller may not do this."""
+
+    code = "refused"
+    status = 403
+
+
+class HostRefused(Refused):
+    """The Host header names a machine that this server does not answer for."""
+
+    code = "host_refused"
+
+
+class OriginRefused(Refused):
+    """A web page of another origin sent the request."""
+
+    code = "origin_refused"
+
+
+class Conflict(Jc1Error):
+    """The request contradicts what is there, for instance a name that is taken."""
+
+    code = "conflict"
+    status = 409
+
+
+class InvalidSettings(Jc1Error):
+    """A setting is wrong; JC1 does not start."""
+
+    code = "invalid_settings"
+
+
+class PortInUse(InvalidSettings):
+    """Another program listens on the port."""
+
+    code = "port_in_use"
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"{host}:{port} is in use: stop the other program, or choose another with --port.")
+
+
+class HomeUnusable(InvalidSettings):
+    """JC1_HOME cannot be created or written."""
+
+    code = "home_unusable"
+
+
+class Unavailable(Jc1Error):
+    """A part that JC1 needs is not there at the moment."""
+
+    code = "unavailable"
+    status = 503
+
+
+class EngineUnavailable(Unavailable):
+    """The engine cannot be started or reached, or is closing."""
+
+    code = "engine_unavailable"
+
+
+class EngineFailed(Unavailable):
+    """The engine broke while it generated."""
+
+    code = "engine_failed"
+    status = 500
+
+
+class EmbedderUnavailable(Unavailable):
+    """The embedding model is missing or is not the one that was expected."""
+
+    code = "embedder_unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+
+
+class DatabaseCorrupt(Unavailable):
+    """The database file is damaged. It is left untouched."""
+
+    code = "database_corrupt"
+    status = 500
+
+
+class StorageFull(Unavailable):
+    """The disk is full: nothing was stored."""
+
+    code = "storage_full"
+    status = 507

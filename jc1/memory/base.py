@@ -1,0 +1,120 @@
+"""What a memory is: the record, the receipt that explains why it was recalled, and the protocol every store honours.
+
+Knows nothing about how records are stored, indexed or ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from jc1.messages import Role
+
+Kind = Literal["statement", "question", "reply"]
+"""What a record is. Questions and replies are kept, but never outrank statements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One remembered text of one owner, with its source.
+
+    `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand).
+    `superseded_by` names the newer statement on the same subject, if there is one.
+    """
+
+    id: str
+    owner: str
+    text: str
+    role: Role
+    kind: Kind
+    created: datetime
+    session: str | None = None
+    turn: int | None = None
+    superseded_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now."""
+
+    text: str
+    role: Role = "user"
+    kind: Kind | None = None
+    created: datetime | None = None
+    session: str | None = None
+    turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Why a record was recalled.
+
+    `dense_score` is the cosine to the query, `lexical_score` the BM25 score (higher is better), each with the record's
+    rank in that list from 1; `None` where the list did not hold it. `score` is the fused one, by which `rank` (from 1)
+    is given. A neighbour brought in by widening names the record it came with in `widened_from`.
+    """
+
+    record: Record
+    rank: int
+    score: float
+    dense_score: float | None = None
+    dense_rank: int | None = None
+    lexical_score: float | None = None
+    lexical_rank: int | None = None
+    widened_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The receipts of a search, best first, and the seconds that its stages `embed` and `recall` took."""
+
+    receipts: tuple[Receipt, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of an owner's records, newest first, how many there are in all, and where the next page begins."""
+
+    records: tuple[Record, ...]
+    total: int
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How memories are searched. `k` records, each widened by `window` turns either side; `stopwords` removes them
+    from the query of the lexical search."""
+
+    k: int = 8
+    window: int = 0
+    stopwords: bool = True
+
+
+class Memory(Protocol):
+    """Records of many owners. Every call names the owner and can reach that owner's records only.
+
+    The calls block and may be made from any thread. They raise `DatabaseUnavailable`, `DatabaseCorrupt` or
+    `StorageFull`; what `add` returned is durable.
+    """
+
+    def search(self, owner: str, query: str, retrieval: Retrieval, *, exclude_session: str | None = None) -> Recall:
+        """The records that answer `query`. Superseded and cancelled ones are never among them, nor are those of the
+        session `exclude_session`, whose turns the prompt holds already."""
+
+    def add(self, owner: str, records: Sequence[NewRecord]) -> tuple[Record, ...]:
+        """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""
+
+    def get(self, owner: str, record_id: str) -> Record:
+        """One record. Raises `UnknownRecord`."""
+
+    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """A page of the owner's records, newest first, superseded ones included."""
+
+    def forget(self, owner: str, record_id: str) -> None:
+        """Delete one record from database and index. Raises `UnknownRecord`."""
+
+    def close(self) -> None:
+        """Give back indexes and connections."""

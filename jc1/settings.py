@@ -1,0 +1,113 @@
+"""Settings: one tree from flags, environment, `jc1.toml` and defaults, with where each value came from.
+
+Knows names, types and precedence. Knows nothing about what the values do.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jc1.errors import HomeUnusable, InvalidSettings
+
+EngineName = Literal["auto", "transformers", "echo"]
+_PREFIX = "JC1_"
+
+
+class Settings(BaseModel):
+    """Every setting of JC1. `Settings.load` finds the values; `sources` tells where each came from.
+
+    The same word is the flag (`--max-tokens`), the environment variable (`JC1_MAX_TOKENS`) and the key in `jc1.toml`
+    (`max_tokens`). A flag wins over the environment, that over `./jc1.toml`, that over `$JC1_HOME/jc1.toml`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".jc1", description="Where JC1 keeps its state.")
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback only while there are no keys.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    engine: EngineName = Field("auto", description="What runs the model.")
+    model: str = Field("jc1-tiny", description="A bundled name, a folder, or a Hugging Face hub id.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
+    cache: str = Field("lmdb", description="lmdb, or off.")
+    embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
+    owner: str = Field("local", min_length=1, max_length=200, description="Owner where a request names none.")
+    preset: str = Field("default", description="Preset where a request names none.")
+    memory_k: int = Field(8, ge=0, le=100, description="Memories recalled for a question.")
+    memory_window: int = Field(0, ge=0, le=5, description="Neighbouring turns recalled on either side.")
+    max_body_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
+    max_messages: int = Field(500, ge=1, description="Most messages in a request.")
+    max_tokens: int = Field(4096, ge=1, description="Most tokens a request may ask for.")
+    max_n: int = Field(8, ge=1, le=64, description="Most replies a request may ask for.")
+    traces: int = Field(500, ge=1, description="Recent traces kept in memory.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, filled in from the home folder where none is set."""
+        return self.database or f"sqlite:///{self.home / 'jc1.db'}"
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any] | None = None) -> Settings:
+        """The settings in force. Raises `InvalidSettings` naming the value, its source and what would be right."""
+        return cls.load_with_sources(flags)[0]
+
+    @classmethod
+    def load_with_sources(cls, flags: Mapping[str, Any] | None = None) -> tuple[Settings, dict[str, str]]:
+        """The settings in force and, by name, where each value came from."""
+        given = {k: v for k, v in (flags or {}).items() if v is not None}
+        environment = {
+            name.removeprefix(_PREFIX).lower(): value for name, value in os.environ.items() if name.startswith(_PREFIX)
+        }
+        home = Path(given.get("home") or environment.get("home") or Path.home() / ".jc1").expanduser()
+        values: dict[str, Any] = {}
+        sources = dict.fromkeys(cls.model_fields, "default")
+        for found, source in (
+            (_read_toml(home / "jc1.toml"), str(home / "jc1.toml")),
+            (_read_toml(Path("jc1.toml")), "jc1.toml"),
+            (environment, "environment"),
+            (given, "flag"),
+        ):
+            for name, value in found.items():
+                if name not in cls.model_fields:
+                    raise InvalidSettings(f"Unknown setting {name!r} from {source}: `jc1 config` lists the known ones.")
+                values[name] = value
+                sources[name] = f"{_PREFIX}{name.upper()}" if source == "environment" else source
+        if "home" in values:
+            values["home"] = Path(values["home"]).expanduser().absolute()
+        try:
+            return cls.model_validate(values), sources
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            raise InvalidSettings(
+                f"{name} = {values.get(name)!r} (from {sources[name]}) is not usable: {first['msg']}."
+            ) from None
+
+    def prepare_home(self) -> Path:
+        """Make the home folder and prove that it can be written. Raises `HomeUnusable`."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            probe = self.home / f".write-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise HomeUnusable(
+                f"The home folder {self.home} cannot be used ({error.strerror}): make it writable, or set JC1_HOME."
+            ) from None
+        return self.home
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSettings(f"{path} cannot be read: {error}.") from None

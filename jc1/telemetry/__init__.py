@@ -1,0 +1,1 @@
+"""Telemetry: finished traces go to a ring of recent ones and to Prometheus."""

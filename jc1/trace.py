@@ -1,0 +1,128 @@
+"""Trace: what one request went through, written down once and read by the API, the UI, metrics and experiments.
+
+Knows the names of the stages and how to time them. Knows nothing about who reads it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+STAGES = ("hear", "see", "tokenize", "embed", "recall", "prompt", "queue", "prefill", "decode", "remember", "speak")
+"""Every stage, in the order of the hallway. The same words everywhere: code, metrics, plots and documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stage of a request: when it began, from the request's start, and how long it took, both in seconds."""
+
+    stage: str
+    start: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(slots=True)
+class Trace:
+    """The story of one request. Times are in seconds; `spans` are in the order in which the stages ended.
+
+    `outcome` is `running`, then `ok`, `cancelled` or an error's code.
+    """
+
+    owner: str
+    model: str = ""
+    engine: str = ""
+    preset: str | None = None
+    session: str | None = None
+    id: str = field(default_factory=lambda: f"tr_{uuid.uuid4().hex}")
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    outcome: str = "running"
+    finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    spans: list[Span] = field(default_factory=list)
+    recalled: list[dict[str, Any]] = field(default_factory=list)
+    dropped_memories: tuple[str, ...] = ()
+    dropped_messages: int = 0
+    first_token: float | None = None
+    total: float | None = None
+    remembered: bool | None = None
+    remember_error: str | None = None
+    speculation: dict[str, Any] | None = None
+    _began: float = field(default_factory=time.perf_counter, repr=False)
+
+    def elapsed(self) -> float:
+        """Seconds since the request began."""
+        return time.perf_counter() - self._began
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the body as the stage `name`, also when it raises."""
+        start = self.elapsed()
+        try:
+            yield
+        finally:
+            self.add(name, start, self.elapsed() - start)
+
+    def add(self, stage: str, start: float, seconds: float) -> None:
+        """Write down a stage that was timed elsewhere."""
+        if stage not in STAGES:
+            raise ValueError(f"unknown stage {stage!r}")
+        self.spans.append(Span(stage, start, seconds))
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage, in the order of the hallway; a stage entered twice is summed."""
+        totals: dict[str, float] = {}
+        for span in self.spans:
+            totals[span.stage] = totals.get(span.stage, 0.0) + span.seconds
+        return {name: totals[name] for name in STAGES if name in totals}
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Output tokens after the first, over the time since the first; `None` before there are two."""
+        decode = self.stages.get("decode")
+        if not decode or self.usage.completion_tokens < 2:
+            return None
+        return (self.usage.completion_tokens - 1) / decode
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trace as plain JSON values."""
+        return {
+            "id": self.id,
+            "created": self.created.isoformat(),
+            "owner": self.owner,
+            "session": self.session,
+            "model": self.model,
+            "engine": self.engine,
+            "preset": self.preset,
+            "outcome": self.outcome,
+            "finish_reason": self.finish_reason,
+            "usage": {**asdict(self.usage), "total_tokens": self.usage.total_tokens},
+            "stages": {name: round(seconds, 6) for name, seconds in self.stages.items()},
+            "spans": [{"stage": s.stage, "start": round(s.start, 6), "seconds": round(s.seconds, 6)} for s in self.spans],
+            "first_token": self.first_token,
+            "total": self.total,
+            "tokens_per_second": self.tokens_per_second,
+            "recalled": self.recalled,
+            "dropped_memories": list(self.dropped_memories),
+            "dropped_messages": self.dropped_messages,
+            "remembered": self.remembered,
+            "remember_error": self.remember_error,
+            "speculation": self.speculation,
+        }
