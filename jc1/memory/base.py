@@ -100,9 +100,11 @@ class Memory(Protocol):
     `StorageFull`; what `add` returned is durable.
     """
 
-    def search(self, owner: str, query: str, retrieval: Retrieval, *, exclude_session: str | None = None) -> Recall:
-        """The records that answer `query`. Superseded and cancelled ones are never among them, nor are those of the
-        session `exclude_session`, whose turns the prompt holds already."""
+    def search(
+        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, int] | None = None
+    ) -> Recall:
+        """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and a
+        turn: that session's records from that turn on stand in the prompt as history and are left out."""
 
     def add(self, owner: str, records: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""

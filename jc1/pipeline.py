@@ -1,0 +1,477 @@
+"""The hallway: prepare, recall, prompt, generate, remember. The only place that knows this order.
+
+    request -> prepare -> recall -> prompt -> generate -> remember -> reply
+
+Knows which room comes when, and what is measured and stored on the way. Knows nothing about how a room does its work,
+about HTTP or about pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from jc1.decoding import Decoding
+from jc1.engines.base import EnginePrompt, FinishReason, Step, TokenLogprob
+from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
+from jc1.memory.base import NewRecord, Receipt, Retrieval
+from jc1.messages import ROLES, Message
+from jc1.prompt import build, fit_history
+from jc1.trace import Trace, Usage
+
+if TYPE_CHECKING:
+    from jc1.embedding.base import Embedder
+    from jc1.engines.base import Engine
+    from jc1.memory.base import Memory
+    from jc1.presets import Preset, Presets
+    from jc1.sessions import Sessions
+    from jc1.settings import Settings
+    from jc1.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+MemoryMode = Literal["on", "read", "off"]
+"""`on` recalls and remembers, `read` recalls only, `off` does neither."""
+
+MEMORY_SHARE = 0.4
+"""The part of the prompt's budget that history leaves to recalled memories."""
+HISTORY_TURNS = 200
+"""Turns of a session that are read back at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One reply text of a request. `index` counts from 0."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The choices and the story of how they came about."""
+
+    choices: tuple[Choice, ...]
+    trace: Trace
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice."""
+        return self.choices[0].text
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Event: what memory gave, best first. Comes once, before the first token; empty when nothing was found."""
+
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Event: new text of one choice; one token or a few."""
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Event: the whole reply, after it was remembered. The last event."""
+
+    reply: Reply
+
+
+Event = Recalled | Token | Done
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request after it was checked: what the rooms are handed."""
+
+    owner: str
+    session: str | None
+    mode: MemoryMode
+    preset: Preset
+    decoding: Decoding
+    retrieval: Retrieval
+    system: str
+    message: Message
+    history: tuple[Message, ...] = ()
+    first_turn: int | None = None
+    """The session's oldest turn that `history` holds."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A choice while it is being written."""
+
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] | None = None
+    finish_reason: FinishReason | None = None
+
+    def take(self, step: Step) -> None:
+        self.text += step.text
+        self.token_ids.extend(step.token_ids)
+        if step.logprobs is not None:
+            self.logprobs = [*(self.logprobs or []), *step.logprobs]
+        self.finish_reason = step.finish_reason or self.finish_reason
+
+
+class Pipeline:
+    """Chat with memory through one engine. Asynchronous; `jc1.SyncPipeline` is the same for blocking code.
+
+    Use it as an async context manager, or call `start` and `close`. One pipeline serves many requests at once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Engine,
+        memory: Memory,
+        sessions: Sessions,
+        presets: Presets,
+        telemetry: Telemetry,
+        resources: Sequence[Any] = (),
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.memory = memory
+        self.sessions = sessions
+        self.presets = presets
+        self.telemetry = telemetry
+        self._resources = tuple(resources)
+        """What else is to be closed, in this order, by its `close()`."""
+        self._storing: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def from_settings(cls, settings: Settings | None = None) -> Self:
+        """The pipeline that the settings describe, its stores opened and its engine not yet started."""
+        from jc1.cache import create_cache
+        from jc1.database import open_database
+        from jc1.database.presets import PresetRepository
+        from jc1.embedding import create_embedder
+        from jc1.engines import create_engine
+        from jc1.memory.store import LocalMemory
+        from jc1.presets import Presets
+        from jc1.sessions import Sessions
+        from jc1.settings import Settings
+        from jc1.telemetry import Telemetry
+
+        settings = settings or Settings.load()
+        settings.prepare_home()
+        database = open_database(settings.database_url)
+        cache = create_cache(settings)
+        embedder: Embedder = create_embedder(settings, cache)
+        return cls(
+            settings,
+            engine=create_engine(settings),
+            memory=LocalMemory(database, embedder),
+            sessions=Sessions(database),
+            presets=Presets(PresetRepository(database)),
+            telemetry=Telemetry(keep=settings.traces),
+            resources=(embedder, cache),
+        )
+
+    async def start(self) -> None:
+        """Start the engine. Raises `EngineUnavailable` with the next step."""
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Finish what is being stored, then close engine and stores."""
+        if self._storing:
+            await asyncio.wait(self._storing)
+        await self.engine.close()
+        for resource in (self.memory, *self._resources):
+            await asyncio.to_thread(resource.close)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def chat(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        owner: str | None = None,
+        session: str | None = None,
+        memory: MemoryMode = "on",
+        preset: str | None = None,
+        **decoding: Any,
+    ) -> Reply:
+        """The reply to a conversation's last message, whole. `stream` tells what the arguments mean."""
+        async with aclosing(
+            self.stream(messages, owner=owner, session=session, memory=memory, preset=preset, **decoding)
+        ) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.reply
+        raise AssertionError("a stream ends with Done or raises")
+
+    async def stream(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        owner: str | None = None,
+        session: str | None = None,
+        memory: MemoryMode = "on",
+        preset: str | None = None,
+        **decoding: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """Reply to a conversation's last message, event by event: `Recalled`, `Token` ..., `Done`.
+
+        `messages` is a user's text or a conversation that ends with a user message. With `session` the conversation is
+        the stored one: only the last message counts and earlier ones are taken as resent. `preset` is a reference as
+        `Presets.resolve` takes it, and `decoding` holds fields of `Decoding` that go before the preset's.
+
+        Closing the generator, or cancelling the task, frees the engine and stores the reply as cancelled.
+
+        Raises `InvalidRequest` and its kin before the engine is asked, `Unavailable` and its kin when a part fails.
+        """
+        trace = Trace(
+            owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
+        )
+        request: _Request | None = None
+        drafts: dict[int, _Draft] = {}
+        with self.telemetry.in_flight():
+            try:
+                request = await self._prepare(trace, messages, memory, preset, decoding)
+                receipts = await self._recall(trace, request)
+                yield Recalled(receipts)
+                prompt = self._prompt(trace, request, receipts)
+                async with aclosing(self._generate(trace, request, prompt, drafts)) as tokens:
+                    async for token in tokens:
+                        yield token
+                with trace.stage("remember"):
+                    await self._remember(trace, request, drafts, cancelled=False)
+                trace.outcome = "ok"
+                reply = Reply(tuple(_choice(i, drafts[i]) for i in sorted(drafts)), trace)
+                self._finish(trace)
+                yield Done(reply)
+            except (GeneratorExit, asyncio.CancelledError):
+                if trace.outcome == "running":
+                    trace.outcome = "cancelled"
+                    if request is not None:
+                        self._remember_later(trace, request, drafts)
+                raise
+            except Jc1Error as error:
+                trace.outcome = error.code
+                raise
+            except Exception:
+                trace.outcome = Jc1Error.code
+                raise
+            finally:
+                self._finish(trace)
+
+    async def _prepare(
+        self,
+        trace: Trace,
+        messages: str | Sequence[Message],
+        mode: MemoryMode,
+        reference: str | None,
+        fields: dict[str, Any],
+    ) -> _Request:
+        """Check the request and find out what it means: preset, decoding, system prompt, history that fits."""
+        conversation = (Message.user(messages),) if isinstance(messages, str) else tuple(messages)
+        self._check(conversation, mode)
+        preset = await asyncio.to_thread(self.presets.resolve, reference or self.settings.preset)
+        trace.preset = preset.reference
+        decoding = Decoding.parse({**preset.decoding, **fields})
+        self.engine.capabilities.check(decoding, self.engine.name)
+        retrieval = Retrieval(k=self.settings.memory_k, window=self.settings.memory_window)
+        request = _Request(
+            owner=trace.owner,
+            session=trace.session,
+            mode=mode,
+            preset=preset,
+            decoding=decoding,
+            retrieval=replace(retrieval, **preset.retrieval),
+            system="\n\n".join(m.text for m in conversation if m.role == "system") or preset.system,
+            message=conversation[-1],
+            history=tuple(m for m in conversation[:-1] if m.role != "system"),
+        )
+        numbers: list[int] = []
+        if request.session is not None:
+            turns = await asyncio.to_thread(
+                self.sessions.history, request.owner, request.session, limit=HISTORY_TURNS
+            )
+            said = [turn for turn in turns if turn.reply]
+            numbers = [turn.number for turn in said]
+            request.history = tuple(m for t in said for m in (Message.user(t.user), Message.assistant(t.reply)))
+        with trace.stage("tokenize"):
+            share = 0.0 if mode == "off" else MEMORY_SHARE
+            kept = fit_history(
+                request.system,
+                request.history,
+                request.message,
+                count=self._count,
+                budget=self._fit(request, 1 - share),
+            )
+        trace.dropped_messages = len(request.history) - len(kept)
+        request.history = kept
+        if numbers and kept:
+            request.first_turn = numbers[-(len(kept) // 2)]
+        return request
+
+    def _check(self, conversation: Sequence[Message], mode: MemoryMode) -> None:
+        if mode not in ("on", "read", "off"):
+            raise InvalidRequest(f"memory is 'on', 'read' or 'off', not {mode!r}.", param="memory")
+        for message in conversation:
+            if message.role not in ROLES:
+                raise UnknownRole(message.role)
+        if not conversation or conversation[-1].role != "user":
+            raise InvalidRequest("The last message must be the user's.", param="messages")
+        if not conversation[-1].text.strip():
+            raise EmptyMessage
+        if len(conversation) > self.settings.max_messages:
+            raise RequestTooLarge(
+                f"{len(conversation)} messages, and {self.settings.max_messages} are allowed: send fewer, or use a session.",
+                param="messages",
+            )
+        size = sum(len(message.text) for message in conversation)
+        if size > self.settings.max_body_bytes:
+            raise RequestTooLarge(
+                f"The messages hold {size:,} characters and {self.settings.max_body_bytes:,} are allowed: shorten them.",
+                param="messages",
+            )
+
+    def _count(self, messages: Sequence[Message]) -> int:
+        return len(self.engine.tokenize(messages))
+
+    def _fit(self, request: _Request, share: float = 1.0) -> int:
+        """Tokens for the prompt, or for `share` of it: the context less the reply, which never gets more than half."""
+        context = self.engine.capabilities.context_length
+        room = context - min(request.decoding.max_tokens, context // 2)
+        bare = self._count((Message.system(request.system), request.message))
+        return min(room, max(bare, int(room * share)))
+
+    async def _recall(self, trace: Trace, request: _Request) -> tuple[Receipt, ...]:
+        if request.mode == "off" or request.retrieval.k == 0:
+            return ()
+        read = (request.session, request.first_turn) if request.session and request.first_turn is not None else None
+        began = trace.elapsed()
+        found = await asyncio.to_thread(
+            self.memory.search, request.owner, request.message.text, request.retrieval, already_read=read
+        )
+        for stage in ("embed", "recall"):
+            seconds = found.seconds.get(stage, 0.0)
+            trace.add(stage, began, seconds)
+            began += seconds
+        trace.recalled = [_receipt(receipt) for receipt in found.receipts]
+        return found.receipts
+
+    def _prompt(self, trace: Trace, request: _Request, receipts: Sequence[Receipt]) -> EnginePrompt:
+        with trace.stage("prompt"):
+            prompt = build(
+                request.system,
+                request.history,
+                request.message,
+                [receipt.record for receipt in receipts],
+                count=self._count,
+                budget=self._fit(request),
+            )
+            trace.dropped_memories = prompt.dropped_memories
+            token_ids = tuple(self.engine.tokenize(prompt.messages))
+            trace.usage = Usage(prompt_tokens=len(token_ids))
+            return EnginePrompt(prompt.messages, token_ids)
+
+    async def _generate(
+        self, trace: Trace, request: _Request, prompt: EnginePrompt, drafts: dict[int, _Draft]
+    ) -> AsyncGenerator[Token, None]:
+        began = trace.elapsed()
+        queued = 0.0
+        try:
+            async with aclosing(self.engine.generate(prompt, request.decoding)) as steps:
+                async for step in steps:
+                    if trace.first_token is None:
+                        trace.first_token = trace.elapsed()
+                        queued = min(step.seconds.get("queue", 0.0), trace.first_token - began)
+                    drafts.setdefault(step.index, _Draft()).take(step)
+                    trace.usage.completion_tokens += len(step.token_ids)
+                    trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
+                    if step.text or step.logprobs:
+                        yield Token(step.index, step.text, step.token_ids, step.logprobs)
+        finally:
+            ended = trace.elapsed()
+            first = trace.first_token or ended
+            trace.add("queue", began, queued)
+            trace.add("prefill", began + queued, first - began - queued)
+            trace.add("decode", first, ended - first)
+            trace.finish_reason = drafts[0].finish_reason if drafts else None
+
+    async def _remember(
+        self, trace: Trace, request: _Request, drafts: dict[int, _Draft], *, cancelled: bool
+    ) -> None:
+        """Store the turn in its session and, when memory is on, what was said; a failure is told, not raised."""
+        if request.mode != "on" and request.session is None:
+            return
+        try:
+            await asyncio.to_thread(self._store, request, drafts[0].text if drafts else "", cancelled)
+            trace.remembered = True
+        except Jc1Error as error:
+            trace.remembered, trace.remember_error = False, error.code
+            log.warning("trace %s was not remembered: %s", trace.id, error.message)
+
+    def _store(self, request: _Request, reply: str, cancelled: bool) -> None:
+        number = None
+        if request.session is not None:
+            turn = self.sessions.append(
+                request.owner, request.session, user=request.message.text, reply=reply, cancelled=cancelled
+            )
+            number = turn.number
+        if request.mode == "on":
+            said = NewRecord(request.message.text, "user", session=request.session, turn=number)
+            answered = NewRecord(reply, "assistant", "reply", session=request.session, turn=number)
+            self.memory.add(request.owner, [said] if cancelled or not reply.strip() else [said, answered])
+
+    def _remember_later(self, trace: Trace, request: _Request, drafts: dict[int, _Draft]) -> None:
+        """Store a cancelled turn in a task of its own: the caller's is ending."""
+        task = asyncio.get_running_loop().create_task(self._remember(trace, request, drafts, cancelled=True))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    def _finish(self, trace: Trace) -> None:
+        if trace.total is None:
+            trace.total = trace.elapsed()
+            self.telemetry.record(trace)
+
+
+def _choice(index: int, draft: _Draft) -> Choice:
+    return Choice(
+        index=index,
+        text=draft.text,
+        finish_reason=draft.finish_reason or "stop",
+        token_ids=tuple(draft.token_ids),
+        logprobs=None if draft.logprobs is None else tuple(draft.logprobs),
+    )
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as the trace keeps it: the record's id and source, never its text, and every score."""
+    return {
+        "id": receipt.record.id,
+        "session": receipt.record.session,
+        "turn": receipt.record.turn,
+        "created": receipt.record.created.isoformat(),
+        "rank": receipt.rank,
+        "score": receipt.score,
+        "dense_score": receipt.dense_score,
+        "dense_rank": receipt.dense_rank,
+        "lexical_score": receipt.lexical_score,
+        "lexical_rank": receipt.lexical_rank,
+        "widened_from": receipt.widened_from,
+    }

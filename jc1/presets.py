@@ -1,0 +1,114 @@
+"""Presets: named, versioned decoding, retrieval and system prompt, with aliases that can be moved.
+
+Knows how a reference is resolved. Knows nothing about experiments or MLflow: a promotion saves a version and moves an
+alias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from jc1.decoding import Decoding
+from jc1.errors import Conflict, UnknownPreset
+from jc1.memory.base import Retrieval
+from jc1.prompt import DEFAULT_SYSTEM
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings under a name. `decoding` holds the fields that differ from `Decoding`'s defaults; `engine` those of the
+    engine that it needs; `version` 0 is one that JC1 ships."""
+
+    name: str
+    version: int = 0
+    description: str = ""
+    system: str = DEFAULT_SYSTEM
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    retrieval: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        """The name that always means this very version."""
+        return f"{self.name}@{self.version}"
+
+
+SHIPPED = (
+    Preset("default", description="Greedy: the same question gets the same answer."),
+    Preset(
+        "creative",
+        description="Sampled: varied wording.",
+        decoding={"temperature": 0.8, "top_p": 0.95},
+    ),
+)
+
+
+class PresetRows(Protocol):
+    """Where saved versions and aliases lie; `jc1.database.presets` is one."""
+
+    def save(self, name: str, body: Mapping[str, Any]) -> int: ...
+    def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None: ...
+    def list(self) -> list[tuple[str, int, dict[str, Any]]]: ...
+    def set_alias(self, alias: str, name: str, version: int) -> None: ...
+    def aliases(self) -> dict[str, tuple[str, int]]: ...
+
+
+class Presets:
+    """The registry: what JC1 ships and what was saved, found by reference.
+
+    A reference is an alias (`champion`), a name (`default`, its newest version), `name@version` or `name@alias`.
+    """
+
+    def __init__(self, rows: PresetRows) -> None:
+        self._rows = rows
+        self._shipped = {preset.name: preset for preset in SHIPPED}
+
+    def resolve(self, reference: str) -> Preset:
+        """The preset meant. Raises `UnknownPreset` naming those that exist."""
+        name, _, detail = reference.partition("@")
+        if not detail:
+            target = self._rows.aliases().get(name)
+            found = self._find(*target) if target else self._find(name, None)
+        elif detail.isdecimal():
+            found = self._find(name, int(detail))
+        else:
+            target = self._rows.aliases().get(detail)
+            found = self._find(*target) if target and target[0] == name else None
+        if found is None:
+            known = ", ".join(sorted({p.name for p in self.list()} | set(self._rows.aliases())))
+            raise UnknownPreset(f"No preset {reference!r}: known are {known}.", param="preset")
+        return found
+
+    def _find(self, name: str, version: int | None) -> Preset | None:
+        if version != 0 and (row := self._rows.get(name, version)):
+            return Preset(name=name, version=row[0], **row[1])
+        return self._shipped.get(name) if not version else None
+
+    def list(self) -> list[Preset]:
+        """Every version there is, shipped ones first."""
+        saved = [Preset(name=name, version=version, **body) for name, version, body in self._rows.list()]
+        return [*SHIPPED, *saved]
+
+    def aliases(self) -> dict[str, str]:
+        """Where each alias points, as `name@version`."""
+        return {alias: f"{name}@{version}" for alias, (name, version) in self._rows.aliases().items()}
+
+    def save(self, preset: Preset) -> Preset:
+        """Keep `preset` as the next version of its name. Raises `InvalidDecoding` when its decoding is not valid."""
+        if not preset.name or "@" in preset.name or preset.name in self._rows.aliases():
+            raise Conflict(f"{preset.name!r} cannot name a preset: it is empty, holds '@' or is an alias.", param="name")
+        Decoding.parse(preset.decoding)
+        Retrieval(**preset.retrieval)
+        body = {key: value for key, value in asdict(preset).items() if key not in ("name", "version")}
+        version = self._rows.save(preset.name, body)
+        return Preset(name=preset.name, version=version, **body)
+
+    def set_alias(self, alias: str, reference: str) -> Preset:
+        """Point `alias` at a version."""
+        if not alias or "@" in alias or any(preset.name == alias for preset in self.list()):
+            raise Conflict(f"{alias!r} cannot be an alias: it is empty, holds '@' or names a preset.", param="alias")
+        preset = self.resolve(reference)
+        self._rows.set_alias(alias, preset.name, preset.version)
+        return preset
