@@ -109,6 +109,8 @@ class _Request:
     history: tuple[Message, ...] = ()
     first_turn: int | None = None
     """The session's oldest turn that `history` holds."""
+    counted: dict[tuple[Message, ...], list[int]] = field(default_factory=dict)
+    """Token ids of what was tokenized for this request already."""
 
 
 @dataclass(slots=True)
@@ -252,7 +254,8 @@ class Pipeline:
                 request = await self._prepare(trace, messages, memory, preset, decoding)
                 receipts = await self._recall(trace, request)
                 yield Recalled(receipts)
-                prompt = self._prompt(trace, request, receipts)
+                with trace.stage("prompt"):
+                    prompt = await asyncio.to_thread(self._prompt, trace, request, receipts)
                 async with aclosing(self._generate(trace, request, prompt, drafts)) as tokens:
                     async for token in tokens:
                         yield token
@@ -313,18 +316,9 @@ class Pipeline:
             numbers = [turn.number for turn in said]
             request.history = tuple(m for t in said for m in (Message.user(t.user), Message.assistant(t.reply)))
         with trace.stage("tokenize"):
-            share = 0.0 if mode == "off" else MEMORY_SHARE
-            kept = fit_history(
-                request.system,
-                request.history,
-                request.message,
-                count=self._count,
-                budget=self._fit(request, 1 - share),
-            )
-        trace.dropped_messages = len(request.history) - len(kept)
-        request.history = kept
-        if numbers and kept:
-            request.first_turn = numbers[-(len(kept) // 2)]
+            trace.dropped_messages = await asyncio.to_thread(self._trim, request)
+        if numbers and request.history:
+            request.first_turn = numbers[-(len(request.history) // 2)]
         return request
 
     def _check(self, conversation: Sequence[Message], mode: MemoryMode) -> None:
@@ -349,15 +343,33 @@ class Pipeline:
                 param="messages",
             )
 
-    def _count(self, messages: Sequence[Message]) -> int:
-        return len(self.engine.tokenize(messages))
+    def _tokens(self, request: _Request, messages: Sequence[Message]) -> list[int]:
+        key = tuple(messages)
+        if key not in request.counted:
+            request.counted[key] = self.engine.tokenize(key)
+        return request.counted[key]
 
-    def _fit(self, request: _Request, share: float = 1.0) -> int:
-        """Tokens for the prompt, or for `share` of it: the context less the reply, which never gets more than half."""
+    def _trim(self, request: _Request) -> int:
+        """Leave in the request's history what fits, with room for memories; how many messages gave way."""
+        share = 0.0 if request.mode == "off" else MEMORY_SHARE
+        kept = fit_history(
+            request.system,
+            request.history,
+            request.message,
+            count=lambda messages: len(self._tokens(request, messages)),
+            budget=self._budget(request, 1 - share),
+        )
+        dropped = len(request.history) - len(kept)
+        request.history = kept
+        return dropped
+
+    def _budget(self, request: _Request, share: float = 1.0) -> int:
+        """Tokens for the prompt: the context less the reply, which never gets more than half. Of that, `share`, unless
+        the system prompt and the new message alone take more."""
         context = self.engine.capabilities.context_length
         room = context - min(request.decoding.max_tokens, context // 2)
-        bare = self._count((Message.system(request.system), request.message))
-        return min(room, max(bare, int(room * share)))
+        system = (Message.system(request.system),) if request.system else ()
+        return min(room, max(int(room * share), len(self._tokens(request, (*system, request.message)))))
 
     async def _recall(self, trace: Trace, request: _Request) -> tuple[Receipt, ...]:
         if request.mode == "off" or request.retrieval.k == 0:
@@ -375,19 +387,18 @@ class Pipeline:
         return found.receipts
 
     def _prompt(self, trace: Trace, request: _Request, receipts: Sequence[Receipt]) -> EnginePrompt:
-        with trace.stage("prompt"):
-            prompt = build(
-                request.system,
-                request.history,
-                request.message,
-                [receipt.record for receipt in receipts],
-                count=self._count,
-                budget=self._fit(request),
-            )
-            trace.dropped_memories = prompt.dropped_memories
-            token_ids = tuple(self.engine.tokenize(prompt.messages))
-            trace.usage = Usage(prompt_tokens=len(token_ids))
-            return EnginePrompt(prompt.messages, token_ids)
+        prompt = build(
+            request.system,
+            request.history,
+            request.message,
+            [receipt.record for receipt in receipts],
+            count=lambda messages: len(self._tokens(request, messages)),
+            budget=self._budget(request),
+        )
+        token_ids = tuple(self._tokens(request, prompt.messages))
+        trace.dropped_memories = prompt.dropped_memories
+        trace.usage = Usage(prompt_tokens=len(token_ids))
+        return EnginePrompt(prompt.messages, token_ids)
 
     async def _generate(
         self, trace: Trace, request: _Request, prompt: EnginePrompt, drafts: dict[int, _Draft]

@@ -6,6 +6,7 @@ Knows names, types and precedence. Knows nothing about what the values do.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,12 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database's URL, filled in from the home folder where none is set."""
         return self.database or f"sqlite:///{self.home / 'jc1.db'}"
+
+    def shown(self) -> dict[str, Any]:
+        """The settings as they may be shown: a password inside a URL is hidden."""
+        values = self.model_dump(mode="json")
+        values["database"] = re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", self.database)
+        return values
 
     @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None) -> Settings:
