@@ -56,7 +56,9 @@ def main() -> None:
 def serve(
     home: Home = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
+    ] = None,
     model: Model = None,
     engine: Engine = None,
 ) -> None:
@@ -124,7 +126,10 @@ def memory_list(
             return
         rows = [[r.id, r.created.strftime("%Y-%m-%d %H:%M"), r.kind, r.text, _state(r)] for r in page.records]
         _print_table(["id", "when (UTC)", "kind", "text", ""], rows)
-        print(f"{len(page.records)} of {page.total} records" + (f", more with --cursor {page.next_cursor}" if page.next_cursor else ""))
+        print(
+            f"{len(page.records)} of {page.total} records"
+            + (f", more with --cursor {page.next_cursor}" if page.next_cursor else "")
+        )
 
 
 @memory_app.command("search")
@@ -143,7 +148,13 @@ def memory_search(
         if as_json:
             _print_json(
                 [
-                    {"rank": r.rank, "score": r.score, "dense": r.dense_score, "lexical": r.lexical_score, **_record(r.record)}
+                    {
+                        "rank": r.rank,
+                        "score": r.score,
+                        "dense": r.dense_score,
+                        "lexical": r.lexical_score,
+                        **_record(r.record),
+                    }
                     for r in found.receipts
                 ]
             )

@@ -77,7 +77,9 @@ class Decoding(BaseModel):
         if self.beam_width > 1 and self.n > self.beam_width:
             raise ValueError("n must not exceed beam_width")
         if self.beam_width == 1 and self.n > 1 and self.temperature == 0:
-            raise ValueError("n greater than 1 needs temperature above 0 or beam_width above 1: greedy replies are all alike")
+            raise ValueError(
+                "n greater than 1 needs temperature above 0 or beam_width above 1: greedy replies are all alike"
+            )
         return self
 
     @property
@@ -88,8 +90,11 @@ class Decoding(BaseModel):
     @property
     def chosen(self) -> dict[str, Any]:
         """The fields whose value is not the default: what the request really asks for."""
-        return {name: getattr(self, name) for name, info in type(self).model_fields.items()
-                if getattr(self, name) != info.get_default(call_default_factory=True)}
+        return {
+            name: getattr(self, name)
+            for name, info in type(self).model_fields.items()
+            if getattr(self, name) != info.get_default(call_default_factory=True)
+        }
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], base: Decoding | None = None) -> Decoding:

@@ -309,9 +309,7 @@ class Pipeline:
         )
         numbers: list[int] = []
         if request.session is not None:
-            turns = await asyncio.to_thread(
-                self.sessions.history, request.owner, request.session, limit=HISTORY_TURNS
-            )
+            turns = await asyncio.to_thread(self.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
             said = [turn for turn in turns if turn.reply]
             numbers = [turn.number for turn in said]
             request.history = tuple(m for t in said for m in (Message.user(t.user), Message.assistant(t.reply)))
@@ -424,9 +422,7 @@ class Pipeline:
             trace.add("decode", first, ended - first)
             trace.finish_reason = drafts[0].finish_reason if drafts else None
 
-    async def _remember(
-        self, trace: Trace, request: _Request, drafts: dict[int, _Draft], *, cancelled: bool
-    ) -> None:
+    async def _remember(self, trace: Trace, request: _Request, drafts: dict[int, _Draft], *, cancelled: bool) -> None:
         """Store the turn in its session and, when memory is on, what was said; a failure is told, not raised."""
         if request.mode != "on" and request.session is None:
             return

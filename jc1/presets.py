@@ -98,7 +98,9 @@ class Presets:
     def save(self, preset: Preset) -> Preset:
         """Keep `preset` as the next version of its name. Raises `InvalidDecoding` when its decoding is not valid."""
         if not preset.name or "@" in preset.name or preset.name in self._rows.aliases():
-            raise Conflict(f"{preset.name!r} cannot name a preset: it is empty, holds '@' or is an alias.", param="name")
+            raise Conflict(
+                f"{preset.name!r} cannot name a preset: it is empty, holds '@' or is an alias.", param="name"
+            )
         Decoding.parse(preset.decoding)
         Retrieval(**preset.retrieval)
         body = {key: value for key, value in asdict(preset).items() if key not in ("name", "version")}

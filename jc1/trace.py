@@ -115,7 +115,9 @@ class Trace:
             "finish_reason": self.finish_reason,
             "usage": {**asdict(self.usage), "total_tokens": self.usage.total_tokens},
             "stages": {name: round(seconds, 6) for name, seconds in self.stages.items()},
-            "spans": [{"stage": s.stage, "start": round(s.start, 6), "seconds": round(s.seconds, 6)} for s in self.spans],
+            "spans": [
+                {"stage": s.stage, "start": round(s.start, 6), "seconds": round(s.seconds, 6)} for s in self.spans
+            ],
             "first_token": self.first_token,
             "total": self.total,
             "tokens_per_second": self.tokens_per_second,
