@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from jc1.memory.base import Record
+    from jc1.memory.base import Receipt, Record
     from jc1.pipeline import Pipeline
     from jc1.settings import Settings
 
@@ -126,10 +126,8 @@ def memory_list(
             return
         rows = [[r.id, r.created.strftime("%Y-%m-%d %H:%M"), r.kind, r.text, _state(r)] for r in page.records]
         _print_table(["id", "when (UTC)", "kind", "text", ""], rows)
-        print(
-            f"{len(page.records)} of {page.total} records"
-            + (f", more with --cursor {page.next_cursor}" if page.next_cursor else "")
-        )
+        more = f", more with --cursor {page.next_cursor}" if page.next_cursor else ""
+        print(f"{len(page.records)} of {page.total} records{more}")
 
 
 @memory_app.command("search")
@@ -146,18 +144,7 @@ def memory_search(
     with _stores(home) as pipeline:
         found = pipeline.memory.search(owner or pipeline.settings.owner, query, Retrieval(k=k))
         if as_json:
-            _print_json(
-                [
-                    {
-                        "rank": r.rank,
-                        "score": r.score,
-                        "dense": r.dense_score,
-                        "lexical": r.lexical_score,
-                        **_record(r.record),
-                    }
-                    for r in found.receipts
-                ]
-            )
+            _print_json([_hit(receipt) for receipt in found.receipts])
             return
         rows = [
             [str(r.rank), f"{r.score:.3f}", _score(r.dense_score), _score(r.lexical_score), r.record.text, r.record.id]
@@ -294,6 +281,11 @@ def _record(record: Record) -> dict[str, Any]:
         "turn": record.turn,
         "superseded_by": record.superseded_by,
     }
+
+
+def _hit(receipt: Receipt) -> dict[str, Any]:
+    scores = {"rank": receipt.rank, "score": receipt.score}
+    return {**scores, "dense": receipt.dense_score, "lexical": receipt.lexical_score, **_record(receipt.record)}
 
 
 def _state(record: Record) -> str:

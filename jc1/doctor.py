@@ -25,7 +25,7 @@ SMALLEST_DISK = 200 * 2**20
 
 
 def examine(settings: Settings) -> dict[str, Any]:
-    """Every check with its `state` (`ok`, `note` or `bad`) and finding, whether all is well, and one line that says so."""
+    """Every check with its `state` (`ok`, `note` or `bad`) and finding, whether all is well, and a verdict."""
     checks: list[dict[str, str]] = []
 
     def check(name: str, look: Callable[[], tuple[str, str]]) -> None:

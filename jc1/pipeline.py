@@ -331,13 +331,13 @@ class Pipeline:
             raise EmptyMessage
         if len(conversation) > self.settings.max_messages:
             raise RequestTooLarge(
-                f"{len(conversation)} messages, and {self.settings.max_messages} are allowed: send fewer, or use a session.",
+                f"{len(conversation)} messages, {self.settings.max_messages} allowed: send fewer, or use a session.",
                 param="messages",
             )
         size = sum(len(message.text) for message in conversation)
         if size > self.settings.max_body_bytes:
             raise RequestTooLarge(
-                f"The messages hold {size:,} characters and {self.settings.max_body_bytes:,} are allowed: shorten them.",
+                f"The messages hold {size:,} characters {self.settings.max_body_bytes:,} are allowed: shorten them.",
                 param="messages",
             )
 

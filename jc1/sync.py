@@ -52,7 +52,7 @@ class SyncPipeline:
         try:
             while True:
                 try:
-                    yield self._run(anext(events))  # type: ignore[arg-type]
+                    yield self._run(anext(events))
                 except StopAsyncIteration:
                     return
         finally:

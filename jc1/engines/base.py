@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What is fixed when an engine starts. `model` is a bundled name, a folder or a hub id; `dtype` a torch name or auto."""
+    """What is fixed when an engine starts: `model` (bundled name, folder, hub id) and `dtype` (torch's name, or auto)."""
 
     model: str = "jc1-tiny"
     dtype: str = "auto"
@@ -42,7 +42,8 @@ class Capabilities:
         """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
         for name in decoding.chosen:
             if name not in self.decoding:
-                raise UnsupportedDecoding(name, engine, self.advice.get(name, "leave it out, or choose another engine."))
+                advice = self.advice.get(name, "leave it out, or choose another engine.")
+                raise UnsupportedDecoding(name, engine, advice)
 
 
 @dataclass(frozen=True, slots=True)
