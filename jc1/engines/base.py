@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What is fixed when an engine starts: `model` (bundled name, folder, hub id) and `dtype` (torch's name, or auto)."""
+    """What is fixed when an engine starts: `model` (bundled name, folder, hub id), `dtype` (torch's name, or auto)."""
 
     model: str = "jc1-tiny"
     dtype: str = "auto"
