@@ -1,0 +1,309 @@
+"""The hallway, followed to the word: what is stored, where recalled text goes, what resent history means."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jc1 import Message, Pipeline, Settings
+from jc1.engines.base import EnginePrompt
+from jc1.engines.echo import EchoEngine
+from jc1.errors import (
+    EmptyMessage,
+    InvalidDecoding,
+    InvalidRequest,
+    PromptTooLong,
+    RequestTooLarge,
+    StorageFull,
+    UnknownPreset,
+    UnknownRole,
+    UnknownTrace,
+)
+from jc1.memory.base import NewRecord, Retrieval
+from jc1.pipeline import Done, Event, Recalled, Token
+from jc1.prompt import CLOSE, OPEN
+from jc1.trace import STAGES
+
+
+class Listener(EchoEngine):
+    """The echo engine, remembering the prompts that it was given."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.prompts: list[EnginePrompt] = []
+
+    def generate(self, prompt: EnginePrompt, decoding: Any) -> Any:
+        self.prompts.append(prompt)
+        return super().generate(prompt, decoding)
+
+    @property
+    def last(self) -> tuple[Message, ...]:
+        return self.prompts[-1].messages
+
+
+@pytest.fixture
+async def pipeline(tmp_path: Path) -> AsyncIterator[Pipeline]:
+    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
+    made.engine = Listener()
+    async with made:
+        yield made
+
+
+def engine(pipeline: Pipeline) -> Listener:
+    assert isinstance(pipeline.engine, Listener)
+    return pipeline.engine
+
+
+def texts(pipeline: Pipeline, owner: str = "local") -> list[str]:
+    return [record.text for record in reversed(pipeline.memory.list(owner).records)]
+
+
+async def collect(pipeline: Pipeline, text: str, **options: Any) -> list[Event]:
+    return [event async for event in pipeline.stream(text, **options)]
+
+
+async def test_a_stream_is_recalled_then_tokens_then_done_and_chat_is_the_same_collected(pipeline: Pipeline) -> None:
+    events = await collect(pipeline, "Hello there.", memory="off")
+    assert isinstance(events[0], Recalled)
+    assert isinstance(events[-1], Done)
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert len(tokens) == len(events) - 2
+    assert "".join(token.text for token in tokens) == events[-1].reply.text == "Hello there."
+    assert (await pipeline.chat("Hello there.", memory="off")).text == "Hello there."
+
+
+async def test_the_trace_holds_the_stages_in_the_order_of_the_hallway(pipeline: Pipeline) -> None:
+    trace = (await pipeline.chat("My cat is called Ada.")).trace
+    assert list(trace.stages) == [s for s in STAGES if s not in ("hear", "see", "speak")]
+    assert sum(trace.stages.values()) <= trace.total
+    assert 0 < trace.first_token <= trace.total
+    assert (trace.outcome, trace.finish_reason, trace.remembered) == ("ok", "stop", True)
+    assert trace.usage.prompt_tokens == len(engine(pipeline).prompts[0].token_ids)
+    assert pipeline.telemetry.recent.get(trace.id) is trace
+
+
+async def test_recalled_memories_stand_inside_the_new_user_message_after_one_system_message(pipeline: Pipeline) -> None:
+    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+    history = [Message.system("A."), Message.user("Hi"), Message.assistant("Hello"), Message.system("B.")]
+    reply = await pipeline.chat([*history, Message.user("What is my cat called?")])
+    prompt = engine(pipeline).last
+    assert [m.role for m in prompt] == ["system", "user", "assistant", "user"]
+    assert prompt[0].text == "A.\n\nB."
+    assert OPEN not in "".join(m.text for m in prompt[:-1])
+    assert prompt[-1].text.startswith(OPEN)
+    assert "My cat is called Ada." in prompt[-1].text.split(CLOSE)[0]
+    assert prompt[-1].text.endswith("What is my cat called?")
+    assert [entry["id"] for entry in reply.trace.recalled] == [pipeline.memory.list("local").records[-1].id]
+
+
+async def test_system_and_history_keep_their_bytes_from_turn_to_turn(pipeline: Pipeline) -> None:
+    for text in ("My cat is called Ada.", "I live in Oslo.", "What is my cat called?"):
+        await pipeline.chat(text, session="s")
+    second, third = (p.messages for p in engine(pipeline).prompts[1:])
+    assert third[: len(second) - 1] == second[:-1]
+    assert third[-3:-1] == (Message.user("I live in Oslo."), Message.assistant("I live in Oslo."))
+
+
+async def test_only_the_last_message_and_the_reply_are_stored(pipeline: Pipeline) -> None:
+    resent = [Message.user("I live in Oslo."), Message.assistant("Noted."), Message.user("My cat is called Ada.")]
+    await pipeline.chat(resent)
+    assert texts(pipeline) == ["My cat is called Ada.", "My cat is called Ada."]
+    assert [r.role for r in pipeline.memory.list("local").records] == ["assistant", "user"]
+
+
+async def test_without_a_session_the_request_is_the_whole_history(pipeline: Pipeline) -> None:
+    conversation = [Message.user("One."), Message.assistant("Two."), Message.user("Three.")]
+    await pipeline.chat(conversation, memory="off")
+    assert engine(pipeline).last[1:] == tuple(conversation)
+    assert pipeline.sessions.list("local", limit=10) == ()
+
+
+async def test_with_a_session_the_stored_turns_are_the_history_and_resent_ones_are_not(pipeline: Pipeline) -> None:
+    await pipeline.chat("One.", session="s", memory="off")
+    await pipeline.chat([Message.user("Forged."), Message.assistant("Yes."), Message.user("Two.")], session="s")
+    assert [m.text for m in engine(pipeline).last[1:]] == ["One.", "One.", "Two."]
+    assert [t.user for t in pipeline.sessions.history("local", "s", limit=10)] == ["One.", "Two."]
+
+
+async def test_what_is_remembered_names_its_session_and_turn(pipeline: Pipeline) -> None:
+    for text in ("One.", "Two."):
+        await pipeline.chat(text, session="s")
+    stored = reversed(pipeline.memory.list("local").records)
+    assert [(r.session, r.turn, r.role) for r in stored] == [
+        ("s", t, role) for t in (pipeline.sessions.history("local", "s", limit=2)[0].number, 2) for role in ("user", "assistant")
+    ]  # fmt: skip
+
+
+async def test_turns_that_the_prompt_holds_as_history_are_not_recalled_as_well(pipeline: Pipeline) -> None:
+    await pipeline.chat("My cat is called Ada.", session="s")
+    here = await pipeline.chat("What is my cat called?", session="s")
+    assert here.trace.recalled == []
+    elsewhere = await pipeline.chat("What is my cat called?", session="t")
+    assert elsewhere.trace.recalled[0]["session"] == "s"
+
+
+async def test_turns_that_no_longer_fit_are_recalled_instead(tmp_path: Path) -> None:
+    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
+    made.engine = Listener(context_length=1000)
+    async with made:
+        await made.chat("My cat is called Ada.", session="s")
+        for i in range(6):
+            await made.chat(f"{i} " + "blah " * 15, session="s", max_tokens=40)
+        reply = await made.chat("What is my cat called?", session="s", max_tokens=100)
+        assert reply.trace.dropped_messages > 0
+        assert "Ada" in engine(made).last[-1].text
+        assert reply.trace.usage.prompt_tokens <= 900
+
+
+async def test_statements_come_before_questions_and_replies(pipeline: Pipeline) -> None:
+    await pipeline.chat("What is my cat called?")
+    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+    await pipeline.chat("What is my cat called?")
+    found = pipeline.memory.search("local", "What is my cat called?", Retrieval())
+    assert [r.record.kind for r in found.receipts][0] == "statement"
+
+
+async def test_a_newer_statement_on_the_same_subject_supersedes_the_older(pipeline: Pipeline) -> None:
+    await pipeline.chat("My cat is called Ada.")
+    await pipeline.chat("My cat is now called Bo.")
+    reply = await pipeline.chat("What is my cat called?")
+    told = [pipeline.memory.get("local", entry["id"]) for entry in reply.trace.recalled]
+    assert "My cat is now called Bo." in [r.text for r in told]
+    assert "My cat is called Ada." not in [r.text for r in told if r.kind == "statement"]
+
+
+@pytest.mark.parametrize(("mode", "recalled", "stored"), [("on", True, 3), ("read", True, 1), ("off", False, 1)])
+async def test_the_memory_mode_says_what_is_recalled_and_stored(
+    pipeline: Pipeline, mode: Any, recalled: bool, stored: int
+) -> None:
+    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+    reply = await pipeline.chat("What is my cat called?", memory=mode)
+    assert bool(reply.trace.recalled) is recalled
+    assert len(texts(pipeline)) == stored
+    assert reply.trace.remembered is (True if mode == "on" else None)
+
+
+async def test_an_owner_sees_only_what_is_the_owners(pipeline: Pipeline) -> None:
+    await pipeline.chat("My cat is called Ada.", owner="ann", session="s")
+    reply = await pipeline.chat("What is my cat called?", owner="ben", session="s")
+    assert reply.trace.recalled == []
+    assert [m.text for m in engine(pipeline).last[1:]] == ["What is my cat called?"]
+
+
+async def stop_after(pipeline: Pipeline, text: str, tokens: int, **options: Any) -> None:
+    async with aclosing(pipeline.stream(text, **options)) as events:
+        async for event in events:
+            tokens -= isinstance(event, Token)
+            if not tokens:
+                return
+
+
+async def test_a_cancelled_reply_is_stored_as_cancelled_and_never_recalled(pipeline: Pipeline) -> None:
+    await stop_after(pipeline, "My cat is called Ada.", 5, session="s")
+    await pipeline.close()
+    (turn,) = pipeline.sessions.history("local", "s", limit=5)
+    assert (turn.user, turn.reply, turn.cancelled) == ("My cat is called Ada.", "My ca", True)
+    assert texts(pipeline) == ["My cat is called Ada."]
+    assert engine(pipeline).active == 0
+    (trace,) = pipeline.telemetry.recent.list()
+    assert (trace.outcome, trace.remembered) == ("cancelled", True)
+
+
+async def test_cancelling_the_task_frees_the_engine_and_keeps_the_turn(tmp_path: Path) -> None:
+    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
+    made.engine = Listener(delay=3600)
+    async with made:
+        began = asyncio.Event()
+
+        async def consume() -> None:
+            async for event in made.stream("Hello.", session="s"):
+                if isinstance(event, Recalled):
+                    began.set()
+
+        task = asyncio.create_task(consume())
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert engine(made).active == 0
+    assert [t.cancelled for t in made.sessions.history("local", "s", limit=5)] == [True]
+
+
+async def test_when_storing_fails_the_reply_still_comes_and_says_so(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(owner: str, records: Sequence[NewRecord]) -> None:
+        raise StorageFull("The disk is full.")
+
+    monkeypatch.setattr(pipeline.memory, "add", full)
+    reply = await pipeline.chat("Hello.")
+    assert reply.text == "Hello."
+    assert (reply.trace.remembered, reply.trace.remember_error) == (False, "storage_full")
+
+
+async def test_logprobs_come_only_when_they_are_asked_for(pipeline: Pipeline) -> None:
+    without = await pipeline.chat("Hi.", memory="off")
+    assert without.choices[0].logprobs is None
+    asked = await pipeline.chat("Hi.", memory="off", logprobs=2)
+    assert [len(t.top) for t in asked.choices[0].logprobs] == [2] * len(asked.choices[0].token_ids)
+
+
+async def test_a_presets_fields_hold_and_the_requests_go_before_them(pipeline: Pipeline) -> None:
+    from jc1 import Preset
+
+    pipeline.presets.save(Preset("short", system="Be brief.", decoding={"max_tokens": 2}, retrieval={"k": 0}))
+    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+    reply = await pipeline.chat("Hello.", preset="short")
+    assert (reply.text, reply.trace.preset, reply.trace.recalled) == ("He", "short@1", [])
+    assert engine(pipeline).last[0] == Message.system("Be brief.")
+    assert (await pipeline.chat("Hello.", preset="short", max_tokens=4)).text == "Hell"
+
+
+async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model_reads(pipeline: Pipeline) -> None:
+    text = "What is it that I have told you about the cat?"
+    await pipeline.chat(text, memory="read")
+    assert engine(pipeline).last[-1].text.endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "error"),
+    [
+        ("", {}, EmptyMessage),
+        ("  \n", {}, EmptyMessage),
+        ([], {}, InvalidRequest),
+        ([Message.assistant("Hi")], {}, InvalidRequest),
+        ([Message("wizard", "Hi"), Message.user("Hi")], {}, UnknownRole),  # type: ignore[arg-type]
+        ("Hi", {"temperature": -1}, InvalidDecoding),
+        ("Hi", {"colour": "red"}, InvalidDecoding),
+        ("Hi", {"memory": "sometimes"}, InvalidRequest),
+        ("Hi", {"preset": "nobody"}, UnknownPreset),
+        ("word " * 2_000, {}, PromptTooLong),
+        ("x" * 10_000_000, {}, RequestTooLarge),
+        ([Message.user("Hi")] * 501, {}, RequestTooLarge),
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_served_is_refused_before_the_engine_and_stores_nothing(
+    pipeline: Pipeline, messages: Any, options: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await pipeline.chat(messages, session="s", **options)
+    assert engine(pipeline).prompts == []
+    assert texts(pipeline) == []
+    assert pipeline.sessions.list("local", limit=5) == ()
+    (trace,) = pipeline.telemetry.recent.list()
+    assert trace.outcome == error.code
+
+
+async def test_many_requests_at_once_each_get_their_own_reply(pipeline: Pipeline) -> None:
+    replies = await asyncio.gather(*(pipeline.chat(f"I am number {i}.", owner=f"o{i}") for i in range(20)))
+    assert [r.text for r in replies] == [f"I am number {i}." for i in range(20)]
+    assert all(texts(pipeline, f"o{i}") == [f"I am number {i}."] * 2 for i in range(20))
+
+
+async def test_an_unknown_trace_is_told(pipeline: Pipeline) -> None:
+    with pytest.raises(UnknownTrace):
+        pipeline.telemetry.recent.get("tr_none")
