@@ -77,8 +77,9 @@ class TokenLogprob:
 class Step:
     """What an engine yields: new text and tokens of one choice.
 
-    `text` may be empty while a character is incomplete or a stop string may be under way. The last step of a choice
-    carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
+    `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
+    produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
+    each. The last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
     has them; `speculation` comes with the end.
     """
 
@@ -106,7 +107,7 @@ class Engine(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """End what is running and give the memory back."""
+        """Take no more requests, let the running one end, and give the memory back."""
 
     @property
     @abstractmethod
@@ -126,5 +127,8 @@ class Engine(ABC):
     def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         """Produce the reply step by step. Closing the generator frees the engine's slot at once.
 
-        Raises `UnsupportedDecoding` before the first step, `EngineFailed` when the engine breaks.
+        The reply gets `max_tokens` or what the prompt leaves of the context, whichever is less.
+
+        Raises `UnsupportedDecoding`, `InvalidDecoding` (a token id that the model does not have) or `PromptTooLong`
+        before the first step, `EngineUnavailable` when not started or closing, `EngineFailed` when the engine breaks.
         """

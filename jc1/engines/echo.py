@@ -1,0 +1,229 @@
+"""The echo engine: toy logits that repeat the last user message, for tests and for measuring JC1's own cost.
+
+Knows bytes and a fixed formula. Knows nothing about models, and imports neither torch nor transformers. Everything else
+about it is real: filters, seeds, stop strings, logprobs, streaming, cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from itertools import chain, repeat
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jc1.decoding import Decoding
+from jc1.engines.assembly import ReplyText, reply_limit
+from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, Step, TokenLogprob
+from jc1.engines.sampling import (
+    Floats,
+    adjust,
+    check_bias,
+    count_tokens,
+    draw,
+    filtered,
+    log_probabilities,
+    most_likely,
+    uniforms,
+)
+from jc1.errors import EngineUnavailable
+from jc1.messages import Message
+from jc1.prompt import CLOSE, OPEN
+
+Logits = Callable[[Sequence[int]], ArrayLike]
+"""From all tokens so far, prompt and reply, to the next one's logits, shape (vocab,)."""
+
+BYTES = tuple(bytes([value]) for value in range(256))
+PEAK = 6.0
+"""How far the repeated token's logit stands above a letter's: at temperature 1 it is drawn in 15 of 16 cases."""
+STEPS_BETWEEN_YIELDS = 16
+"""Tokens without delay that are produced before the event loop may look after others."""
+PEAK_STANDS = frozenset({"max_tokens", "stop", "seed"})
+"""The fields of `Decoding` that cannot move the formula's most likely token: no need to compute it."""
+
+
+class EchoEngine(Engine):
+    """Repeats the last user message, without its recalled memories, one byte a token.
+
+    `logits` replaces the formula, with `vocabulary` as its tokens; the end token's id follows the last of them, so
+    `logits` returns shape (len(vocabulary) + 1,). `delay` is in seconds a token.
+    """
+
+    name = "echo"
+
+    def __init__(
+        self,
+        *,
+        logits: Logits | None = None,
+        vocabulary: Sequence[bytes] = BYTES,
+        delay: float = 0.0,
+        context_length: int = 16_384,
+    ) -> None:
+        self.model = "echo"
+        self.active = 0
+        """Replies under way."""
+        self._logits = logits
+        self._vocabulary = tuple(vocabulary)
+        self._end = len(self._vocabulary)
+        self._delay = delay
+        self._capabilities = Capabilities(
+            decoding=frozenset(Decoding.model_fields) - {"beam_width", "length_penalty"},
+            context_length=context_length,
+            advice={
+                "beam_width": "it samples one token at a time; leave beam_width at 1.",
+                "length_penalty": "it ranks beams, and this engine keeps none; leave it at 1.",
+            },
+        )
+        self._running = False
+
+    async def start(self) -> None:
+        self._running = True
+
+    async def close(self) -> None:
+        self._running = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def healthy(self) -> bool:
+        return self._running
+
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        """The bytes of the messages, each after its role; with an own vocabulary, only those that are tokens in it."""
+        rendered = "".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: "
+        if self._vocabulary is BYTES:
+            return list(rendered.encode())
+        known = {token: i for i, token in enumerate(self._vocabulary)}
+        return [known[token] for token in map(str.encode, rendered) if token in known]
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        self._capabilities.check(decoding, self.name)
+        check_bias(decoding, self._end + 1)
+        if not self._running:
+            raise EngineUnavailable("The echo engine is not started: start it, or wait until it is.")
+        began = time.perf_counter()
+        token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
+        limit = reply_limit(len(token_ids), decoding, self._capabilities.context_length)
+        next_token = [self._chooser(prompt.messages, token_ids, decoding, choice) for choice in range(decoding.n)]
+        replies = [
+            ReplyText(choice, decoding, limit=limit, end_tokens=(self._end,), stream=_Bytes(self._vocabulary))
+            for choice in range(decoding.n)
+        ]
+        seconds = {"queue": 0.0, "prefill": time.perf_counter() - began}
+        self.active += 1
+        try:
+            for number in range(limit):
+                if self._delay or number % STEPS_BETWEEN_YIELDS == 0:
+                    await asyncio.sleep(self._delay)
+                for reply in replies:
+                    if reply.finish_reason is None:
+                        step = reply.add(*next_token[reply.index]())
+                        yield step if number else replace(step, seconds=seconds)
+                if all(reply.finish_reason for reply in replies):
+                    return
+        finally:
+            self.active -= 1
+
+    def _chooser(
+        self, messages: Sequence[Message], prompt: Sequence[int], decoding: Decoding, choice: int
+    ) -> Callable[[], tuple[int, TokenLogprob | None]]:
+        """What gives the tokens of one choice, one a call."""
+        logits = self._logits
+        if logits is None:
+            text = echoed(messages)
+            if PEAK_STANDS.issuperset(decoding.chosen):
+                tokens = chain(text, repeat(self._end))
+                return lambda: (next(tokens), None)
+            logits = partial(_echo_logits, text, len(prompt))
+        return _Sampler(logits, self._end, prompt, decoding, choice, self._text).next
+
+    def _text(self, token: int) -> str:
+        return "" if token == self._end else self._vocabulary[token].decode(errors="replace")
+
+
+def echoed(messages: Sequence[Message]) -> bytes:
+    """What the engine repeats: the last user message after its block of recalled memories, if it has one."""
+    said = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    if said.startswith(OPEN) and CLOSE in said:
+        said = said.partition(CLOSE)[2].removeprefix("\n")
+    return said.encode()
+
+
+def _echo_logits(text: bytes, prompt_tokens: int, token_ids: Sequence[int]) -> Floats:
+    """The formula: at each place the token of `text` stands out, after its last one the end token."""
+    written = len(token_ids) - prompt_tokens
+    logits = _background().copy()
+    logits[text[written] if written < len(text) else len(BYTES)] = PEAK
+    return logits
+
+
+@cache
+def _background() -> Floats:
+    """Logits where nothing is repeated, shape (257,): letters before signs before the rest.
+
+    No two are equal, so that the order of likelihood is plain.
+    """
+    logits = np.full(len(BYTES) + 1, -6.0)
+    logits[32:127] = -2.0
+    logits[[ord(" "), *range(ord("a"), ord("z") + 1)]] = 0.0
+    logits -= np.arange(logits.size) / 1000
+    logits.setflags(write=False)
+    return logits
+
+
+class _Sampler:
+    """Draws the tokens of one choice by the reference in `sampling`."""
+
+    def __init__(
+        self,
+        logits: Logits,
+        end: int,
+        prompt: Sequence[int],
+        decoding: Decoding,
+        choice: int,
+        text: Callable[[int], str],
+    ) -> None:
+        self._logits = logits
+        self._end = end
+        self._decoding = decoding
+        self._text = text
+        self._token_ids = list(prompt)
+        self._prompt = count_tokens(prompt, end + 1)
+        self._output = np.zeros_like(self._prompt)
+        self._uniforms = uniforms(decoding.seed, choice)
+
+    def next(self) -> tuple[int, TokenLogprob | None]:
+        logits = self._logits(self._token_ids)
+        scores = adjust(logits, self._decoding, prompt=self._prompt, output=self._output, end_tokens=(self._end,))
+        token = draw(filtered(scores, self._decoding), self._uniforms.random())
+        self._token_ids.append(token)
+        self._output[token] += 1
+        if self._decoding.logprobs is None:
+            return token, None
+        logprobs = log_probabilities(logits)
+        top = tuple(
+            Alternative(other, self._text(other), float(logprobs[other]))
+            for other in most_likely(logprobs, self._decoding.logprobs)
+        )
+        return token, TokenLogprob(token, self._text(token), float(logprobs[token]), top)
+
+
+class _Bytes:
+    """Joins bytes to characters; what is no UTF-8 becomes U+FFFD."""
+
+    def __init__(self, vocabulary: Sequence[bytes]) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token_id: int) -> str:
+        return self._decoder.decode(self._vocabulary[token_id])
+
+    def finish(self) -> str:
+        return self._decoder.decode(b"", final=True)
