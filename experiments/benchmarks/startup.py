@@ -1,0 +1,89 @@
+"""What it costs to begin: `import jc1`, `jc1 --help`, `jc1 serve` until it is ready.
+
+    python -m experiments.benchmarks.startup [--repeats 5]
+
+Each is timed from the start of a fresh process, less nothing: the interpreter's own start is printed beside it.
+Knows nothing about what a request costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.report import report
+
+ACCEPTANCE = {"import_jc1": 0.2, "help": 0.4, "serve_ready": 8.0}
+"""Seconds, at most. The goal is half of each."""
+
+
+def timed(command: list[str], repeats: int) -> list[float]:
+    """Seconds of each of `repeats` runs, after one that warms the file cache."""
+    seconds = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - began)
+    return seconds[1:]
+
+
+def serve_ready(home: Path) -> float:
+    """Seconds from the start of `jc1 serve` until `/health/ready` answers 200."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jc1", "serve", "--port", str(port)]
+    began = time.perf_counter()
+    server = subprocess.Popen(command, env={**os.environ, "JC1_HOME": str(home)}, stdout=subprocess.DEVNULL)
+    try:
+        while time.perf_counter() - began < 120:
+            if server.poll() is not None:
+                raise SystemExit(f"jc1 serve ended with {server.returncode}")
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+                    return time.perf_counter() - began
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.02)
+        raise SystemExit("jc1 serve was not ready within 120 s")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def measure(repeats: int) -> dict[str, Any]:
+    """Every figure in seconds: median and each run."""
+    bare = statistics.median(timed([sys.executable, "-c", "pass"], repeats))
+    runs = {
+        "import_jc1": [s - bare for s in timed([sys.executable, "-c", "import jc1"], repeats)],
+        "help": timed([sys.executable, "-m", "jc1", "--help"], repeats),
+    }
+    with tempfile.TemporaryDirectory() as home:
+        serve_ready(Path(home))
+        runs["serve_ready"] = [serve_ready(Path(home)) for _ in range(max(1, repeats // 2))]
+    figures = {
+        name: {
+            "median_s": statistics.median(seconds),
+            "runs_s": seconds,
+            "acceptance_s": ACCEPTANCE[name],
+            "met": statistics.median(seconds) <= ACCEPTANCE[name],
+        }
+        for name, seconds in runs.items()
+    }
+    return {"python_start_s": bare, **figures}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    report("startup", measure(parser.parse_args().repeats))
