@@ -1,0 +1,38 @@
+"""What every test gets: a home of its own, no settings from outside, no network use by libraries.
+
+Knows the environment. Fixtures of one room stand in that room's own conftest.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read by the libraries when they are imported, so set before any test module is.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    ANONYMIZED_TELEMETRY="False",
+    VLLM_NO_USAGE_STATS="1",
+    DO_NOT_TRACK="1",
+    TOKENIZERS_PARALLELISM="false",
+)
+for _name in [name for name in os.environ if name.startswith("JC1_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """JC1_HOME, new for this test and not yet made. The working folder is new too: it holds no `jc1.toml`."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("JC1_HOME", str(folder))
+    working = tmp_path / "work"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    return folder

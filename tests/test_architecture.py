@@ -1,0 +1,112 @@
+"""The walls of the house: who may import whom, what stays light, what is never used.
+
+Reads the source as a syntax tree, so a rule holds in code that no test runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("jc1", "api", "ui", "experiments")
+MODULES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+NEVER_IMPORTS = {"jc1": {"api", "ui", "experiments"}, "experiments": {"api", "ui"}, "ui": {"api"}, "api": {"ui"}}
+# They put the house together, so they may look sideways, inside functions only.
+DOORS = {Path("api/main.py"), Path("jc1/cli.py")}
+
+HEAVY = {
+    "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai", "openvino",
+    "pandas", "plotly", "pydantic", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
+    "transformers", "uvicorn", "vllm",
+}  # fmt: skip
+# They run code that comes in data, or read data that can run code.
+UNSAFE_MODULES = {"cloudpickle", "dill", "marshal", "pickle", "shelve"}
+UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "joblib.load"}
+
+
+def tree(module: Path) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(encoding="utf-8"), filename=str(module))
+
+
+def imports(node: ast.AST, *, inside: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every imported top-level name, and whether a function holds the import."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((alias.name.split(".")[0], inside) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
+            yield child.module.split(".")[0], inside
+        else:
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imports(child, inside=inside or function)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_module_says_first_what_it_knows(module: Path) -> None:
+    assert ast.get_docstring(tree(module)), f"{module} needs a first docstring: what it knows and what it does not."
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_rooms_import_only_downwards(module: Path) -> None:
+    for name, inside in imports(tree(module)):
+        if name in NEVER_IMPORTS[module.parts[0]]:
+            assert module in DOORS, f"{module} imports {name}; see CONTRIBUTING.md, rooms."
+            assert inside, f"{module} may import {name} inside a function only."
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_nothing_runs_code_that_comes_in_data(module: Path) -> None:
+    parsed = tree(module)
+    assert not UNSAFE_MODULES & {name for name, _ in imports(parsed)}
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in UNSAFE_CALLS, f"{module}:{node.lineno}"
+            for argument in node.keywords:
+                if argument.arg in {"trust_remote_code", "allow_pickle"}:
+                    assert ast.unparse(argument.value) == "False", f"{module}:{node.lineno}: {argument.arg}"
+
+
+@pytest.mark.parametrize("module", ["jc1", "jc1.cli"])
+def test_the_package_and_its_command_line_start_light(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not HEAVY & set(loaded.stdout.split())
+
+
+def declared() -> list[Requirement]:
+    """Every direct dependency in pyproject.toml, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=str)
+def test_a_direct_dependency_is_bounded_on_both_sides(requirement: Requirement) -> None:
+    operators = {specifier.operator for specifier in requirement.specifier}
+    assert operators in ({">=", "<"}, {"=="}), f"{requirement}: write >= tested, < the next that may break us."
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    known = {normal(requirement.name) for requirement in declared()}
+    providers = packages_distributions()
+    undeclared = {
+        f"{module} imports {name}"
+        for module in MODULES
+        for name, _ in imports(tree(module))
+        if name not in sys.stdlib_module_names and name not in PACKAGES
+        if not known & {normal(provider) for provider in providers.get(name, [name])}
+    }
+    assert not undeclared

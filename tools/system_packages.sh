@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs the system programs that tests use and that are missing: with apt when root, else it says what will skip.
+# Knows package names. Starts no service: the tests start their own on free ports.
+set -euo pipefail
+
+# program (or a pattern of places) | Debian package | what skips without it
+programs=(
+    "redis-server|redis-server|the Redis cache"
+    "/usr/lib/postgresql/*/bin/postgres|postgresql|PostgreSQL as the database"
+    "chromium|chromium|the browser tests and screenshots"
+    "flite|flite|speech with Debian's voices"
+    "g++|g++|DeepSpeed, which compiles one operator"
+)
+
+present() {
+    if [[ $1 == /* ]]; then compgen -G "$1" >/dev/null; else command -v "$1" >/dev/null; fi
+}
+
+missing=()
+for line in "${programs[@]}"; do
+    IFS='|' read -r program package _ <<<"$line"
+    present "$program" || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    echo "==> installing ${missing[*]}"
+    # RUNLEVEL=1 tells Debian's packages to leave their services stopped.
+    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
+        echo "==> apt could not install all of them"
+fi
+
+for line in "${programs[@]}"; do
+    IFS='|' read -r program package skips <<<"$line"
+    present "$program" || echo "==> without $package these tests skip: $skips"
+done
