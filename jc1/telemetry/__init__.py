@@ -1,1 +1,58 @@
-"""Telemetry: finished traces go to a ring of recent ones and to Prometheus."""
+"""Telemetry: finished traces go to a ring of recent ones and to Prometheus.
+
+Knows who is told of a finished request. Knows nothing about how requests run or how figures are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from jc1.telemetry.recent import RecentTraces
+from jc1.trace import Trace
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from jc1.telemetry.metrics import Metrics
+
+__all__ = ["RecentTraces", "Telemetry"]
+
+
+class Telemetry:
+    """What is known about requests, running and finished.
+
+    `keep` is how many finished traces stay in `recent`.
+    """
+
+    def __init__(self, *, keep: int = 500) -> None:
+        self.recent = RecentTraces(keep)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The Prometheus figures. Made at first use: the library is not needed to import JC1."""
+        from jc1.telemetry.metrics import Metrics
+
+        return Metrics()
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """The figures as Prometheus reads them; of this `Telemetry` alone, not the process's default registry."""
+        return self.metrics.registry
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count the body as a request under way."""
+        gauge = self.metrics.in_flight
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    def record(self, trace: Trace) -> None:
+        """Keep a finished request, also a failed or cancelled one."""
+        self.recent.add(trace)
+        self.metrics.observe(trace)

@@ -1,0 +1,123 @@
+"""Prometheus figures of finished traces. Each metric's help ends with the query that reads it.
+
+Knows names, labels and buckets. Knows nothing about how `/metrics` is served. Labels hold only what the server chose
+(engine, model, stage) or a closed set of words (outcomes), never a request's text, owner or session: the number of
+series stays bounded whatever clients send.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from jc1.errors import Jc1Error
+from jc1.trace import Trace
+
+STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
+TOKENS_PER_SECOND = (1, 2.5, 5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1000, 2500, 10000)
+TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072)
+RECALLED = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def _p95(name: str, by: str = "") -> str:
+    group = f"le, {by}" if by else "le"
+    return f"Read: histogram_quantile(0.95, sum by ({group}) (rate({name}_bucket[5m])))"
+
+
+class Metrics:
+    """The figures of one `Telemetry`, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        served = ("engine", "model")
+        self.in_flight = Gauge(
+            "jc1_requests_in_flight", "Requests under way. Read: jc1_requests_in_flight", registry=self.registry
+        )
+        self.requests = Counter(
+            "jc1_requests",
+            "Finished requests by outcome: ok, cancelled or an error's code. "
+            "Read: sum by (outcome) (rate(jc1_requests_total[5m]))",
+            ("outcome", *served),
+            registry=self.registry,
+        )
+        self.seconds = self._histogram(
+            "jc1_request_seconds", "From the request's arrival to its end.", served, REQUEST_SECONDS
+        )
+        self.stages = Histogram(
+            "jc1_stage_seconds",
+            f"Seconds of a request by stage of the hallway. {_p95('jc1_stage_seconds', 'stage')}",
+            ("stage",),
+            buckets=STAGE_SECONDS,
+            registry=self.registry,
+        )
+        self.first_token = self._histogram(
+            "jc1_time_to_first_token_seconds",
+            "From the request's arrival to its first token.",
+            served,
+            REQUEST_SECONDS,
+        )
+        self.inter_token = self._histogram(
+            "jc1_inter_token_seconds", "Mean time between a reply's output tokens.", served, TOKEN_SECONDS
+        )
+        self.decode_rate = Histogram(
+            "jc1_decode_tokens_per_second",
+            "Output tokens after the first, over the time since the first. "
+            "Read: histogram_quantile(0.5, sum by (le) (rate(jc1_decode_tokens_per_second_bucket[5m])))",
+            served,
+            buckets=TOKENS_PER_SECOND,
+            registry=self.registry,
+        )
+        self.prompt_tokens = self._histogram("jc1_prompt_tokens", "Tokens read by a request.", served, TOKENS)
+        self.completion_tokens = self._histogram(
+            "jc1_completion_tokens", "Tokens written by a request, all choices together.", served, TOKENS
+        )
+        self.recalled = self._histogram("jc1_recalled_memories", "Memories recalled for a request.", (), RECALLED)
+        self.dropped = Counter(
+            "jc1_dropped_memories",
+            "Recalled memories that had no room in the prompt. Read: rate(jc1_dropped_memories_total[5m])",
+            registry=self.registry,
+        )
+        self.not_remembered = Counter(
+            "jc1_remember_failures",
+            "Replies that were sent but could not be stored, by error code. "
+            "Read: sum by (code) (increase(jc1_remember_failures_total[1h]))",
+            ("code",),
+            registry=self.registry,
+        )
+
+    def _histogram(self, name: str, what: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, f"{what} {_p95(name)}", labels, buckets=buckets, registry=self.registry)
+
+    def observe(self, trace: Trace) -> None:
+        """Count a finished request. A stage that it did not reach is not counted."""
+        served = (trace.engine, trace.model)
+        self.requests.labels(_word(trace.outcome), *served).inc()
+        for stage, seconds in trace.stages.items():
+            self.stages.labels(stage).observe(seconds)
+        if trace.total is not None:
+            self.seconds.labels(*served).observe(trace.total)
+        if trace.first_token is not None:
+            self.first_token.labels(*served).observe(trace.first_token)
+            self.prompt_tokens.labels(*served).observe(trace.usage.prompt_tokens)
+            self.completion_tokens.labels(*served).observe(trace.usage.completion_tokens)
+        if rate := trace.tokens_per_second:
+            self.decode_rate.labels(*served).observe(rate)
+            self.inter_token.labels(*served).observe(1 / rate)
+        if "recall" in trace.stages:
+            self.recalled.observe(len(trace.recalled))
+            self.dropped.inc(len(trace.dropped_memories))
+        if trace.remembered is False:
+            self.not_remembered.labels(_word(trace.remember_error)).inc()
+
+
+def _codes(error: type[Jc1Error]) -> set[str]:
+    return {error.code}.union(*map(_codes, error.__subclasses__()))
+
+
+_WORDS = frozenset({"ok", "cancelled"} | _codes(Jc1Error))
+
+
+def _word(outcome: str | None) -> str:
+    """The outcome if it is one of the known words: a label never holds anything else."""
+    return outcome if outcome in _WORDS else Jc1Error.code

@@ -1,0 +1,34 @@
+"""The ring of recent traces: bounded, newest first, and each owner's own."""
+
+import pytest
+
+from jc1.errors import UnknownTrace
+from jc1.telemetry import RecentTraces
+from jc1.trace import Trace
+
+
+def test_the_newest_comes_first_and_the_oldest_gives_way() -> None:
+    ring = RecentTraces(keep=3)
+    traces = [Trace(owner="ann") for _ in range(5)]
+    for trace in traces:
+        ring.add(trace)
+    assert ring.list() == (traces[4], traces[3], traces[2])
+    assert ring.list(limit=1) == (traces[4],)
+    assert len(ring) == 3
+    assert ring.get(traces[2].id) is traces[2]
+    with pytest.raises(UnknownTrace):
+        ring.get(traces[1].id)
+
+
+def test_an_owner_sees_no_trace_of_another() -> None:
+    ring = RecentTraces()
+    anns, bens = Trace(owner="ann"), Trace(owner="ben")
+    ring.add(anns)
+    ring.add(bens)
+    assert ring.list("ann") == (anns,)
+    assert ring.get(anns.id, "ann") is anns
+    with pytest.raises(UnknownTrace) as unknown:
+        ring.get(bens.id, "ann")
+    with pytest.raises(UnknownTrace) as none:
+        ring.get("tr_none", "ann")
+    assert unknown.value.message.replace(bens.id, "") == none.value.message.replace("tr_none", "")
