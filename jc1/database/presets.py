@@ -1,0 +1,69 @@
+"""Saved presets and aliases as rows.
+
+Knows versions and where an alias points. Knows nothing about what a preset means or how a reference is resolved.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from jc1.database.connection import reading, upsert, writing
+from jc1.database.tables import preset_aliases, presets
+from jc1.errors import Conflict
+
+
+class PresetRepository:
+    """The rows behind `jc1.presets`. Calls block and may be made from any thread; versions count from 1."""
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+
+    def save(self, name: str, body: Mapping[str, Any]) -> int:
+        """Keep `body` (plain JSON values) as the next version of `name`, and return that version."""
+        try:
+            with writing(self._database) as connection:
+                newest = select(func.max(presets.c.version)).where(presets.c.name == name)
+                version: int = (connection.execute(newest).scalar() or 0) + 1
+                connection.execute(
+                    insert(presets).values(name=name, version=version, body=dict(body), created=datetime.now(UTC))
+                )
+        except IntegrityError:
+            # PostgreSQL lets two writers find the same newest version; the second is refused.
+            raise Conflict(f"Another version of {name!r} was saved at the same moment: try again.") from None
+        return version
+
+    def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None:
+        """Version and body, of the newest version unless one is named; `None` when there is none."""
+        query = select(presets.c.version, presets.c.body).where(presets.c.name == name)
+        query = query.order_by(presets.c.version.desc()) if version is None else query.where(presets.c.version == version)
+        with reading(self._database) as connection:
+            row = connection.execute(query.limit(1)).first()
+        return None if row is None else (row.version, row.body)
+
+    def list(self) -> builtins.list[tuple[str, int, dict[str, Any]]]:
+        """Name, version and body of everything saved, by name, then version."""
+        query = select(presets.c.name, presets.c.version, presets.c.body).order_by(presets.c.name, presets.c.version)
+        with reading(self._database) as connection:
+            return [(row.name, row.version, row.body) for row in connection.execute(query)]
+
+    def set_alias(self, alias: str, name: str, version: int) -> None:
+        """Point `alias` at a version; where it pointed before is forgotten."""
+        with writing(self._database) as connection:
+            target = {"name": name, "version": version}
+            connection.execute(
+                upsert(connection, preset_aliases)
+                .values(alias=alias, **target)
+                .on_conflict_do_update(index_elements=["alias"], set_=target)
+            )
+
+    def aliases(self) -> dict[str, tuple[str, int]]:
+        """Name and version behind each alias."""
+        query = select(preset_aliases).order_by(preset_aliases.c.alias)
+        with reading(self._database) as connection:
+            return {row.alias: (row.name, row.version) for row in connection.execute(query)}

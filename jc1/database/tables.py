@@ -1,0 +1,143 @@
+"""The tables, as SQLAlchemy Core describes them to both SQLite and PostgreSQL.
+
+Knows columns, keys and indexes. Knows nothing about who reads or writes them. A change here needs a migration in
+`jc1/database/migrations`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+MAX_NAME = 200
+"""Most characters of an owner's or a session's name."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: timezone-aware on the Python side, UTC in the database. SQLite itself keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows in its own INTEGER only; AUTOINCREMENT, so that the number of a deleted row is never given again.
+_row_number = BigInteger().with_variant(Integer, "sqlite")
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", String(MAX_NAME), primary_key=True),
+    # Raised by every write to the owner's records, first thing in its transaction: that also makes the writers of one
+    # owner wait for each other.
+    Column("version", BigInteger, nullable=False),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("seq", _row_number, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("owner", String(MAX_NAME), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("session", String(MAX_NAME)),
+    Column("turn", Integer),
+    Column("superseded_by", String(40), ForeignKey("records.id"), index=True),
+    # What the statement is about (jc1/memory/subjects.py); NULL where that is not certain.
+    Column("subject", String(400)),
+    # The owner's version at which the row last changed, so that an index can read what it has not seen.
+    Column("changed", BigInteger, nullable=False),
+    # float16, little-endian, of length one, and the fingerprint of the embedder that made it.
+    Column("vector", LargeBinary, nullable=False),
+    Column("embedder", String(200), nullable=False),
+    CheckConstraint("role IN ('system', 'user', 'assistant')", name="role"),
+    CheckConstraint("kind IN ('statement', 'question', 'reply')", name="kind"),
+    Index(None, "owner", "created", "id"),
+    Index(None, "owner", "changed"),
+    Index(None, "owner", "subject"),
+    sqlite_autoincrement=True,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("owner", String(MAX_NAME), primary_key=True),
+    Column("id", String(MAX_NAME), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("turns", Integer, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("updated", UtcDateTime, nullable=False),
+    Index(None, "owner", "updated"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("owner", String(MAX_NAME), primary_key=True),
+    Column("session", String(MAX_NAME), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("user", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(["owner", "session"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"),
+)
+
+presets = Table(
+    "presets",
+    metadata,
+    Column("name", String(MAX_NAME), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", JSON, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+)
+
+# No foreign key: an alias may point at a preset that JC1 ships, which no row holds.
+preset_aliases = Table(
+    "preset_aliases",
+    metadata,
+    Column("alias", String(MAX_NAME), primary_key=True),
+    Column("name", String(MAX_NAME), nullable=False),
+    Column("version", Integer, nullable=False),
+)
