@@ -119,6 +119,43 @@ def test_a_wheel_carries_code_and_data_and_no_tests(tmp_path: Path) -> None:
         assert files <= carried
 
 
+def fake_torch(folder: Path, version: str, cuda: str | None) -> None:
+    """A wheel of torch that is nothing but the file that says how it was built."""
+    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        info = f"torch-{version}.dist-info"
+        wheel.writestr("torch/__init__.py", "")
+        wheel.writestr("torch/version.py", f"__version__ = {version!r}\ncuda = {cuda!r}\n")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_cpu_build", [True, False])
+def test_a_machine_without_gpu_gets_the_cpu_build_of_torch_or_a_clear_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_cpu_build: bool
+) -> None:
+    fake_torch(tmp_path, "9.9.9", cuda="13.0")
+    if with_cpu_build:
+        fake_torch(tmp_path, "9.9.9+cpu", cuda=None)
+    # No index answers; the wheels are where pip is configured to look.
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    code = "import install; install.install_torch('9.9.9', gpu=False); print(install.is_cpu_torch('9.9.9'))"
+    command = [str(tmp_path / "venv" / "bin" / "python"), "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tools")
+
+    if with_cpu_build:
+        assert found.stdout.split()[-1] == "True", found.stderr
+    else:
+        assert found.returncode == 1
+        assert "Next step:" in found.stderr
+        assert not list((tmp_path / "venv").rglob("torch/version.py"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_whole_environment_imports_in_one_process() -> None:

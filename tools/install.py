@@ -11,7 +11,7 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,8 +89,10 @@ def pinned(name: str) -> str:
     return found[1]
 
 
-# Lines of pip that say what is going on; the hundreds of others are dropped.
-_TELLING = re.compile(r"\s*(Downloading|Building wheel|Installing collected|Successfully|ERROR|error:)")
+# Lines of pip that say what is going on: downloads from 10 MB, builds, the installing itself.
+_TELLING = re.compile(
+    r"\s*(Downloading .*\(\d{2,}(\.\d)? MB\)|Downloading .* GB\)|Building wheel for|Installing collected)"
+)
 
 
 def pip(*arguments: str, check: bool = True) -> bool:
@@ -98,20 +100,17 @@ def pip(*arguments: str, check: bool = True) -> bool:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    tail = list(_shown(iter(process.stdout)))[-20:]
+    last: deque[str] = deque(maxlen=20)
+    for line in process.stdout:
+        last.append(line)
+        if _TELLING.match(line):
+            packages = line.count(", ") + 1 if "Installing collected" in line else 1
+            print(f"  Installing {packages} packages" if packages > 1 else "  " + line.strip()[:110], flush=True)
     if process.wait() == 0:
         return True
     if check:
-        sys.exit("".join(tail) + f"error: pip {' '.join(arguments)} failed; its last lines are above.")
+        sys.exit("".join(last) + f"error: pip {' '.join(arguments)} failed; its last lines are above.")
     return False
-
-
-def _shown(lines: Iterator[str]) -> Iterator[str]:
-    """Pass the lines on, printing the telling ones, cut to a width that a terminal holds."""
-    for line in lines:
-        if _TELLING.match(line):
-            print("  " + line.strip()[:110], flush=True)
-        yield line
 
 
 def say(text: str) -> None:

@@ -40,7 +40,7 @@ def apply() -> bool:
 
     if _loads(Path(spec.submodule_search_locations[0])):
         return False
-    library: Any = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for signature in _OPERATORS:
         library.define(signature)
     _kept.append(library)
