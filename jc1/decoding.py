@@ -71,14 +71,14 @@ class Decoding(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.min_tokens > self.max_tokens:
-            raise ValueError("min_tokens must not exceed max_tokens")
+            raise ValueError("'min_tokens' must not exceed 'max_tokens'")
         if self.beam_width > 1 and self.temperature > 0:
             raise ValueError("beam search takes temperature 0")
         if self.beam_width > 1 and self.n > self.beam_width:
-            raise ValueError("n must not exceed beam_width")
+            raise ValueError("'n' must not exceed 'beam_width'")
         if self.beam_width == 1 and self.n > 1 and self.temperature == 0:
             raise ValueError(
-                "n greater than 1 needs temperature above 0 or beam_width above 1: greedy replies are all alike"
+                "'n' above 1 needs 'temperature' above 0 or 'beam_width' above 1: greedy replies are all alike"
             )
         return self
 

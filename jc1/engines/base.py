@@ -79,8 +79,8 @@ class Step:
 
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
-    each. The last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
-    has them; `speculation` comes with the end.
+    each. The last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and
+    `prefill`, on the first step that has them; `speculation` comes with the end.
     """
 
     index: int
