@@ -38,6 +38,8 @@ class Settings(BaseModel):
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
     cache: str = Field("lmdb", description="lmdb, or off.")
     embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
+    embedder_model: str = Field("", description="Folder or hub id for sentence-transformers; empty is the bundled one.")
+    embedder_threads: int = Field(0, ge=0, description="Threads that embed (openvino); 0 takes every available core.")
     owner: str = Field("local", min_length=1, max_length=200, description="Owner where a request names none.")
     preset: str = Field("default", description="Preset where a request names none.")
     memory_k: int = Field(8, ge=0, le=100, description="Memories recalled for a question.")

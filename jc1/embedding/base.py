@@ -19,6 +19,9 @@ class Embedder(Protocol):
 
     dimension: int
 
+    def load(self) -> None:
+        """Load the model now, if that has not been done; else the first `embed` does. Raises `EmbedderUnavailable`."""
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit vector for each text: float32, shape (len(texts), dimension). Raises `EmbedderUnavailable`."""
 
