@@ -113,7 +113,9 @@ def upsert(connection: Connection, table: Table) -> SqliteInsert | PostgresInser
 
 def _open_sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise InvalidSettings("The SQLite database needs a file: write sqlite:///path (four slashes for an absolute one).")
+        raise InvalidSettings(
+            "The SQLite database needs a file: write sqlite:///path (four slashes for an absolute one)."
+        )
     path = Path(url.database)
     with translated():
         try:
@@ -165,7 +167,9 @@ def _prepare_file(path: Path) -> None:
                 with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
                     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 if mode != "wal":
-                    raise DatabaseUnavailable(f"The file system of {path} cannot hold a shared database: use a local one.")
+                    raise DatabaseUnavailable(
+                        f"The file system of {path} cannot hold a shared database: use a local one."
+                    )
 
 
 def _header(path: Path) -> bytes:
@@ -234,7 +238,9 @@ def _sqlite_meaning(code: int) -> Jc1Error:
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return DatabaseUnavailable("The database is locked by another program: end it, or try again in a moment.")
     if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return DatabaseUnavailable("The database cannot be opened for writing: check the file's and folder's permissions.")
+        return DatabaseUnavailable(
+            "The database cannot be opened for writing: check the file's and folder's permissions."
+        )
     return DatabaseUnavailable("The database cannot be read or written: check the disk, then try again.")
 
 

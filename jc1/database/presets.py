@@ -41,7 +41,9 @@ class PresetRepository:
     def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None:
         """Version and body, of the newest version unless one is named; `None` when there is none."""
         query = select(presets.c.version, presets.c.body).where(presets.c.name == name)
-        query = query.order_by(presets.c.version.desc()) if version is None else query.where(presets.c.version == version)
+        query = (
+            query.order_by(presets.c.version.desc()) if version is None else query.where(presets.c.version == version)
+        )
         with reading(self._database) as connection:
             row = connection.execute(query.limit(1)).first()
         return None if row is None else (row.version, row.body)
