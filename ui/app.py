@@ -1,0 +1,107 @@
+"""The page's factory: header, tabs, and the mount on the API's application.
+
+Knows which tabs there are. Knows nothing about what is in one: a tab is a file with a `build(blocks, pipeline)` that lays out its
+components and listeners. A new tab is such a file and a line in `TABS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from ui import chat
+from ui.theme import HEAD, STYLE, theme
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from jc1.pipeline import Pipeline
+
+PATH = "/ui"
+TABS: tuple[tuple[str, Callable[[gr.Blocks, Pipeline], Any]], ...] = (("Chat", chat.build),)
+"""The tabs from left to right: title and what builds it."""
+
+_HEADER = """
+<header class="jc1-header">
+  <button type="button" class="jc1-icon jc1-narrow" data-panel="sessions" aria-label="Conversations">
+    <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16M4 12h16M4 18h16"/></svg></button>
+  <strong>JC1</strong>${value}
+  <span class="jc1-spring"></span>
+  <button type="button" class="jc1-icon" data-theme-switch aria-label="Light or dark" title="Light or dark">
+    <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z"
+      class="jc1-solid"/></svg></button>
+  <button type="button" class="jc1-icon jc1-medium" data-panel="details" aria-label="Details of the reply">
+    <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16v14H4zM14 5v14"/></svg></button>
+</header>
+<div class="jc1-scrim" data-panel=""></div>
+"""
+
+# The theme is the system's until the switch was used; narrow windows show one side panel at a time.
+_HEADER_SCRIPT = """
+const chosen = localStorage.getItem("jc1.theme");
+if (chosen) document.body.classList.toggle("dark", chosen === "dark");
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-panel], [data-theme-switch]");
+  if (!button) return;
+  if (button.hasAttribute("data-theme-switch")) {
+    const dark = document.body.classList.toggle("dark");
+    localStorage.setItem("jc1.theme", dark ? "dark" : "light");
+  } else {
+    const same = document.body.dataset.panel === button.dataset.panel;
+    document.body.dataset.panel = same ? "" : button.dataset.panel;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") document.body.dataset.panel = "";
+});
+"""
+
+
+def create_ui(pipeline: Pipeline) -> gr.Blocks:
+    """The whole page over `pipeline`, which may still be starting."""
+    with gr.Blocks(title="JC1", analytics_enabled=False, fill_width=True, fill_height=True) as blocks:
+        gr.HTML(
+            _model(pipeline),
+            html_template=_HEADER,
+            js_on_load=_HEADER_SCRIPT,
+            apply_default_css=False,
+            elem_id="jc1-header",
+        )
+        with gr.Tabs(elem_id="jc1-tabs", elem_classes="jc1-single" if len(TABS) == 1 else None):
+            for title, build in TABS:
+                with gr.Tab(title):
+                    build(blocks, pipeline)
+    # Replies share the engine, which batches them: Gradio must not queue one behind the other.
+    blocks.queue(default_concurrency_limit=None, api_open=False)
+    return blocks
+
+
+def mount(app: FastAPI, pipeline: Pipeline) -> FastAPI:
+    """Serve the page at `/ui` of `app`, on the same event loop as the pipeline."""
+    return gr.mount_gradio_app(
+        app,
+        create_ui(pipeline),
+        path=PATH,
+        ssr_mode=False,
+        theme=theme(),
+        css_paths=STYLE,
+        head=HEAD,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size="1mb",
+        mcp_server=False,
+        pwa=False,
+        enable_monitoring=False,
+    )
+
+
+def _model(pipeline: Pipeline) -> str:
+    engine = pipeline.engine
+    note = ""
+    if engine.model.startswith("jc1-tiny"):
+        note = "<em>a tiny bundled model: it knows only what you tell it</em>"
+    return f'<span class="jc1-model"><b>{escape(engine.model)}</b> on {escape(engine.name)}{note}</span>'

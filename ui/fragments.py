@@ -1,0 +1,206 @@
+"""Pieces of HTML that a tab shows: conversations, the live row, memories, errors.
+
+Knows what each piece says. Knows nothing about where it stands or how it is styled (`assets/style.css`). Every text from
+outside is escaped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING
+
+from ui.plots import duration
+
+if TYPE_CHECKING:
+    from jc1.errors import Jc1Error
+    from jc1.memory.base import Receipt
+    from jc1.sessions import SessionInfo
+    from jc1.trace import Trace
+    from ui.live import LiveReply
+
+STAGE_SAYS = {"recall": "recalling", "prefill": "reading the prompt", "decode": "writing"}
+"""What a person reads while a stage is under way, beside the stage's own word."""
+
+_BIN = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 7h16M10 11v6M14 11v6M6 7l1 13h10l1-13M9 7V4h6v3"/></svg>'
+)
+
+
+def age(created: datetime, now: datetime | None = None) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = ((now or datetime.now(UTC)) - created).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def conversations(sessions: Sequence[SessionInfo], current: str, draft: str | None = None) -> str:
+    """The list of conversations, most recent first. `draft` is the first message of the current one while it is not
+    stored yet."""
+    rows = [_conversation(s.id, s.title, age(s.updated), s.id == current) for s in sessions]
+    if draft and current not in {session.id for session in sessions}:
+        rows.insert(0, _conversation(current, draft, "just now", True))
+    if not rows:
+        return '<p class="jc1-empty">Your conversations will be listed here.</p>'
+    return f'<ul class="jc1-conversations">{"".join(rows)}</ul>'
+
+
+def _conversation(session: str, title: str, when: str, current: bool) -> str:
+    name, key = escape(title.strip() or "Untitled"), escape(session, quote=True)
+    return (
+        f'<li{" class=current" if current else ""}>'
+        f'<button type="button" data-open="{key}"{" aria-current=true" if current else ""} title="{name}">'
+        f"<span>{name}</span><small>{when}</small></button>"
+        f'<button type="button" class="jc1-delete" data-delete="{key}" aria-label="Delete {name}" title="Delete">'
+        f"{_BIN}</button></li>"
+    )
+
+
+def live_row(
+    state: str,
+    label: str,
+    *,
+    first_token: float | None = None,
+    tokens_per_second: float | None = None,
+    tokens: int | None = None,
+) -> str:
+    """One line: the stage, time to first token, tokens a second, tokens. `state` is `idle`, `busy`, `done` or `bad`."""
+    figures = (
+        ("first token", "–" if first_token is None else duration(first_token)),
+        ("tokens/s", "–" if tokens_per_second is None else f"{tokens_per_second:,.1f}"),
+        ("tokens", "–" if tokens is None else f"{tokens:,}"),
+    )
+    cells = "".join(f'<span class="jc1-figure"><b>{value}</b> {name}</span>' for name, value in figures)
+    return (
+        f'<div class="jc1-live {state}" role="status"><span class="jc1-stage"><i></i>{escape(label)}</span>{cells}</div>'
+    )
+
+
+def live_row_of(reply: LiveReply) -> str:
+    """The live row of a reply that is under way or over."""
+    if reply.error is not None:
+        state, label = "bad", reply.error.code
+    elif reply.stopped:
+        state, label = "done", "stopped"
+    elif reply.finished:
+        state, label = "done", "done"
+    else:
+        state, label = "busy", f"{reply.stage} · {STAGE_SAYS[reply.stage]}"
+    return live_row(
+        state,
+        label,
+        first_token=reply.first_token,
+        tokens_per_second=reply.tokens_per_second,
+        tokens=reply.tokens,
+    )
+
+
+def live_row_of_trace(trace: Trace) -> str:
+    """The live row of an earlier reply."""
+    label = {"ok": "done", "cancelled": "stopped"}.get(trace.outcome, trace.outcome)
+    return live_row(
+        "done" if trace.outcome in ("ok", "cancelled") else "bad",
+        label,
+        first_token=trace.first_token,
+        tokens_per_second=trace.tokens_per_second,
+        tokens=trace.usage.completion_tokens,
+    )
+
+
+def facts(trace: Trace) -> str:
+    """What else a trace tells: who replied, how it ended, what was read and what gave way."""
+    rows = {
+        "model": f"{trace.model} on {trace.engine}",
+        "preset": trace.preset or "–",
+        "prompt": f"{trace.usage.prompt_tokens:,} tokens",
+        "finish": trace.finish_reason or trace.outcome,
+        "remembered": _remembered(trace),
+    }
+    if trace.dropped_memories or trace.dropped_messages:
+        rows["left out"] = f"{len(trace.dropped_memories)} memories, {trace.dropped_messages} messages (no room)"
+    rows["trace"] = trace.id
+    cells = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
+    return f'<dl class="jc1-facts">{cells}</dl>'
+
+
+def _remembered(trace: Trace) -> str:
+    if trace.remembered is None:
+        return "nothing was to be stored"
+    return "yes" if trace.remembered else f"no ({trace.remember_error})"
+
+
+def heading(title: str, detail: str = "") -> str:
+    """A section's title with a quiet remark on its right."""
+    return f'<h3 class="jc1-heading">{escape(title)}<small>{escape(detail)}</small></h3>'
+
+
+def memories(receipts: Sequence[Receipt] | None, *, session: str, titles: Mapping[str, str], searched: bool = True) -> str:
+    """The recalled memories with their scores, best first. `None` is before the first reply."""
+    if receipts is None:
+        return '<p class="jc1-empty">The memories that a reply reads are listed here, with their scores.</p>'
+    if not receipts:
+        reason = (
+            "Nothing was recalled: no stored memory answers this message."
+            if searched
+            else "Memory was off for this reply."
+        )
+        return f'<p class="jc1-empty">{reason}</p>'
+    best = max(receipt.score for receipt in receipts) or 1.0
+    ranks = {receipt.record.id: receipt.rank for receipt in receipts}
+    cards = "".join(_memory(r, best, ranks, session, titles) for r in receipts)
+    return f'<ol class="jc1-memories">{cards}</ol>'
+
+
+def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: str, titles: Mapping[str, str]) -> str:
+    record = receipt.record
+    width = max(0.0, min(1.0, receipt.score / best)) * 100
+    dense = _score(receipt.dense_score, receipt.dense_rank)
+    lexical = _score(receipt.lexical_score, receipt.lexical_rank)
+    widened = ""
+    if receipt.widened_from is not None:
+        came = ranks.get(receipt.widened_from)
+        widened = f"<span>neighbour of {'another' if came is None else f'#{came}'}</span>"
+    return (
+        f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'
+        f'<p dir="auto">{escape(record.text)}</p></div>'
+        f'<div class="jc1-bar" title="fused score, of the best"><i style="width:{width:.0f}%"></i></div>'
+        f'<div class="jc1-scores"><span>fused <b>{receipt.score:.3f}</b></span>'
+        f"<span>dense {dense}</span><span>lexical {lexical}</span>{widened}</div>"
+        f'<div class="jc1-source">{escape(record.kind)} · {_source(record.session, record.turn, session, titles)}'
+        f" · {age(record.created)}</div></li>"
+    )
+
+
+def _score(score: float | None, rank: int | None) -> str:
+    return "<b>–</b>" if score is None else f"<b>{score:.2f}</b> #{rank}"
+
+
+def _source(session: str | None, turn: int | None, current: str, titles: Mapping[str, str]) -> str:
+    if session is None:
+        return "added by hand"
+    where = f", turn {turn}" if turn is not None else ""
+    if session == current:
+        return f"this conversation{where}"
+    name = titles.get(session)
+    key = escape(session, quote=True)
+    label = f"“{escape(name)}”" if name else f"session {escape(session[:8])}"
+    return f'<button type="button" data-open="{key}" title="Open session {key}">{label}</button>{where}'
+
+
+def notice(error: Jc1Error) -> str:
+    """An error as a person reads it, with the code that a bug report needs."""
+    return (
+        f'<div class="jc1-notice" role="alert"><p>{escape(error.message)}</p><code>{escape(error.code)}</code></div>'
+    )
+
+
+def not_remembered(trace: Trace) -> str:
+    """The remark on a reply that was given but could not be stored."""
+    code = trace.remember_error or "unknown"
+    return (
+        '<div class="jc1-notice" role="alert"><p>The reply could not be stored: it will not be remembered.</p>'
+        f"<code>{escape(code)}</code></div>"
+    )

@@ -1,0 +1,119 @@
+"""A reply while it is being written, as a page may look at it.
+
+Knows the pipeline's events and how often a page can be redrawn. Knows nothing about Gradio: a tab turns each frame into
+components.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from jc1.errors import Jc1Error
+from jc1.pipeline import Done, Recalled, Token
+
+if TYPE_CHECKING:
+    from jc1.memory.base import Receipt
+    from jc1.pipeline import Event
+    from jc1.trace import Trace
+
+log = logging.getLogger(__name__)
+
+FRAME_SECONDS = 0.05
+"""Least time between two frames: twenty a second read as fluent, more would cost the browser and the loop."""
+
+
+class LiveReply:
+    """One reply under way. It runs in a task of its own, so that `stop` works while the engine is silent.
+
+    `stage` is the stage under way as far as events tell: `recall` until memory answered, `prefill` until the first
+    token, then `decode`. `trace` is there once the reply is whole.
+    """
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self.text = ""
+        self.tokens = 0
+        self.stage = "recall"
+        self.receipts: tuple[Receipt, ...] | None = None
+        self.trace: Trace | None = None
+        self.error: Jc1Error | None = None
+        self.stopped = False
+        self.finished = False
+        self._began = time.perf_counter()
+        self._first: float | None = None
+        self._latest: float | None = None
+        self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._follow(events))
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds from the request to the first token."""
+        if self.trace is not None:
+            return self.trace.first_token
+        return None if self._first is None else self._first - self._began
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Output tokens after the first, over the time since the first."""
+        if self.trace is not None:
+            return self.trace.tokens_per_second
+        if self._first is None or self._latest is None or self.tokens < 2 or self._latest <= self._first:
+            return None
+        return (self.tokens - 1) / (self._latest - self._first)
+
+    def stop(self) -> None:
+        """End the generation now. What was written stays."""
+        if not self.finished:
+            self.stopped = True
+            self._task.cancel()
+
+    async def frames(self) -> AsyncGenerator[LiveReply, None]:
+        """This reply, each time it is worth drawing again; the last frame is `finished`.
+
+        Closing the generator stops the reply.
+        """
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                finished = self.finished
+                yield self
+                if finished:
+                    return
+                await asyncio.sleep(FRAME_SECONDS)
+        finally:
+            self.stop()
+
+    async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    self._take(event)
+                    self._changed.set()
+        except Jc1Error as error:
+            self.error = error
+        except Exception:
+            log.exception("a reply failed")
+            self.error = Jc1Error("JC1 failed while it wrote the reply: try again; its log has the reason.")
+        finally:
+            self.finished = True
+            self._changed.set()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Recalled(receipts):
+                self.receipts, self.stage = receipts, "prefill"
+            case Token(index=0, text=text, token_ids=token_ids):
+                self._latest = time.perf_counter()
+                if self._first is None:
+                    self._first = self._latest
+                self.text += text
+                self.tokens += len(token_ids)
+                self.stage = "decode"
+            case Done(reply):
+                self.trace = reply.trace
+                self.text, self.tokens = reply.text, reply.trace.usage.completion_tokens
