@@ -99,7 +99,7 @@ class LmdbCache:
                 for generation in store.generations(transaction):
                     transaction.delete(place, db=generation)
 
-        self._attempt("written", remove)
+        self._attempt("cleared", remove)
 
     def clear(self, namespace: str) -> None:
         prefix = _prefix(namespace)
@@ -112,7 +112,7 @@ class LmdbCache:
                         while there and cursor.key().startswith(prefix):
                             there = cursor.delete()
 
-        self._attempt("written", remove)
+        self._attempt("cleared", remove)
 
     def close(self) -> None:
         store, self._store = self._store, None
@@ -130,13 +130,13 @@ class LmdbCache:
             return None
         try:
             return operation(store)
-        except _DAMAGE as error:
-            # Other threads may be reading the mapped pages, so the file stays open; nobody else will find it.
-            store.usable = False
-            self._warn(what, error)
-            _set_aside(store.folder)
         except lmdb.Error as error:
             self._warn(what, error)
+            if what == "cleared" or isinstance(error, _DAMAGE):
+                # What cannot be removed must not be found, nor what is damaged. Other threads may be reading the
+                # mapped pages, so the file stays open, where no lookup gets to it any more.
+                store.usable = False
+                _set_aside(store.folder)
         finally:
             store.leave()
         return None

@@ -21,7 +21,7 @@ class CachedEmbedder:
     """An `Embedder` that asks another one only for texts that the cache does not know, each of them once.
 
     An embedding is kept as raw float32 under the SHA-256 of the embedder's fingerprint and the text. There is no second
-    cache in the process: a lookup in LMDB takes about ten microseconds, most of them the hash's and numpy's.
+    cache in the process: a lookup takes 18 microseconds, of which LMDB itself takes two.
     """
 
     def __init__(self, embedder: Embedder, cache: Cache) -> None:

@@ -196,6 +196,32 @@ cache.close()
     assert done.stderr.count("cannot be written") == 1
 
 
+def test_what_cannot_be_deleted_is_not_found_any_more(tmp_path: Path) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+from jc1.cache.lmdb import LmdbCache
+folder = Path(sys.argv[1])
+cache = LmdbCache(folder)
+cache.put_many("n", {b"stale": b"value"})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+cache.delete("n", b"stale")
+assert cache.get("n", b"stale") is None
+cache.close()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+cache = LmdbCache(folder)
+assert cache.get("n", b"stale") is None
+cache.put_many("n", {b"key": b"value"})
+assert cache.get("n", b"key") == b"value"
+cache.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "cache")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be cleared") == 1
+
+
 def test_closing_waits_for_the_operations_that_are_under_way(tmp_path: Path) -> None:
     cache = LmdbCache(tmp_path / "cache")
     keys = [str(i).encode() for i in range(2000)]
