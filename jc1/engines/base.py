@@ -101,6 +101,9 @@ class Engine(ABC):
     model: str
     """The name under which the model is served."""
 
+    active: int = 0
+    """Requests that run or wait in this engine."""
+
     @abstractmethod
     async def start(self) -> None:
         """Load what is needed. Raises `EngineUnavailable` with the next step."""

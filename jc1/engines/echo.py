@@ -65,8 +65,6 @@ class EchoEngine(Engine):
         context_length: int = 16_384,
     ) -> None:
         self.model = "echo"
-        self.active = 0
-        """Replies under way."""
         self._logits = logits
         self._vocabulary = tuple(vocabulary)
         self._end = len(self._vocabulary)

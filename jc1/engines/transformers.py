@@ -7,12 +7,11 @@ Knows nothing about weights or filters (`transformers_model`).
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,6 @@ class TransformersEngine(Engine):
         self._loaded: LoadedModel | None = None
         self._tokenizer: Tokenizer | None = None
         self._capabilities: Capabilities | None = None
-        self._jobs: set[Future[None]] = set()
 
     async def start(self) -> None:
         async with self._starting:
@@ -62,8 +60,9 @@ class TransformersEngine(Engine):
             worker, self._worker = self._worker, None
             if worker is not None:
                 await asyncio.to_thread(worker.shutdown, wait=True, cancel_futures=True)
-            self._loaded = None
-            gc.collect()
+            loaded, self._loaded = self._loaded, None
+            if loaded is not None:
+                loaded.release()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -74,11 +73,6 @@ class TransformersEngine(Engine):
     @property
     def healthy(self) -> bool:
         return self._worker is not None
-
-    @property
-    def active(self) -> int:
-        """Requests that run or wait."""
-        return sum(not job.done() for job in self._jobs)
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
         if self._tokenizer is None:
@@ -128,7 +122,7 @@ class TransformersEngine(Engine):
             job = worker.submit(run)
         except RuntimeError:  # closed since
             raise _not_started() from None
-        self._jobs.add(job)
+        self.active += 1
         job.add_done_callback(lambda _: post(None))
         over = False
         try:
@@ -141,11 +135,12 @@ class TransformersEngine(Engine):
             job.result()
         finally:
             cancelled.set()
-            if not job.cancel() and not over:
+            try:
                 # The slot is free when the step under way is done.
-                while await arrived.get() is not None:
+                while not over and not job.cancel() and await arrived.get() is not None:
                     pass
-            self._jobs.discard(job)
+            finally:
+                self.active -= 1
 
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""

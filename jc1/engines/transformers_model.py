@@ -7,12 +7,14 @@ and transformers (seconds), so that is done when an engine starts, not before.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 import transformers.utils
 from torch import Tensor
@@ -40,6 +42,8 @@ finally:
 
 SMALL = 50_000_000
 """Parameters up to which one thread is faster than two: handing out the work costs more than it saves."""
+ALL_THREADS = torch.get_num_threads()
+"""torch's own choice, before it is changed here."""
 
 
 class Detokenizer(Protocol):
@@ -64,6 +68,7 @@ class LoadedModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if dtype == "auto" and self.device.type == "cpu":
             dtype = "float32"
+        transformers.utils.logging.disable_progress_bar()
         self._model = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, trust_remote_code=False
         )
@@ -77,7 +82,7 @@ class LoadedModel:
         self._model.generation_config = GenerationConfig()
         self._detokenizer = detokenizer
         self.dtype = str(self._model.dtype).removeprefix("torch.")
-        self.threads = 1 if self._model.num_parameters() <= SMALL else torch.get_num_threads()
+        self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
 
     def generate(
         self,
@@ -109,28 +114,18 @@ class LoadedModel:
             end_tokens=sorted(self.end_tokens),
             device=self.device,
         )
-        numbers = [uniforms(decoding.seed, i) for i in range(rows)]
-        chosen: list[tuple[int, TokenLogprob | None]] = []
-        seconds: dict[str, float] = {}
-        began = time.perf_counter()
-
-        def choose(input_ids: Tensor, logits: Tensor) -> Tensor:
-            """Draw each row's token and leave `generate`, which takes the best one, no other choice."""
-            if not seconds:
-                seconds["prefill"] = time.perf_counter() - began
-            if not torch.isfinite(logits.amax()):
-                raise EngineFailed("The model's output is no number: start with dtype float32, or with another model.")
-            tokens = sampler.choose(logits, [generator.random() for generator in numbers])
-            chosen[:] = zip(tokens.tolist(), self._describe(logits, tokens, decoding), strict=True)
-            return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+        choose = _Choose(sampler, [uniforms(decoding.seed, i) for i in range(rows)])
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
-            """Pass on what was drawn, and tell which rows are done."""
+            """Pass on what was chosen, and tell `generate` which rows are done."""
+            described = self._describe(choose.logits, choose.tokens, decoding)
             steps = [
-                reply.add(*drawn) for reply, drawn in zip(replies, chosen, strict=True) if reply.finish_reason is None
+                reply.add(token, logprob)
+                for reply, token, logprob in zip(replies, choose.tokens, described, strict=True)
+                if reply.finish_reason is None
             ]
-            if replies[0].tokens == 1:
-                steps[0] = replace(steps[0], seconds=dict(seconds))
+            if choose.rounds == 1:
+                steps[0] = replace(steps[0], seconds={"prefill": choose.prefill})
             emit(steps)
             done = [reply.finish_reason is not None or cancelled() for reply in replies]
             return torch.tensor(done, device=self.device)
@@ -148,7 +143,14 @@ class LoadedModel:
         except torch.OutOfMemoryError:
             raise EngineFailed("The device's memory is full: ask for fewer tokens or replies.") from None
 
-    def _describe(self, logits: Tensor, tokens: Tensor, decoding: Decoding) -> list[TokenLogprob | None]:
+    def release(self) -> None:
+        """Give the weights' memory back."""
+        del self._model
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _describe(self, logits: Tensor, tokens: Sequence[int], decoding: Decoding) -> list[TokenLogprob | None]:
         """What is reported of each row's token: the log probabilities before any filter."""
         if decoding.logprobs is None:
             return [None] * len(tokens)
@@ -163,10 +165,33 @@ class LoadedModel:
                 tuple(Alternative(i, piece(i), value) for i, value in zip(ids, values, strict=True)),
             )
             for token, row, ids, values in zip(
-                tokens.tolist(),
+                tokens,
                 logprobs,
                 order[:, : decoding.logprobs].tolist(),
                 ranked[:, : decoding.logprobs].tolist(),
                 strict=True,
             )
         ]
+
+
+class _Choose:
+    """A logits processor that draws each row's token and leaves `generate`, which takes the best, no other choice."""
+
+    def __init__(self, sampler: TorchSampler, numbers: Sequence[np.random.Generator]) -> None:
+        self.rounds = 0
+        self.prefill = 0.0
+        self.tokens: list[int] = []
+        self.logits = torch.empty(0)
+        self._sampler = sampler
+        self._numbers = numbers
+        self._began = time.perf_counter()
+
+    def __call__(self, input_ids: Tensor, logits: Tensor) -> Tensor:
+        if self.rounds == 0:
+            self.prefill = time.perf_counter() - self._began
+        self.rounds += 1
+        if not torch.isfinite(logits.amax()):
+            raise EngineFailed("The model's output is no number: start with dtype float32, or with another model.")
+        tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])
+        self.logits, self.tokens = logits, tokens.tolist()
+        return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)

@@ -1,0 +1,177 @@
+"""What is the transformers engine's own: loading, the one worker, failures, and agreement with plain transformers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from jc1.decoding import Decoding
+from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.transformers import TransformersEngine
+from jc1.errors import EngineFailed, EngineUnavailable, UnknownModel
+from jc1.messages import Message
+
+Start = Callable[[Path], Awaitable[TransformersEngine]]
+
+HELLO = (Message.user("hello"),)
+LONG = Decoding(max_tokens=1500, min_tokens=1500)
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts an engine on a folder; the engine is closed after the test."""
+    started = []
+
+    async def start(folder: Path) -> TransformersEngine:
+        engine = TransformersEngine(EngineSettings(model=str(folder)))
+        started.append(engine)
+        await engine.start()
+        return engine
+
+    yield start
+    for engine in started:
+        await engine.close()
+
+
+async def steps_of(engine: TransformersEngine, prompt: EnginePrompt, decoding: Decoding) -> list[Step]:
+    async with aclosing(engine.generate(prompt, decoding)) as steps:
+        return [step async for step in steps]
+
+
+async def until_active(engine: TransformersEngine, requests: int) -> None:
+    for _ in range(100):
+        if engine.active == requests:
+            return
+        await asyncio.sleep(0)
+    pytest.fail(f"{engine.active} requests run or wait, not {requests}")
+
+
+async def test_greedy_tokens_are_those_of_plain_transformers(start: Start, random_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    engine = await start(random_model)
+    token_ids = engine.tokenize(HELLO)
+    model = AutoModelForCausalLM.from_pretrained(random_model, dtype="float32")
+    model.generation_config = GenerationConfig()
+    inputs = torch.tensor([token_ids])
+    plain = model.generate(inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=40)[0, inputs.shape[1] :]
+    steps = await steps_of(engine, EnginePrompt(HELLO), Decoding(max_tokens=40))
+    assert [token for step in steps for token in step.token_ids] == plain.tolist()
+    assert len(set(plain.tolist())) > 5
+
+
+async def test_logprobs_are_those_of_the_models_forward_pass(start: Start, random_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    engine = await start(random_model)
+    token_ids = engine.tokenize(HELLO)
+    model = AutoModelForCausalLM.from_pretrained(random_model, dtype="float32")
+    with torch.inference_mode():
+        expected = torch.log_softmax(model(torch.tensor([token_ids])).logits[0, -1].double(), dim=0)
+    decoding = Decoding(max_tokens=1, logprobs=5, temperature=1.0, seed=4, repetition_penalty=1.5, top_p=0.9)
+    (step,) = await steps_of(engine, EnginePrompt(HELLO), decoding)
+    assert step.logprobs is not None
+    (entry,) = step.logprobs
+    assert entry.logprob == pytest.approx(expected[entry.token_id].item(), abs=1e-4)
+    assert [other.token_id for other in entry.top] == expected.topk(5).indices.tolist()
+
+
+async def test_a_request_waits_its_turn_and_says_how_long(start: Start, bigram_model: Path) -> None:
+    engine = await start(bigram_model)
+    running = engine.generate(EnginePrompt(HELLO), LONG)
+    await anext(running)
+    waiting = asyncio.create_task(steps_of(engine, EnginePrompt(HELLO), Decoding()))
+    await until_active(engine, 2)
+    since = time.perf_counter()
+    await anext(running)
+    waited = time.perf_counter() - since
+    await running.aclose()
+    assert (await waiting)[0].seconds["queue"] >= waited
+
+
+async def test_a_waiting_request_that_is_given_up_never_runs(start: Start, bigram_model: Path) -> None:
+    engine = await start(bigram_model)
+    running = engine.generate(EnginePrompt(HELLO), LONG)
+    await anext(running)
+    waiting = asyncio.create_task(steps_of(engine, EnginePrompt(HELLO), LONG))
+    await until_active(engine, 2)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert engine.active == 1
+    await running.aclose()
+    assert engine.active == 0
+
+
+async def test_closing_lets_the_running_reply_end_and_refuses_those_that_wait(start: Start, bigram_model: Path) -> None:
+    engine = await start(bigram_model)
+    running = engine.generate(EnginePrompt(HELLO), Decoding(max_tokens=300, min_tokens=300))
+    steps = [await anext(running)]
+    waiting = asyncio.create_task(steps_of(engine, EnginePrompt(HELLO), Decoding()))
+    await until_active(engine, 2)
+    await engine.close()
+    with pytest.raises(EngineUnavailable, match="start it"):
+        await waiting
+    steps += [step async for step in running]
+    assert (len(steps), steps[-1].finish_reason) == (300, "length")
+    assert engine.active == 0
+
+
+async def test_a_model_that_gives_no_numbers_fails_with_the_next_step(start: Start, broken_model: Path) -> None:
+    engine = await start(broken_model)
+    with pytest.raises(EngineFailed, match="no number: start with dtype float32"):
+        await steps_of(engine, EnginePrompt(HELLO), Decoding())
+    assert engine.active == 0
+
+
+async def test_a_foreign_exception_is_logged_and_its_text_is_not_told(
+    start: Start, bigram_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await start(bigram_model)
+    outside = EnginePrompt(HELLO, (10**6,))
+    with caplog.at_level(logging.ERROR), pytest.raises(EngineFailed) as caught:
+        await steps_of(engine, outside, Decoding())
+    assert caught.value.message == (
+        "The transformers engine broke while generating: send the request again, or see the server's log."
+    )
+    assert caught.value.__cause__ is None
+    assert "IndexError" in caplog.text
+    assert (await steps_of(engine, EnginePrompt(HELLO), Decoding()))[-1].finish_reason == "stop"
+
+
+async def test_a_folder_without_a_model_is_named_with_the_next_step(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises((EngineUnavailable, UnknownModel)) as caught:
+        await start(tmp_path)
+    assert str(tmp_path) in caught.value.message
+
+
+async def test_before_the_start_it_says_so(bigram_model: Path) -> None:
+    engine = TransformersEngine(EngineSettings(model=str(bigram_model)))
+    assert not engine.healthy
+    for ask in (lambda: engine.capabilities, lambda: engine.tokenize(HELLO)):
+        with pytest.raises(EngineUnavailable, match="start it"):
+            ask()
+
+
+@pytest.mark.parametrize(("asked", "given"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_the_weights_are_float32_on_the_cpu_unless_another_precision_is_asked_for(
+    random_model: Path, asked: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from jc1.engines.transformers_model import LoadedModel
+    from jc1.text import load_tokenizer
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = LoadedModel(random_model, dtype=asked, end_tokens=(), detokenizer=load_tokenizer(random_model))
+    assert model.dtype == given
+    assert model.end_tokens, "the configuration's end token counts, also where the tokenizer names none"
