@@ -83,6 +83,7 @@ class LmdbCache:
         size = 0
         for key, value in items.items():
             if len(value) > self._chunk:
+                self.delete(namespace, key)  # the earlier value is not the key's any more
                 continue
             if size + len(value) > self._chunk:
                 self._write(chunk)

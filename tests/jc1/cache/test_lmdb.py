@@ -151,6 +151,14 @@ def test_one_call_may_store_more_than_the_bound_and_values_too_large_are_left_ou
     cache.close()
 
 
+def test_a_value_too_large_to_keep_still_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
+    cache = LmdbCache(tmp_path / "cache", max_bytes=4 * 1024**2)
+    cache.put_many("n", {b"key": b"earlier"})
+    cache.put_many("n", {b"key": b"v" * 1024**2})
+    assert cache.get("n", b"key") is None
+    cache.close()
+
+
 def test_a_file_larger_than_a_bound_that_was_lowered_is_begun_anew(tmp_path: Path) -> None:
     cache = LmdbCache(tmp_path / "cache")
     cache.put_many("n", {str(i).encode(): b"v" * 1500 for i in range(5000)})
