@@ -93,6 +93,8 @@ def translated() -> Iterator[None]:
     except (IntegrityError, ProgrammingError):
         raise
     except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            raise
         raise _meaning(error.orig) from error
     except sqlite3.Error as error:
         raise _meaning(error) from error

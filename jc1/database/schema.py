@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from jc1.database.connection import reading, writing
-from jc1.errors import DatabaseUnavailable
+from jc1.database.tables import metadata
+from jc1.errors import DatabaseUnavailable, InvalidSettings
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 HEAD = "0001"
 """The newest revision; a test compares it with the migrations."""
 
+VERSION_TABLE = "jc1_schema"
+"""Where the database's revision stands; not Alembic's own name, which another program in the database may use."""
+
 _LOCK = 0x4A4331  # "JC1": any number that nothing else in the PostgreSQL server locks
 
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that the database lacks, all or none. Processes that open it together wait for one another.
 
-    Raises `DatabaseUnavailable` when the database was written by a newer JC1.
+    Raises `DatabaseUnavailable` when the database was written by a newer JC1, `InvalidSettings` when another program's
+    tables are in the way.
     """
     with reading(engine) as connection:
         if stored_revision(connection) == HEAD:
@@ -34,15 +39,20 @@ def upgrade(engine: Engine) -> None:
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        if stored_revision(connection) != HEAD:
+        revision = stored_revision(connection)
+        if revision is None and (taken := set(inspect(connection).get_table_names()) & set(metadata.tables)):
+            raise InvalidSettings(
+                f"The database holds another program's table {min(taken)!r}: give JC1 a database of its own."
+            )
+        if revision != HEAD:
             _migrate(connection)
 
 
 def stored_revision(connection: Connection) -> str | None:
     """The revision of the database's schema; `None` when it is new."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    revision: str | None = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
     return revision
 
 

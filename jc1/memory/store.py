@@ -81,6 +81,7 @@ class LocalMemory:
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
         from jc1.memory.ranking import search
+        from jc1.text import remove_stopwords
 
         check_name(owner, "owner")
         if not query.strip():
@@ -89,7 +90,7 @@ class LocalMemory:
         began = time.perf_counter()
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
-        words = _query_words(query) if retrieval.stopwords else query
+        words = remove_stopwords(query) if retrieval.stopwords else query
         slot = self._slot(owner)
         with slot.lock:
             index = self._refreshed(owner, slot)
@@ -249,7 +250,7 @@ class LocalMemory:
                     .values(vector=bindparam("blob"), embedder=self._embedder.fingerprint),
                     [{"row": row["seq"], "blob": blobs[row["seq"]]} for row in stale],
                 )
-        return [np.frombuffer(blobs[row["seq"]], dtype=_VECTOR).astype(np.float32) for row in rows]
+        return [_vector(blobs[row["seq"]]) for row in rows]
 
     def _embedded(self, texts: Sequence[str]) -> Sequence[bytes]:
         """The vectors of the texts, as they are stored."""
@@ -319,16 +320,16 @@ def _supersede(connection: Connection, record: Record, told: Subjects, version: 
     return found
 
 
-def _query_words(query: str) -> str:
-    """The query without stopwords, or all of it where nothing else is left."""
-    from jc1.text import remove_stopwords
-
-    return remove_stopwords(query) or query
-
-
 def _shown(row: RowMapping) -> Record:
     values: dict[str, Any] = {column.name: row[column.name] for column in _SHOWN}
     return Record(**values)
+
+
+def _vector(blob: bytes) -> Vectors:
+    """A stored vector, of length one again after its rounding to 16 bits."""
+    vector = np.frombuffer(blob, dtype=_VECTOR).astype(np.float32)
+    length = float(np.linalg.norm(vector))
+    return vector / np.float32(length) if length else vector
 
 
 def _cursor(record: Record) -> str:

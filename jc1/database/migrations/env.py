@@ -2,7 +2,10 @@
 
 from alembic import context
 
+from jc1.database.schema import VERSION_TABLE
 from jc1.database.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE
+)
 context.run_migrations()

@@ -1,0 +1,43 @@
+"""Rows of presets and aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[PresetRepository]:
+    database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    yield PresetRepository(database)
+    database.dispose()
+
+
+def test_versions_count_up_by_name(rows: PresetRepository) -> None:
+    assert [rows.save("a", {"n": 1}), rows.save("a", {"n": 2}), rows.save("b", {})] == [1, 2, 1]
+    assert rows.list() == [("a", 1, {"n": 1}), ("a", 2, {"n": 2}), ("b", 1, {})]
+
+
+def test_the_newest_version_is_found_unless_one_is_named(rows: PresetRepository) -> None:
+    for n in range(11):
+        rows.save("a", {"n": n})
+    assert rows.get("a") == (11, {"n": 10})
+    assert rows.get("a", 2) == (2, {"n": 1})
+
+
+@pytest.mark.parametrize(("name", "version"), [("a", 2), ("b", None), ("A", None)])
+def test_what_was_not_saved_is_not_found(rows: PresetRepository, name: str, version: int | None) -> None:
+    rows.save("a", {})
+    assert rows.get(name, version) is None
+
+
+def test_an_alias_points_where_it_was_last_set(rows: PresetRepository) -> None:
+    rows.set_alias("champion", "a", 1)
+    rows.set_alias("champion", "b", 0)
+    rows.set_alias("challenger", "a", 1)
+    assert rows.aliases() == {"challenger": ("a", 1), "champion": ("b", 0)}

@@ -1,0 +1,61 @@
+"""What the tests of memory share: an embedder that needs no model, and a memory in a new database."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from jc1.database import open_database
+from jc1.embedding.base import Vectors
+from jc1.memory.store import LocalMemory
+
+
+class HashingEmbedder:
+    """Each word has a place of its own in the vector, so the cosine of two texts tells how many words they share."""
+
+    dimension = 128
+
+    def __init__(self, fingerprint: str = "hashing/1") -> None:
+        self.fingerprint = fingerprint
+        self.texts: list[str] = []
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.texts.extend(texts)
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()) or [text]:
+                digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()
+                vector[int.from_bytes(digest[:4], "little") % self.dimension] += 1.0
+            vector /= np.linalg.norm(vector)
+        return vectors
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+@pytest.fixture
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def memory(database: Engine, embedder: HashingEmbedder) -> Iterator[LocalMemory]:
+    store = LocalMemory(database, embedder)
+    yield store
+    store.close()
