@@ -7,21 +7,14 @@ about logits, models or threads. Used by the engines that detokenize here.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.base import FinishReason, Step, TokenLogprob
 from jc1.errors import PromptTooLong
 
-
-class TokenStream(Protocol):
-    """Turns the tokens of one reply into text as they come."""
-
-    def push(self, token_id: int) -> str:
-        """The text that this token completes; empty while a character is incomplete."""
-
-    def finish(self) -> str:
-        """What is left of an incomplete character."""
+if TYPE_CHECKING:
+    from jc1.text import Detokenizer
 
 
 def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> int:
@@ -97,7 +90,7 @@ class ReplyText:
     """
 
     def __init__(
-        self, index: int, decoding: Decoding, *, limit: int, end_tokens: Collection[int], stream: TokenStream
+        self, index: int, decoding: Decoding, *, limit: int, end_tokens: Collection[int], stream: Detokenizer
     ) -> None:
         self.index = index
         self.tokens = 0

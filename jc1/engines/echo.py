@@ -143,7 +143,7 @@ class EchoEngine(Engine):
         return _Sampler(logits, self._end, prompt, decoding, choice, self._text).next
 
     def _text(self, token: int) -> str:
-        return "" if token == self._end else self._vocabulary[token].decode(errors="replace")
+        return "<end>" if token == self._end else self._vocabulary[token].decode(errors="replace")
 
 
 def echoed(messages: Sequence[Message]) -> bytes:

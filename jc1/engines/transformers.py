@@ -144,28 +144,26 @@ class TransformersEngine(Engine):
 
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""
+        from jc1.engines import torchvision_mend
         from jc1.models import resolve
+        from jc1.text import load_tokenizer
 
-        folder = resolve(self._settings.model)
+        source = resolve(self._settings.model)
         try:
-            from jc1.engines import torchvision_mend
-
+            path = source.path
+            tokenizer = load_tokenizer(path)
             torchvision_mend.apply()
             from jc1.engines.transformers_model import LoadedModel
-            from jc1.text import load_tokenizer
 
-            tokenizer = load_tokenizer(folder.path)
-            loaded = LoadedModel(
-                folder.path, dtype=self._settings.dtype, end_tokens=tokenizer.end_tokens, detokenizer=tokenizer
-            )
+            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=tokenizer)
         except Jc1Error:
             raise
         except Exception:
-            log.exception("the model %s could not be loaded", folder.name)
+            log.exception("the model %s could not be loaded", source)
             raise EngineUnavailable(
-                f"The model {folder.name!r} could not be loaded: see the log, or start with --model jc1-tiny."
+                f"The model {source.name!r} could not be loaded: the log says why; `jc1 models` lists those that do."
             ) from None
-        self.model = folder.name
+        self.model = source.name
         self._tokenizer, self._loaded = tokenizer, loaded
         self._capabilities = Capabilities(
             decoding=frozenset(Decoding.model_fields) - {"beam_width", "length_penalty"},

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,11 +19,12 @@ import transformers.utils
 from torch import Tensor
 
 from jc1.decoding import Decoding
-from jc1.engines.assembly import ReplyText, TokenStream
+from jc1.engines.assembly import ReplyText
 from jc1.engines.base import Alternative, Step, TokenLogprob
 from jc1.engines.sampling import uniforms
 from jc1.engines.torch_sampling import TorchSampler
 from jc1.errors import EngineFailed
+from jc1.text import Tokenizer
 
 # Where scikit-learn is installed, transformers imports it (1.5 s) for one curve of assisted generation that is not used
 # here; it asks for it while it is imported.
@@ -46,20 +46,10 @@ ALL_THREADS = torch.get_num_threads()
 """torch's own choice, before it is changed here."""
 
 
-class Detokenizer(Protocol):
-    """What generation needs of a tokenizer."""
-
-    def stream(self) -> TokenStream:
-        """A new reply's text."""
-
-    def piece(self, token_id: int) -> str:
-        """The text of one token by itself."""
-
-
 class LoadedModel:
     """The weights on their device, and what the configuration says about them."""
 
-    def __init__(self, path: Path, *, dtype: str, end_tokens: Collection[int], detokenizer: Detokenizer) -> None:
+    def __init__(self, path: Path, *, dtype: str, tokenizer: Tokenizer) -> None:
         """Load the folder `path`. `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the
         CPU, where half precision is emulated more often than not and float32 gives the same tokens everywhere.
 
@@ -76,11 +66,9 @@ class LoadedModel:
         config = self._model.config.get_text_config()
         self.context_length = int(config.max_position_embeddings)
         self.vocab = int(config.vocab_size)
-        own = self._model.generation_config.eos_token_id
-        self.end_tokens = frozenset(end_tokens) | frozenset([own] if isinstance(own, int) else own or ())
         # A model's own sampling defaults must not mix with the request's; it chooses everything through Decoding.
         self._model.generation_config = GenerationConfig()
-        self._detokenizer = detokenizer
+        self._tokenizer = tokenizer
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
 
@@ -103,7 +91,7 @@ class LoadedModel:
         torch.set_num_threads(self.threads)
         rows = decoding.n
         replies = [
-            ReplyText(i, decoding, limit=limit, end_tokens=self.end_tokens, stream=self._detokenizer.stream())
+            ReplyText(i, decoding, limit=limit, end_tokens=self._tokenizer.end_tokens, stream=self._tokenizer.stream())
             for i in range(rows)
         ]
         sampler = TorchSampler(
@@ -111,7 +99,7 @@ class LoadedModel:
             rows=rows,
             vocab=self.vocab,
             prompt=prompt,
-            end_tokens=sorted(self.end_tokens),
+            end_tokens=self._tokenizer.end_tokens,
             device=self.device,
         )
         choose = _Choose(sampler, [uniforms(decoding.seed, i) for i in range(rows)])
@@ -146,8 +134,8 @@ class LoadedModel:
     def release(self) -> None:
         """Give the weights' memory back."""
         del self._model
-        gc.collect()
         if self.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
 
     def _describe(self, logits: Tensor, tokens: Sequence[int], decoding: Decoding) -> list[TokenLogprob | None]:
@@ -156,7 +144,7 @@ class LoadedModel:
             return [None] * len(tokens)
         logprobs = torch.log_softmax(logits.double(), dim=1)
         ranked, order = torch.sort(logprobs, dim=1, descending=True, stable=True)
-        piece = self._detokenizer.piece
+        piece = self._tokenizer.piece
         return [
             TokenLogprob(
                 token,

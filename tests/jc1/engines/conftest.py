@@ -10,12 +10,16 @@ import math
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jc1.engines.base import Engine, EnginePrompt, EngineSettings
 from jc1.engines.echo import EchoEngine
 from jc1.messages import Message
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 REPLY = "Jürgen:❤😀"
 """What every engine of the suite replies when it is greedy: characters of one to four bytes, no byte twice."""
@@ -25,26 +29,28 @@ SIZE = 288
 
 def write_tokenizer(folder: Path) -> tuple[int, int, list[int]]:
     """A Hugging Face tokenizer whose tokens are bytes. Returns the ids of what opens a reply, what ends it, `REPLY`."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    byte_tokens = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
-    byte_tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    byte_tokens.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=byte_tokens,
-        bos_token="<s>",
-        eos_token="<end>",
-        additional_special_tokens=["<reply>"],
-        chat_template=(
-            "{{ bos_token }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-            "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
-        ),
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<s>", "<end>", "<reply>")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "<end>"}))
+    (folder / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
     )
-    tokenizer.save_pretrained(folder)
-    opening, end = tokenizer.convert_tokens_to_ids(["<reply>", "<end>"])
-    return opening, end, tokenizer(REPLY, add_special_tokens=False)["input_ids"]
+    return tokenizer.token_to_id("<reply>"), tokenizer.token_to_id("<end>"), tokenizer.encode(REPLY).ids
+
+
+def write_model(folder: Path, model: LlamaForCausalLM) -> None:
+    """Weights and configuration, without `save_pretrained`, which imports every accelerator library there is."""
+    from safetensors.torch import save_file
+
+    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.save_pretrained(folder)
 
 
 def write_random_model(folder: Path) -> Path:
@@ -66,7 +72,7 @@ def write_random_model(folder: Path) -> Path:
             eos_token_id=end,
         )
     )
-    model.save_pretrained(folder)
+    write_model(folder, model)
     return folder
 
 
@@ -105,7 +111,7 @@ def write_bigram_model(folder: Path, *, scale: float = 1.0) -> Path:
             head[successor, token] = 8.0
         # The norm before the head gives the one-hot state the length sqrt(SIZE).
         model.lm_head.weight.copy_(scale * head / SIZE**0.5)
-    model.save_pretrained(folder)
+    write_model(folder, model)
     # Defaults that a hub model may carry, and that must not reach a request.
     defaults = {"do_sample": True, "temperature": 0.6, "top_k": 1, "repetition_penalty": 1.3, "eos_token_id": [end]}
     (folder / "generation_config.json").write_text(json.dumps(defaults))

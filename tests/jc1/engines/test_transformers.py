@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -147,11 +148,26 @@ async def test_a_foreign_exception_is_logged_and_its_text_is_not_told(
     assert (await steps_of(engine, EnginePrompt(HELLO), Decoding()))[-1].finish_reason == "stop"
 
 
-async def test_a_folder_without_a_model_is_named_with_the_next_step(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises((EngineUnavailable, UnknownModel)) as caught:
-        await start(tmp_path)
-    assert str(tmp_path) in caught.value.message
+async def test_a_folder_without_weights_is_named_with_the_next_step(
+    start: Start, random_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "half-a-model"
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(EngineUnavailable, match=r"'half-a-model' could not be loaded: .*`jc1 models`") as caught:
+        await start(folder)
+    assert caught.value.__cause__ is None
+
+
+async def test_a_failed_start_can_be_tried_again(random_model: Path, tmp_path: Path) -> None:
+    engine = TransformersEngine(EngineSettings(model=str(tmp_path / "model")))
+    with pytest.raises(UnknownModel):
+        await engine.start()
+    assert not engine.healthy
+    shutil.copytree(random_model, tmp_path / "model")
+    await engine.start()
+    assert engine.healthy
+    assert engine.model == "model"
+    await engine.close()
 
 
 async def test_before_the_start_it_says_so(bigram_model: Path) -> None:
@@ -172,6 +188,5 @@ def test_the_weights_are_float32_on_the_cpu_unless_another_precision_is_asked_fo
     from jc1.text import load_tokenizer
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    model = LoadedModel(random_model, dtype=asked, end_tokens=(), detokenizer=load_tokenizer(random_model))
+    model = LoadedModel(random_model, dtype=asked, tokenizer=load_tokenizer(random_model))
     assert model.dtype == given
-    assert model.end_tokens, "the configuration's end token counts, also where the tokenizer names none"
