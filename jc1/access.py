@@ -95,8 +95,8 @@ def check_listen(host: str) -> None:
 
 
 def check_owner(name: str) -> str:
-    """`name`, if it can be an owner's: 1 to 200 characters, none of them a control character or half a surrogate."""
-    if not 1 <= len(name) <= OWNER_LENGTH or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+    """`name`, if it can be an owner's: 1 to 200 characters, not all blank, no control character, no half surrogate."""
+    if not name.strip() or len(name) > OWNER_LENGTH or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise InvalidRequest(
             f"'user' names the owner: 1 to {OWNER_LENGTH} characters, without control characters.", param="user"
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ui import chat
-from ui.theme import HEAD, STYLE, theme
+from ui.theme import HEAD, ICON, STYLE, theme
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -81,6 +81,17 @@ def create_ui(pipeline: Pipeline) -> gr.Blocks:
 
 def mount(app: FastAPI, pipeline: Pipeline) -> FastAPI:
     """Serve the page at `/ui` of `app`, on the same event loop as the pipeline."""
+    from fastapi.responses import FileResponse
+
+    # Browsers ask for these two at the root, wherever the page is.
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> FileResponse:
+        return FileResponse(ICON, media_type="image/svg+xml")
+
+    @app.get("/manifest.json", include_in_schema=False)
+    async def manifest() -> dict[str, Any]:
+        return {"name": "JC1", "start_url": PATH, "icons": [{"src": "/favicon.ico", "sizes": "any"}]}
+
     return gr.mount_gradio_app(
         app,
         create_ui(pipeline),

@@ -51,7 +51,9 @@ element.addEventListener("click", (event) => {
   }
 });
 """
-_CLOSE_PANEL_SCRIPT = "() => { document.body.dataset.panel = ''; document.querySelector('#jc1-prompt textarea').focus(); }"
+_CLOSE_PANEL_SCRIPT = (
+    "() => { document.body.dataset.panel = ''; document.querySelector('#jc1-prompt textarea').focus(); }"
+)
 
 
 def build(blocks: gr.Blocks, pipeline: Pipeline) -> Chat:
@@ -119,10 +121,12 @@ class Chat:
                     self.stages = gr.Plot(visible=False, show_label=False, elem_id="jc1-stages")
                     self.memories_heading = gr.HTML(fragments.heading("Recalled memories"), apply_default_css=False)
                     self.memories = gr.HTML(
-                        fragments.memories(None, session="", titles={}), js_on_load=_LIST_SCRIPT, apply_default_css=False
+                        fragments.memories(None, session="", titles={}),
+                        js_on_load=_LIST_SCRIPT,
+                        apply_default_css=False,
                     )
                     self.facts = gr.HTML("", apply_default_css=False)
-                with gr.Tab("Decoding"):
+                with gr.Tab("Decoding"), gr.Column(elem_id="jc1-controls"):
                     self.controls = controls.build()
                     self.reset = gr.Button("Back to the preset", size="sm", elem_id="jc1-reset")
 
@@ -202,6 +206,7 @@ class Chat:
                 self.conversations: await self._list(session, draft=text),
                 self.log: [*said, _assistant(_WAITING)],
                 self.live: fragments.live_row_of(reply),
+                **({self.stages_heading: fragments.heading("Stages", "of the reply before")} if before else {}),
             }
             async for frame in reply.frames():
                 if frame.finished:
@@ -318,9 +323,7 @@ class Chat:
         return updates
 
     async def _history(self, session: str) -> list[dict[str, Any]]:
-        turns = await asyncio.to_thread(
-            self.pipeline.sessions.history, self.owner, session, limit=TURNS_SHOWN
-        )
+        turns = await asyncio.to_thread(self.pipeline.sessions.history, self.owner, session, limit=TURNS_SHOWN)
         return [message for turn in turns for message in _messages(turn)]
 
     async def _list(self, current: str, draft: str | None = None) -> str:

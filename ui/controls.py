@@ -73,9 +73,7 @@ def show(base: Decoding, capabilities: Capabilities, *, most_tokens: int) -> lis
 
 def chosen(values: Sequence[Any], base: Decoding) -> Mapping[str, Any]:
     """What the controls ask beyond the preset: the fields that were moved away from it."""
-    return {
-        field: value for field, value in zip(FIELDS, values, strict=True) if value != getattr(base, field, None)
-    }
+    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != getattr(base, field, None)}
 
 
 def _info(field: str) -> str | None:

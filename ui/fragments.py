@@ -51,7 +51,7 @@ def conversations(sessions: Sequence[SessionInfo], current: str, draft: str | No
 def _conversation(session: str, title: str, when: str, current: bool) -> str:
     name, key = escape(title.strip() or "Untitled"), escape(session, quote=True)
     return (
-        f'<li{" class=current" if current else ""}>'
+        f"<li{' class=current' if current else ''}>"
         f'<button type="button" data-open="{key}"{" aria-current=true" if current else ""} title="{name}">'
         f"<span>{name}</span><small>{when}</small></button>"
         f'<button type="button" class="jc1-delete" data-delete="{key}" aria-label="Delete {name}" title="Delete">'
@@ -63,6 +63,7 @@ def live_row(
     state: str,
     label: str,
     *,
+    says: str = "",
     first_token: float | None = None,
     tokens_per_second: float | None = None,
     tokens: int | None = None,
@@ -74,8 +75,10 @@ def live_row(
         ("tokens", "–" if tokens is None else f"{tokens:,}"),
     )
     cells = "".join(f'<span class="jc1-figure"><b>{value}</b> {name}</span>' for name, value in figures)
+    explained = f'<span class="jc1-says">· {escape(says)}</span>' if says else ""
     return (
-        f'<div class="jc1-live {state}" role="status"><span class="jc1-stage"><i></i>{escape(label)}</span>{cells}</div>'
+        f'<div class="jc1-live {state}" role="status"><span class="jc1-stage"><i></i>{escape(label)}{explained}</span>'
+        f"{cells}</div>"
     )
 
 
@@ -88,10 +91,11 @@ def live_row_of(reply: LiveReply) -> str:
     elif reply.finished:
         state, label = "done", "done"
     else:
-        state, label = "busy", f"{reply.stage} · {STAGE_SAYS[reply.stage]}"
+        state, label = "busy", reply.stage
     return live_row(
         state,
         label,
+        says=STAGE_SAYS.get(label, "") if state == "busy" else "",
         first_token=reply.first_token,
         tokens_per_second=reply.tokens_per_second,
         tokens=reply.tokens,
@@ -137,7 +141,9 @@ def heading(title: str, detail: str = "") -> str:
     return f'<h3 class="jc1-heading">{escape(title)}<small>{escape(detail)}</small></h3>'
 
 
-def memories(receipts: Sequence[Receipt] | None, *, session: str, titles: Mapping[str, str], searched: bool = True) -> str:
+def memories(
+    receipts: Sequence[Receipt] | None, *, session: str, titles: Mapping[str, str], searched: bool = True
+) -> str:
     """The recalled memories with their scores, best first. `None` is before the first reply."""
     if receipts is None:
         return '<p class="jc1-empty">The memories that a reply reads are listed here, with their scores.</p>'
@@ -175,7 +181,11 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
 
 
 def _score(score: float | None, rank: int | None) -> str:
-    return "<b>–</b>" if score is None else f"<b>{score:.2f}</b> #{rank}"
+    if score is None:
+        return "<b>–</b>"
+    # BM25 over a handful of records is nearly nothing, and still a match.
+    shown = f"{score:.2f}" if abs(score) >= 0.005 or score == 0 else "&lt;0.01"
+    return f"<b>{shown}</b> #{rank}"
 
 
 def _source(session: str | None, turn: int | None, current: str, titles: Mapping[str, str]) -> str:
@@ -192,9 +202,7 @@ def _source(session: str | None, turn: int | None, current: str, titles: Mapping
 
 def notice(error: Jc1Error) -> str:
     """An error as a person reads it, with the code that a bug report needs."""
-    return (
-        f'<div class="jc1-notice" role="alert"><p>{escape(error.message)}</p><code>{escape(error.code)}</code></div>'
-    )
+    return f'<div class="jc1-notice" role="alert"><p>{escape(error.message)}</p><code>{escape(error.code)}</code></div>'
 
 
 def not_remembered(trace: Trace) -> str:

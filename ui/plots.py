@@ -36,6 +36,8 @@ def duration(seconds: float) -> str:
     """A time as people read it: three significant figures at most, in milliseconds below a second."""
     if seconds >= 1:
         return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+    if seconds < 5e-6:
+        return "0 ms"
     milliseconds = seconds * 1000
     return f"{milliseconds:.2f} ms" if milliseconds < 1 else f"{milliseconds:.3g} ms"
 

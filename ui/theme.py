@@ -10,7 +10,9 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
-STYLE = Path(__file__).parent / "assets" / "style.css"
+ASSETS = Path(__file__).parent / "assets"
+STYLE = ASSETS / "style.css"
+ICON = ASSETS / "icon.svg"
 
 # A reply is untrusted text: an image in it could carry what it knows to another host in its address. The browser is
 # told to load from here alone. Gradio compiles its templates in the page, hence unsafe-eval.
@@ -24,14 +26,15 @@ HEAD = """
 
 def theme() -> gr.themes.Base:
     """Quiet greys, one blue; fonts that Gradio serves itself, so that nothing is fetched from outside."""
-    fonts = (LocalFont("IBM Plex Sans", weights=(400, 600, 700)), "system-ui", "sans-serif")
+    # Gradio's own 600 weights are cut down to a few letters; the browser takes 700 where 600 is asked for.
+    fonts = (LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
     return gr.themes.Base(
         primary_hue=gr.themes.colors.indigo,
         secondary_hue=gr.themes.colors.indigo,
         neutral_hue=gr.themes.colors.zinc,
         radius_size=gr.themes.sizes.radius_lg,
         font=fonts,
-        font_mono=(LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"),
+        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
     ).set(
         body_background_fill="#ffffff",
         body_background_fill_dark="#131316",

@@ -163,9 +163,9 @@ async def test_turns_that_no_longer_fit_are_recalled_instead(tmp_path: Path) -> 
 async def test_statements_come_before_questions_and_replies(pipeline: Pipeline) -> None:
     await pipeline.chat("What is my cat called?")
     pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
-    await pipeline.chat("What is my cat called?")
     found = pipeline.memory.search("local", "What is my cat called?", Retrieval())
-    assert [r.record.kind for r in found.receipts] == ["statement", "question", "reply"]
+    assert found.receipts[0].record.kind == "statement"
+    assert {receipt.record.kind for receipt in found.receipts[1:]} == {"question", "reply"}
 
 
 async def test_a_newer_statement_on_the_same_subject_supersedes_the_older(pipeline: Pipeline) -> None:

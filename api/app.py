@@ -1,0 +1,53 @@
+"""The FastAPI application over one pipeline.
+
+Knows which rooms there are and that the gate stands before all of them. Knows nothing about settings' origins, the UI,
+ports or processes: `api/main.py` puts those together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import jc1
+from api import chat, docs, errors, health, memory, metrics, models, sessions, traces
+from api.gate import Gate
+from api.shapes import Error
+from jc1.access import Access
+from jc1.pipeline import Pipeline
+
+ROUTERS = (chat.router, models.router, memory.router, sessions.router, traces.router, health.router, metrics.router)
+
+
+def create_app(pipeline: Pipeline) -> FastAPI:
+    """The API over `pipeline`, which the app starts with itself and closes at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with pipeline:
+            yield
+
+    app = FastAPI(
+        title="JC1",
+        summary="Chat with memory, in OpenAI's shapes.",
+        version=jc1.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={
+            "4XX": {"model": Error, "description": "The request was refused."},
+            "5XX": {"model": Error, "description": "The server could not serve it."},
+        },
+    )
+    app.state.pipeline = pipeline
+    app.state.started = int(time.time())
+    settings = pipeline.settings
+    app.add_middleware(Gate, access=Access(settings.owner), max_body_bytes=settings.max_body_bytes)
+    errors.install(app)
+    docs.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,85 @@
+"""`/v1/chat/completions`: OpenAI's chat, with sessions, memory and presets.
+
+Knows how a request becomes a call of the pipeline. The shapes of replies are `api/replies.py`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from api.deps import ThePipeline
+from api.disconnect import EventStream, until_disconnect
+from api.replies import chunks, completion
+from api.schemas import ChatRequest
+from api.shapes import ChatCompletion, ChatCompletionChunk
+from jc1.errors import InvalidRequest, UnknownModel
+from jc1.pipeline import Done, Event, Pipeline, Token
+from jc1.settings import Settings
+
+router = APIRouter(tags=["chat"])
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=ChatCompletion,
+    responses={200: {"content": {"text/event-stream": {"schema": ChatCompletionChunk.model_json_schema()}}}},
+)
+async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePipeline) -> Response:
+    """Reply to the last message of a conversation, whole or as a stream.
+
+    Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
+    """
+    decoding = body.decoding()
+    check_caps(decoding, pipeline.settings)
+    events = pipeline.stream(
+        [message.to_message() for message in body.messages],
+        owner=request.state.principal.acting_for(body.user),
+        session=body.session,
+        memory=body.memory or "on",
+        preset=preset_of(body, pipeline),
+        **decoding,
+    )
+    model = pipeline.engine.model
+    if not body.stream:
+        async with until_disconnect(request.receive):
+            async for event in events:
+                if isinstance(event, Done):
+                    return JSONResponse(completion(event.reply, model))
+        raise AssertionError("a stream ends with Done or raises")
+    first: list[Event] = []
+    async with until_disconnect(request.receive):
+        async for event in events:
+            first.append(event)
+            if isinstance(event, Token | Done):
+                break
+    return EventStream(
+        chunks(
+            first,
+            events,
+            model=model,
+            n=decoding.get("n", 1),
+            include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        )
+    )
+
+
+def preset_of(body: ChatRequest, pipeline: Pipeline) -> str | None:
+    """The preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
+    model = pipeline.engine.model
+    if body.model == model:
+        return body.preset
+    if not body.model.startswith(f"{model}@"):
+        raise UnknownModel(f"No model {body.model!r} here: {model!r} is served, see /v1/models.", param="model")
+    if body.preset is not None:
+        raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
+    return body.model.removeprefix(f"{model}@")
+
+
+def check_caps(decoding: dict[str, Any], settings: Settings) -> None:
+    """Raise `InvalidRequest` for more tokens or replies than this server lets one request ask for."""
+    for name, most in (("max_tokens", settings.max_tokens), ("n", settings.max_n), ("beam_width", settings.max_n)):
+        if decoding.get(name, 0) > most:
+            raise InvalidRequest(f"{name!r} is {decoding[name]} and this server allows {most}.", param=name)

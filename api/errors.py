@@ -1,0 +1,123 @@
+"""Errors as clients see them: OpenAI's shape, JC1's stable codes, and never the text of a foreign exception.
+
+Knows how an exception becomes a status and a body. Knows nothing about what the routes do.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from jc1.errors import InvalidRequest, Jc1Error, NotFound
+
+log = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""Nobody reads this answer; the number is the one that nginx writes into its log."""
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The address exists, the method does not apply to it."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class InternalError(Jc1Error):
+    """Something that should not happen did. The log has the traceback under the same id."""
+
+    def __init__(self) -> None:
+        self.id = f"err_{uuid.uuid4().hex[:12]}"
+        super().__init__(f"Something broke inside JC1: the server's log tells what, under {self.id}.")
+
+
+def error_body(error: Jc1Error) -> dict[str, Any]:
+    """The error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+
+
+def error_response(error: Jc1Error, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The error as a whole response."""
+    return JSONResponse(error_body(error), error.status, headers)
+
+
+def unexpected(error: BaseException, where: str) -> InternalError:
+    """Log an exception that is not JC1's own, and return what the client is told instead."""
+    shown = InternalError()
+    log.error("%s: unexpected %s in %s", shown.id, type(error).__name__, where, exc_info=error)
+    return shown
+
+
+def install(app: FastAPI) -> None:
+    """Give every error that a route raises its shape. What no handler takes, the gate turns into `InternalError`."""
+
+    @app.exception_handler(Jc1Error)
+    async def known(_: Request, error: Jc1Error) -> Response:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return error_response(explain(error.errors(), error.body))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return error_response(_from_status(request, error), dict(error.headers or {}))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def explain(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
+    """The first validation error, in a sentence that names the field and, where it helps, what would be right."""
+    first = errors[0]
+    where, *path = first["loc"]
+    kind = first["type"]
+    param = _field(path if where != "body" else _within(body, path, kind == "missing"))
+    if kind == "json_invalid":
+        return InvalidRequest(f"The body is not valid JSON, at character {path[0]}: {first['ctx']['error']}.")
+    if where == "body" and param is None:
+        return InvalidRequest("The body must be a JSON object, sent with Content-Type: application/json.")
+    if kind == "extra_forbidden":
+        return InvalidRequest(f"Unknown field {param!r}: /docs lists the known ones.", param=param)
+    if kind == "missing":
+        return InvalidRequest(f"The field {param!r} is missing.", param=param)
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return InvalidRequest(f"{param!r}: {reason[0].lower()}{reason[1:]}.", param=param)
+
+
+def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int | str]:
+    """The steps of `path` that lead into the body: pydantic puts the names of a union's branches between them."""
+    for step in path:
+        if isinstance(step, int) and isinstance(body, list):
+            body = body[step]
+        elif isinstance(body, dict) and (step in body or missing):
+            body = body.get(step)
+        else:
+            continue
+        yield step
+
+
+def _field(path: Iterable[int | str]) -> str | None:
+    """`messages[0].content` for the steps messages, 0, content."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".") or None
+
+
+def _from_status(request: Request, error: HTTPException) -> Jc1Error:
+    path = request.url.path
+    if error.status_code == NotFound.status:
+        return NotFound(f"Nothing is at {path!r}: /docs lists the addresses.")
+    if error.status_code == MethodNotAllowed.status:
+        return MethodNotAllowed(f"{request.method} does not apply to {path!r}: /docs lists what does.")
+    if error.status_code < 500:
+        return InvalidRequest("The body cannot be read: send JSON with Content-Type: application/json.")
+    return unexpected(error, path)

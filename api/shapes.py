@@ -1,0 +1,288 @@
+"""The bodies of responses, as the schema shows them.
+
+Knows names and types. Most are filled in the routes; `api/replies.py` writes chat replies by hand, a dictionary a
+token, and the tests hold them against these.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from jc1.memory.base import Kind, Receipt, Record
+from jc1.messages import Role
+from jc1.sessions import SessionInfo, Turn
+
+
+class ErrorDetail(BaseModel):
+    message: str = Field(description="What happened and what to do next.")
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None = Field(description="The field that is to blame, where one is.")
+    code: str = Field(description="Stable; docs/api.md lists them.")
+
+
+class Error(BaseModel):
+    """Every error, in OpenAI's shape."""
+
+    error: ErrorDetail
+
+
+class Alternative(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(Alternative):
+    top_logprobs: list[Alternative]
+
+
+class Logprobs(BaseModel):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class ReplyMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    index: int
+    message: ReplyMessage
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length"]
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class RecalledMemory(BaseModel):
+    """Why a memory was recalled; its text is at /v1/memory/{id}."""
+
+    id: str
+    session: str | None
+    turn: int | None
+    created: datetime
+    rank: int
+    score: float
+    dense_score: float | None
+    dense_rank: int | None
+    lexical_score: float | None
+    lexical_rank: int | None
+    widened_from: str | None
+
+
+class Dropped(BaseModel):
+    """What had no room in the prompt: ids of recalled memories, and how many messages of the history."""
+
+    memories: list[str]
+    messages: int
+
+
+class Story(BaseModel):
+    """JC1's own part of a reply."""
+
+    trace_id: str = Field(description="The whole trace is at /v1/traces/{trace_id}.")
+    session: str | None
+    preset: str | None
+    stages: dict[str, float] = Field(description="Seconds by stage, in the order of the hallway.")
+    first_token: float | None = Field(description="Seconds to the first token.")
+    total: float | None = Field(description="Seconds in all.")
+    recalled: list[RecalledMemory]
+    dropped: Dropped
+    remembered: bool | None = Field(description="null where nothing was to be remembered.")
+    remember_error: str | None = Field(description="The code of the error that kept it from being remembered.")
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion, with `jc1`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: None = None
+    jc1: Story
+
+
+class Delta(BaseModel):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(BaseModel):
+    index: int
+    delta: Delta
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class ChatCompletionChunk(BaseModel):
+    """One event of a stream; the last one before `[DONE]` has `jc1`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    system_fingerprint: None = None
+    jc1: Story | None = None
+
+
+class ModelAbout(BaseModel):
+    """What a client may ask of a model: `preset` is what the name stands for, `decoding` the fields it honours."""
+
+    preset: str
+    engine: str
+    context_length: int = Field(description="Tokens, prompt and reply together.")
+    decoding: list[str]
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["jc1"] = "jc1"
+    jc1: ModelAbout
+
+
+class Models(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class MemoryRecord(BaseModel):
+    """One remembered text with its source."""
+
+    object: Literal["memory"] = "memory"
+    id: str
+    text: str
+    role: Role
+    kind: Kind
+    created: datetime
+    session: str | None
+    turn: int | None
+    superseded_by: str | None
+
+    @classmethod
+    def of(cls, record: Record) -> MemoryRecord:
+        return cls(
+            id=record.id,
+            text=record.text,
+            role=record.role,
+            kind=record.kind,
+            created=record.created,
+            session=record.session,
+            turn=record.turn,
+            superseded_by=record.superseded_by,
+        )
+
+
+class MemoryPage(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[MemoryRecord]
+    total: int = Field(description="The owner's memories in all.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+
+
+class Hit(BaseModel):
+    """A found memory and why it was found."""
+
+    rank: int
+    score: float
+    dense_score: float | None
+    dense_rank: int | None
+    lexical_score: float | None
+    lexical_rank: int | None
+    widened_from: str | None
+    memory: MemoryRecord
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Hit:
+        return cls(
+            rank=receipt.rank,
+            score=receipt.score,
+            dense_score=receipt.dense_score,
+            dense_rank=receipt.dense_rank,
+            lexical_score=receipt.lexical_score,
+            lexical_rank=receipt.lexical_rank,
+            widened_from=receipt.widened_from,
+            memory=MemoryRecord.of(receipt.record),
+        )
+
+
+class Hits(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Hit]
+    seconds: dict[str, float] = Field(description="Of the stages embed and recall.")
+
+
+class Deleted(BaseModel):
+    id: str
+    deleted: Literal[True] = True
+
+
+class Session(BaseModel):
+    object: Literal["session"] = "session"
+    id: str
+    title: str
+    turns: int
+    created: datetime
+    updated: datetime
+
+    @classmethod
+    def of(cls, info: SessionInfo) -> Session:
+        return cls(id=info.id, title=info.title, turns=info.turns, created=info.created, updated=info.updated)
+
+
+class SessionList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Session]
+
+
+class SessionTurn(BaseModel):
+    number: int
+    user: str
+    reply: str
+    cancelled: bool
+    created: datetime
+
+    @classmethod
+    def of(cls, turn: Turn) -> SessionTurn:
+        return cls(number=turn.number, user=turn.user, reply=turn.reply, cancelled=turn.cancelled, created=turn.created)
+
+
+class SessionTurns(BaseModel):
+    object: Literal["list"] = "list"
+    session: str
+    data: list[SessionTurn]
+
+
+class Traces(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]] = Field(description="As /v1/traces/{id} gives them, newest first.")
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    status: Literal["ok", "unready"]
+    checks: dict[str, str] = Field(description="By part: ok, or what is wrong with it.")
+
+
+class Version(BaseModel):
+    version: str
+    model: str
+    engine: str

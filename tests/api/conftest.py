@@ -1,0 +1,118 @@
+"""A pipeline with the echo engine behind the API: in this process, or behind a real server on a free port."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from openai import OpenAI
+
+from api.app import create_app
+from jc1 import Pipeline, Settings
+from jc1.engines.echo import EchoEngine
+
+
+@pytest.fixture
+def pipeline(home: Path) -> Pipeline:
+    """Not started: the app does that."""
+    return Pipeline.from_settings(Settings(home=home, engine="echo"))
+
+
+@pytest.fixture
+async def client(pipeline: Pipeline) -> AsyncIterator[httpx.AsyncClient]:
+    """Calls the app in this process, without a network."""
+    app = create_app(pipeline)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as calls,
+    ):
+        yield calls
+
+
+@dataclass
+class Server:
+    """A running server and the pipeline in it."""
+
+    port: int
+    pipeline: Pipeline
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def engine(self) -> EchoEngine:
+        assert isinstance(self.pipeline.engine, EchoEngine)
+        return self.pipeline.engine
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds in the server's loop; fail after ten seconds."""
+
+        async def poll() -> None:
+            async with asyncio.timeout(10):
+                while not condition():
+                    await asyncio.sleep(0.002)
+
+        asyncio.run_coroutine_threadsafe(poll(), self.loop).result()
+
+
+@contextmanager
+def serving(pipeline: Pipeline) -> Iterator[Server]:
+    """Serve the API over `pipeline` from a thread."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(pipeline), log_config=None, ws="none", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    started: Any = threading.Event()
+    found: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        found.append(asyncio.get_running_loop())
+        serve = asyncio.create_task(server.serve([listener]))
+        while not server.started and not serve.done():
+            await asyncio.sleep(0.005)
+        started.set()
+        await serve
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    started.wait(30)
+    try:
+        yield Server(listener.getsockname()[1], pipeline, found[0])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def server(pipeline: Pipeline) -> Iterator[Server]:
+    """A real server: uvicorn, a socket, HTTP."""
+    with serving(pipeline) as running:
+        yield running
+
+
+@pytest.fixture
+def slow_server(pipeline: Pipeline) -> Iterator[Server]:
+    """A server whose replies take 50 ms a token and more than a minute in all."""
+    pipeline.engine = EchoEngine(delay=0.05)
+    with serving(pipeline) as running:
+        yield running
+
+
+@pytest.fixture
+def openai(server: Server) -> Iterator[OpenAI]:
+    """The official client, as its users make it."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made

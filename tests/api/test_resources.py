@@ -1,0 +1,191 @@
+"""Memory, sessions, traces, models, health and figures, each owner's own."""
+
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import jc1
+from jc1 import Pipeline, Preset
+from jc1.errors import DatabaseUnavailable
+
+
+async def chat(client: httpx.AsyncClient, text: str, **fields: Any) -> Any:
+    body = {"model": "echo", "messages": [{"role": "user", "content": text}], **fields}
+    response = await client.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def add(client: httpx.AsyncClient, text: str, **params: str) -> dict[str, Any]:
+    response = await client.post("/v1/memory", json={"text": text}, params=params)
+    assert response.status_code == 201, response.text
+    record: dict[str, Any] = response.json()
+    return record
+
+
+async def test_a_memory_is_added_read_found_and_forgotten(client: httpx.AsyncClient) -> None:
+    record = await add(client, "My cat is called Ada.")
+    assert (record["text"], record["role"], record["kind"]) == ("My cat is called Ada.", "user", "statement")
+    assert (await client.get(f"/v1/memory/{record['id']}")).json() == record
+    found = (await client.get("/v1/memory/search", params={"q": "cat's name?", "k": 3})).json()
+    assert found["data"][0]["memory"] == record
+    assert (found["data"][0]["rank"], set(found["seconds"])) == (1, {"embed", "recall"})
+    assert (await client.delete(f"/v1/memory/{record['id']}")).json() == {"id": record["id"], "deleted": True}
+    for call in (client.get, client.delete):
+        response = await call(f"/v1/memory/{record['id']}")
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "record_not_found")
+    assert (await client.get("/v1/memory/search", params={"q": "cat"})).json()["data"] == []
+
+
+async def test_pages_follow_the_cursor_newest_first(client: httpx.AsyncClient) -> None:
+    texts = [f"I have been to place number {i}." for i in range(5)]
+    for text in texts:
+        await add(client, text)
+    seen: list[str] = []
+    params: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await client.get("/v1/memory", params=params)).json()
+        assert page["total"] == 5
+        seen += [record["text"] for record in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        params["cursor"] = page["next_cursor"]
+    assert seen == texts[::-1]
+    wrong = await client.get("/v1/memory", params={"cursor": "rubbish"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "invalid_request")
+
+
+async def test_an_owner_reaches_nothing_of_another(client: httpx.AsyncClient) -> None:
+    record = await add(client, "My cat is called Ada.", user="ann")
+    trace = (await chat(client, "Hello.", user="ann", session="s"))["jc1"]["trace_id"]
+    for path in (f"/v1/memory/{record['id']}", "/v1/sessions/s", f"/v1/traces/{trace}"):
+        assert (await client.get(path, params={"user": "ann"})).status_code == 200, path
+        for other in ({}, {"user": "ben"}, {"user": "Ann"}):
+            assert (await client.get(path, params=other)).status_code == 404, path
+    for path in ("/v1/memory", "/v1/sessions", "/v1/traces", "/v1/memory/search?q=cat"):
+        assert (await client.get(path)).json()["data"] == [], path
+    assert (await client.delete(f"/v1/memory/{record['id']}", params={"user": "ben"})).status_code == 404
+    assert (await client.delete("/v1/sessions/s", params={"user": "ben"})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "param"),
+    [
+        ("POST", "/v1/memory", {"text": ""}, "text"),
+        ("POST", "/v1/memory", {"text": " \n"}, "text"),
+        ("POST", "/v1/memory", {"text": "x" * 10_001}, "text"),
+        ("POST", "/v1/memory", {"text": "a\0b"}, "text"),
+        ("POST", "/v1/memory", {"text": "Hi", "role": "wizard"}, "role"),
+        ("POST", "/v1/memory", {"text": "Hi", "colour": 1}, "colour"),
+        ("POST", "/v1/memory", {}, "text"),
+        ("GET", "/v1/memory?limit=0", None, "limit"),
+        ("GET", "/v1/memory?limit=x", None, "limit"),
+        ("GET", "/v1/memory?user=", None, "user"),
+        ("GET", f"/v1/memory?user={'x' * 201}", None, "user"),
+        ("GET", "/v1/memory?user=%0a", None, "user"),
+        ("GET", "/v1/memory/search", None, "q"),
+        ("GET", "/v1/memory/search?q=cat&k=101", None, "k"),
+        ("GET", "/v1/sessions?limit=0", None, "limit"),
+        ("GET", "/v1/traces?limit=0", None, "limit"),
+    ],
+)
+async def test_a_wrong_field_is_named(client: httpx.AsyncClient, method: str, path: str, body: Any, param: str) -> None:
+    response = await client.request(method, path, json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
+
+
+async def test_sessions_are_listed_read_and_deleted(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    await chat(client, "My cat is called Ada.", session="a/b")
+    await chat(client, "And my dog Bo.", session="a/b")
+    await chat(client, "Hello.", session="later")
+    listed = (await client.get("/v1/sessions")).json()["data"]
+    assert [(s["id"], s["title"], s["turns"]) for s in listed] == [
+        ("later", "Hello.", 1),
+        ("a/b", "My cat is called Ada.", 2),
+    ]
+    turns = (await client.get("/v1/sessions/a/b")).json()["data"]
+    assert [(t["number"], t["user"], t["cancelled"]) for t in turns] == [
+        (1, "My cat is called Ada.", False),
+        (2, "And my dog Bo.", False),
+    ]
+    assert (await client.delete("/v1/sessions/a/b")).json()["deleted"]
+    assert (await client.get("/v1/sessions/a/b")).json()["error"]["code"] == "session_not_found"
+    assert pipeline.memory.list("local").total == 6, "what was remembered from it stays"
+
+
+async def test_a_trace_tells_the_whole_story_of_good_and_refused_requests(client: httpx.AsyncClient) -> None:
+    reply = await chat(client, "My cat is called Ada.")
+    await client.post("/v1/chat/completions", json={"model": "echo", "messages": [{"role": "user", "content": ""}]})
+    refused, good = (await client.get("/v1/traces")).json()["data"]
+    assert (refused["outcome"], good["outcome"]) == ("empty_message", "ok")
+    assert good == (await client.get(f"/v1/traces/{reply['jc1']['trace_id']}")).json()
+    assert [span["stage"] for span in good["spans"]] == list(reply["jc1"]["stages"])
+    assert "Ada" not in str(good)
+    assert len((await client.get("/v1/traces", params={"limit": 1})).json()["data"]) == 1
+
+
+async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    pipeline.presets.save(Preset("short"))
+    second = pipeline.presets.save(Preset("short", decoding={"max_tokens": 2}))
+    pipeline.presets.set_alias("champion", "short@1")
+    models = {model["id"]: model["jc1"]["preset"] for model in (await client.get("/v1/models")).json()["data"]}
+    assert models["echo"] == models["echo@default"] == "default@0"
+    assert (models["echo@short"], models["echo@champion"]) == (second.reference, "short@1")
+    about = (await client.get("/v1/models/echo@short")).json()["jc1"]
+    assert (about["engine"], about["context_length"]) == ("echo", pipeline.engine.capabilities.context_length)
+    assert "temperature" in about["decoding"]
+    assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"
+
+
+async def test_it_is_ready_while_every_part_is_there(
+    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await client.get("/health/live")).json() == {"status": "ok"}
+    fine = await client.get("/health/ready")
+    assert (fine.status_code, fine.json()) == (
+        200,
+        {"status": "ok", "checks": {"engine": "ok", "database": "ok", "disk": "ok"}},
+    )
+    await pipeline.engine.close()
+    pipeline.settings.home.rename(pipeline.settings.home.with_name("moved"))
+
+    def down(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("The database does not answer: start it.")
+
+    monkeypatch.setattr(pipeline.sessions, "list", down)
+    response = await client.get("/health/ready")
+    checks = response.json()["checks"]
+    assert (response.status_code, response.json()["status"]) == (503, "unready")
+    assert checks["engine"].endswith("[engine_unavailable]")
+    assert checks["database"] == "The database does not answer: start it. [database_unavailable]"
+    assert checks["disk"].endswith("[storage_full]")
+    assert (await client.get("/health/live")).status_code == 200
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(pipeline.sessions, "list", broken)
+    with caplog.at_level(logging.CRITICAL):
+        assert "hunter2" not in (await client.get("/health/ready")).text
+
+
+async def test_the_version_says_what_runs(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/version")).json() == {"version": jc1.__version__, "model": "echo", "engine": "echo"}
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text;version=1.0.0"])
+async def test_prometheus_can_read_the_figures(client: httpx.AsyncClient, accept: str) -> None:
+    await chat(client, "Hello.")
+    response = await client.get("/metrics", headers={"accept": accept})
+    assert response.headers["content-type"].startswith(accept.split(";")[0].replace("*/*", "text/plain"))
+    samples = {
+        (sample.name, sample.labels.get("outcome", "")): sample.value
+        for family in text_string_to_metric_families(response.text.replace("# EOF\n", ""))
+        for sample in family.samples
+    }
+    assert samples["jc1_requests_total", "ok"] == 1
+    assert samples["jc1_requests_in_flight", ""] == 0
