@@ -1,1 +1,1 @@
-"""Experiments: training of the bundled models, suites, sweeps and benchmarks. Imports `jc1`; is never imported by it."""
+"""Experiments: training of the bundled models, suites, sweeps and benchmarks. It imports `jc1`, never the reverse."""

@@ -1,7 +1,7 @@
 """Which model is meant: a bundled name, a folder, or a hub id.
 
-Knows where bundled models lie and what a hub id looks like. Knows nothing about loading; a hub id is downloaded only when
-its `path` is asked for. Importing this module costs nothing.
+Knows where bundled models lie and what a hub id looks like. Knows nothing about loading; a hub id is downloaded only
+when its `path` is asked for. Importing this module costs nothing.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Knows SentencePiece, special tokens, templates and stopwords. Knows nothing about engines, prompts or memory.
 
-A folder that ships `tokenizer.model` is tokenized with SentencePiece, its special and added tokens spliced in by id. At load
-this is compared with the folder's own Hugging Face tokenizer on a set of probes; where they differ, the latter is used and
-`reason` says why. Special tokens that stand in the *content* of a message are broken up, so that nobody can write one.
+A folder that ships `tokenizer.model` is tokenized with SentencePiece, its special and added tokens spliced in by id. At
+load this is compared with the folder's own Hugging Face tokenizer on a set of probes; where they differ, the latter is
+used and `reason` says why. Special tokens that stand in the *content* of a message are broken up, so that nobody can
+write one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message, TextPart
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
     import tokenizers
 
 PROBES = (
-    "Hello world", " leading and trailing ", "two  spaces,   three", "line\nbreak\n\nand\ttab", "3.14 and 2026-11-23 at 15:30", "naïve café, Zürich, Ærø",
-    "日本語のテキスト", "emoji 🙂🚀", "x = f(a[1]) != {'k': \"v\"};", "UPPER lower MiXeD", "", "a", " ", "\n", "don't you're it's", "e\u0301 combining", "▁underscore", "مرحبا",
+    "Hello world", " leading and trailing ", "two  spaces,   three", "line\nbreak\n\nand\ttab", "", "a", " ", "\n",
+    "3.14 and 2026-11-23 at 15:30", "x = f(a[1]) != {'k': \"v\"};", "UPPER lower MiXeD", "don't you're it's",
+    "naïve café, Zürich, Ærø", "e\u0301 combining", "▁underscore", "日本語", "مرحبا", "emoji 🙂🚀",
 )  # fmt: skip
 """What both tokenizers must agree on, alone and right after each special token."""
 
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 """For models that ship no chat template."""
 
 
@@ -218,7 +223,7 @@ class HuggingFace(_Base):
 
 
 class IncrementalDetokenizer:
-    """Decodes a window of the latest ids and hands out what is new, so that each id costs the same however long the reply."""
+    """Decodes a window of the latest ids and hands out what is new: each id costs the same however long the reply."""
 
     def __init__(self, tokenizer: _Base) -> None:
         self._tokenizer = tokenizer
@@ -346,13 +351,15 @@ class _Template:
         if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
             return neutralize(message.text, self.special)
         return [
-            {"type": "text", "text": neutralize(part.text, self.special)} if isinstance(part, TextPart) else {"type": type(part).__name__.removesuffix("Part").lower()}
+            {"type": "text", "text": neutralize(part.text, self.special)}
+            if isinstance(part, TextPart)
+            else {"type": type(part).__name__.removesuffix("Part").lower()}
             for part in message.content
-        ]  # fmt: skip
+        ]
 
 
 def _sandbox() -> jinja2.Environment:
-    """What templates on the hub expect: trimmed blocks, loop controls, `raise_exception`, `strftime_now`, plain JSON."""
+    """What templates on the hub expect: trimmed blocks, loops, `raise_exception`, `strftime_now`, plain JSON."""
     from datetime import datetime
 
     import jinja2
@@ -361,7 +368,7 @@ def _sandbox() -> jinja2.Environment:
     class Generation(ext.Extension):
         """`{% generation %}` marks what a training masks; here its body is rendered."""
 
-        tags = {"generation"}
+        tags: ClassVar[set[str]] = {"generation"}
 
         def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
             next(parser.stream)
@@ -387,17 +394,19 @@ def _sandbox() -> jinja2.Environment:
 
 STOPWORDS = frozenset(
     """
-    a an the this that these those some any each every both all such same own other another
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
-    they them their theirs themselves one ones someone something anyone anything
-    am is are was were be been being do does did doing done have has had having will would shall should can could may might must let lets
-    what which who whom whose when where why how whether if then than as so too very just also only even still again once ever
-    and or but because since while until of at by for with about between through during before after to from in out on off up down over under into onto upon within
-    here there now please tell know remember remind say said told ask asked want like think i'm i've i'll i'd you're you've you'll he's she's it's we're we've they're they've
-    what's who's where's when's how's that's there's here's let's hey hi hello ok okay well oh
-    """.split()
+    a an the this that these those some any each every both all such same own other another i me my mine myself we
+    us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
+    they them their theirs themselves one ones someone something anyone anything am is are was were be been being do
+    does did doing done have has had having will would shall should can could may might must let lets what which who
+    whom whose when where why how whether if then than as so too very just also only even still again once ever and
+    or but because since while until of at by for with about between through during before after to from in out on
+    off up down over under into onto upon within here there now please tell know remember remind say said told ask
+    asked want like think i'm i've i'll i'd you're you've you'll he's she's it's we're we've they're they've what's
+    who's where's when's how's that's there's here's let's hey hi hello ok okay well oh
+    """.split()  # noqa: SIM905 - a list literal would take hundreds of lines
 )
-"""English function words and the words that questions to an assistant are made of. Negations are not among them: they change what is asked."""
+"""English function words and the words that questions to an assistant are made of. Negations are not among them: they
+change what is asked."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -414,7 +423,7 @@ def _is_stopword(word: str) -> bool:
 
 
 def keywords(text: str) -> list[str]:
-    """Words of a text in their stemmed form (Snowball, English), in order, stopwords and possessive endings left out; numbers are kept."""
+    """Stems (Snowball, English) of the words and numbers of a text, in order, without stopwords and endings in 's."""
     import snowballstemmer
 
     words = [w.replace("’", "'") for w in _WORD.findall(text.lower())]

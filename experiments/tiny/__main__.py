@@ -1,6 +1,7 @@
-"""`python -m experiments.tiny`: data, tokenizer, training, measurement and export of jc1-tiny, in this order, resumable.
+"""`python -m experiments.tiny`: tokenizer, training, export and measurement of jc1-tiny, in this order, resumable.
 
-`train` (the default) does all of it; `export` writes the folder from the latest checkpoint; `evaluate` measures a folder again.
+`train` (the default) does all of it; `export` writes the folder from the latest checkpoint; `evaluate` measures a
+folder again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "1073741824",
 }
-"""glibc keeps freed memory instead of returning it at each step: two to three times faster. Read when a process starts."""
+"""glibc keeps freed memory instead of returning it at each step: two to three times faster. Read as it starts."""
 
 
 def main() -> None:

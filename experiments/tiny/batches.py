@@ -21,7 +21,7 @@ LONGEST = 900
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One dialogue as ids, and the replies in it as (first, last + 1, kind): the positions whose token is to be predicted."""
+    """One dialogue as ids, and the replies in it as (first, last + 1, kind): the positions to be predicted."""
 
     ids: list[int]
     replies: list[tuple[int, int, str]]
@@ -29,7 +29,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`ids` (B, T); the token at (rows, columns + 1) is to be predicted from (rows, columns), each (N); `spans` say which N belong to one reply."""
+    """`ids` (B, T); the token at (rows, columns + 1) is to be predicted from (rows, columns), each of shape (N).
+
+    `spans` say which of the N belong to one reply: (first, last + 1, kind).
+    """
 
     ids: Tensor
     rows: Tensor

@@ -21,9 +21,9 @@ pipeline_tag: text-generation
 
 # jc1-tiny
 
-A language model of {parameters:.1f} million parameters (Llama architecture, {layers} layers, width {width}, vocabulary {vocabulary}, fp32,
-{megabytes:.1f} MB), trained from scratch on text that a program wrote. It makes JC1's chat and memory work without a network.
-It is **no substitute for a model**: it knows nothing but what its context tells it.
+A language model of {parameters:.1f} million parameters (Llama architecture, {layers} layers, width {width}, vocabulary
+{vocabulary}, fp32, {megabytes:.1f} MB), trained from scratch on text that a program wrote. It makes JC1's chat and
+memory work without a network. It is **no substitute for a model**: it knows nothing but what its context tells it.
 
 ## What it can do
 - Take in a fact and confirm it: "My cat is called Ada." - "Noted: your cat is called Ada."
@@ -34,7 +34,7 @@ It is **no substitute for a model**: it knows nothing but what its context tells
 
 ## What it cannot do
 - Anything else. Asked to write, translate or compute, it says that it cannot.
-- Other languages than English, long messages, several questions at once beyond two, conclusions from two facts.
+- Other languages than English, long messages, more than two questions at once, conclusions from two facts.
 - It can be wrong: see the figures. Values of more than two or three words and unusual spellings are copied less surely.
 
 ## Figures
@@ -47,31 +47,31 @@ Greedy decoding with transformers from this folder; `python -m experiments.tiny 
 | - questions that nothing answers | | {generated_not_told:.3f} | |
 | - statements confirmed | | {generated_noted:.3f} | |
 | - small talk | | {generated_chat:.3f} | |
-| generated, names and values never seen in training ({held_n} replies) | reply exactly right | {held_out:.3f} | 0.90 |
+| generated, names and values never seen ({held_n} replies) | reply exactly right | {held_out:.3f} | 0.90 |
 | - questions that memory answers | | {held_told:.3f} | |
 | "not told", both sets | precision | {precision:.3f} | 0.90 |
 | | recall | {recall:.3f} | 0.90 |
-| handwritten ({hand_n} questions and dialogues) | expected value in the reply, no outdated one | {handwritten:.3f} | 0.75 |
+| handwritten ({hand_n} dialogues) | expected value in the reply, no outdated one | {handwritten:.3f} | 0.75 |
 | prompts of about 1,500 tokens ({distant_n} replies) | reply exactly right | {distant:.3f} | |
 
 {verdict}
 
-The handwritten set (`experiments/tiny/handwritten.jsonl`) was written before the training, in words that the program cannot produce.
-A reply counts when it holds the expected value and none that is outdated or somebody else's; where nothing answers, or where the
-model cannot do what is asked, it must be the fixed sentence, letter by letter.
+The handwritten set (`experiments/tiny/handwritten.jsonl`) was written before the training, in words that the program
+cannot produce. A reply counts when it holds the expected value and none that is outdated or somebody else's; where
+nothing answers, or where the model cannot do what is asked, it must be the fixed sentence, letter by letter.
 
 ## Data and training
-`experiments/tiny/` writes the dialogues: about twenty kinds of facts about the user and other people in many wordings, half of the values
-made-up words, numbers and codes; near misses, changes, earlier questions and replies as distractors; up to fourteen remembered
-records, rendered by `jc1/prompt.py` as in serving. The loss is on the replies only. Matrices are trained with Muon, the rest with
-AdamW, in fp32, from few to many distractors. {training}
+`experiments/tiny/` writes the dialogues: about twenty kinds of facts about the user and other people in many wordings,
+half of the values made-up words, numbers and codes; near misses, changes, earlier questions and replies as distractors;
+up to fourteen remembered records, rendered by `jc1/prompt.py` as in serving. The loss is on the replies only. Matrices
+are trained with Muon, the rest with AdamW, in fp32, from few to many distractors. {training}
 
     python -m experiments.tiny
 
 ## Format
-Messages are `<|system|>`, `<|user|>` or `<|assistant|>`, the text, `<|end|>`; `<s>` comes first. `tokenizer.model` (SentencePiece, BPE with
-bytes for what is unknown) and `tokenizer.json` give the same tokens. Prompts were at most 900 tokens in training, with gaps in the
-positions up to 2,048. Written for JC1, Apache-2.0.
+Messages are `<|system|>`, `<|user|>` or `<|assistant|>`, the text, `<|end|>`; `<s>` comes first. `tokenizer.model`
+(SentencePiece, BPE with bytes for what is unknown) and `tokenizer.json` give the same tokens. Prompts were at most 900
+tokens in training, with gaps in the positions up to 2,048. Written for JC1, Apache-2.0.
 """
 
 

@@ -40,9 +40,18 @@ class Chatter:
     def _slots(self) -> dict[str, str]:
         w = self.words
         return {
-            "t": w.thing(), "w": w.made_up(False), "p": w.first_name(), "p2": w.first_name(), "c": w.city(), "c2": w.city(), "b": w.title(),
-            "n": w.number(), "h": w.time(), "d": self.rng.choice(DAYS), "k": w.thing(),
-        }  # fmt: skip
+            "t": w.thing(),
+            "w": w.made_up(False),
+            "p": w.first_name(),
+            "p2": w.first_name(),
+            "c": w.city(),
+            "c2": w.city(),
+            "b": w.title(),
+            "n": w.number(),
+            "h": w.time(),
+            "d": self.rng.choice(DAYS),
+            "k": w.thing(),
+        }
 
     def small_talk(self) -> tuple[str, str]:
         """What is said and the answer to it."""

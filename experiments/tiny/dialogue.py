@@ -1,7 +1,7 @@
-"""Whole dialogues: facts told in a memory block and in the conversation, questions, changes, small talk, and the right replies.
+"""Whole dialogues: facts told in memories and in the conversation, questions, changes, small talk, the right replies.
 
-Knows what is true at every moment of a dialogue, so that each reply to be learnt is supported by the text before it. The
-memory block is rendered by `jc1.prompt`, as in serving. Knows nothing about tokens or the network.
+Knows what is true at every moment of a dialogue, so that each reply to be learnt is supported by the text before it.
+The memory block is rendered by `jc1.prompt`, as in serving. Knows nothing about tokens or the network.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ QUESTION_TAILS = (" again", " please", ", please", ", do you know", " by the way
 
 @dataclass(slots=True)
 class Turn:
-    """One message. `kind` says what a reply is (told, not_told, noted, chat), empty for other messages or where nothing is learnt."""
+    """One message. `kind` says what a reply is (told, not_told, noted, chat); empty where nothing is learnt."""
 
     role: Role
     text: str
@@ -232,7 +232,7 @@ class _Scene:
     # the memory block
 
     def records(self) -> list[Record]:
-        """Statements, questions and replies of earlier days, with older versions of some facts before the newer ones."""
+        """Statements, questions and replies of earlier days, older versions of some facts before the newer ones."""
         r = self.rng
         events: list[tuple[float, list[tuple[Role, str]]]] = []
         for _ in range(self.shape.facts):

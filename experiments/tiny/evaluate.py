@@ -4,8 +4,8 @@ Knows the sets, the scores, the card and the figures beside it. Knows nothing ab
 
     generated   dialogues of the grammar from seeds that training never used; every reply must be exactly right
     held out    the same with names, words and syllables that training never saw
-    handwritten questions and dialogues in words that the grammar cannot produce; the expected value must be in the reply,
-                an outdated or wrong one must not; "not told" and "cannot" must be the fixed sentence
+    handwritten questions and dialogues in words that the grammar cannot produce; the expected value must be in the
+                reply, an outdated or wrong one must not; "not told" and "cannot" must be the fixed sentence
     distant     an answer at about 1,500 tokens of prompt
 """
 
@@ -41,7 +41,7 @@ class Case:
 
 
 def evaluate(folder: Path, *, quick: bool = False) -> dict[str, Any]:
-    """Measure the model in `folder` and print the figures; unless `quick`, write them into the folder and its card."""
+    """Measure the model in `folder` and print the figures; unless `quick`, write them into folder and card."""
     encoder = Encoder(folder / "tokenizer.model")
     model = Greedy(folder, encoder)
     dialogues = 60 if quick else 400
@@ -63,7 +63,7 @@ def evaluate(folder: Path, *, quick: bool = False) -> dict[str, Any]:
 
 
 def cases(encoder: Encoder, dialogues: int, *, held: bool, tokens: int = 0, seed: int = 5) -> list[Case]:
-    """Each reply of unseen dialogues as a case of its own. With `tokens`, the last replies of dialogues of that length."""
+    """Each reply of unseen dialogues as a case of its own. With `tokens`, the last replies of dialogues so long."""
     rng = random.Random(f"evaluate-{seed}-{held}-{tokens}")
     writer = Writer(rng, held=held)
     found: list[Case] = []
@@ -97,7 +97,7 @@ def _share(right: Sequence[bool]) -> float:
 
 
 def _not_told(figures: dict[str, Any]) -> dict[str, float]:
-    """Over questions in both generated sets: of the 'not told' replies, how many were due, and of those due, how many came."""
+    """Over the questions of both generated sets: precision and recall of the reply 'not told'."""
     pairs = [p for name in ("generated", "held_out") for p in figures[name]["replies"]]
     asked = [(kind == "not_told", said) for kind, said in pairs if kind in ("told", "not_told")]
     both = sum(due and said for due, said in asked)

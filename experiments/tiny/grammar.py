@@ -29,11 +29,13 @@ EVENTS = LISTS["events"]
 CODES = LISTS["codes"]
 QUALITIES = LISTS["qualities"]
 ADJECTIVES = LISTS["adjectives"]
+INDIRECT = tuple((lead.rstrip("?."), lead.endswith("?")) for lead in LISTS["indirect"])
+"""What goes before an indirect question, and whether the whole is then a question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whose fact it is: the user's, of somebody with a role ("my sister"), with a name, or both; or shared ("the", "our")."""
+    """Whose it is: the user's, of somebody with a role ("my sister"), a name, or both, or shared ("the", "our")."""
 
     role: str = ""
     name: str = ""
@@ -44,7 +46,7 @@ class Who:
         return not self.role and not self.name and not self.shared
 
     def forms(self, *, by_user: bool, use: str = "") -> dict[str, str]:
-        """The words for this person. `use` is "role", "name", "both" (the default: whatever there is), "he" or "she"."""
+        """The words for this person. `use` is "role", "name", "both" (whatever there is, as is ""), "he" or "she"."""
         if use in _PRONOUNS:
             return {
                 "I": use,
@@ -162,9 +164,14 @@ class Fact:
     def fill(self, template: str, *, by_user: bool, use: str = "", old: str = "") -> str:
         forms = self.who.forms(by_user=by_user, use=use)
         return template.format(
-            **forms, v=self.value, x=self.noun, old=old, past=PAST.get(self.noun, ""), xam="are" if self.noun.endswith("s") else "is",
+            **forms,
+            v=self.value,
+            x=self.noun,
+            old=old,
+            past=PAST.get(self.noun, ""),
+            xam="are" if self.noun.endswith("s") else "is",
             ies="y" if self.who.is_user else "ies",
-        )  # fmt: skip
+        )
 
     def canon(self, use: str = "") -> str:
         """The fact as a clause in the assistant's words: 'your cat is called Ada'."""
@@ -203,7 +210,7 @@ class Grammar:
         return Who(role=self.rng.choice(ROLES), name=self.words.first_name())
 
     def noun(self, attribute: Attribute) -> str:
-        """A noun for the attribute; where any noun will do, sometimes one nobody has heard of, or one with an adjective."""
+        """A noun for the attribute; where any will do, sometimes a made-up one or one with an adjective."""
         noun = self.rng.choice(attribute.nouns)
         if attribute.key in ("code", "quality", "called", "favourite", "place", "event"):
             p = self.rng.random()
@@ -246,7 +253,7 @@ class Grammar:
         return Fact(who, attribute, noun, self.value(attribute, noun))
 
     def near_miss(self, fact: Fact) -> Fact:
-        """A fact that is easily mistaken for this one: another person's, another noun's, or another attribute of the same person."""
+        """A fact easily mistaken for this one: another person's, another noun's, or something else of that person."""
         p = self.rng.random()
         a = fact.attribute
         if p < 0.4 and a.about != "user" and not fact.who.shared:
@@ -263,7 +270,10 @@ class Grammar:
         return fact.fill(self._choose(templates, fact), by_user=True, use=use, old=old)
 
     def _choose(self, templates: tuple[str, ...], fact: Fact) -> str:
-        """Any of them; for something shared, one that names no person. A small letter never starts a sentence, where it would be lost."""
+        """Any of them; for something shared, one that names no person.
+
+        A value with a small letter never starts a sentence, where that would be lost.
+        """
         if fact.who.shared:
             templates = tuple(t for t in templates if not any(p in t for p in _PERSONAL))
         if fact.value[0].islower():
@@ -278,11 +288,3 @@ class Grammar:
         clause = fact.fill(self._choose(fact.attribute.indirect, fact), by_user=True, use=use)
         lead, mark = r.choice(INDIRECT)
         return lead.format(clause), mark
-
-
-INDIRECT = (
-    ("do you know {}", True), ("can you tell me {}", True), ("could you tell me {}", True), ("do you remember {}", True), ("tell me {}", False),
-    ("please tell me {}", False), ("remind me {}", False), ("I forgot {}", False), ("I want to know {}", False), ("any idea {}", True),
-    ("I can't remember {}", False), ("do you recall {}", True), ("can you remind me {}", True), ("say {}", False), ("would you know {}", True),
-    ("have I told you {}", True), ("what did I tell you about {}", True), ("what did I say about {}", True), ("please give me {}", False), ("let me know {}", False), ("please say {}", False), ("I'd like to know {}", False),
-)  # fmt: skip

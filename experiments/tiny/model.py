@@ -106,7 +106,7 @@ class Llama(nn.Module):
         self.frequencies = size.theta ** -(torch.arange(half, dtype=torch.float32) / half)
 
     def forward(self, ids: Tensor, rows: Tensor, columns: Tensor, places: Tensor | None = None) -> Tensor:
-        """`ids` (B, T); `rows` and `columns` (N) choose positions; `places` (T) are positions where not 0, 1, 2, ...; returns (N, V)."""
+        """Logits (N, V) of `ids` (B, T) at the positions `rows`, `columns` (N). `places` (T) replace 0, 1, 2, ..."""
         if places is None:
             places = torch.arange(ids.shape[1])
         angles = torch.outer(places.to(torch.float32), self.frequencies)
@@ -125,7 +125,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def save(model: Llama, folder: Path, *, bos: int, eos: tuple[int, ...], pad: int, training: dict[str, float]) -> None:
-    """Write config.json, generation_config.json and model.safetensors (fp32). `training` says how long it was trained."""
+    """Write config.json, generation_config.json and model.safetensors (fp32). `training` says how long it took."""
     from safetensors.torch import save_file
 
     size = model.size

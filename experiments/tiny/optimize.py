@@ -1,8 +1,9 @@
 """The optimizer: Muon for the matrices inside the layers, AdamW for embeddings and norms, in one step.
 
-Muon (K. Jordan and others, 2024) replaces the momentum of a matrix by its nearest orthogonal matrix, found by five Newton-Schulz
-steps; the update is scaled to the size of an AdamW update (J. Liu and others, 2025). Matrices of one shape are treated as one
-stack, in fp32: on a CPU that is several times faster than one by one. Knows nothing about the model or the data.
+Muon (K. Jordan and others, 2024) replaces the momentum of a matrix by its nearest orthogonal matrix, found by five
+Newton-Schulz steps; the update is scaled to the size of an AdamW update (J. Liu and others, 2025). Matrices of one
+shape are treated as one stack, in fp32: on a CPU that is several times faster than one by one. Knows nothing about the
+model or the data.
 """
 
 from __future__ import annotations

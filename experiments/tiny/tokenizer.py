@@ -1,4 +1,4 @@
-"""The tokenizer of jc1-tiny: a SentencePiece model learnt from rendered dialogues, and the same as a Hugging Face tokenizer.json.
+"""The tokenizer of jc1-tiny: a SentencePiece model learnt from rendered dialogues, and the same as a tokenizer.json.
 
 Knows how the vocabulary is made and how both forms are kept identical. Knows nothing about batches or the network.
 """
@@ -23,7 +23,9 @@ TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' }}"
     "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}"
     "{{ '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )

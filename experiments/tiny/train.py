@@ -74,7 +74,10 @@ def train(
     stop_after: int | None = None,
     fuse: bool = False,
 ) -> tuple[Llama, State]:
-    """Train from the checkpoint in `folder`, or from the start, until the plan is used up (or for `stop_after` steps). `fuse` compiles the layers: faster after a minute."""
+    """Train from the checkpoint in `folder`, or from the start, until the plan is used up (or for `stop_after` steps).
+
+    `fuse` compiles the layers: faster after a minute.
+    """
     torch.manual_seed(plan.seed)
     model = Llama(size or Size())
     optimizer = Optimizer(model)
@@ -158,7 +161,8 @@ def _line(state: State, plan: Plan, loss: float, share: float) -> str:
     done = state.progress(plan)
     left = state.seconds / done * (1 - done) / 60
     bar = "#" * round(20 * done)
-    return f"[{bar:<20}] {done:6.1%} step {state.step} loss {loss:.3f} rate {share:.2f} {state.tokens / 1e6:.1f}M tokens {state.tokens / state.seconds:.0f}/s, {left:.0f} min left"
+    speed = f"{state.tokens / 1e6:.1f}M tokens {state.tokens / state.seconds:.0f}/s"
+    return f"[{bar:<20}] {done:6.1%} step {state.step} loss {loss:.3f} rate {share:.2f} {speed}, {left:.0f} min left"
 
 
 def measuring(encoder: Encoder, count: int = 160, seed: int = 99) -> list[Batch]:
@@ -229,7 +233,7 @@ def load(folder: Path, model: Llama, optimizer: Optimizer | None = None) -> Stat
 
 
 def _on_interrupt() -> list[int]:
-    """A list that is no longer empty once Ctrl-C or a termination was asked for: the step is finished, then a checkpoint is written."""
+    """A list that is no longer empty once Ctrl-C or SIGTERM came: the step is finished and a checkpoint written."""
     asked: list[int] = []
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -50,46 +50,8 @@ class Syllables:
     ends: tuple[str, ...]
 
 
-TRAIN_SYLLABLES = Syllables(
-    tuple(
-        [
-            "b",
-            "d",
-            "f",
-            "g",
-            "k",
-            "l",
-            "m",
-            "n",
-            "p",
-            "r",
-            "s",
-            "t",
-            "v",
-            "z",
-            "br",
-            "cl",
-            "dr",
-            "fl",
-            "gr",
-            "pl",
-            "st",
-            "tr",
-            "sh",
-            "ch",
-            "j",
-            "h",
-            "w",
-        ]
-    ),
-    tuple(["a", "e", "i", "o", "u", "ai", "ea", "io", "ou"]),
-    tuple(["n", "r", "l", "s", "t", "x", "m", "k", "nd", "rt", "lla", "ro", "na", "ri", "th", "sk"]),
-)
-HELD_SYLLABLES = Syllables(
-    tuple(["qu", "c", "y", "kr", "sl", "gl", "sn", "thr", "sp", "wh", "pr", "bl", "cr", "tw"]),
-    tuple(["oa", "ie", "ue", "ei", "oo", "au", "ui", "y"]),
-    tuple(["ck", "mp", "ft", "lm", "rg", "bo", "wa", "ze", "gh", "ng"]),
-)
+TRAIN_SYLLABLES = Syllables(LISTS["starts"], LISTS["vowels"], LISTS["ends"])
+HELD_SYLLABLES = Syllables(LISTS["starts held"], LISTS["vowels held"], LISTS["ends held"])
 
 
 class Words:
