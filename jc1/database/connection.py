@@ -7,6 +7,7 @@ SQLite runs in WAL mode with `synchronous=FULL`: once a transaction is committed
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, InvalidSettings, Jc1Error, StorageFull
@@ -90,7 +91,7 @@ def translated() -> Iterator[None]:
     """Turn the errors of driver and SQLAlchemy into JC1's; those that only a bug can cause pass as they are."""
     try:
         yield
-    except (IntegrityError, ProgrammingError):
+    except (DataError, IntegrityError, ProgrammingError):
         raise
     except DBAPIError as error:
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
@@ -123,6 +124,8 @@ def _open_sqlite(url: URL) -> Engine:
         try:
             _prepare_file(path)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _full() from None
             raise DatabaseUnavailable(
                 f"The database {path} cannot be opened ({error.strerror}): check the folder and its permissions."
             ) from None

@@ -41,6 +41,8 @@ MAX_PAGE = 1000
 """Most records of a page."""
 INDEXED_RECORDS = 100_000
 """How many records the indexes of all owners may hold together, at about 4 KB each with MiniLM's 384 dimensions."""
+EMPTY_INDEX = 30
+"""How many records an index itself takes the memory of: owners who have none must not fill it either."""
 EMBEDDED_AT_ONCE = 256
 """Texts that are handed to the embedder in one call."""
 
@@ -62,7 +64,8 @@ class _Slot:
 class LocalMemory:
     """`Memory` in a database, searched by FAISS and FTS5.
 
-    `database` is what `open_database` returned, at home in any process at once; `close` gives its connections back.
+    `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
+    The indexes of all owners together hold at most `capacity` records, or one owner's alone.
     """
 
     def __init__(self, database: Engine, embedder: Embedder, *, capacity: int = INDEXED_RECORDS) -> None:
@@ -195,7 +198,7 @@ class LocalMemory:
         """Drop the indexes that were not used for longest while all together hold more than the capacity."""
         dropped = []
         with self._slots_lock:
-            sizes = {owner: len(slot.index or ()) for owner, slot in self._slots.items()}
+            sizes = {owner: EMPTY_INDEX + len(slot.index or ()) for owner, slot in self._slots.items()}
             while sum(sizes.values()) > self._capacity and len(self._slots) > 1:
                 owner, slot = self._slots.popitem(last=False)
                 del sizes[owner]

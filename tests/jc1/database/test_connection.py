@@ -230,6 +230,26 @@ def test_a_full_file_system_is_named_and_loses_nothing(tmp_path: Path) -> None:
     assert int(stored) > 20
 
 
+def test_a_new_database_on_a_full_file_system_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    mount = f"mount -t tmpfs -o size=64k tmpfs {tmp_path}"
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*alone, mount], capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount a small file system")
+    script = (
+        "import sys; from jc1.database import open_database; from jc1.errors import StorageFull\n"
+        "try: open_database(sys.argv[1])\n"
+        "except StorageFull as error: print(error.message)"
+    )
+    fill = f"cat /dev/zero > {tmp_path / 'filler'} 2>/dev/null"
+    run = subprocess.run(
+        [*alone, f'{mount} && {{ {fill}; exec "$@"; }}', "sh", sys.executable, "-c", script, url(tmp_path / "jc1.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("The disk is full")
+
+
 def test_no_statement_is_written_from_text_that_a_user_sent(tmp_path: Path) -> None:
     database = open_database(url(tmp_path / "jc1.db"))
     nasty = "'; DROP TABLE turns; --"

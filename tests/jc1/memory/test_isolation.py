@@ -102,7 +102,7 @@ class Owners(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.database = open_database(f"sqlite:///{Path(self.folder.name) / 'jc1.db'}")
-        self.stores = [LocalMemory(self.database, HashingEmbedder(), capacity=n) for n in (4, 1000)]
+        self.stores = [LocalMemory(self.database, HashingEmbedder(), capacity=n) for n in (1, 1000)]
         self.said: dict[str, dict[str, str]] = defaultdict(dict)
 
     @rule(target=ids, owner=owners, text=texts, session=st.sampled_from([None, "s"]), which=st.integers(0, 1))

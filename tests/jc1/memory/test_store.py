@@ -14,7 +14,7 @@ from jc1.database import reading
 from jc1.database.tables import records
 from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
 from jc1.memory.base import Memory, NewRecord, Receipt, Retrieval
-from jc1.memory.store import MAX_CHARACTERS, LocalMemory
+from jc1.memory.store import EMPTY_INDEX, MAX_CHARACTERS, LocalMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
 ALL = Retrieval(k=100)
@@ -43,7 +43,7 @@ def test_what_was_added_is_found_by_its_words_and_explained(memory: LocalMemory)
     assert receipt.record == added
     assert isinstance(receipt, Receipt)
     assert (receipt.rank, receipt.dense_rank, receipt.lexical_rank) == (1, 1, 1)
-    assert receipt.dense_score == pytest.approx(3 / 5, abs=0.01)
+    assert receipt.dense_score == pytest.approx(4 / 5, abs=0.01)  # four of the five words, on either side
     assert receipt.lexical_score is not None
     assert set(found.seconds) == {"embed", "recall"}
     assert all(seconds >= 0 for seconds in found.seconds.values())
@@ -185,7 +185,8 @@ def test_a_long_statement_is_refused_and_a_long_reply_is_cut(memory: LocalMemory
         memory.add("ann", [NewRecord("x" * (MAX_CHARACTERS + 1))])
     (reply,) = memory.add("ann", [NewRecord("walrus " * MAX_CHARACTERS, "assistant")])
     assert len(reply.text) <= MAX_CHARACTERS
-    assert reply.text.endswith("walrus…")
+    assert reply.text.startswith("walrus walrus ")
+    assert reply.text.endswith("…")
 
 
 def test_a_time_without_a_zone_is_refused(memory: LocalMemory) -> None:
@@ -242,12 +243,29 @@ def test_vectors_of_another_embedder_are_made_anew_and_kept(memory: LocalMemory,
 
 
 def test_indexes_over_the_capacity_are_dropped_and_come_back(database: Engine) -> None:
-    small = LocalMemory(database, HashingEmbedder(), capacity=5)
+    small = LocalMemory(database, HashingEmbedder(), capacity=2 * EMPTY_INDEX + 5)
     for owner in ("ann", "bob", "eve"):
         tell(small, f"I am {owner}", "one", "two", owner=owner)
         assert len(recalled(small, "I", owner)) == 3
-    assert [owner for owner, slot in small._slots.items() if slot.index] == ["eve"]
+    assert list(small._slots) == ["eve"]
     assert recalled(small, "I am", "ann")[0] == "I am ann"
+    small.close()
+
+
+def test_owners_without_a_record_fill_no_memory(database: Engine) -> None:
+    small = LocalMemory(database, HashingEmbedder(), capacity=3 * EMPTY_INDEX)
+    for number in range(9):
+        assert recalled(small, "anything", f"owner {number}") == []
+    assert list(small._slots) == ["owner 6", "owner 7", "owner 8"]
+    small.close()
+
+
+def test_one_owner_may_have_more_records_than_the_capacity(database: Engine) -> None:
+    small = LocalMemory(database, HashingEmbedder(), capacity=1)
+    tell(small, "one", "two", "three")
+    assert len(recalled(small, "one")) == 3
+    assert len(recalled(small, "two")) == 3
+    small.close()
 
 
 def test_many_threads_may_add_search_and_forget(memory: LocalMemory) -> None:
@@ -270,3 +288,21 @@ def test_a_closed_memory_gives_its_indexes_back(memory: LocalMemory) -> None:
     recalled(memory, "walrus")
     memory.close()
     assert not memory._slots
+
+
+def test_a_question_finds_its_answer_by_meaning_with_the_real_embedder(database: Engine) -> None:
+    from jc1.embedding.openvino import OpenVinoEmbedder
+
+    embedder = OpenVinoEmbedder()
+    memory = LocalMemory(database, embedder)
+    facts = ("My cat is called Ada.", "I work as a nurse in Oslo.", "The car is parked behind the station.")
+    tell(memory, *facts, "Which animal do I feed?")
+    for question, answer in (("What is my pet's name?", 0), ("Where did I leave the automobile?", 2)):
+        first, *_, last = memory.search("ann", question, Retrieval(k=4)).receipts
+        assert first.record.text == facts[answer]
+        assert (first.dense_rank, last.record.kind) == (1, "question")
+    exact = memory.search("ann", facts[1], Retrieval(k=1)).receipts[0]
+    assert exact.dense_score == pytest.approx(1.0, abs=0.002)
+    assert recalled(LocalMemory(database, embedder), facts[1], retrieval=Retrieval(k=1)) == [facts[1]]
+    memory.close()
+    embedder.close()
