@@ -86,7 +86,7 @@ class Owners(RuleBasedStateMachine):
     """Any sequence of calls by any owners, beside a plain model of who said what."""
 
     ids = Bundle("ids")
-    owners = st.sampled_from(ADVERSARIAL[:8] + ["王", "🙂"])
+    owners = st.sampled_from([*ADVERSARIAL[:8], "王", "🙂"])
     texts = st.sampled_from(
         [
             "My cat is called Ada.",
