@@ -29,7 +29,8 @@ _AUXILIARY = (
 )
 _ASKING = re.compile(
     rf"""(?:
-        (?:what|who|which|whose|whom)\b (?!\s+(?:i|we|you|they|he|she|it|a|an|matters|counts|about\s+my)\b)
+        (?:what|who|which|whose|whom)\b
+        (?!\s+(?:i|we|you|they|he|she|it|my|our|his|her|their|a|an|matters|counts|about\s+my)\b)
       | (?:what|who|whom|where|when|why|how)(?:'s|'re|'d|'ll|\s+{_AUXILIARY})\b
       | (?:in|at|on|for|from|to|with|by)\s+(?:what|which|whom|whose)\b
       | how\s+(?:many|much|old|long|far|often|tall|big|late|early|soon|high|deep|come)\b
@@ -39,6 +40,8 @@ _ASKING = re.compile(
       | (?:tell|show|give|remind)\s+me\b (?!\s+(?:to|that|at|on|in|tomorrow|tonight|every|before|when\s+i)\b)
       | (?:let\s+me\s+know|i\s+(?:wonder|forgot|forget|don't\s+(?:know|remember|recall)|can't\s+(?:remember|recall)))\s+
         (?:what|who|which|whose|whom|where|when|why|how|if|whether)\b
+      | (?:say\s+(?:what|which|who|whose|where|when|how|my) | let\s+me\s+know\s+my)\b
+      | i\s+can't\s+(?:remember|recall)\s+(?:my|the)\b
       | i(?:'d|\s+would)\s+like\s+to\s+know\b | i\s+(?:want|need)\s+to\s+know\b | any\s+idea\b
       | (?:explain|describe|translate|summari[sz]e|list|name|repeat|guess|recall|look\s+up)\s+(?!of\b|is\b)
     )""",

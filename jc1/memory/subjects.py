@@ -133,7 +133,7 @@ _SEVERAL = _words(
 )
 """People of whom somebody may have several."""
 _PEOPLE = _SEVERAL | _words(
-    """boss coach dad dentist doctor father girlfriend grandfather grandmother grandma grandpa husband landlord landlady
+    """boss coach dad dentist doctor father grandfather grandmother grandma grandpa husband landlord landlady
     manager mom mother mum partner therapist wife baby family parents"""
 )
 _NOBODY = _words("it this that there he she they you what here everyone everybody someone somebody nobody")
@@ -147,7 +147,7 @@ _NOT_A_VALUE = re.compile(
 )
 _HANGING = re.compile(
     r"[,;:()]|\b(?:and|but|with|because|who|which|that|when|where|while|since|until|till|from|for|near|so|if|or|as|after|"
-    r"before|than|though|although|unless|last|ago|every|not|was|is|are|until|also)\b",
+    r"before|than|though|although|unless|last|ago|every|not|was|is|are|also)\b",
     re.IGNORECASE,
 )
 

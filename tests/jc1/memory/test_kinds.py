@@ -25,6 +25,8 @@ from jc1.memory.kinds import kind_of
         "Is my cat called Ada",
         "Where's my passport. And who am I?",
         "¿Cómo se llama mi gato?",
+        "Please say when my lesson is.",
+        "I can't remember my PIN.",
         "猫の名前は何ですか？",
     ],
 )
@@ -42,6 +44,7 @@ def test_a_message_that_only_asks_is_a_question(text: str) -> None:
         "Please remember that my cat is called Ada.",
         "When I was young I lived in Rome",
         "What I like is tea",
+        "What my sister lost is a green bike.",
         "Remind me to buy milk",
         "I forgot my keys at home",
         "Name: Bob",

@@ -1,0 +1,131 @@
+"""The same stores on a real PostgreSQL server: schema, transactions, writers at once, followed versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, insert, select
+
+from jc1.database import open_database, reading, writing
+from jc1.database.presets import PresetRepository
+from jc1.database.schema import VERSION_TABLE
+from jc1.database.tables import metadata, owners
+from jc1.errors import Conflict
+from jc1.memory.base import NewRecord, Retrieval
+from jc1.memory.store import LocalMemory
+from jc1.sessions import Sessions
+from tests.jc1.memory.conftest import HashingEmbedder
+
+
+def programs() -> Path | None:
+    """The newest PostgreSQL's folder of programs."""
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of a server of our own, which listens on a socket in its folder and on no port."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    # It refuses to run as root, and its socket's path may not be long.
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="jc1-pg-", dir="/tmp"))
+    if user:
+        shutil.chown(folder, user)
+    data = str(folder / "data")
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(found / program), "-D", data, *arguments], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL
+        )
+
+    run("initdb", "--auth=trust", "--username=jc1", "--no-sync")
+    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-k {folder} -c listen_addresses= -F", "start")
+    try:
+        yield f"postgresql://jc1@/postgres?host={folder}"
+    finally:
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[Engine]:
+    engine = open_database(server)
+    yield engine
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    engine.dispose()
+
+
+def recalled(memory: LocalMemory, query: str) -> set[str]:
+    return {receipt.record.text for receipt in memory.search("ann", query, Retrieval(k=99)).receipts}
+
+
+def test_the_migrated_schema_is_the_one_that_the_tables_describe(database: Engine) -> None:
+    with reading(database) as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_reader_sees_one_moment(database: Engine) -> None:
+    with reading(database) as reader:
+        assert reader.execute(select(owners)).all() == []
+        with writing(database) as writer:
+            writer.execute(insert(owners).values(owner="ann", version=1))
+        assert reader.execute(select(owners)).all() == []
+
+
+def test_turns_appended_at_once_are_numbered_without_gap_or_double(database: Engine) -> None:
+    sessions = Sessions(database)
+    with ThreadPoolExecutor(8) as pool:
+        turns = list(pool.map(lambda n: sessions.append("ann", "s", user=f"u{n} \0", reply=""), range(24)))
+    assert sorted(turn.number for turn in turns) == list(range(1, 25))
+    assert sessions.history("ann", "s") == tuple(sorted(turns, key=lambda turn: turn.number))
+    sessions.delete("ann", "s")
+    assert sessions.history("ann", "s") == ()
+
+
+def test_versions_of_a_preset_saved_at_once_are_refused_or_numbered(database: Engine) -> None:
+    rows = PresetRepository(database)
+
+    def save(number: int) -> int | None:
+        try:
+            return rows.save("a", {"n": number})
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        saved = sorted(version for version in pool.map(save, range(16)) if version)
+    assert saved == list(range(1, len(saved) + 1))
+    rows.set_alias("champion", "a", 1)
+    rows.set_alias("champion", "a", 2)
+    assert rows.aliases() == {"champion": ("a", 2)}
+
+
+def test_two_replicas_see_each_others_records(database: Engine, server: str) -> None:
+    here, there = LocalMemory(database, HashingEmbedder()), LocalMemory(open_database(server), HashingEmbedder())
+    (old, walrus) = here.add("ann", [NewRecord("I live in Oslo."), NewRecord("The walrus \0 sleeps.")])
+    assert recalled(there, "live") == {old.text, walrus.text}
+    (new,) = there.add("ann", [NewRecord("I moved to Lyon.")])
+    assert recalled(here, "live") == {new.text, walrus.text}
+    here.forget("ann", new.id)
+    assert recalled(here, "live") == recalled(there, "live") == {old.text, walrus.text}
+    first = here.list("ann", limit=1)
+    second = there.list("ann", limit=1, cursor=first.next_cursor)
+    assert [*first.records, *second.records] == [walrus, old]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: (here, there)[n % 2].add("ann", [NewRecord(f"walrus {n}")]), range(24)))
+    assert len(recalled(here, "walrus")) == len(recalled(there, "walrus")) == 26
+    here.close()
+    there.close()
