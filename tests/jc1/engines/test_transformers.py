@@ -17,6 +17,7 @@ from jc1.engines.base import EnginePrompt, EngineSettings, Step
 from jc1.engines.transformers import TransformersEngine
 from jc1.errors import EngineFailed, EngineUnavailable, UnknownModel
 from jc1.messages import Message
+from jc1.prompt import DEFAULT_SYSTEM
 
 Start = Callable[[Path], Awaitable[TransformersEngine]]
 
@@ -66,6 +67,27 @@ async def test_greedy_tokens_are_those_of_plain_transformers(start: Start, rando
     steps = await steps_of(engine, EnginePrompt(HELLO), Decoding(max_tokens=40))
     assert [token for step in steps for token in step.token_ids] == plain.tolist()
     assert len(set(plain.tolist())) > 5
+
+
+async def test_the_bundled_model_is_read_with_sentencepiece_and_replies_as_plain_transformers_does() -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from jc1.models import resolve
+    from jc1.text import load_tokenizer
+
+    folder = resolve("jc1-tiny").path
+    assert load_tokenizer(folder).reason == ""
+    engine = TransformersEngine(EngineSettings())
+    await engine.start()
+    said = (Message.system(DEFAULT_SYSTEM), Message.user("My cat is called Ada."))
+    steps = await steps_of(engine, EnginePrompt(said), Decoding(max_tokens=40))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    inputs = torch.tensor([engine.tokenize(said)])
+    plain = model.generate(inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=40, do_sample=False)
+    assert [token for step in steps for token in step.token_ids] == plain[0, inputs.shape[1] :].tolist()
+    assert steps[-1].finish_reason == "stop"
+    await engine.close()
 
 
 async def test_logprobs_are_those_of_the_models_forward_pass(start: Start, random_model: Path) -> None:
