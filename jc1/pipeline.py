@@ -145,6 +145,7 @@ class Pipeline:
         sessions: Sessions,
         presets: Presets,
         telemetry: Telemetry,
+        embedder: Embedder | None = None,
         resources: Sequence[Any] = (),
     ) -> None:
         self.settings = settings
@@ -153,6 +154,7 @@ class Pipeline:
         self.sessions = sessions
         self.presets = presets
         self.telemetry = telemetry
+        self._embedder = embedder
         self._resources = tuple(resources)
         """What else is to be closed, in this order, by its `close()`."""
         self._storing: set[asyncio.Task[None]] = set()
@@ -183,12 +185,14 @@ class Pipeline:
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
             telemetry=Telemetry(keep=settings.traces),
+            embedder=embedder,
             resources=(embedder, cache),
         )
 
     async def start(self) -> None:
-        """Start the engine. Raises `EngineUnavailable` with the next step."""
-        await self.engine.start()
+        """Start the engine while the embedder loads. Raises `EngineUnavailable` or `EmbedderUnavailable`."""
+        loading = asyncio.to_thread(self._embedder.load) if self._embedder else asyncio.sleep(0)
+        await asyncio.gather(self.engine.start(), loading)
 
     async def close(self) -> None:
         """Finish what is being stored, then close engine and stores."""
