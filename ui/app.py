@@ -1,7 +1,7 @@
 """The page's factory: header, tabs, and the mount on the API's application.
 
-Knows which tabs there are. Knows nothing about what is in one: a tab is a file with a `build(blocks, pipeline)` that lays out its
-components and listeners. A new tab is such a file and a line in `TABS`.
+Knows which tabs there are. Knows nothing about what is in one: a tab is a file with a `build(blocks, pipeline)` that
+lays out its components and listeners. A new tab is such a file and a line in `TABS`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,16 @@ _HEADER = """
 <div class="jc1-scrim" data-panel=""></div>
 """
 
-# The theme is the system's until the switch was used; narrow windows show one side panel at a time.
+# The theme is the system's until the switch was used. Narrow windows show one side panel at a time, the one named by
+# `data-shows`, which stands on an element inside Gradio's own: the style sheet's rules reach no further.
 _HEADER_SCRIPT = """
 const chosen = localStorage.getItem("jc1.theme");
 if (chosen) document.body.classList.toggle("dark", chosen === "dark");
+window.jc1ShowPanel = (name) => {
+  const page = document.getElementById("jc1-header").parentElement;
+  if (name && page.dataset.shows !== name) page.dataset.shows = name;
+  else delete page.dataset.shows;
+};
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-panel], [data-theme-switch]");
   if (!button) return;
@@ -50,12 +56,11 @@ element.addEventListener("click", (event) => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("jc1.theme", dark ? "dark" : "light");
   } else {
-    const same = document.body.dataset.panel === button.dataset.panel;
-    document.body.dataset.panel = same ? "" : button.dataset.panel;
+    window.jc1ShowPanel(button.dataset.panel);
   }
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") document.body.dataset.panel = "";
+  if (event.key === "Escape") window.jc1ShowPanel("");
 });
 """
 

@@ -44,16 +44,14 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-open], [data-delete]");
   if (!button) return;
   if (button.dataset.open) {
-    document.body.dataset.panel = "";
+    window.jc1ShowPanel("");
     trigger("select", { session: button.dataset.open });
   } else if (confirm("Delete this conversation? Memories made from it stay.")) {
     trigger("delete", { session: button.dataset.delete });
   }
 });
 """
-_CLOSE_PANEL_SCRIPT = (
-    "() => { document.body.dataset.panel = ''; document.querySelector('#jc1-prompt textarea').focus(); }"
-)
+_CLOSE_PANEL_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
 
 
 def build(blocks: gr.Blocks, pipeline: Pipeline) -> Chat:
@@ -133,8 +131,8 @@ class Chat:
     def _welcome(self) -> str:
         model = self.pipeline.engine.model
         about = (
-            "jc1-tiny is a tiny bundled model. It knows only what you tell it, and remembers that from one conversation "
-            "to the next. For more, start JC1 with a larger model."
+            "jc1-tiny is a tiny bundled model. It knows only what you tell it, and remembers that from one "
+            "conversation to the next. For more, start JC1 with a larger model."
             if model.startswith("jc1-tiny")
             else "What you tell it is remembered from one conversation to the next."
         )
@@ -349,7 +347,7 @@ class Chat:
         self, receipts: Sequence[Receipt], session: str, titles: dict[str, str], *, searched: bool
     ) -> Updates:
         return {
-            self.memories_heading: fragments.heading("Recalled memories", str(len(receipts)) if receipts else ""),
+            self.memories_heading: fragments.memories_heading(receipts),
             self.memories: fragments.memories(receipts, session=session, titles=titles, searched=searched),
         }
 

@@ -132,13 +132,23 @@ def facts(trace: Trace) -> str:
 
 def _remembered(trace: Trace) -> str:
     if trace.remembered is None:
-        return "nothing was to be stored"
+        # A stopped reply is stored while the page is already told of its end.
+        return "as stopped" if trace.outcome == "cancelled" else "no: memory does not write"
     return "yes" if trace.remembered else f"no ({trace.remember_error})"
 
 
 def heading(title: str, detail: str = "") -> str:
     """A section's title with a quiet remark on its right."""
     return f'<h3 class="jc1-heading">{escape(title)}<small>{escape(detail)}</small></h3>'
+
+
+def memories_heading(receipts: Sequence[Receipt]) -> str:
+    """The title above `memories`: how many, and the order where scores alone do not explain it."""
+    count = str(len(receipts)) if receipts else ""
+    kinds = {receipt.record.kind for receipt in receipts}
+    return heading(
+        "Recalled memories", f"{count}, statements first" if "statement" in kinds and len(kinds) > 1 else count
+    )
 
 
 def memories(
