@@ -92,6 +92,8 @@ class TransformersEngine(Engine):
         arrived: asyncio.Queue[list[Step] | None] = asyncio.Queue()
         cancelled = threading.Event()
         submitted = time.perf_counter()
+        queued: list[float] = []
+        """The seconds that the request waited for the worker, once it runs."""
 
         def post(steps: list[Step] | None) -> None:
             try:
@@ -103,8 +105,6 @@ class TransformersEngine(Engine):
             if prefill := steps[0].seconds if steps else {}:
                 steps[0] = replace(steps[0], seconds={"queue": queued[0], **prefill})
             post(steps)
-
-        queued: list[float] = []
 
         def run() -> None:
             queued.append(time.perf_counter() - submitted)

@@ -94,6 +94,23 @@ def test_a_damaged_file_is_refused_and_left_byte_for_byte(tmp_path: Path, damage
     assert contents(path) == before
 
 
+def test_damage_in_a_file_too_large_to_read_through_is_named_when_it_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "CHECKED_BYTES", 0)
+    path = tmp_path / "jc1.db"
+    filled(path)
+    with path.open("r+b") as file:
+        file.seek(4096 * 20)
+        file.write(b"\xff" * 4096 * 10)
+    before = contents(path)
+    database = open_database(url(path))
+    with pytest.raises(DatabaseCorrupt, match="restore a backup"):
+        Sessions(database).history("ann", "s")
+    database.dispose()
+    assert contents(path) == before
+
+
 def test_a_sound_file_with_writes_still_in_its_log_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "jc1.db"
     writer = open_database(url(path))
