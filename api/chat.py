@@ -34,21 +34,20 @@ async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePip
     """
     decoding = body.decoding()
     check_caps(decoding, pipeline.settings)
-    events = pipeline.stream(
-        [message.to_message() for message in body.messages],
-        owner=request.state.principal.acting_for(body.user),
-        session=body.session,
-        memory=body.memory or "on",
-        preset=preset_of(body, pipeline),
+    messages = [message.to_message() for message in body.messages]
+    asked: dict[str, Any] = {
+        "owner": request.state.principal.acting_for(body.user),
+        "session": body.session,
+        "memory": body.memory or "on",
+        "preset": preset_of(body, pipeline),
         **decoding,
-    )
+    }
     model = pipeline.engine.model
     if not body.stream:
         async with until_disconnect(request.receive):
-            async for event in events:
-                if isinstance(event, Done):
-                    return JSONResponse(completion(event.reply, model))
-        raise AssertionError("a stream ends with Done or raises")
+            reply = await pipeline.chat(messages, **asked)
+        return JSONResponse(completion(reply, model))
+    events = pipeline.stream(messages, **asked)
     first: list[Event] = []
     async with until_disconnect(request.receive):
         async for event in events:
@@ -60,7 +59,6 @@ async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePip
             first,
             events,
             model=model,
-            n=decoding.get("n", 1),
             include_usage=bool(body.stream_options and body.stream_options.include_usage),
         )
     )

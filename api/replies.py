@@ -22,6 +22,9 @@ from jc1.trace import Trace
 IMPOSSIBLE = -9999.0
 """What OpenAI reports for a token of probability 0: JSON has no minus infinity."""
 
+ROLE = {"role": "assistant", "content": ""}
+"""What the first chunk of a choice says."""
+
 
 def completion(reply: Reply, model: str) -> dict[str, Any]:
     """A whole reply as a `chat.completion`."""
@@ -42,9 +45,10 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
 
 
 async def chunks(
-    first: Sequence[Event], events: AsyncGenerator[Event, None], *, model: str, n: int, include_usage: bool
+    first: Sequence[Event], events: AsyncGenerator[Event, None], *, model: str, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """A reply as server-sent `chat.completion.chunk` events: roles, contents, finish reasons, usage if asked, `[DONE]`.
+    """A reply as server-sent `chat.completion.chunk` events: of each choice its role and contents, then its
+    finish reason, the usage if asked for, `[DONE]`.
 
     `first` are the events that were taken from `events` already. `jc1` rides on the last chunk before `[DONE]`: the
     usage chunk where there is one, else the last finish reason. An error ends the stream as an event of its own.
@@ -57,15 +61,19 @@ async def chunks(
     def chunk(index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
         return {**head, "choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]}
 
+    begun: set[int] = set()
     async with aclosing(events):
         try:
-            for index in range(n):
-                yield _event(chunk(index, {"role": "assistant", "content": ""}))
             async for event in _chained(first, events):
                 if isinstance(event, Token):
+                    if event.index not in begun:
+                        begun.add(event.index)
+                        yield _event(chunk(event.index, ROLE))
                     yield _event(chunk(event.index, {"content": event.text}, logprobs=_logprobs(event.logprobs)))
                 elif isinstance(event, Done):
-                    closing = [chunk(choice.index, {}, finish=choice.finish_reason) for choice in event.reply.choices]
+                    choices = event.reply.choices
+                    closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
+                    closing += [chunk(choice.index, {}, finish=choice.finish_reason) for choice in choices]
                     if include_usage:
                         closing.append({**head, "choices": [], "usage": _usage(event.reply.trace)})
                     closing[-1]["jc1"] = story(event.reply.trace)

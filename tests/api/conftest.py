@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,13 +15,36 @@ from openai import OpenAI
 
 from api.app import create_app
 from jc1 import Pipeline, Settings
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.embedding.openvino import OpenVinoEmbedder
 from jc1.engines.echo import EchoEngine
+from jc1.memory.store import LocalMemory
+from jc1.presets import Presets
+from jc1.sessions import Sessions
+from jc1.telemetry import Telemetry
+
+
+@pytest.fixture(scope="session")
+def embedder() -> OpenVinoEmbedder:
+    """The real one, loaded once for all tests."""
+    return OpenVinoEmbedder()
 
 
 @pytest.fixture
-def pipeline(home: Path) -> Pipeline:
+def pipeline(home: Path, embedder: OpenVinoEmbedder) -> Pipeline:
     """Not started: the app does that."""
-    return Pipeline.from_settings(Settings(home=home, engine="echo"))
+    settings = Settings(home=home, engine="echo")
+    settings.prepare_home()
+    database = open_database(settings.database_url)
+    return Pipeline(
+        settings,
+        engine=EchoEngine(),
+        memory=LocalMemory(database, embedder),
+        sessions=Sessions(database),
+        presets=Presets(PresetRepository(database)),
+        telemetry=Telemetry(keep=settings.traces),
+    )
 
 
 @pytest.fixture
@@ -55,14 +77,14 @@ class Server:
         return self.pipeline.engine
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return when the condition holds in the server's loop; fail after ten seconds."""
+        """Return when the condition holds in the server's loop; fail after a minute."""
 
         async def poll() -> None:
-            async with asyncio.timeout(10):
-                while not condition():
+            async with asyncio.timeout(60):
+                while not condition():  # noqa: ASYNC110 - few conditions come with an event
                     await asyncio.sleep(0.002)
 
         asyncio.run_coroutine_threadsafe(poll(), self.loop).result()
@@ -73,26 +95,24 @@ def serving(pipeline: Pipeline) -> Iterator[Server]:
     """Serve the API over `pipeline` from a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(pipeline), log_config=None, ws="none", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    started: Any = threading.Event()
+    started = threading.Event()
     found: list[asyncio.AbstractEventLoop] = []
 
-    async def run() -> None:
-        found.append(asyncio.get_running_loop())
-        serve = asyncio.create_task(server.serve([listener]))
-        while not server.started and not serve.done():
-            await asyncio.sleep(0.005)
-        started.set()
-        await serve
+    class Told(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            found.append(asyncio.get_running_loop())
+            started.set()
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    server = Told(config)
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
     thread.start()
-    started.wait(30)
+    assert started.wait(60)
     try:
         yield Server(listener.getsockname()[1], pipeline, found[0])
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 

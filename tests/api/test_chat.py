@@ -101,6 +101,24 @@ async def test_several_choices_each_come_whole_in_both_forms(client: httpx.Async
     assert parts == whole
 
 
+async def test_a_preset_may_ask_for_several_choices_and_each_begins_with_its_role(
+    client: httpx.AsyncClient, pipeline: Pipeline
+) -> None:
+    pipeline.presets.save(Preset("pair", decoding={"n": 2, "temperature": 1.0}))
+    seen: dict[int, list[Any]] = {}
+    for chunk in await stream(client, "Hi!", preset="pair"):
+        for choice in chunk["choices"]:
+            seen.setdefault(choice["index"], []).append(choice["delta"])
+    assert [deltas[0] for deltas in seen.values()] == [{"role": "assistant", "content": ""}] * 2
+    assert all("role" not in delta for deltas in seen.values() for delta in deltas[1:])
+
+
+async def test_an_empty_reply_has_its_role_too(client: httpx.AsyncClient) -> None:
+    first, last = await stream(client, "Hi!", stop="H")
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert last["choices"][0]["finish_reason"] == "stop"
+
+
 async def test_logprobs_come_for_each_token_and_can_be_read_as_json(client: httpx.AsyncClient) -> None:
     fields = {"logprobs": True, "top_logprobs": 2, "max_tokens": 2}
     content = (await ask(client, "é!", **fields))["choices"][0]["logprobs"]["content"]

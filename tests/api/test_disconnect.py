@@ -77,7 +77,8 @@ async def test_the_body_is_cancelled_once_and_what_it_cleans_up_is_left_to_end()
         await leaving.wait()
         return {"type": "http.disconnect"}
 
-    with pytest.raises(ClientDisconnect):
+    async def work() -> None:
+        nonlocal cleaned
         async with until_disconnect(receive):
             leaving.set()
             try:
@@ -85,6 +86,9 @@ async def test_the_body_is_cancelled_once_and_what_it_cleans_up_is_left_to_end()
             finally:
                 await asyncio.sleep(0)
                 cleaned = True
+
+    with pytest.raises(ClientDisconnect):
+        await work()
     assert cleaned
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 

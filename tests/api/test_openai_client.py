@@ -95,8 +95,6 @@ def test_errors_are_the_clients_own(openai: OpenAI, stream: bool) -> None:
 
 
 async def test_the_async_client_reads_many_streams_at_once(server: Server) -> None:
-    import asyncio
-
     async with sdk.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
 
         async def one(number: int) -> str:
