@@ -11,14 +11,15 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from jc1.database import connection as connecting
 from jc1.database import open_database, reading, writing
 from jc1.database.tables import owners
-from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, InvalidSettings, StorageFull
+from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, InvalidSettings, Jc1Error, StorageFull
 from jc1.sessions import Sessions
 
 
@@ -163,7 +164,44 @@ def test_a_mistake_of_our_own_is_not_called_an_outage(tmp_path: Path) -> None:
     database = open_database(url(tmp_path / "jc1.db"))
     with pytest.raises(IntegrityError), writing(database) as connection:
         connection.execute(insert(owners), [{"owner": "ann", "version": 1}] * 2)
+    with pytest.raises(OperationalError, match="no such table"), reading(database) as connection:
+        connection.execute(text("SELECT * FROM nowhere"))
     database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (sqlite3.SQLITE_FULL, StorageFull),
+        (sqlite3.SQLITE_IOERR_WRITE, StorageFull),
+        (sqlite3.SQLITE_CORRUPT_INDEX, DatabaseCorrupt),
+        (sqlite3.SQLITE_NOTADB, DatabaseCorrupt),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, DatabaseUnavailable),
+        (sqlite3.SQLITE_READONLY, DatabaseUnavailable),
+        (sqlite3.SQLITE_IOERR_READ, DatabaseUnavailable),
+    ],
+)
+def test_each_way_in_which_sqlite_fails_has_its_name(code: int, meaning: type[Jc1Error]) -> None:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+    with pytest.raises(meaning) as caught, connecting.translated():
+        raise error
+    assert "what SQLite says" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (psycopg.errors.DiskFull, StorageFull),
+        (psycopg.errors.DataCorrupted, DatabaseCorrupt),
+        (psycopg.errors.DeadlockDetected, DatabaseUnavailable),
+        (psycopg.errors.AdminShutdown, DatabaseUnavailable),
+    ],
+)
+def test_each_way_in_which_postgres_fails_has_its_name(error: type[psycopg.Error], meaning: type[Jc1Error]) -> None:
+    with pytest.raises(meaning) as caught, connecting.translated():
+        raise OperationalError("SELECT 1", {}, error("what PostgreSQL says"))
+    assert "what PostgreSQL says" not in caught.value.message
 
 
 def test_processes_that_open_a_new_database_at_once_all_find_it_ready(tmp_path: Path) -> None:

@@ -180,6 +180,15 @@ async def test_a_folder_without_weights_is_named_with_the_next_step(
     assert caught.value.__cause__ is None
 
 
+async def test_a_folder_without_a_tokenizer_is_named_with_the_next_step(
+    start: Start, random_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mute"
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(EngineUnavailable, match=r"'mute' holds no tokenizer: add"):
+        await start(folder)
+
+
 async def test_a_failed_start_can_be_tried_again(random_model: Path, tmp_path: Path) -> None:
     engine = TransformersEngine(EngineSettings(model=str(tmp_path / "model")))
     with pytest.raises(UnknownModel):
