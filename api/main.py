@@ -35,10 +35,12 @@ def build(settings: Settings) -> FastAPI:
 
     from api.app import create_app
     from jc1.pipeline import Pipeline
-    from ui.app import PATH, mount
 
     pipeline = Pipeline.from_settings(settings)
     app = create_app(pipeline)
+
+    # The page takes longest to load: what is wrong with the stores is told before.
+    from ui.app import PATH, mount
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

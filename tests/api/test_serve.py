@@ -1,0 +1,173 @@
+"""`jc1 serve` as its users meet it: a real process with the echo engine, told to stop by signals."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+SECONDS = 120
+"""How long anything here may take on a machine that is busy with something else."""
+LONG = "The owl asked who had moved the lighthouse. " * 60
+
+
+class Serving:
+    """A running `jc1 serve`: its process, and a client of it."""
+
+    def __init__(self, process: subprocess.Popen[str], address: str, line: str) -> None:
+        self.process = process
+        self.address = address
+        self.line = line
+        self.port = int(address.rpartition(":")[2])
+        self.http = httpx.Client(base_url=address, timeout=SECONDS)
+
+    def stop(self, number: signal.Signals) -> tuple[int, str]:
+        """Exit status, and all that it wrote to standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, errors
+
+
+def command(home: Path, *args: str) -> dict[str, Any]:
+    """What `subprocess` needs to run `jc1 serve` in a home."""
+    environment = {**os.environ, "JC1_HOME": str(home), "JC1_ENGINE": "echo"}
+    return {"args": [sys.executable, "-m", "jc1", "serve", *args], "env": environment, "text": True}
+
+
+@contextmanager
+def serving(home: Path, port: int = 0) -> Iterator[Serving]:
+    """Start the server and wait for its line."""
+    process = subprocess.Popen(
+        **command(home, "--port", str(port)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, process.communicate(timeout=SECONDS)[1]
+        running = Serving(process, found[0], line)
+        with running.http:
+            yield running
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(home: Path, *args: str) -> str:
+    """The one line that a server which does not start writes."""
+    done = subprocess.run(**command(home, *args), capture_output=True, timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def ask_for_a_long_stream(connection: socket.socket) -> None:
+    """A reply whose events are far larger than what the sockets between can hold."""
+    asked = {
+        "model": "echo",
+        "messages": [{"role": "user", "content": LONG}],
+        "session": "long",
+        "stream": True,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "max_tokens": len(LONG) + 1,
+    }
+    body = json.dumps(asked).encode()
+    connection.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+
+
+def wait_until_refused(port: int) -> None:
+    """Return when nobody listens on the port any more."""
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", port), timeout=SECONDS).close()
+
+
+@pytest.mark.timeout(4 * SECONDS)
+def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> None:
+    home = tmp_path / "not" / "yet" / "there"
+    with serving(home) as server:
+        assert server.line == (
+            f"JC1 is ready: chat at {server.address}/ui, API at {server.address}/docs. Ctrl-C stops it.\n"
+        )
+        assert home.stat().st_mode & 0o777 == 0o700
+        assert server.http.get("/health/ready").json()["status"] == "ok"
+
+        front = server.http.get("/")
+        assert (front.status_code, front.headers["location"]) == (307, "/ui")
+        page = server.http.get("/", follow_redirects=True)
+        assert (page.status_code, page.url.path) == (200, "/ui/")
+        assert "gradio" in page.text
+        for path in ("/ui/", "/ui/gradio_api/info", "/ui/nothing"):
+            assert server.http.get(path, headers={"host": "evil.example"}).json()["error"]["code"] == "host_refused"
+            assert server.http.post(path, headers={"origin": "http://evil.example"}).status_code == 403
+
+        docs = server.http.get("/docs")
+        assert "//" not in "".join(re.findall(r'(?:src|href)="([^"]*)"', docs.text)), "from this server alone"
+        for path in re.findall(r'(?:src|href)="(/[^"]*)"', docs.text):
+            assert server.http.get(path).status_code == 200
+        assert "/v1/chat/completions" in server.http.get("/openapi.json").json()["paths"]
+
+        assert "[port_in_use]" in (told := refused(home, "--port", str(server.port)))
+        assert f"127.0.0.1:{server.port}" in told
+
+        record = server.http.post("/v1/memory", json={"text": "My cat is called Ada."}).json()
+        # A page that stays open has a stream of its own, which ends with the server.
+        with (
+            server.http.stream("GET", "/ui/gradio_api/heartbeat/page") as heartbeat,
+            socket.socket() as connection,
+        ):
+            assert next(heartbeat.iter_text()).startswith("data:")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(SECONDS)
+            connection.connect(("127.0.0.1", server.port))
+            ask_for_a_long_stream(connection)
+            received = connection.recv(64)
+            assert "jc1_requests_in_flight 1.0" in httpx.get(f"{server.address}/metrics").text
+            server.process.send_signal(signal.SIGTERM)
+            wait_until_refused(server.port)
+            while piece := connection.recv(1 << 16):
+                received += piece
+        _, errors = server.process.communicate(timeout=SECONDS)
+        assert b"data: [DONE]" in received, "the reply was drained"
+        assert server.process.returncode == 0
+        assert "lighthouse" not in errors
+        assert "Traceback" not in errors
+
+    with serving(home, server.port) as again:
+        assert again.http.get(f"/v1/memory/{record['id']}").json() == record
+        (turn,) = again.http.get("/v1/sessions/long").json()["data"]
+        assert (turn["user"], turn["reply"], turn["cancelled"]) == (LONG, LONG, False)
+        status, errors = again.stop(signal.SIGINT)
+        assert status == 0
+        assert "Traceback" not in errors
+
+
+def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert refused(tmp_path / "file" / "home").endswith("make it writable, or set JC1_HOME. [home_unusable]\n")
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+    assert "[invalid_settings]" in refused(tmp_path, "--host", "0.0.0.0")
+    assert "[invalid_settings]" in refused(tmp_path, "--host", "192.0.2.1")
+
+
+def test_a_damaged_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    damaged = b"SQLite format 3\0" + b"rubbish" * 1000
+    (tmp_path / "jc1.db").write_bytes(damaged)
+    assert "[database_corrupt]" in refused(tmp_path, "--port", "0")
+    assert (tmp_path / "jc1.db").read_bytes() == damaged
