@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Read by the libraries when they are imported, so set before any test module is.
@@ -25,6 +26,10 @@ os.environ.update(
 )
 for _name in [name for name in os.environ if name.startswith("JC1_")]:
     del os.environ[_name]
+
+# An example may take as long as a busy machine makes it take.
+hypothesis.settings.register_profile("jc1", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("jc1")
 
 
 @pytest.fixture(autouse=True)
