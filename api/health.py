@@ -6,6 +6,7 @@ Knows which parts a request needs and how to ask each whether it is there.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import tempfile
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from fastapi.responses import JSONResponse
 import jc1
 from api.deps import ThePipeline
 from api.shapes import Alive, Readiness, Version
-from jc1.errors import EngineUnavailable, Jc1Error, StorageFull
+from jc1.errors import EngineUnavailable, HomeUnusable, Jc1Error, StorageFull
 from jc1.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -73,4 +74,6 @@ def _disk(pipeline: Pipeline) -> None:
             probe.write(bytes(PROBE_BYTES))
             probe.flush()
     except OSError as error:
-        raise StorageFull(f"The home folder cannot be written ({error.strerror}): free some space.") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("The disk of the home folder is full: free some space.") from None
+        raise HomeUnusable(f"The home folder cannot be written ({error.strerror}): make it writable.") from None

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from openai import OpenAI
+from sqlalchemy import Engine
 
 from api.app import create_app
 from jc1 import Pipeline, Settings
@@ -32,11 +33,22 @@ def embedder() -> OpenVinoEmbedder:
 
 
 @pytest.fixture
-def pipeline(home: Path, embedder: OpenVinoEmbedder) -> Pipeline:
+def settings(home: Path) -> Settings:
+    """The echo engine in a home that is there."""
+    made = Settings(home=home, engine="echo")
+    made.prepare_home()
+    return made
+
+
+@pytest.fixture
+def database(settings: Settings) -> Engine:
+    """The database behind the pipeline."""
+    return open_database(settings.database_url)
+
+
+@pytest.fixture
+def pipeline(settings: Settings, database: Engine, embedder: OpenVinoEmbedder) -> Pipeline:
     """Not started: the app does that."""
-    settings = Settings(home=home, engine="echo")
-    settings.prepare_home()
-    database = open_database(settings.database_url)
     return Pipeline(
         settings,
         engine=EchoEngine(),

@@ -162,7 +162,7 @@ async def test_it_is_ready_while_every_part_is_there(
     assert (response.status_code, response.json()["status"]) == (503, "unready")
     assert checks["engine"].endswith("[engine_unavailable]")
     assert checks["database"] == "The database does not answer: start it. [database_unavailable]"
-    assert checks["disk"].endswith("[storage_full]")
+    assert checks["disk"].endswith("[home_unusable]")
     assert (await client.get("/health/live")).status_code == 200
 
     def broken(*_: object, **__: object) -> None:
