@@ -107,8 +107,8 @@ class _Request:
     system: str
     message: Message
     history: tuple[Message, ...] = ()
-    first_turn: int | None = None
-    """The session's oldest turn that `history` holds."""
+    turns: frozenset[int] = frozenset()
+    """The session's turns that `history` holds."""
     counted: dict[tuple[Message, ...], list[int]] = field(default_factory=dict)
     """Token ids of what was tokenized for this request already."""
 
@@ -320,7 +320,7 @@ class Pipeline:
         with trace.stage("tokenize"):
             trace.dropped_messages = await asyncio.to_thread(self._trim, request)
         if numbers and request.history:
-            request.first_turn = numbers[-(len(request.history) // 2)]
+            request.turns = frozenset(numbers[-(len(request.history) // 2) :])
         return request
 
     def _check(self, conversation: Sequence[Message], mode: MemoryMode) -> None:
@@ -376,7 +376,7 @@ class Pipeline:
     async def _recall(self, trace: Trace, request: _Request) -> tuple[Receipt, ...]:
         if request.mode == "off" or request.retrieval.k == 0:
             return ()
-        read = (request.session, request.first_turn) if request.session and request.first_turn is not None else None
+        read = (request.session, request.turns) if request.session else None
         began = trace.elapsed()
         found = await asyncio.to_thread(
             self.memory.search, request.owner, request.message.text, request.retrieval, already_read=read

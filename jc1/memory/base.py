@@ -5,7 +5,7 @@ Knows nothing about how records are stored, indexed or ranked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -101,10 +101,10 @@ class Memory(Protocol):
     """
 
     def search(
-        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, int] | None = None
+        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
-        """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and a
-        turn: that session's records from that turn on stand in the prompt as history and are left out."""
+        """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and
+        those of its turns that stand in the prompt as history: their records are left out."""
 
     def add(self, owner: str, records: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""

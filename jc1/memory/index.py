@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,12 @@ class OwnerIndex:
                 if not rows:
                     del self._sessions[record.session]
 
-    def in_session(self, session: str, first: int, last: int | None = None) -> list[int]:
-        """Rows of a session's turns `first` to `last` (both included; `None` is the end), in order."""
+    def in_session(self, session: str, turns: Container[int]) -> list[int]:
+        """Rows of a session's `turns`, in order."""
         found = [
             (record.turn, seq)
             for seq in self._sessions.get(session, ())
-            if (record := self.records[seq]).turn is not None
-            and record.turn >= first
-            and (last is None or record.turn <= last)
+            if (record := self.records[seq]).turn is not None and record.turn in turns
         ]
         return [seq for _, seq in sorted(found)]
 

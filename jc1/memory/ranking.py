@@ -112,7 +112,7 @@ def _widen(
         record = index.records[hit.seq]
         if record.session is None or record.turn is None:
             continue
-        for seq in index.in_session(record.session, record.turn - window, record.turn + window):
+        for seq in index.in_session(record.session, range(record.turn - window, record.turn + window + 1)):
             if seq not in seen:
                 seen.add(seq)
                 ranking = statements if is_statement(index.records[seq].kind) else others

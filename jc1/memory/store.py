@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class LocalMemory:
         self._slots_lock = threading.Lock()
 
     def search(
-        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, int] | None = None
+        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
         """The records that answer `query`, best first: every statement before any question or reply.
 

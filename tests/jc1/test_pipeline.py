@@ -147,6 +147,17 @@ async def test_turns_that_the_prompt_holds_as_history_are_not_recalled_as_well(p
     assert elsewhere.trace.recalled[0]["session"] == "s"
 
 
+async def test_what_was_told_before_the_reply_was_stopped_is_recalled_since_the_history_lacks_that_turn(
+    pipeline: Pipeline,
+) -> None:
+    await pipeline.chat("Hello there.", session="s")
+    await stop_after(pipeline, "My cat is called Ada.", 0, session="s")
+    await asyncio.gather(*pipeline._storing)
+    recalled, *_ = await collect(pipeline, "What is my cat called?", session="s")
+    assert isinstance(recalled, Recalled)
+    assert [receipt.record.text for receipt in recalled.receipts] == ["My cat is called Ada."]
+
+
 async def test_turns_that_no_longer_fit_are_recalled_instead(tmp_path: Path) -> None:
     made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
     made.engine = Listener(context_length=1000)

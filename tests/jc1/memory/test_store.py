@@ -137,8 +137,10 @@ def test_a_forgotten_record_is_gone_from_database_and_index(memory: LocalMemory,
 def test_turns_that_stand_in_the_prompt_are_left_out(memory: LocalMemory) -> None:
     memory.add("ann", [NewRecord(f"walrus {turn}", session="s", turn=turn) for turn in range(1, 5)])
     memory.add("ann", [NewRecord("walrus elsewhere", session="t", turn=4)])
-    found = memory.search("ann", "walrus", Retrieval(k=9, window=3), already_read=("s", 3)).receipts
+    found = memory.search("ann", "walrus", Retrieval(k=9, window=3), already_read=("s", {3, 4})).receipts
     assert {receipt.record.text for receipt in found} == {"walrus 1", "walrus 2", "walrus elsewhere"}
+    found = memory.search("ann", "walrus", Retrieval(k=9, window=3), already_read=("s", {1, 2, 4})).receipts
+    assert {receipt.record.text for receipt in found} == {"walrus 3", "walrus elsewhere"}
 
 
 def test_pages_hold_every_record_once_newest_first(memory: LocalMemory) -> None:
