@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.deps import Owner, ThePipeline
-from api.schemas import RECORD_LENGTH, NewMemory
+from api.schemas import NewMemory
 from api.shapes import Deleted, Hit, Hits, MemoryPage, MemoryRecord
 from jc1.memory.base import NewRecord, Retrieval
 
@@ -19,6 +19,8 @@ router = APIRouter(prefix="/v1/memory", tags=["memory"])
 
 MAX_PAGE = 200
 """Most memories on a page."""
+MAX_QUERY = 2000
+"""Most characters to search for: encoded in an address they take up to twelve times as many bytes."""
 MAX_K = 100
 """Most memories that a search finds."""
 
@@ -49,7 +51,7 @@ async def add_memory(body: NewMemory, pipeline: ThePipeline, owner: Owner) -> Me
 async def search_memories(
     pipeline: ThePipeline,
     owner: Owner,
-    q: Annotated[str, Query(min_length=1, max_length=RECORD_LENGTH, description="What to look for.")],
+    q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="What to look for.")],
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Most memories to find.")] = 8,
 ) -> Hits:
     """Search as chat does, with the scores that chat would see."""

@@ -1,0 +1,51 @@
+"""The OpenAPI schema says what the server does: requests made from it, right and wrong ones, against a real server."""
+
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import CHECKS
+from schemathesis.generation import GenerationMode
+
+from tests.api.conftest import Server
+
+EXAMPLES = 10
+"""Requests for each operation and kind."""
+CHECKED = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+]
+
+
+def test_the_server_keeps_to_its_schema(server: Server) -> None:
+    described = httpx.get(f"{server.url}/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(described)
+    checks = CHECKS.get_by_names(CHECKED)
+    operations = [result.ok() for result in schema.get_all_operations()]
+    assert {operation.label for operation in operations} == {
+        f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods
+    }
+    answered: set[tuple[str, int]] = set()
+    for operation in operations:
+        for mode in GenerationMode:
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+            def hold(case: Any) -> None:
+                if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
+                    case.body["model"] = "echo"
+                response = case.call_and_validate(base_url=server.url, checks=checks)
+                answered.add((case.operation.label, response.status_code))
+
+            # Nothing can be wrong with a request that has neither parameters nor a body.
+            with suppress(Unsatisfiable) if mode.is_negative else nullcontext():
+                hold()
+    assert ("POST /v1/memory", 201) in answered
+    assert ("POST /v1/chat/completions", 200) in answered
+    assert ("POST /v1/chat/completions", 400) in answered
+    assert server.engine.active == 0
