@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message, TextPart
@@ -368,7 +368,7 @@ def _sandbox() -> jinja2.Environment:
     class Generation(ext.Extension):
         """`{% generation %}` marks what a training masks; here its body is rendered."""
 
-        tags: ClassVar[set[str]] = {"generation"}
+        tags = {"generation"}
 
         def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
             next(parser.stream)
