@@ -368,7 +368,7 @@ def _sandbox() -> jinja2.Environment:
     class Generation(ext.Extension):
         """`{% generation %}` marks what a training masks; here its body is rendered."""
 
-        tags = {"generation"}
+        tags = {"generation"}  # noqa: RUF012, jinja2 declares it without ClassVar
 
         def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
             next(parser.stream)
