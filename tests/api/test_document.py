@@ -1,0 +1,71 @@
+"""docs/api.md says what is true: its tables are held against the code."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+import api.errors
+from api.app import create_app
+from api.main import DRAIN_SECONDS
+from api.schemas import ChatRequest
+from api.shapes import Story
+from jc1 import Pipeline
+from jc1.errors import EmptyMessage, Jc1Error
+from jc1.trace import STAGES
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[tuple[str, ...]]:
+    """The cells of the table whose heading row begins so."""
+    table = DOCUMENT.split(f"\n{heading}", 1)[1].split("\n\n")[0].splitlines()[2:]
+    return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table]
+
+
+def errors(kind: type[Jc1Error] = Jc1Error) -> Iterator[type[Jc1Error]]:
+    for child in kind.__subclasses__():
+        if child.__module__ in ("jc1.errors", "api.errors"):
+            yield child
+        yield from errors(child)
+
+
+def test_every_error_is_in_the_table_with_its_status_and_meaning() -> None:
+    told = {(code.strip("`"), int(status), meaning) for code, status, meaning in rows("| code | status |")}
+    assert told == {(error.code, error.status, (inspect.getdoc(error) or "").split("\n")[0]) for error in errors()}
+    statuses = [int(row[1]) for row in rows("| code | status |")]
+    assert statuses == sorted(statuses)
+
+
+def test_the_example_of_an_error_is_one() -> None:
+    shown = re.search(r"```json\n(.*?)```", DOCUMENT, flags=re.S)
+    assert shown is not None
+    assert json.loads(shown[1]) == api.errors.error_body(EmptyMessage())
+
+
+def test_every_endpoint_is_in_the_table(pipeline: Pipeline) -> None:
+    paths = create_app(pipeline).openapi()["paths"]
+    assert {(method.strip("`"), path.strip("`")) for method, path, _ in rows("| | | |")} == {
+        (method.upper(), path) for path, methods in paths.items() for method in methods
+    }
+
+
+def test_every_field_of_jc1_is_in_the_tables() -> None:
+    told = {name for cell, _ in rows("| field of `jc1` |") for name in re.findall(r"`(\w+)`", cell)}
+    assert told == set(Story.model_fields)
+    asked = {name for cell, _ in rows("| field | |") for name in re.findall(r"`(\w+)`", cell)}
+    assert asked <= set(ChatRequest.model_fields)
+    stages = re.search(r"seconds by stage: `([^`]*)`", DOCUMENT)
+    assert stages is not None
+    assert set(stages[1].split()) <= set(STAGES)
+    assert f"at most {DRAIN_SECONDS} seconds" in DOCUMENT
+
+
+async def test_the_example_is_a_request_that_is_served(client: httpx.AsyncClient) -> None:
+    body = re.search(r"-d '(.*?)'", DOCUMENT, flags=re.S)
+    assert body is not None
+    asked = {**json.loads(body[1]), "model": "echo"}
+    assert (await client.post("/v1/chat/completions", json=asked)).json()["jc1"]["session"] == "cats"
