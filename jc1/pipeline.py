@@ -341,9 +341,16 @@ class Pipeline:
         size = sum(len(message.text) for message in conversation)
         if size > self.settings.max_body_bytes:
             raise RequestTooLarge(
-                f"The messages hold {size:,} characters {self.settings.max_body_bytes:,} are allowed: shorten them.",
+                f"The messages hold {size:,} characters, {self.settings.max_body_bytes:,} are allowed: shorten them.",
                 param="messages",
             )
+        try:
+            for message in conversation:
+                message.text.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest(
+                "A message holds half of a surrogate pair: send text that UTF-8 can carry.", param="messages"
+            ) from None
 
     def _tokens(self, request: _Request, messages: Sequence[Message]) -> list[int]:
         key = tuple(messages)

@@ -296,8 +296,9 @@ async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model
         ("word " * 20_000, {}, PromptTooLong),
         ("x" * 10_000_000, {}, RequestTooLarge),
         ([Message.user("Hi")] * 501, {}, RequestTooLarge),
+        ("half a character: \ud83d", {}, InvalidRequest),
     ],
-    ids=lambda value: str(value)[:20],
+    ids=lambda value: ascii(value)[:20],
 )
 async def test_what_cannot_be_served_is_refused_before_the_engine_and_stores_nothing(
     pipeline: Pipeline, messages: Any, options: dict[str, Any], error: type[Exception]
