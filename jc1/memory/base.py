@@ -96,8 +96,9 @@ class Retrieval:
 class Memory(Protocol):
     """Records of many owners. Every call names the owner and can reach that owner's records only.
 
-    The calls block and may be made from any thread. They raise `DatabaseUnavailable`, `DatabaseCorrupt` or
-    `StorageFull`; what `add` returned is durable.
+    The calls block and may be made from any thread. They raise `InvalidRequest` for a name or text that cannot be one,
+    `DatabaseUnavailable`, `DatabaseCorrupt` or `StorageFull`, and those that embed `EmbedderUnavailable`. What `add`
+    returned is durable.
     """
 
     def search(
@@ -106,7 +107,7 @@ class Memory(Protocol):
         """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and
         those of its turns that stand in the prompt as history: their records are left out."""
 
-    def add(self, owner: str, records: Sequence[NewRecord]) -> tuple[Record, ...]:
+    def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""
 
     def get(self, owner: str, record_id: str) -> Record:
