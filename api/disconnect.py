@@ -13,6 +13,8 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from api.errors import error_body
+from api.replies import event
 from jc1.errors import EngineUnavailable
 
 
@@ -49,7 +51,8 @@ async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
 class EventStream(Response):
     """Server-sent events from a generator of whole chunks, which is closed when the client goes away.
 
-    The generator deals with errors itself: once the response has begun there is no status to change.
+    The generator turns its errors into chunks: once the response has begun there is no status to change. What it
+    cannot see is that the server stops and waits no longer: that is an event of its own.
     """
 
     media_type = "text/event-stream"
@@ -67,4 +70,6 @@ class EventStream(Response):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except ClientDisconnect:
             return
+        except EngineUnavailable as stopping:
+            await send({"type": "http.response.body", "body": event(error_body(stopping)), "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 30
 """How long replies that are being written when the server is told to stop may take to end."""
+CANCEL_SECONDS = 1
+"""How long a cancelled reply may take to tell its client so."""
 OWN_LOGGERS = ("jc1", "api", "ui", "experiments")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -81,6 +83,13 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             _end_heartbeats(app)
             await super().shutdown(sockets)
+            # uvicorn cancels replies that outlast the drain, and leaves them be where a second Ctrl-C cut it short.
+            # Either way each one stores how far it came.
+            if tasks := set(self.server_state.tasks):
+                if self.force_exit:
+                    for task in tasks:
+                        task.cancel()
+                await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
     config = uvicorn.Config(
         app,

@@ -64,26 +64,28 @@ async def chunks(
     begun: set[int] = set()
     async with aclosing(events):
         try:
-            async for event in _chained(first, events):
-                if isinstance(event, Token):
-                    if event.index not in begun:
-                        begun.add(event.index)
-                        yield _event(chunk(event.index, ROLE))
-                    yield _event(chunk(event.index, {"content": event.text}, logprobs=_logprobs(event.logprobs)))
-                elif isinstance(event, Done):
-                    choices = event.reply.choices
+            async for happened in _chained(first, events):
+                if isinstance(happened, Token):
+                    index, text = happened.index, happened.text
+                    if index not in begun:
+                        begun.add(index)
+                        yield event(chunk(index, ROLE))
+                    yield event(chunk(index, {"content": text}, logprobs=_logprobs(happened.logprobs)))
+                elif isinstance(happened, Done):
+                    reply = happened.reply
+                    choices = reply.choices
                     closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
                     closing += [chunk(choice.index, {}, finish=choice.finish_reason) for choice in choices]
                     if include_usage:
-                        closing.append({**head, "choices": [], "usage": _usage(event.reply.trace)})
-                    closing[-1]["jc1"] = story(event.reply.trace)
+                        closing.append({**head, "choices": [], "usage": _usage(reply.trace)})
+                    closing[-1]["jc1"] = story(reply.trace)
                     for last in closing:
-                        yield _event(last)
+                        yield event(last)
                     yield b"data: [DONE]\n\n"
         except Jc1Error as error:
-            yield _event(error_body(error))
+            yield event(error_body(error))
         except Exception as error:
-            yield _event(error_body(unexpected(error, "a stream of chat completion chunks")))
+            yield event(error_body(unexpected(error, "a stream of chat completion chunks")))
 
 
 def story(trace: Trace) -> dict[str, Any]:
@@ -120,7 +122,8 @@ def _head(kind: str, model: str) -> dict[str, Any]:
     }
 
 
-def _event(value: dict[str, Any]) -> bytes:
+def event(value: dict[str, Any]) -> bytes:
+    """A JSON value as one server-sent event."""
     return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 

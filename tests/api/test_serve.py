@@ -16,6 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from jc1.database import open_database
+from jc1.sessions import Sessions
+
 SECONDS = 120
 """How long anything here may take on a machine that is busy with something else."""
 LONG = "The owl asked who had moved the lighthouse. " * 60
@@ -31,9 +34,38 @@ class Serving:
         self.port = int(address.rpartition(":")[2])
         self.http = httpx.Client(base_url=address, timeout=SECONDS)
 
-    def stop(self, number: signal.Signals) -> tuple[int, str]:
-        """Exit status, and all that it wrote to standard error."""
+    @contextmanager
+    def listening_to_a_long_stream(self, session: str) -> Iterator[socket.socket]:
+        """A reply that is under way: its events are far larger than what the sockets between can hold."""
+        asked = {
+            "model": "echo",
+            "messages": [{"role": "user", "content": LONG}],
+            "session": session,
+            "stream": True,
+            "logprobs": True,
+            "top_logprobs": 20,
+            "max_tokens": len(LONG) + 1,
+        }
+        body = json.dumps(asked).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(SECONDS)
+            connection.connect(("127.0.0.1", self.port))
+            connection.sendall(f"{head}Connection: close\r\nContent-Type: application/json\r\n\r\n".encode() + body)
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            assert "jc1_requests_in_flight 1.0" in httpx.get(f"{self.address}/metrics", timeout=SECONDS).text
+            yield connection
+
+    def stop_listening(self, number: signal.Signals) -> None:
+        """Send the signal, and return when new connections are refused."""
         self.process.send_signal(number)
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS).close()
+
+    def ended(self) -> tuple[int, str]:
+        """Exit status, and all that it wrote to standard error."""
         _, errors = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, errors
 
@@ -71,31 +103,6 @@ def refused(home: Path, *args: str) -> str:
     return done.stderr
 
 
-def ask_for_a_long_stream(connection: socket.socket) -> None:
-    """A reply whose events are far larger than what the sockets between can hold."""
-    asked = {
-        "model": "echo",
-        "messages": [{"role": "user", "content": LONG}],
-        "session": "long",
-        "stream": True,
-        "logprobs": True,
-        "top_logprobs": 20,
-        "max_tokens": len(LONG) + 1,
-    }
-    body = json.dumps(asked).encode()
-    connection.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
-
-
-def wait_until_refused(port: int) -> None:
-    """Return when nobody listens on the port any more."""
-    with contextlib.suppress(ConnectionRefusedError):
-        while True:
-            socket.create_connection(("127.0.0.1", port), timeout=SECONDS).close()
-
-
 @pytest.mark.timeout(4 * SECONDS)
 def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> None:
     home = tmp_path / "not" / "yet" / "there"
@@ -128,22 +135,14 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
         # A page that stays open has a stream of its own, which ends with the server.
         with (
             server.http.stream("GET", "/ui/gradio_api/heartbeat/page") as heartbeat,
-            socket.socket() as connection,
+            server.listening_to_a_long_stream("long") as connection,
         ):
             assert next(heartbeat.iter_text()).startswith("data:")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(SECONDS)
-            connection.connect(("127.0.0.1", server.port))
-            ask_for_a_long_stream(connection)
-            received = connection.recv(64)
-            assert "jc1_requests_in_flight 1.0" in httpx.get(f"{server.address}/metrics").text
-            server.process.send_signal(signal.SIGTERM)
-            wait_until_refused(server.port)
-            while piece := connection.recv(1 << 16):
-                received += piece
-        _, errors = server.process.communicate(timeout=SECONDS)
+            server.stop_listening(signal.SIGTERM)
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        status, errors = server.ended()
         assert b"data: [DONE]" in received, "the reply was drained"
-        assert server.process.returncode == 0
+        assert status == 0
         assert "lighthouse" not in errors
         assert "Traceback" not in errors
 
@@ -151,9 +150,21 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
         assert again.http.get(f"/v1/memory/{record['id']}").json() == record
         (turn,) = again.http.get("/v1/sessions/long").json()["data"]
         assert (turn["user"], turn["reply"], turn["cancelled"]) == (LONG, LONG, False)
-        status, errors = again.stop(signal.SIGINT)
+        with again.listening_to_a_long_stream("cut") as connection:
+            again.stop_listening(signal.SIGINT)
+            again.process.send_signal(signal.SIGINT)
+            while connection.recv(1 << 16):
+                pass
+        status, errors = again.ended()
         assert status == 0
         assert "Traceback" not in errors
+
+    database = open_database(f"sqlite:///{home / 'jc1.db'}")
+    (turn,) = Sessions(database).history("local", "cut", limit=10)
+    database.dispose()
+    assert turn.cancelled
+    assert LONG.startswith(turn.reply)
+    assert turn.reply != LONG
 
 
 def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
