@@ -41,7 +41,9 @@ def contents(path: Path) -> str:
 def test_a_new_file_is_private_durable_and_shared(tmp_path: Path) -> None:
     path = tmp_path / "jc1.db"
     database = open_database(url(path))
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    Sessions(database).append("ann", "s", user="hello", reply="hi")
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("jc1.db*")}
+    assert modes == dict.fromkeys(("jc1.db", "jc1.db-wal", "jc1.db-shm"), 0o600)
     with database.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
