@@ -62,6 +62,9 @@ def main() -> None:
     if arguments.command == "train":
         plan = replace(Plan(), minutes=arguments.minutes, tokens=arguments.tokens)
         model, state = train(arguments.build, encoder, plan, say=lambda text: print(text, flush=True), fuse=True)
+        if state.progress(plan) < 1.0:
+            print(f"stopped after step {state.step}; the same command goes on from there", flush=True)
+            return
     else:
         model = Llama(Size())
         found = load(arguments.build, model)
