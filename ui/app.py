@@ -6,6 +6,7 @@ lays out its components and listeners. A new tab is such a file and a line in `T
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,8 @@ document.addEventListener("keydown", (event) => {
 
 def create_ui(pipeline: Pipeline) -> gr.Blocks:
     """The whole page over `pipeline`, which may still be starting."""
+    # After every event Gradio would sum up all events so far in a data frame, for a monitoring page that is off.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     with gr.Blocks(title="JC1", analytics_enabled=False, fill_width=True, fill_height=True) as blocks:
         gr.HTML(
             _model(pipeline),

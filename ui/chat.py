@@ -51,7 +51,7 @@ element.addEventListener("click", (event) => {
   }
 });
 """
-_CLOSE_PANEL_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
+_WRITE_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
 
 
 def build(blocks: gr.Blocks, pipeline: Pipeline) -> Chat:
@@ -101,7 +101,7 @@ class Chat:
                     placeholder=f"Message {self.pipeline.engine.model}",
                     lines=1,
                     max_lines=8,
-                    autofocus=True,
+                    interactive=False,
                     submit_btn=True,
                 )
                 with gr.Row(elem_id="jc1-options"):
@@ -153,7 +153,7 @@ class Chat:
 
         # Leaving a conversation ends its reply; `cancels` keeps late frames off the page.
         leave: dict[str, Any] = {"outputs": page, "cancels": [sent, tried], **hidden}
-        self.new.click(self.begin, None, **leave).then(fn=None, js=_CLOSE_PANEL_SCRIPT)
+        self.new.click(self.begin, None, **leave).then(fn=None, js=_WRITE_SCRIPT)
         self.conversations.select(self.open_chosen, None, **leave)
         self.memories.select(self.open_chosen, None, **leave)
         self.conversations.delete(self.delete, self.session, **leave)
@@ -161,7 +161,7 @@ class Chat:
         fitted = [self.preset, *self.controls]
         for event in (self.preset.input, self.reset.click):
             event(self.follow_preset, self.preset, [self.notice, *self.controls], **hidden)
-        blocks.load(self.open_stored, self.session, page, js=_LOAD_SCRIPT, **hidden)
+        blocks.load(self.open_stored, self.session, page, js=_LOAD_SCRIPT, **hidden).then(fn=None, js=_WRITE_SCRIPT)
         blocks.load(self.fit, None, [self.notice, *fitted], **hidden)
         blocks.unload(self.stop)
         self.session.change(fn=None, inputs=self.session, js=_KEEP_SCRIPT)
@@ -178,7 +178,7 @@ class Chat:
         self, request: gr.Request, text: str, session: str, mode: Any, preset: str | None, *values: Any
     ) -> AsyncGenerator[Updates, None]:
         """Reply to `text`, frame by frame. An error is shown with its code and `text` is given back."""
-        if not text.strip():
+        if not text.strip() or not session:
             return
         try:
             before = await self._history(session)
@@ -299,7 +299,8 @@ class Chat:
             self.session: session,
             self.notice: "",
             self.live: _IDLE,
-            self.prompt: gr.update(submit_btn=True, stop_btn=False),
+            # Closed until the page has a conversation to write to.
+            self.prompt: gr.update(submit_btn=True, stop_btn=False, interactive=True),
             self.stages_heading: fragments.heading("Stages"),
             self.stages_empty: gr.update(visible=True),
             self.stages: gr.update(value=None, visible=False),

@@ -1,7 +1,7 @@
 """Pieces of HTML that a tab shows: conversations, the live row, memories, errors.
 
-Knows what each piece says. Knows nothing about where it stands or how it is styled (`assets/style.css`). Every text from
-outside is escaped here.
+Knows what each piece says. Knows nothing about where it stands or how it is styled (`assets/style.css`). Every text
+from outside is escaped here.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def facts(trace: Trace) -> str:
         "preset": trace.preset or "–",
         "prompt": f"{trace.usage.prompt_tokens:,} tokens",
         "finish": trace.finish_reason or trace.outcome,
-        "remembered": _remembered(trace),
+        "stored": _stored(trace),
     }
     if trace.dropped_memories or trace.dropped_messages:
         rows["left out"] = f"{len(trace.dropped_memories)} memories, {trace.dropped_messages} messages (no room)"
@@ -130,10 +130,10 @@ def facts(trace: Trace) -> str:
     return f'<dl class="jc1-facts">{cells}</dl>'
 
 
-def _remembered(trace: Trace) -> str:
+def _stored(trace: Trace) -> str:
     if trace.remembered is None:
         # A stopped reply is stored while the page is already told of its end.
-        return "as stopped" if trace.outcome == "cancelled" else "no: memory does not write"
+        return "as stopped" if trace.outcome == "cancelled" else "no"
     return "yes" if trace.remembered else f"no ({trace.remember_error})"
 
 

@@ -1,7 +1,7 @@
 """Figures that tabs share.
 
-Knows traces and Plotly. Knows nothing about the page: backgrounds are transparent and text takes the page's colour (from
-`assets/style.css`), so one figure serves light and dark.
+Knows traces and Plotly. Knows nothing about the page: backgrounds are transparent and text takes the page's colour
+(from `assets/style.css`), so one figure serves light and dark.
 """
 
 from __future__ import annotations

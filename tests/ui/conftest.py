@@ -1,0 +1,148 @@
+"""A browser in front of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from api.main import build
+from jc1 import Pipeline, Settings
+from jc1.engines.base import Engine
+from jc1.engines.echo import EchoEngine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+PATIENCE = 60
+"""Seconds that a machine may take for what is done in one on a quiet one."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; raise `TimeoutError` when it does not in time."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - few conditions come with an event
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Server:
+    """The whole application on a free port, and the pipeline in it."""
+
+    url: str
+    pipeline: Pipeline
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def engine(self) -> Engine:
+        return self.pipeline.engine
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait from the test's thread."""
+        asyncio.run_coroutine_threadsafe(until(condition), self.loop).result()
+
+
+@contextmanager
+def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server]:
+    """Serve from a thread, as `jc1 serve` does; `engine` takes the place of the settings' own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    running: Future[tuple[Pipeline, uvicorn.Server, asyncio.AbstractEventLoop]] = Future()
+
+    async def run() -> None:
+        app = build(settings)  # In the loop: Gradio makes one of its own otherwise, and leaves it open.
+        pipeline: Pipeline = app.state.pipeline
+        pipeline.engine = engine or pipeline.engine
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        serve = asyncio.create_task(server.serve([listener]))
+        await until(lambda: server.started or serve.done())
+        running.set_result((pipeline, server, asyncio.get_running_loop()))
+        await serve
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    pipeline, server, loop = running.result(PATIENCE)
+    try:
+        assert server.started
+        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", pipeline, loop)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for the module: a test says what no other test says. Replies take 20 ms a token: they can be seen growing."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+    with serving(settings, EchoEngine(delay=0.02, context_length=2000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is. Only a developer's machine may lack it."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        assert "CI" not in os.environ, "the browser tests need chromium"
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    # The services that Chromium calls by itself are off: what is left are the page's own requests.
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=options, timeout=PATIENCE * 1000)
+        yield launched
+        launched.close()
+
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Open]:
+    """Opens the page of `server` as another visitor each time. A page that reached beyond the server, got an error from
+    it or wrote one to its console fails the test."""
+    with visitors(browser, server.url) as opener:
+        yield opener
+
+
+@contextmanager
+def visitors(browser: Browser, url: str) -> Iterator[Open]:
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def open_as_new_visitor(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE * 1000)
+        page = context.new_page()
+        page.on("request", lambda it: it.url.startswith((url, "data:", "blob:")) or wrong.append(f"asks {it.url}"))
+        page.on("response", lambda it: it.status < 400 or wrong.append(f"got {it.status} for {it.url}"))
+        page.on("pageerror", lambda error: wrong.append(f"threw {error}"))
+        page.on("console", lambda it: it.type != "error" or wrong.append(f"wrote {it.text}"))
+        page.goto(f"{url}/ui/")
+        page.locator("#jc1-prompt textarea:enabled").wait_for()
+        return page
+
+    try:
+        yield open_as_new_visitor
+    finally:
+        for context in contexts:
+            context.close()
+    assert wrong == []

@@ -1,0 +1,146 @@
+"""The page in a real browser, in front of a real server. The echo engine repeats what it is told.
+
+Each page also proves what the `open_page` fixture asserts: nothing is asked of another host, no answer is an error, the
+console holds no error.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from jc1.trace import STAGES
+from tests.ui.conftest import PATIENCE, Open, Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+LONG = "and then the story went on " * 12
+
+
+def write(page: Page, text: str) -> None:
+    box = page.get_by_label("Message", exact=True)
+    box.fill(text)
+    box.press("Enter")
+
+
+def ended(page: Page, state: str = "done") -> None:
+    """Wait until the reply under way is over and the page can send again."""
+    expect(page.locator(f".jc1-live.{state}")).to_be_visible()
+    expect(page.locator("#jc1-prompt .submit-button")).to_be_visible()
+
+
+def say(page: Page, text: str) -> None:
+    """Send `text` and see it echoed whole."""
+    write(page, text)
+    expect(replies(page).last).to_have_text(text)
+    ended(page)
+
+
+def replies(page: Page):
+    return page.locator("#jc1-log .bot-row .prose")
+
+
+def test_a_fact_told_in_one_conversation_is_recalled_in_another_and_both_outlive_a_reload(open_page: Open) -> None:
+    page = open_page()
+    expect(page.get_by_text("Tell it something, then ask.")).to_be_visible()
+    say(page, "My cat is called Ada.")
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator("#jc1-log .message-row")).to_have_count(0)
+
+    say(page, "What is my cat called?")
+    memory = page.locator(".jc1-memories li").first
+    expect(memory.locator("p")).to_have_text("My cat is called Ada.")
+    expect(memory).to_contain_text(re.compile(r"fused 0\.\d{3}.*dense 0\.\d\d #1"))
+    expect(memory).to_contain_text("“My cat is called Ada.”, turn 1")
+
+    figure = page.locator("#jc1-stages")
+    names = [name.strip() for name in figure.locator(".ytick").all_inner_texts()]
+    assert set(names) == set(STAGES) - {"hear", "see", "speak"}
+    expect(figure.locator(".bars .point")).to_have_count(len(names))
+    expect(page.locator(".jc1-live")).to_contain_text(re.compile(r"\d ms first token.*\d tokens/s.*22 tokens"))
+
+    page.reload()
+    expect(replies(page)).to_have_text(["What is my cat called?"])
+    expect(memory.locator("p")).to_have_text("My cat is called Ada.")
+    expect(figure.locator(".bars .point")).to_have_count(len(names))
+
+    page.locator("#jc1-sessions").get_by_role("button", name=re.compile("^My cat is called Ada")).click()
+    expect(replies(page)).to_have_text(["My cat is called Ada."])
+
+
+def test_a_reply_grows_while_it_is_written_and_stop_ends_it(open_page: Open, server: Server) -> None:
+    page = open_page()
+    write(page, LONG)
+    growing = replies(page).last
+    expect(growing).to_have_text(re.compile("^and then"))
+    early = growing.inner_text()
+    expect(growing).to_have_text(re.compile(f"^{re.escape(early)}.{{8,}}"))
+    expect(page.locator(".jc1-live.busy")).to_contain_text("decode · writing")
+
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".jc1-stopped")).to_be_visible()
+    ended(page)
+    server.wait_until(lambda: server.engine.active == 0)
+    part, mark = replies(page).all_inner_texts()
+    assert LONG.startswith(part)
+    assert len(part) < len(LONG)
+    assert mark == "Stopped"
+    page.reload()
+    expect(replies(page)).to_have_text([part.strip(), "Stopped"])
+
+
+def test_an_error_shows_its_code_and_keeps_the_typed_text(open_page: Open) -> None:
+    page = open_page()
+    say(page, "This one is short.")
+    write(page, LONG * 8)
+    expect(page.get_by_role("alert")).to_contain_text("context_length_exceeded")
+    expect(page.get_by_label("Message", exact=True)).to_have_value(LONG * 8)
+    expect(replies(page)).to_have_text(["This one is short."])
+    say(page, "This one fits again.")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_two_visitors_write_at_once_and_a_window_that_closes_frees_the_engine(open_page: Open, server: Server) -> None:
+    first, second = open_page(), open_page()
+    expect(second.locator("#jc1-log .message-row")).to_have_count(0)
+    write(first, LONG)
+    expect(replies(first).last).to_have_text(re.compile("^and then"))
+    say(second, "Good evening.")
+    assert server.engine.active == 1
+    assert LONG.startswith(replies(first).last.inner_text())
+    first.close()
+    server.wait_until(lambda: server.engine.active == 0)
+    expect(replies(second)).to_have_text(["Good evening."])
+
+
+def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: Open) -> None:
+    page = open_page(**PHONE, color_scheme="light")
+    page.get_by_role("button", name="Where do I live?").click()
+    expect(replies(page)).to_have_text(["Where do I live?"])
+    ended(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for name in ("Memory", "Preset"):
+        expect(page.locator("#jc1-options").get_by_text(name, exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Details of the reply").click()
+    expect(page.locator("#jc1-stages .bars .point").first).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(page.locator("#jc1-details")).not_to_be_visible()
+
+    page.get_by_role("button", name="Conversations").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete Where do I live?").click()
+    expect(page.locator("#jc1-log .message-row")).to_have_count(0)
+    expect(page.locator("#jc1-sessions").get_by_text("Where do I live?")).to_have_count(0)
+    page.keyboard.press("Escape")
+
+    page.get_by_role("button", name="Light or dark").click()
+    expect(page.locator("body.dark")).to_have_count(1)
+    page.reload()
+    expect(page.locator("body.dark")).to_have_count(1)
