@@ -27,8 +27,11 @@ def create_app(pipeline: Pipeline) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with pipeline:
+        try:
+            await pipeline.start()
             yield
+        finally:
+            await pipeline.close()
 
     app = FastAPI(
         title="JC1",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
@@ -18,7 +19,7 @@ POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self
 
 def install(app: FastAPI) -> None:
     """Serve the page and its files."""
-    static = files("fastapi_offline").joinpath("static")
+    static = files(fastapi_offline).joinpath("static")
     app.mount("/docs/static", StaticFiles(directory=str(static)), name="docs-static")
 
     @app.get("/docs", include_in_schema=False)

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
 
-from api.disconnect import until_disconnect
+from api.disconnect import EventStream, until_disconnect
 from jc1.errors import EngineUnavailable
 from tests.api.conftest import Server
 
@@ -109,3 +111,32 @@ async def test_a_cancellation_from_elsewhere_is_the_servers_end() -> None:
     task.cancel()
     with pytest.raises(EngineUnavailable):
         await task
+
+
+async def test_a_stream_that_the_servers_end_cuts_short_says_so() -> None:
+    waiting = asyncio.Event()
+    sent: list[Any] = []
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def never() -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def respond() -> None:
+        await EventStream(chunks())({"type": "http"}, never, send)
+
+    task = asyncio.create_task(respond())
+    await waiting.wait()
+    task.cancel()
+    await task
+    start, one, error, end = sent
+    assert (start["status"], one["body"]) == (200, b"data: 1\n\n")
+    assert json.loads(error["body"].removeprefix(b"data: "))["error"]["code"] == "engine_unavailable"
+    assert not end.get("more_body")

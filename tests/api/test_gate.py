@@ -123,7 +123,7 @@ async def test_a_mount_that_swallows_the_error_is_answered_for(pipeline: Pipelin
 @pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
 def test_a_client_that_sends_ten_megabytes_hears_why_they_are_refused(server: Server, announced: bool) -> None:
     body = b"x" * BIG if announced else iter([b"x" * 100_000] * 100)
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=60) as client:
         response = client.post(f"{server.url}/v1/memory", content=body, headers={"content-type": "application/json"})
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
     assert response.headers["connection"] == "close"
@@ -145,7 +145,7 @@ def test_a_body_that_is_never_sent_does_not_hold_the_server(server: Server) -> N
             b"POST /v1/memory HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100\r\n\r\n{"
         )
-    assert httpx.get(f"{server.url}/health/live").status_code == 200
+    assert httpx.get(f"{server.url}/health/live", timeout=60).status_code == 200
     for connection in held:
         connection.close()
 
@@ -226,7 +226,7 @@ def test_garbage_on_the_wire_leaves_the_server_standing(server: Server) -> None:
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
             connection.recv(4096)
-    assert httpx.get(f"{server.url}/health/live").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/health/live", timeout=60).json() == {"status": "ok"}
 
 
 async def test_a_slow_discard_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
@@ -22,8 +23,9 @@ CHECKED = [
 ]
 
 
+@pytest.mark.timeout(600)  # seconds on a quiet machine
 def test_the_server_keeps_to_its_schema(server: Server) -> None:
-    described = httpx.get(f"{server.url}/openapi.json").json()
+    described = httpx.get(f"{server.url}/openapi.json", timeout=60).json()
     schema = schemathesis.openapi.from_dict(described)
     checks = CHECKS.get_by_names(CHECKED)
     operations = [result.ok() for result in schema.get_all_operations()]
@@ -39,7 +41,7 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
             def hold(case: Any) -> None:
                 if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
                     case.body["model"] = "echo"
-                response = case.call_and_validate(base_url=server.url, checks=checks)
+                response = case.call_and_validate(base_url=server.url, checks=checks, timeout=60)
                 answered.add((case.operation.label, response.status_code))
 
             # Nothing can be wrong with a request that has neither parameters nor a body.

@@ -1,0 +1,35 @@
+"""The application's life: it starts and ends with its pipeline, and gives everything back when it cannot start."""
+
+import pytest
+
+from api.app import create_app
+from jc1 import Pipeline
+from jc1.engines.echo import EchoEngine
+from jc1.errors import EngineUnavailable
+
+
+class Unstartable(EchoEngine):
+    """Cannot be started, and knows whether it was closed."""
+
+    closed = False
+
+    async def start(self) -> None:
+        raise EngineUnavailable("The weights are not there: download them.")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_an_engine_that_cannot_start_is_the_callers_to_tell_and_the_stores_are_closed(pipeline: Pipeline) -> None:
+    pipeline.engine = engine = Unstartable()
+    app = create_app(pipeline)
+    with pytest.raises(EngineUnavailable, match="download them"):
+        await app.router.lifespan_context(app).__aenter__()
+    assert engine.closed
+
+
+async def test_the_pipeline_lives_as_long_as_the_app(pipeline: Pipeline) -> None:
+    app = create_app(pipeline)
+    async with app.router.lifespan_context(app):
+        assert pipeline.engine.healthy
+    assert not pipeline.engine.healthy
