@@ -11,7 +11,7 @@ STAMP_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow install install-dev system lint types format lock clean
+.PHONY: help run test test-slow install install-dev system lint types format notebooks lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ types: $(STAMP_DEV) ## mypy, strict on jc1
 format: $(STAMP_DEV) ## let ruff repair and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+notebooks: $(STAMP_DEV) ## run the notebooks' scripts and save their outputs beside them, as .ipynb
+	cd notebooks && ../$(BIN)/jupytext --to ipynb --set-kernel python3 --execute *.py
 
 lock: $(BIN)/python ## resolve pyproject.toml anew into requirements/*.lock
 	$(BIN)/python tools/lock.py
