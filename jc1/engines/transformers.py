@@ -161,7 +161,7 @@ class TransformersEngine(Engine):
         except Exception:
             log.exception("the model %s could not be loaded", source)
             raise EngineUnavailable(
-                f"The model {source.name!r} could not be loaded: the log says why; `jc1 models` lists those that do."
+                f"The model {source.name!r} could not be loaded: the log says why. Another folder, or jc1-tiny, may do."
             ) from None
         self.model = source.name
         self._tokenizer, self._loaded = tokenizer, loaded
