@@ -209,7 +209,7 @@ def _without_harmless(values: Any, harmless: dict[str, tuple[Any, ...]]) -> Any:
     """The body without those fields that ask for nothing: null, empty, or a value listed for the field."""
     if not isinstance(values, dict):
         return values
-    empty = (None, [], {})
+    empty: tuple[Any, ...] = (None, [], {})
     return {
         name: value
         for name, value in values.items()
