@@ -7,9 +7,9 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,31 @@ import uvicorn
 
 from api.main import build
 from jc1 import Pipeline, Settings
-from jc1.engines.base import Engine
-from jc1.engines.echo import EchoEngine
+from jc1.decoding import Decoding
+from jc1.engines.base import Engine, EnginePrompt, Step
+from jc1.engines.echo import EchoEngine, echoed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-PATIENCE = 60
+PATIENCE = 90
 """Seconds that a machine may take for what is done in one on a quiet one."""
+
+
+class MeteredEngine(EchoEngine):
+    """The echo engine; a message that begins with "Slowly" gets only as many tokens as were let through."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate = asyncio.Semaphore(0)
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        metered = echoed(prompt.messages).startswith(b"Slowly")
+        async with aclosing(super().generate(prompt, decoding)) as steps:
+            async for step in steps:
+                if metered:
+                    await self.gate.acquire()
+                yield step
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -43,9 +60,15 @@ class Server:
     pipeline: Pipeline
     loop: asyncio.AbstractEventLoop
 
-    @property
-    def engine(self) -> Engine:
-        return self.pipeline.engine
+    def let_through(self, tokens: int) -> None:
+        """Let a metered reply go on by some tokens."""
+        assert isinstance(self.pipeline.engine, MeteredEngine)
+        for _ in range(tokens):
+            self.loop.call_soon_threadsafe(self.pipeline.engine.gate.release)
+
+    def wait_until_idle(self) -> None:
+        """Return when the engine has nothing to do."""
+        self.wait_until(lambda: self.pipeline.engine.active == 0)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait from the test's thread."""
@@ -83,9 +106,9 @@ def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for the module: a test says what no other test says. Replies take 20 ms a token: they can be seen growing."""
+    """One for the module: a test says what no other test says."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    with serving(settings, EchoEngine(delay=0.02, context_length=2000)) as running:
+    with serving(settings, MeteredEngine(context_length=2000)) as running:
         yield running
 
 
