@@ -27,11 +27,8 @@ def create_app(pipeline: Pipeline) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await pipeline.start()
+        async with pipeline:
             yield
-        finally:
-            await pipeline.close()
 
     app = FastAPI(
         title="JC1",

@@ -203,7 +203,11 @@ class Pipeline:
             await asyncio.to_thread(resource.close)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
