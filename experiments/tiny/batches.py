@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def level(progress: float) -> float:
 
 
 def dialogue(rng: random.Random, writer: Writer, progress: float) -> Dialogue:
-    copying = 0.5 if progress < 0.02 else max(0.0, 0.25 * (1 - progress / 0.2))
+    copying = 0.5 if progress < 0.02 else max(0.04, 0.25 * (1 - progress / 0.2))
     if rng.random() < copying:
         return writer.copying(rng.randint(2, 3 + round(40 * min(progress, 0.15))), rng.randint(3, 7))
     top = level(progress)
@@ -87,7 +87,8 @@ def dialogue(rng: random.Random, writer: Writer, progress: float) -> Dialogue:
     chosen = shape(rng, hard)
     if progress > 0.4 and rng.random() < 0.08:
         chosen = Shape(facts=rng.randint(6, 12), turns=rng.randint(5, 9), noise=1.0, history=rng.randint(4, 9))
-    return writer.write(chosen)
+    # Questions cost little once the memories are read, and are what is learnt from.
+    return writer.write(replace(chosen, turns=chosen.turns + rng.randint(0, 5)))
 
 
 def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: int, tokens: int) -> list[Batch]:
@@ -97,7 +98,7 @@ def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: 
     rows: list[Row] = []
     total = 0
     while total < batches * tokens:
-        rough = rng if rng.random() < 0.3 else None
+        rough = rng if rng.random() < 0.4 else None
         made = row(dialogue(rng, writer, progress), encoder, rough, rng.choice((0.2, 0.5, 1.0)))
         if made.replies and len(made.ids) <= LONGEST:
             rows.append(made)

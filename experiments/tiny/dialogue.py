@@ -55,7 +55,24 @@ TAILS = (
     " I will ask you later.",
 )
 QUESTION_LEADS = LISTS["question leads"]
-QUESTION_TAILS = (" again", " please", ", please", ", do you know", " by the way", " then", ", do you remember", " now")
+QUESTION_TAILS = (
+    *(" again", " please", ", please", ", do you know", " by the way", " then", ", do you remember", " now"),
+    *(
+        " exactly",
+        " at the moment",
+        " as far as you know",
+        ", can you say",
+        ", I forgot",
+        " nowadays",
+        " still",
+        " really",
+    ),
+)
+ASIDES = (
+    *(" at the moment", " nowadays", " for some time now", " as it happens", " already", " of course", " by the way"),
+    *(", you see", ", as I said", " as always", ", believe me", " again", " in fact", ", after all", ", I think"),
+)
+"""What people add at the end of a statement without saying more."""
 
 
 @dataclass(slots=True)
@@ -218,7 +235,8 @@ class _Scene:
         lead = r.choice(CHANGE_LEADS if change else LEADS) + " " if r.random() < p else ""
         if lead.endswith((". ", "! ", ": ")):
             clause = capital(clause) if r.random() < 0.7 else clause
-        text = self.sentence(lead + clause)
+        aside = r.choice(ASIDES) if r.random() < 0.1 * self.shape.noise else ""
+        text = self.sentence(lead + clause + aside)
         if text[-1] in ".!" and r.random() < 0.12 * self.shape.noise:
             text += r.choice(TAILS)
         return text

@@ -104,7 +104,9 @@ _NOBODY = {
     "was": "were",
 }
 _PRONOUNS = {"he": ("his", "him"), "she": ("her", "her")}
-_PERSONAL = ("{I}", "{me}", "{have}", "{do}", " I ", "I ", "{am}")
+SHARED = ("code", "event", "place")
+"""Attributes that may be nobody's in particular: "the keys", "our meeting"."""
+PERSONAL = ("{I}", "{me}", "{have}", "{do}", " I ", "I ", "{am}")
 USER = Who()
 
 
@@ -131,6 +133,7 @@ def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
     found = []
     for entry in data["attribute"]:
         nouns = tuple(n for name in entry.pop("lists", ()) for n in LISTS[name]) or _split(entry.pop("nouns", ""))
+        nouns = nouns or ("",)
         wordings = {name: _split(entry.pop(name, "")) for name in ("tell", "change", "ask", "indirect", "reverse")}
         value = getattr(Words, entry.pop("value"))
         found.append(Attribute(value=value, nouns=nouns, **wordings, **entry))
@@ -138,7 +141,7 @@ def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(" ".join(part.split()) for part in text.split("|"))
+    return tuple(" ".join(part.split()) for part in text.split("|")) if text else ()
 
 
 ATTRIBUTES, PAST = _load()
@@ -247,7 +250,7 @@ class Grammar:
         attribute = attribute or self.rng.choices(ATTRIBUTES, self._weights)[0]
         if who is None or (attribute.about == "user" and not who.is_user):
             who = USER if attribute.about == "user" or self.rng.random() < 0.6 else self.person()
-        if who.is_user and attribute.key in ("code", "event", "place") and self.rng.random() < 0.18:
+        if who.is_user and attribute.key in SHARED and self.rng.random() < 0.18:
             who = Who(shared=self.rng.choice(("the", "our")))
         noun = self.noun(attribute)
         return Fact(who, attribute, noun, self.value(attribute, noun))
@@ -275,7 +278,7 @@ class Grammar:
         A value with a small letter never starts a sentence, where that would be lost.
         """
         if fact.who.shared:
-            templates = tuple(t for t in templates if not any(p in t for p in _PERSONAL))
+            templates = tuple(t for t in templates if not any(p in t for p in PERSONAL))
         if fact.value[0].islower():
             templates = tuple(t for t in templates if not t.startswith("{v}"))
         return self.rng.choice(templates)

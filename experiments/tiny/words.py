@@ -206,5 +206,12 @@ class Words:
         colour = self.pick(COLOURS, COLOURS_HELD) + " " if self.rng.random() < 0.5 else ""
         return "a " + colour.replace("old ", "") + self.made_up(True)
 
+    def colour(self) -> str:
+        r = self.rng
+        return self.pick(LISTS["paints"], LISTS["paints held"]) if r.random() < 0.7 else self.made_up(False)
+
+    def year(self) -> str:
+        return f"{self.rng.choice(('19', '20'))}{self.digits(2, 2)}"
+
     def count(self) -> str:
         return self.rng.choice(NUMBERS) if self.rng.random() < 0.6 else self.number()

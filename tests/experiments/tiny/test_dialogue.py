@@ -8,7 +8,7 @@ import pytest
 
 from experiments.tiny.batches import collate, dialogue, row
 from experiments.tiny.dialogue import Dialogue, Shape, Writer, shape
-from experiments.tiny.grammar import NOT_TOLD
+from experiments.tiny.grammar import ATTRIBUTES, NOT_TOLD, PERSONAL, SHARED
 from experiments.tiny.tokenizer import Encoder
 from experiments.tiny.words import HELD_SYLLABLES, LISTS, TRAIN_SYLLABLES
 from jc1.models import BUNDLED
@@ -60,7 +60,7 @@ def test_memories_are_rendered_as_in_serving() -> None:
 def test_a_correction_replaces_the_value() -> None:
     """The last value that a dialogue states for a favourite is the one the answers give."""
     changed = 0
-    for one in written(400):
+    for one in written(800):
         current: dict[str, str] = {}
         for turn in one.turns:
             clause = turn.text.removeprefix("Noted: ").removesuffix(".")
@@ -69,7 +69,7 @@ def test_a_correction_replaces_the_value() -> None:
                 changed += current.get(what, value) != value
                 current[what] = value
             elif turn.kind == "told" and clause.startswith("Your favourite ") and " and " not in clause:
-                what, _, value = clause[0].lower().__add__(clause[1:]).partition(" is ")
+                what, _, value = clause.replace("Your", "your", 1).partition(" is ")
                 assert current.get(what, value) == value, one
     assert changed > 5
 
@@ -121,3 +121,14 @@ def test_a_shape_bounds_the_dialogue() -> None:
     one = Writer(random.Random(1)).write(Shape(facts=0, turns=3, noise=0.0))
     assert sum(t.role == "user" for t in one.turns) == 3
     assert not any("<memory>" in t.text for t in one.turns)
+
+
+def test_every_attribute_can_be_told_changed_and_asked_in_every_case() -> None:
+    """A value with a small letter cannot begin a sentence, and what is shared ("our keys") names no person."""
+    for attribute in ATTRIBUTES:
+        for wordings in (attribute.tell, attribute.change, attribute.ask, attribute.indirect):
+            inside = [w for w in wordings if not w.startswith("{v}")]
+            assert inside, attribute.key
+            if attribute.key in SHARED:
+                assert any(not any(p in w for p in PERSONAL) for w in inside), attribute.key
+        assert all(w.strip() for w in (*attribute.tell, *attribute.ask, *attribute.reverse)), attribute.key
