@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from jc1.embedding.base import Embedder
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(
@@ -41,3 +45,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     working.mkdir()
     monkeypatch.chdir(working)
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    """The real one, loaded once for all tests that do not ask for one of their own."""
+    from jc1.embedding.openvino import OpenVinoEmbedder
+
+    return OpenVinoEmbedder()

@@ -18,18 +18,12 @@ from api.app import create_app
 from jc1 import Pipeline, Settings
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
-from jc1.embedding.openvino import OpenVinoEmbedder
+from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
 from jc1.memory.store import LocalMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
-
-
-@pytest.fixture(scope="session")
-def embedder() -> OpenVinoEmbedder:
-    """The real one, loaded once for all tests."""
-    return OpenVinoEmbedder()
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def database(settings: Settings) -> Engine:
 
 
 @pytest.fixture
-def pipeline(settings: Settings, database: Engine, embedder: OpenVinoEmbedder) -> Pipeline:
+def pipeline(settings: Settings, database: Engine, embedder: Embedder) -> Pipeline:
     """Not started: the app does that."""
     return Pipeline(
         settings,

@@ -1,7 +1,7 @@
 """The hallway, followed to the word: what is stored, where recalled text goes, what resent history means."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from jc1 import Message, Pipeline, Settings
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt
 from jc1.engines.echo import EchoEngine
 from jc1.errors import (
@@ -23,8 +26,12 @@ from jc1.errors import (
     UnknownTrace,
 )
 from jc1.memory.base import NewRecord, Retrieval
+from jc1.memory.store import LocalMemory
 from jc1.pipeline import Done, Event, Recalled, Token
+from jc1.presets import Presets
 from jc1.prompt import CLOSE, OPEN
+from jc1.sessions import Sessions
+from jc1.telemetry import Telemetry
 from jc1.trace import STAGES
 
 
@@ -44,11 +51,32 @@ class Listener(EchoEngine):
         return self.prompts[-1].messages
 
 
+Make = Callable[..., Pipeline]
+
+
 @pytest.fixture
-async def pipeline(tmp_path: Path) -> AsyncIterator[Pipeline]:
-    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
-    made.engine = Listener()
-    async with made:
+def make(home: Path, embedder: Embedder) -> Make:
+    """Makes a pipeline over the test's home, with a `Listener` of the options given."""
+
+    def made(**options: Any) -> Pipeline:
+        settings = Settings(home=home, engine="echo")
+        settings.prepare_home()
+        database = open_database(settings.database_url)
+        return Pipeline(
+            settings,
+            engine=Listener(**options),
+            memory=LocalMemory(database, embedder),
+            sessions=Sessions(database),
+            presets=Presets(PresetRepository(database)),
+            telemetry=Telemetry(keep=settings.traces),
+        )
+
+    return made
+
+
+@pytest.fixture
+async def pipeline(make: Make) -> AsyncIterator[Pipeline]:
+    async with make() as made:
         yield made
 
 
@@ -158,10 +186,8 @@ async def test_what_was_told_before_the_reply_was_stopped_is_recalled_since_the_
     assert [receipt.record.text for receipt in recalled.receipts] == ["My cat is called Ada."]
 
 
-async def test_turns_that_no_longer_fit_are_recalled_instead(tmp_path: Path) -> None:
-    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
-    made.engine = Listener(context_length=1000)
-    async with made:
+async def test_turns_that_no_longer_fit_are_recalled_instead(make: Make) -> None:
+    async with make(context_length=1000) as made:
         await made.chat("My cat is called Ada.", session="s")
         for i in range(6):
             await made.chat(f"{i} " + "blah " * 15, session="s", max_tokens=40)
@@ -225,10 +251,8 @@ async def test_a_cancelled_reply_is_stored_as_cancelled_and_never_recalled(pipel
     assert (trace.outcome, trace.remembered) == ("cancelled", True)
 
 
-async def test_cancelling_the_task_frees_the_engine_and_keeps_the_turn(tmp_path: Path) -> None:
-    made = Pipeline.from_settings(Settings(home=tmp_path / "home", engine="echo"))
-    made.engine = Listener(delay=3600)
-    async with made:
+async def test_cancelling_the_task_frees_the_engine_and_keeps_the_turn(make: Make) -> None:
+    async with make(delay=3600) as made:
         began = asyncio.Event()
 
         async def consume() -> None:
