@@ -1,26 +1,24 @@
-"""Text to tokens and back: the tokenizer of a model folder, chat templates, streaming text, and words for searching.
+"""Text to tokens and back: the tokenizer of a model folder, and the text of a reply as its tokens come.
 
-Knows SentencePiece, special tokens, templates and stopwords. Knows nothing about engines, prompts or memory.
+Knows SentencePiece, Hugging Face's tokenizers and special tokens. Knows nothing about engines, prompts or memory.
 
 A folder that ships `tokenizer.model` is tokenized with SentencePiece, its special and added tokens spliced in by id. At
 load this is compared with the folder's own Hugging Face tokenizer on a set of probes; where they differ, the latter is
-used and `reason` says why. Special tokens that stand in the *content* of a message are broken up, so that nobody can
-write one.
+used and `reason` says why.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from jc1.chat_template import ChatTemplate, any_of, neutralize, read_json
 from jc1.errors import EngineUnavailable
-from jc1.messages import Message, TextPart
+from jc1.messages import Message
 
 if TYPE_CHECKING:
-    import jinja2
     import sentencepiece
     import tokenizers
 
@@ -30,12 +28,6 @@ PROBES = (
     "naïve café, Zürich, Ærø", "e\u0301 combining", "▁underscore", "日本語", "مرحبا", "emoji 🙂🚀",
 )  # fmt: skip
 """What both tokenizers must agree on, alone and right after each special token."""
-
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
-)
-"""For models that ship no chat template."""
 
 
 class Detokenizer(Protocol):
@@ -89,7 +81,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     folder = Path(folder)
     added = _added_tokens(folder)
-    template = _Template(folder, {token for token, (_, special) in added.items() if special})
+    template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special})
     ends = _end_tokens(folder, added)
     own = _own(folder)
     if not (folder / "tokenizer.model").exists():
@@ -124,20 +116,23 @@ def _difference(a: _Base, b: _Base, special: Sequence[str]) -> str:
     return ""
 
 
-class _Base:
+class _Base(ABC):
     """What both kinds of tokenizer share: chats and streams."""
 
-    def __init__(self, template: _Template, end_tokens: tuple[int, ...], reason: str = "") -> None:
+    def __init__(self, template: ChatTemplate, end_tokens: tuple[int, ...], reason: str = "") -> None:
         self.template = template
         self.end_tokens = end_tokens
         self.reason = reason
 
+    @abstractmethod
     def encode_rendered(self, text: str) -> list[int]:
         """Ids of a text in which special tokens mean what they say."""
-        raise NotImplementedError
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    @abstractmethod
+    def piece(self, token_id: int) -> str: ...
 
     def encode(self, text: str) -> list[int]:
         return self.encode_rendered(neutralize(text, self.template.special))
@@ -150,9 +145,6 @@ class _Base:
         """Tokens of messages as the template renders them, generation prompt included."""
         return len(self.chat(messages))
 
-    def piece(self, token_id: int) -> str:
-        raise NotImplementedError
-
     def stream(self) -> Detokenizer:
         return IncrementalDetokenizer(self)
 
@@ -161,7 +153,7 @@ class SentencePiece(_Base):
     """A `tokenizer.model`, with special and added tokens spliced in by id."""
 
     def __init__(
-        self, model: Path, added: dict[str, tuple[int, bool]], template: _Template, end_tokens: tuple[int, ...]
+        self, model: Path, added: dict[str, tuple[int, bool]], template: ChatTemplate, end_tokens: tuple[int, ...]
     ) -> None:
         import sentencepiece
 
@@ -172,7 +164,7 @@ class SentencePiece(_Base):
         self.skipped = {id for id, special in added.values() if special}
         self.skipped |= {i for i in range(len(self.pieces)) if self.pieces.is_control(i) or self.pieces.is_unknown(i)}
         self.texts = {id: token for token, (id, special) in added.items() if not special}
-        self.split = _any_of(self.ids)
+        self.split = any_of(self.ids)
 
     def encode_rendered(self, text: str) -> list[int]:
         if self.split is None:
@@ -206,7 +198,7 @@ class HuggingFace(_Base):
     """The folder's own `tokenizer.json`."""
 
     def __init__(
-        self, own: tokenizers.Tokenizer, template: _Template, end_tokens: tuple[int, ...], *, reason: str
+        self, own: tokenizers.Tokenizer, template: ChatTemplate, end_tokens: tuple[int, ...], *, reason: str
     ) -> None:
         super().__init__(template, end_tokens, reason)
         self.own = own
@@ -250,33 +242,6 @@ class IncrementalDetokenizer:
         return self._tokenizer.decode(self._ids)[len(before) :]
 
 
-def neutralize(text: str, special: Iterable[str]) -> str:
-    """The text with every special token in it broken up by a space after its first character."""
-    pattern = _any_of(t for t in special if len(t.strip()) > 1)
-    if pattern is None:
-        return text
-    while pattern.search(text):
-        text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
-    return text
-
-
-def _any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    """Matches any of the tokens, the longest first; splits keep what is matched."""
-    ordered = sorted((t for t in tokens if t), key=len, reverse=True)
-    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")") if ordered else None
-
-
-# what a folder says about its tokens
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _own(folder: Path) -> tokenizers.Tokenizer | None:
     """The folder's Hugging Face tokenizer; one that exists only in an older form is converted by transformers."""
     if (folder / "tokenizer.json").exists():
@@ -296,11 +261,11 @@ def _own(folder: Path) -> tokenizers.Tokenizer | None:
 def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
     """Special and added tokens: text to (id, is special)."""
     added: dict[str, tuple[int, bool]] = {}
-    for token in _json(folder / "tokenizer.json").get("added_tokens", []):
+    for token in read_json(folder / "tokenizer.json").get("added_tokens", []):
         added[token["content"]] = (token["id"], bool(token.get("special")))
-    for id, token in _json(folder / "tokenizer_config.json").get("added_tokens_decoder", {}).items():
+    for id, token in read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {}).items():
         added.setdefault(token["content"], (int(id), bool(token.get("special"))))
-    for text, number in _json(folder / "added_tokens.json").items():
+    for text, number in read_json(folder / "added_tokens.json").items():
         added.setdefault(text, (int(number), False))
     return added
 
@@ -308,125 +273,9 @@ def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
 def _end_tokens(folder: Path, added: dict[str, tuple[int, bool]]) -> tuple[int, ...]:
     """Ids that end a reply, as the generation config, the model config or the tokenizer config says."""
     for name in ("generation_config.json", "config.json"):
-        found = _json(folder / name).get("eos_token_id")
+        found = read_json(folder / name).get("eos_token_id")
         if found is not None:
             return tuple(found) if isinstance(found, list) else (int(found),)
-    token = _json(folder / "tokenizer_config.json").get("eos_token")
+    token = read_json(folder / "tokenizer_config.json").get("eos_token")
     text = token.get("content") if isinstance(token, dict) else token
     return (added[text][0],) if text in added else ()
-
-
-class _Template:
-    """The folder's chat template, rendered in a sandbox."""
-
-    def __init__(self, folder: Path, special: set[str]) -> None:
-        config = _json(folder / "tokenizer_config.json")
-        self.special = special
-        self.tokens = {}
-        for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
-            token = config.get(key)
-            self.tokens[key] = (token.get("content") if isinstance(token, dict) else token) or ""
-        self.source = self._source(folder, config)
-        self._compiled: jinja2.Template | None = None
-
-    @staticmethod
-    def _source(folder: Path, config: dict[str, Any]) -> str:
-        path = folder / "chat_template.jinja"
-        if path.exists():
-            return path.read_text(encoding="utf-8")
-        found = config.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
-        if isinstance(found, list):
-            named = {entry["name"]: entry["template"] for entry in found}
-            found = named.get("default") or next(iter(named.values()), None)
-        return found or PLAIN_TEMPLATE
-
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        if self._compiled is None:
-            self._compiled = _sandbox().from_string(self.source)
-        plain = [{"role": m.role, "content": self._content(m)} for m in messages]
-        return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
-
-    def _content(self, message: Message) -> str | list[dict[str, str]]:
-        """A string where the message is only text; else a list of parts, in which a template places the pictures."""
-        if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
-            return neutralize(message.text, self.special)
-        return [
-            {"type": "text", "text": neutralize(part.text, self.special)}
-            if isinstance(part, TextPart)
-            else {"type": type(part).__name__.removesuffix("Part").lower()}
-            for part in message.content
-        ]
-
-
-def _sandbox() -> jinja2.Environment:
-    """What templates on the hub expect: trimmed blocks, loops, `raise_exception`, `strftime_now`, plain JSON."""
-    from datetime import datetime
-
-    import jinja2
-    from jinja2 import ext, nodes, sandbox
-
-    class Generation(ext.Extension):
-        """`{% generation %}` marks what a training masks; here its body is rendered."""
-
-        tags = {"generation"}  # noqa: RUF012, jinja2 declares it without ClassVar
-
-        def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
-            next(parser.stream)
-            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return body
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def plain_json(value: Any, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, **options)
-
-    environment = sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
-    )
-    environment.filters["tojson"] = plain_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
-
-
-# words for searching
-
-STOPWORDS = frozenset(
-    """
-    a an the this that these those some any each every both all such same own other another i me my mine myself we
-    us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
-    they them their theirs themselves one ones someone something anyone anything am is are was were be been being do
-    does did doing done have has had having will would shall should can could may might must let lets what which who
-    whom whose when where why how whether if then than as so too very just also only even still again once ever and
-    or but because since while until of at by for with about between through during before after to from in out on
-    off up down over under into onto upon within here there now please tell know remember remind say said told ask
-    asked want like think i'm i've i'll i'd you're you've you'll he's she's it's we're we've they're they've what's
-    who's where's when's how's that's there's here's let's hey hi hello ok okay well oh
-    """.split()  # noqa: SIM905 - a list literal would take hundreds of lines
-)
-"""English function words and the words that questions to an assistant are made of. Negations are not among them: they
-change what is asked."""
-
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-
-
-def remove_stopwords(text: str) -> str:
-    """The text without its stopwords, for a retrieval query; the text itself when nothing else would be left."""
-    kept = [w for w in text.split() if not _is_stopword(w)]
-    return " ".join(kept) or text
-
-
-def _is_stopword(word: str) -> bool:
-    found = _WORD.findall(word.lower().replace("’", "'"))
-    return bool(found) and all(part in STOPWORDS for part in found)
-
-
-def keywords(text: str) -> list[str]:
-    """Stems (Snowball, English) of the words and numbers of a text, in order, without stopwords and endings in 's."""
-    import snowballstemmer
-
-    words = [w.replace("’", "'") for w in _WORD.findall(text.lower())]
-    kept = [w.removesuffix("'s") for w in words if w not in STOPWORDS]
-    stems: list[str] = snowballstemmer.stemmer("english").stemWords(kept)
-    return stems

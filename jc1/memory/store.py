@@ -84,7 +84,7 @@ class LocalMemory:
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
         from jc1.memory.ranking import search
-        from jc1.text import remove_stopwords
+        from jc1.stopwords import remove_stopwords
 
         check_name(owner, "owner")
         if not query.strip():

@@ -1,4 +1,4 @@
-"""Tokens and back: splicing, neutralizing, templates, streams, and words for searching."""
+"""Tokens and back: splicing, neutralizing, templates and streams."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jc1.chat_template import neutralize
 from jc1.errors import EngineUnavailable
 from jc1.messages import ImagePart, Message, TextPart
 from jc1.models import BUNDLED
-from jc1.text import HuggingFace, SentencePiece, keywords, load_tokenizer, neutralize, remove_stopwords
+from jc1.text import HuggingFace, SentencePiece, load_tokenizer
 
 TINY = BUNDLED / "jc1-tiny"
 tokenizer = load_tokenizer(TINY)
@@ -151,27 +152,3 @@ def test_templates_may_use_what_the_hubs_templates_use(tmp_path: Path) -> None:
     )
     loaded = load_tokenizer(folder)
     assert loaded.decode(loaded.chat([Message.user("é"), Message.user("b")])) == '{"role": "user", "content": "é"}%'
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("What is my cat called?", "cat called?"),
-        ("what do you know about Lena's new job", "Lena's new job"),
-        ("I do not like olives", "not olives"),
-        ("Who am I?", "Who am I?"),
-        ("", ""),
-        ("never", "never"),
-    ],
-)
-def test_stopwords_leave_the_query_and_negations_stay(text: str, kept: str) -> None:
-    assert remove_stopwords(text) == kept
-
-
-@given(texts)
-def test_a_text_with_words_never_becomes_empty(text: str) -> None:
-    assert bool(remove_stopwords(text)) == bool(text)
-
-
-def test_keywords_are_stems_without_stopwords() -> None:
-    assert keywords("My cats' names were Ada's favourites in 2024") == ["cat", "name", "ada", "favourit", "2024"]

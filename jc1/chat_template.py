@@ -1,0 +1,123 @@
+"""Chat templates: how a model wants its messages written out.
+
+Knows where a model's folder keeps its template and what templates on the hub expect of a renderer. Special tokens that
+stand in the *content* of a message are broken up, so that nobody can write one. Knows nothing about token ids.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jc1.messages import Message, TextPart
+
+if TYPE_CHECKING:
+    import jinja2
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+"""For models that ship no chat template."""
+
+
+class ChatTemplate:
+    """The folder's chat template, rendered in a sandbox."""
+
+    def __init__(self, folder: Path, special: set[str]) -> None:
+        config = read_json(folder / "tokenizer_config.json")
+        self.special = special
+        self.tokens = {}
+        for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
+            token = config.get(key)
+            self.tokens[key] = (token.get("content") if isinstance(token, dict) else token) or ""
+        self.source = self._source(folder, config)
+        self._compiled: jinja2.Template | None = None
+
+    @staticmethod
+    def _source(folder: Path, config: dict[str, Any]) -> str:
+        path = folder / "chat_template.jinja"
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+        found = config.get("chat_template") or read_json(folder / "chat_template.json").get("chat_template")
+        if isinstance(found, list):
+            named = {entry["name"]: entry["template"] for entry in found}
+            found = named.get("default") or next(iter(named.values()), None)
+        return found or PLAIN_TEMPLATE
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        if self._compiled is None:
+            self._compiled = _sandbox().from_string(self.source)
+        plain = [{"role": m.role, "content": self._content(m)} for m in messages]
+        return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
+
+    def _content(self, message: Message) -> str | list[dict[str, str]]:
+        """A string where the message is only text; else a list of parts, in which a template places the pictures."""
+        if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
+            return neutralize(message.text, self.special)
+        return [
+            {"type": "text", "text": neutralize(part.text, self.special)}
+            if isinstance(part, TextPart)
+            else {"type": type(part).__name__.removesuffix("Part").lower()}
+            for part in message.content
+        ]
+
+
+def _sandbox() -> jinja2.Environment:
+    """What templates on the hub expect: trimmed blocks, loops, `raise_exception`, `strftime_now`, plain JSON."""
+    from datetime import datetime
+
+    import jinja2
+    from jinja2 import ext, nodes, sandbox
+
+    class Generation(ext.Extension):
+        """`{% generation %}` marks what a training masks; here its body is rendered."""
+
+        tags = {"generation"}  # noqa: RUF012, jinja2 declares it without ClassVar
+
+        def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
+            next(parser.stream)
+            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return body
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def plain_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, **options)
+
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    environment.filters["tojson"] = plain_json
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
+
+
+def neutralize(text: str, special: Iterable[str]) -> str:
+    """The text with every special token in it broken up by a space after its first character."""
+    pattern = any_of(t for t in special if len(t.strip()) > 1)
+    if pattern is None:
+        return text
+    while pattern.search(text):
+        text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return text
+
+
+def any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
+    """Matches any of the tokens, the longest first; splits keep what is matched."""
+    ordered = sorted((t for t in tokens if t), key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")") if ordered else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none, or it is not one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
