@@ -85,7 +85,7 @@ def live_row(
 def live_row_of(reply: LiveReply) -> str:
     """The live row of a reply that is under way or over."""
     if reply.error is not None:
-        state, label = "bad", reply.error.code
+        state, label = "bad", "failed"
     elif reply.stopped:
         state, label = "done", "stopped"
     elif reply.finished:
@@ -104,7 +104,7 @@ def live_row_of(reply: LiveReply) -> str:
 
 def live_row_of_trace(trace: Trace) -> str:
     """The live row of an earlier reply."""
-    label = {"ok": "done", "cancelled": "stopped"}.get(trace.outcome, trace.outcome)
+    label = {"ok": "done", "cancelled": "stopped"}.get(trace.outcome, "failed")
     return live_row(
         "done" if trace.outcome in ("ok", "cancelled") else "bad",
         label,
