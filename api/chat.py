@@ -16,7 +16,8 @@ from api.replies import chunks, completion
 from api.schemas import ChatRequest
 from api.shapes import ChatCompletion, ChatCompletionChunk
 from jc1.errors import InvalidRequest, UnknownModel
-from jc1.pipeline import Done, Event, Pipeline, Token
+from jc1.pipeline import Pipeline
+from jc1.reply import Done, Event, Token
 from jc1.settings import Settings
 
 router = APIRouter(tags=["chat"])

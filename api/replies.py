@@ -16,7 +16,7 @@ from typing import Any
 from api.errors import error_body, unexpected
 from jc1.engines.base import Alternative, TokenLogprob
 from jc1.errors import Jc1Error
-from jc1.pipeline import Done, Event, Reply, Token
+from jc1.reply import Done, Event, Reply, Token
 from jc1.trace import Trace
 
 IMPOSSIBLE = -9999.0

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from jc1.decoding import Decoding
     from jc1.errors import Jc1Error
     from jc1.messages import Message
-    from jc1.pipeline import Done, Pipeline, Recalled, Reply, Token
+    from jc1.pipeline import Pipeline
     from jc1.presets import Preset
+    from jc1.reply import Done, Recalled, Reply, Token
     from jc1.settings import Settings
     from jc1.sync import SyncPipeline
     from jc1.trace import Trace
@@ -37,16 +38,16 @@ __all__ = [
 
 _HOMES = {
     "Decoding": "decoding",
-    "Done": "pipeline",
+    "Done": "reply",
     "Jc1Error": "errors",
     "Message": "messages",
     "Pipeline": "pipeline",
     "Preset": "presets",
-    "Recalled": "pipeline",
-    "Reply": "pipeline",
+    "Recalled": "reply",
+    "Reply": "reply",
     "Settings": "settings",
     "SyncPipeline": "sync",
-    "Token": "pipeline",
+    "Token": "reply",
     "Trace": "trace",
 }
 

@@ -84,7 +84,7 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Say something and print the reply as it comes."""
-    from jc1.pipeline import Done, Token
+    from jc1.reply import Done, Token
     from jc1.sync import SyncPipeline
 
     fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}

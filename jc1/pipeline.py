@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, FinishReason, Step, TokenLogprob
+from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
 from jc1.memory.base import NewRecord, Receipt, Retrieval
 from jc1.messages import ROLES, Message
 from jc1.prompt import build, fit_history
+from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
 from jc1.trace import Trace, Usage
 
 if TYPE_CHECKING:
@@ -43,57 +44,6 @@ HISTORY_TURNS = 200
 """Turns of a session that are read back at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One reply text of a request. `index` counts from 0."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason
-    token_ids: tuple[int, ...] = ()
-    logprobs: tuple[TokenLogprob, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The choices and the story of how they came about."""
-
-    choices: tuple[Choice, ...]
-    trace: Trace
-
-    @property
-    def text(self) -> str:
-        """The text of the first choice."""
-        return self.choices[0].text
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """Event: what memory gave, best first. Comes once, before the first token; empty when nothing was found."""
-
-    receipts: tuple[Receipt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Event: new text of one choice; one token or a few."""
-
-    index: int
-    text: str
-    token_ids: tuple[int, ...] = ()
-    logprobs: tuple[TokenLogprob, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Event: the whole reply, after it was remembered. The last event."""
-
-    reply: Reply
-
-
-Event = Recalled | Token | Done
-
-
 @dataclass(slots=True)
 class _Request:
     """A request after it was checked: what the rooms are handed."""
@@ -111,23 +61,6 @@ class _Request:
     """The session's turns that `history` holds."""
     counted: dict[tuple[Message, ...], list[int]] = field(default_factory=dict)
     """Token ids of what was tokenized for this request already."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A choice while it is being written."""
-
-    text: str = ""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[TokenLogprob] | None = None
-    finish_reason: FinishReason | None = None
-
-    def take(self, step: Step) -> None:
-        self.text += step.text
-        self.token_ids.extend(step.token_ids)
-        if step.logprobs is not None:
-            self.logprobs = [*(self.logprobs or []), *step.logprobs]
-        self.finish_reason = step.finish_reason or self.finish_reason
 
 
 class Pipeline:
@@ -256,7 +189,7 @@ class Pipeline:
             owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
         )
         request: _Request | None = None
-        drafts: dict[int, _Draft] = {}
+        drafts: dict[int, Draft] = {}
         with self.telemetry.in_flight():
             try:
                 request = await self._prepare(trace, messages, memory, preset, decoding)
@@ -270,7 +203,7 @@ class Pipeline:
                 with trace.stage("remember"):
                     await self._remember(trace, request, drafts, cancelled=False)
                 trace.outcome = "ok"
-                reply = Reply(tuple(_choice(i, drafts[i]) for i in sorted(drafts)), trace)
+                reply = Reply(tuple(drafts[i].choice(i) for i in sorted(drafts)), trace)
                 self._finish(trace)
                 yield Done(reply)
             except (GeneratorExit, asyncio.CancelledError):
@@ -414,7 +347,7 @@ class Pipeline:
         return EnginePrompt(prompt.messages, token_ids)
 
     async def _generate(
-        self, trace: Trace, request: _Request, prompt: EnginePrompt, drafts: dict[int, _Draft]
+        self, trace: Trace, request: _Request, prompt: EnginePrompt, drafts: dict[int, Draft]
     ) -> AsyncGenerator[Token, None]:
         began = trace.elapsed()
         queued = 0.0
@@ -424,7 +357,7 @@ class Pipeline:
                     if trace.first_token is None:
                         trace.first_token = trace.elapsed()
                         queued = min(step.seconds.get("queue", 0.0), trace.first_token - began)
-                    drafts.setdefault(step.index, _Draft()).take(step)
+                    drafts.setdefault(step.index, Draft()).take(step)
                     trace.usage.completion_tokens += len(step.token_ids)
                     trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
                     if step.text or step.logprobs:
@@ -437,7 +370,7 @@ class Pipeline:
             trace.add("decode", first, ended - first)
             trace.finish_reason = drafts[0].finish_reason if drafts else None
 
-    async def _remember(self, trace: Trace, request: _Request, drafts: dict[int, _Draft], *, cancelled: bool) -> None:
+    async def _remember(self, trace: Trace, request: _Request, drafts: dict[int, Draft], *, cancelled: bool) -> None:
         """Store the turn in its session and, when memory is on, what was said; a failure is told, not raised."""
         if request.mode != "on" and request.session is None:
             return
@@ -460,7 +393,7 @@ class Pipeline:
             answered = NewRecord(reply, "assistant", "reply", session=request.session, turn=number)
             self.memory.add(request.owner, [said] if cancelled or not reply.strip() else [said, answered])
 
-    def _remember_later(self, trace: Trace, request: _Request, drafts: dict[int, _Draft]) -> None:
+    def _remember_later(self, trace: Trace, request: _Request, drafts: dict[int, Draft]) -> None:
         """Store a cancelled turn in a task of its own: the caller's is ending."""
         task = asyncio.get_running_loop().create_task(self._remember(trace, request, drafts, cancelled=True))
         self._storing.add(task)
@@ -470,16 +403,6 @@ class Pipeline:
         if trace.total is None:
             trace.total = trace.elapsed()
             self.telemetry.record(trace)
-
-
-def _choice(index: int, draft: _Draft) -> Choice:
-    return Choice(
-        index=index,
-        text=draft.text,
-        finish_reason=draft.finish_reason or "stop",
-        token_ids=tuple(draft.token_ids),
-        logprobs=None if draft.logprobs is None else tuple(draft.logprobs),
-    )
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

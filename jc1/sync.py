@@ -11,7 +11,8 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 from jc1.messages import Message
-from jc1.pipeline import Event, Pipeline, Reply
+from jc1.pipeline import Pipeline
+from jc1.reply import Event, Reply
 from jc1.settings import Settings
 
 T = TypeVar("T")

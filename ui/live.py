@@ -14,11 +14,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from jc1.errors import Jc1Error
-from jc1.pipeline import Done, Recalled, Token
+from jc1.reply import Done, Recalled, Token
 
 if TYPE_CHECKING:
     from jc1.memory.base import Receipt
-    from jc1.pipeline import Event
+    from jc1.reply import Event
     from jc1.trace import Trace
 
 log = logging.getLogger(__name__)

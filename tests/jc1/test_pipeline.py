@@ -27,9 +27,9 @@ from jc1.errors import (
 )
 from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import LocalMemory
-from jc1.pipeline import Done, Event, Recalled, Token
 from jc1.presets import Presets
 from jc1.prompt import CLOSE, OPEN
+from jc1.reply import Done, Event, Recalled, Token
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.trace import STAGES

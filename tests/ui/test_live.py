@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jc1.errors import EngineFailed
-from jc1.pipeline import Choice, Done, Event, Recalled, Reply, Token
+from jc1.reply import Choice, Done, Event, Recalled, Reply, Token
 from jc1.trace import Trace
 from tests.ui.conftest import until
 from ui.live import FRAME_SECONDS, LiveReply
