@@ -139,17 +139,23 @@ class Chat:
         return f'<div class="jc1-welcome"><h2>Tell it something, then ask.</h2><p>{about}</p></div>'
 
     def connect(self, blocks: gr.Blocks) -> None:
-        """Join components and handlers. No handler is offered to API clients: they have the REST API."""
-        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        """Join components and handlers. No handler is offered to API clients: they have the REST API.
+
+        Only replies stream through Gradio's queue. It closes a page's stream with the last event that is under way, and
+        an event that arrives at that moment is lost: the others are calls of their own, and the next reply can be asked
+        for once the one before has left the stream.
+        """
+        streamed: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        hidden: dict[str, Any] = {**streamed, "queue": False}
         page = [self.conversations, self.session, self.log, self.notice, self.live, self.prompt, *self._story]
         request = [self.session, self.mode, self.preset, *self.controls]
         replying = [*page, self.failed]
 
-        sent = self.prompt.submit(self.send, [self.prompt, *request], replying, **hidden)
-        tried = self.log.example_select(self.send_example, request, replying, **hidden)
+        sent = self.prompt.submit(self.send, [self.prompt, *request], replying, **streamed)
+        tried = self.log.example_select(self.send_example, request, replying, **streamed)
         for reply in (sent, tried):
-            reply.then(self.give_back, [self.prompt, self.failed], [self.prompt, self.failed], **hidden)
-        self.prompt.stop(self.stop, None, None, queue=False, **hidden)
+            reply.then(self.make_ready, [self.prompt, self.failed], [self.prompt, self.failed], **hidden)
+        self.prompt.stop(self.stop, None, None, **hidden)
 
         # Leaving a conversation ends its reply; `cancels` keeps late frames off the page.
         leave: dict[str, Any] = {"outputs": page, "cancels": [sent, tried], **hidden}
@@ -233,7 +239,6 @@ class Chat:
         searched: bool,
     ) -> Updates:
         updates: Updates = {
-            self.prompt: gr.update(submit_btn=True, stop_btn=False),
             self.live: fragments.live_row_of(reply),
             self.conversations: await self._list(session, draft=None if reply.error else text),
         }
@@ -262,9 +267,10 @@ class Chat:
         if reply := self._replies.get(request.session_hash or ""):
             reply.stop()
 
-    async def give_back(self, typed: str, failed: str) -> tuple[str, str]:
-        """After an error: the text returns to the box, unless something new was typed meanwhile."""
-        return typed or failed, ""
+    async def make_ready(self, typed: str, failed: str) -> Updates:
+        """After a reply: the next can be sent. A text that failed returns to the box, unless a new one was begun."""
+        box = gr.update(submit_btn=True, stop_btn=False)
+        return {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
 
     # Conversations
 

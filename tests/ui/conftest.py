@@ -165,6 +165,9 @@ def visitors(browser: Browser, url: str) -> Iterator[Open]:
 
     try:
         yield open_as_new_visitor
+    except BaseException as error:
+        error.add_note(f"What the pages did wrong: {wrong}")
+        raise
     finally:
         for context in contexts:
             context.close()

@@ -44,12 +44,6 @@ def say(page: Page, text: str) -> None:
     ended(page)
 
 
-def reload(page: Page) -> None:
-    """Reload. That its connections are cut, the page that is left may say: it is no error."""
-    page.evaluate("console.error = () => {}")
-    page.reload()
-
-
 def replies(page: Page) -> Locator:
     return page.locator("#jc1-log .bot-row .prose")
 
@@ -74,7 +68,7 @@ def test_a_fact_told_in_one_conversation_is_recalled_in_another_and_both_outlive
     assert [name.strip() for name in reversed(figure.locator(".ytick").all_text_contents())] == stages
     expect(page.locator(".jc1-live")).to_contain_text(re.compile(r"\d m?s first token.*\d tokens/s.*\d tokens"))
 
-    reload(page)
+    page.reload()
     expect(replies(page)).to_have_text(["What is my cat called?"])
     expect(memory.locator("p")).to_have_text("My cat is called Ada.")
     expect(figure.locator(".bars .point")).to_have_count(len(stages))
@@ -97,7 +91,7 @@ def test_a_reply_grows_while_it_is_written_and_stop_ends_it(open_page: Open, ser
     expect(replies(page)).to_have_text(["Slowly does", "Stopped"])
     ended(page)
     server.wait_until_idle()
-    reload(page)
+    page.reload()
     expect(replies(page)).to_have_text(["Slowly does", "Stopped"])
 
 
@@ -148,5 +142,5 @@ def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: O
 
     page.get_by_role("button", name="Light or dark").click()
     expect(page.locator("body.dark")).to_have_count(1)
-    reload(page)
+    page.reload()
     expect(page.locator("body.dark")).to_have_count(1)

@@ -86,12 +86,12 @@ async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
     assert grown[-1] == "My cat is called Ada."
 
 
-async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_the_last_to_send(chat: Chat) -> None:
+async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_the_last_one_can_send(chat: Chat) -> None:
     frames = [frame async for frame in sending(chat, "Hello there.")]
     assert said(frames[0][chat.log])[0] == "Hello there."
     assert frames[0][chat.prompt] == gr.update(value="", submit_btn=False, stop_btn=True)
     assert "Hello there." in frames[0][chat.conversations]
-    assert frames[-1][chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
+    assert (await chat.make_ready("", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
 
 
 async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
@@ -203,11 +203,12 @@ async def test_an_error_shows_its_code_and_gives_the_text_back(chat: Chat) -> No
     assert "context_length_exceeded" in shown[chat.notice]
     assert "failed" in shown[chat.live]
     assert said(shown[chat.log]) == ["Hello there.", "Hello there."]
-    assert await chat.give_back("", shown[chat.failed]) == (long, "")
+    ready = await chat.make_ready("", shown[chat.failed])
+    assert (ready[chat.prompt]["value"], ready[chat.failed]) == (long, "")
 
 
 async def test_what_was_typed_meanwhile_is_not_overwritten(chat: Chat) -> None:
-    assert await chat.give_back("new", "failed") == ("new", "")
+    assert "value" not in (await chat.make_ready("new", "failed"))[chat.prompt]
 
 
 async def test_a_foreign_exception_is_not_shown(chat: Chat) -> None:
