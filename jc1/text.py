@@ -247,7 +247,11 @@ def _own(folder: Path) -> tokenizers.Tokenizer | None:
     if (folder / "tokenizer.json").exists():
         import tokenizers
 
-        return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        own = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # A folder may carry what its training cut and filled up; a prompt is neither.
+        own.no_truncation()
+        own.no_padding()
+        return own
     if not (folder / "tokenizer_config.json").exists() and not (folder / "vocab.json").exists():
         return None
     from transformers import AutoTokenizer

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,7 +123,8 @@ def is_right(item: dict[str, Any], reply: str) -> bool:
     expected = item["expect"]
     if expected in ("not_told", "cannot"):
         return reply == (NOT_TOLD if expected == "not_told" else CANNOT)
-    return all(e in reply for e in expected) and not any(a in reply for a in item.get("avoid", []))
+    said = [re.search(rf"(?<!\w){re.escape(e)}(?!\w)", reply) for e in expected]
+    return all(said) and not any(a in reply for a in item.get("avoid", []))
 
 
 def handwritten(model: Greedy, encoder: Encoder) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The training loop: batches in, weights out, resumable to the bit and stoppable at any moment.
+"""The training loop: batches in, weights out, resumable and stoppable at any moment.
 
 Knows rates, checkpoints and the clock. Knows nothing about sentences or the exported folder.
 
     1) draw a pool of batches for the progress made
     2) one step for each batch
     3) every few minutes: checkpoint and measure
+
+Fixed seeds: the same batches in the same order. Rate and curriculum follow the share of the plan that is used up, by
+tokens or by minutes, whichever is more; where minutes decide, a faster machine ends with other, better weights.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import random
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,40 +91,43 @@ def train(
         for layer in model.model.layers:
             layer.compile(dynamic=True)
     checks = measuring(encoder)
-    stopping = _on_interrupt()
     threads = Threads() if fuse else None
     saved = time.monotonic()
     recent: deque[float] = deque(maxlen=40)
-    while state.progress(plan) < 1.0 and not stopping:
-        if state.index == 0:
-            state.pool_progress = state.progress(plan)
-        batches = pool(
-            plan.seed, state.pool, state.pool_progress, encoder, batches=plan.batches_in_pool, tokens=plan.batch
-        )
-        for batch in batches[state.index :]:
-            start = time.monotonic()
-            share = rate(state.progress(plan), state.step)
-            loss = step(model, optimizer, batch, plan, share)
-            if threads:
-                threads.saw(batch.tokens / (time.monotonic() - start))
-            state.step, state.index, state.tokens = state.step + 1, state.index + 1, state.tokens + batch.tokens
-            state.seconds += time.monotonic() - start
-            recent.append(loss)
-            if state.step % 20 == 0:
-                say(_line(state, plan, sum(recent) / len(recent), share))
-            if state.step % plan.measure_every == 0:
+    with _interrupts() as stopping:
+        while state.progress(plan) < 1.0 and not stopping:
+            if state.index == 0:
+                state.pool_progress = state.progress(plan)
+            batches = pool(
+                plan.seed, state.pool, state.pool_progress, encoder, batches=plan.batches_in_pool, tokens=plan.batch
+            )
+            for batch in batches[state.index :]:
                 start = time.monotonic()
-                say(f"step {state.step}: exact " + " ".join(f"{k} {v:.3f}" for k, v in measure(model, checks).items()))
+                share = rate(state.progress(plan), state.step)
+                loss = step(model, optimizer, batch, plan, share)
+                if threads:
+                    threads.saw(batch.tokens / (time.monotonic() - start))
+                state.step, state.index, state.tokens = state.step + 1, state.index + 1, state.tokens + batch.tokens
                 state.seconds += time.monotonic() - start
-            if time.monotonic() - saved > plan.checkpoint_seconds:
-                save(folder, model, optimizer, state)
-                saved = time.monotonic()
-            if stopping or state.progress(plan) >= 1.0 or (stop_after and state.step >= stop_after):
+                recent.append(loss)
+                if state.step % 20 == 0:
+                    say(_line(state, plan, sum(recent) / len(recent), share))
+                if state.step % plan.measure_every == 0:
+                    start = time.monotonic()
+                    say(
+                        f"step {state.step}: exact "
+                        + " ".join(f"{k} {v:.3f}" for k, v in measure(model, checks).items())
+                    )
+                    state.seconds += time.monotonic() - start
+                if time.monotonic() - saved > plan.checkpoint_seconds:
+                    save(folder, model, optimizer, state)
+                    saved = time.monotonic()
+                if stopping or state.progress(plan) >= 1.0 or (stop_after and state.step >= stop_after):
+                    break
+            if state.index >= len(batches):
+                state.pool, state.index = state.pool + 1, 0
+            if stop_after and state.step >= stop_after:
                 break
-        if state.index >= len(batches):
-            state.pool, state.index = state.pool + 1, 0
-        if stop_after and state.step >= stop_after:
-            break
     save(folder, model, optimizer, state)
     return model, state
 
@@ -232,12 +239,16 @@ def load(folder: Path, model: Llama, optimizer: Optimizer | None = None) -> Stat
     return State(**record["state"])
 
 
-def _on_interrupt() -> list[int]:
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
     """A list that is no longer empty once Ctrl-C or SIGTERM came: the step is finished and a checkpoint written."""
     asked: list[int] = []
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda n, _: asked.append(n))
+        before = {n: signal.signal(n, lambda n, _: asked.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
-        pass  # not the main thread: whoever runs that one decides
-    return asked
+        before = {}  # not the main thread: whoever runs that one decides
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,8 +12,17 @@ from typing import Literal, Protocol
 
 from jc1.messages import Role
 
+MAX_CHARACTERS = 10_000
+"""Longest text of a record. Its vector tells only of the beginning that the embedder reads (256 tokens with MiniLM);
+its words are indexed to the end."""
+
 Kind = Literal["statement", "question", "reply"]
 """What a record is. Questions and replies are kept, but never outrank statements."""
+
+
+def shortened(text: str) -> str:
+    """`text`, cut where a record ends."""
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1].rstrip() + "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from jc1.database.connection import reading, upsert, writing
 from jc1.database.tables import owners, records
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
-from jc1.memory.base import NewRecord, Page, Recall, Record, Retrieval
+from jc1.memory.base import MAX_CHARACTERS, NewRecord, Page, Recall, Record, Retrieval
 from jc1.memory.kinds import kind_of
 from jc1.memory.subjects import Subjects, subjects
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from jc1.embedding.base import Embedder, Vectors
     from jc1.memory.index import OwnerIndex
 
-MAX_CHARACTERS = 10_000
-"""Longest text of a record. Its vector tells only of the beginning that the embedder reads (256 tokens with MiniLM);
-its words are indexed to the end."""
 MAX_PAGE = 1000
 """Most records of a page."""
 INDEXED_RECORDS = 100_000
@@ -105,8 +102,7 @@ class LocalMemory:
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject.
 
-        A reply longer than 10,000 characters is cut there (its session keeps all of it).
-        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for a longer statement or question.
+        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 10,000 characters.
         """
         check_name(owner, "owner")
         now = datetime.now(UTC)
@@ -270,8 +266,6 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
     kind = new.kind or kind_of(new.role, text)
     if not text:
         raise InvalidRequest("The text is empty: write what is to be remembered.", param="text")
-    if len(text) > MAX_CHARACTERS and kind == "reply":
-        text = text[: MAX_CHARACTERS - 1].rstrip() + "…"
     if len(text) > MAX_CHARACTERS:
         raise RequestTooLarge(
             f"The text has {len(text):,} characters and a memory holds {MAX_CHARACTERS:,}: store it in parts.",
@@ -336,16 +330,17 @@ def _vector(blob: bytes) -> Vectors:
 
 
 def _cursor(record: Record) -> str:
-    return f"{record.created.isoformat()}_{record.id}"
+    # With a Z, since the + of an offset is a space in an address.
+    return f"{record.created.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{record.id}"
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     created, _, last = cursor.partition("_")
     try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
+        moment = datetime.fromisoformat(created).astimezone(UTC) if created.endswith("Z") else None
+    except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None or not last:
+    if moment is None or not last:
         raise InvalidRequest("The cursor is not one: pass on the one that the page before ended with.", param="cursor")
     return moment, storable(last)
 

@@ -1,6 +1,7 @@
 """The hallway, followed to the word: what is stored, where recalled text goes, what resent history means."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -27,7 +28,7 @@ from jc1.errors import (
 )
 from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import LocalMemory
-from jc1.presets import Presets
+from jc1.presets import Preset, Presets
 from jc1.prompt import CLOSE, OPEN
 from jc1.reply import Done, Event, Recalled, Token
 from jc1.sessions import Sessions
@@ -289,8 +290,6 @@ async def test_logprobs_come_only_when_they_are_asked_for(pipeline: Pipeline) ->
 
 
 async def test_a_presets_fields_hold_and_the_requests_go_before_them(pipeline: Pipeline) -> None:
-    from jc1 import Preset
-
     pipeline.presets.save(Preset("short", system="Be brief.", decoding={"max_tokens": 2}, retrieval={"k": 0}))
     pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
     reply = await pipeline.chat("Hello.", preset="short")
@@ -345,3 +344,76 @@ async def test_many_requests_at_once_each_get_their_own_reply(pipeline: Pipeline
 async def test_an_unknown_trace_is_told(pipeline: Pipeline) -> None:
     with pytest.raises(UnknownTrace):
         pipeline.telemetry.recent.get("tr_none")
+
+
+async def test_leaving_while_the_reply_is_stored_stores_it_once_and_whole(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, began, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    add = pipeline.memory.add
+
+    def slowly(*args: Any) -> Any:
+        loop.call_soon_threadsafe(began.set)
+        assert go_on.wait(60)
+        return add(*args)
+
+    monkeypatch.setattr(pipeline.memory, "add", slowly)
+    asked = asyncio.create_task(pipeline.chat("My cat is called Ada.", session="s"))
+    await began.wait()
+    asked.cancel()
+    await asyncio.wait([asked])
+    go_on.set()
+    await asyncio.gather(*pipeline._storing)
+    (turn,) = pipeline.sessions.history("local", "s", limit=5)
+    assert (turn.reply, turn.cancelled) == ("My cat is called Ada.", False)
+    assert len(texts(pipeline)) == 2
+    assert pipeline.telemetry.recent.list()[0].outcome == "ok"
+
+
+async def test_what_is_being_stored_at_the_end_is_stored(make: Make) -> None:
+    async with make(delay=3600) as made:
+        stream = made.stream("My cat is called Ada.", session="s")
+        await anext(stream)
+        token = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        token.cancel()
+        await asyncio.wait([token])
+    async with make() as again:
+        assert texts(again) == ["My cat is called Ada."]
+
+
+async def test_a_message_longer_than_a_record_is_remembered_as_far_as_it_goes(make: Make) -> None:
+    async with make(context_length=100_000) as made:
+        said = "My cat is called Ada. " * 600
+        reply = await made.chat(said, session="s", max_tokens=5)
+        assert reply.trace.remembered
+        assert [len(text) <= 10_000 for text in texts(made)] == [True, True]
+        (turn,) = made.sessions.history("local", "s", limit=5)
+        assert turn.user == said
+
+
+async def test_a_store_that_breaks_in_an_unknown_way_costs_no_reply(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline.memory, "add", broken)
+    reply = await pipeline.chat("Hello.")
+    assert reply.text == "Hello."
+    assert (reply.trace.remembered, reply.trace.remember_error) == (False, "internal_error")
+
+
+async def test_a_preset_for_another_engine_is_refused(pipeline: Pipeline) -> None:
+    pipeline.presets.save(Preset("fast", engine={"dtype": "bfloat16", "engine": "echo"}))
+    with pytest.raises(InvalidRequest, match=r"fast@1 needs the engine started with another dtype"):
+        await pipeline.chat("Hello.", preset="fast")
+
+
+async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: Path, make: Make) -> None:
+    async with make() as made:
+        made.settings = made.settings.model_copy(update={"max_tokens": 3})
+        assert (await made.chat("Hello.")).text == "Hel"
+        made.presets.save(Preset("long", decoding={"max_tokens": 10}))
+        with pytest.raises(InvalidRequest, match="at most 3"):
+            await made.chat("Hello.", preset="long")

@@ -1,11 +1,17 @@
 """The blocking form gives what the asynchronous one gives, also inside a running event loop."""
 
-from collections.abc import Iterator
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from jc1 import Done, Pipeline, Settings, SyncPipeline, Token
+from jc1 import Decoding, Done, Pipeline, Recalled, Settings, SyncPipeline, Token
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.echo import EchoEngine
 from jc1.errors import EmptyMessage
 
 
@@ -51,3 +57,42 @@ def test_errors_come_through(pipeline: SyncPipeline) -> None:
 def test_closing_twice_is_fine(pipeline: SyncPipeline) -> None:
     pipeline.close()
     pipeline.close()
+
+
+class Lingering(EchoEngine):
+    """Interrupts the main thread in the middle of a reply, and takes a while to end."""
+
+    ended = False
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        try:
+            async with aclosing(super().generate(prompt, decoding)) as steps:
+                yield await anext(steps)
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            self.ended = True
+
+
+def test_an_interrupt_in_the_middle_of_a_reply_ends_it_first_and_keeps_the_turn(settings: Settings) -> None:
+    pipeline = Pipeline.from_settings(settings)
+    pipeline.engine = engine = Lingering()
+    with SyncPipeline(pipeline=pipeline) as blocking:
+        with pytest.raises(KeyboardInterrupt):
+            for _ in blocking.stream("A long story.", session="s"):
+                pass
+        assert engine.ended
+        blocking.close()
+        (turn,) = pipeline.sessions.history("local", "s", limit=1)
+    assert turn.cancelled
+
+
+def test_a_stream_left_open_is_closed_with_the_pipeline(settings: Settings) -> None:
+    blocking = SyncPipeline(settings)
+    stream = blocking.stream("A long story.", session="s")
+    assert isinstance(next(stream), Recalled)
+    blocking.close()
+    assert list(stream) == []
+    (turn,) = blocking.pipeline.sessions.history("local", "s", limit=1)
+    assert turn.cancelled

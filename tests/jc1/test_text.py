@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jc1.chat_template import neutralize
-from jc1.errors import EngineUnavailable
+from jc1.errors import EngineUnavailable, InvalidRequest
 from jc1.messages import ImagePart, Message, TextPart
 from jc1.models import BUNDLED
 from jc1.text import HuggingFace, SentencePiece, load_tokenizer
@@ -136,12 +136,24 @@ def test_a_folder_without_a_template_gets_a_plain_one(tmp_path: Path) -> None:
 
 
 def test_a_template_cannot_reach_outside_its_sandbox(tmp_path: Path) -> None:
-    import jinja2
-
     folder = shutil.copytree(TINY, tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ messages.__class__.__mro__ }}")
-    with pytest.raises(jinja2.exceptions.SecurityError):
+    with pytest.raises(InvalidRequest):
         load_tokenizer(folder).chat([Message.user("Hi")])
+
+
+def test_a_template_without_system_messages_gets_their_text_in_the_first_user_message(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+        "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
+        "{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    )
+    loaded = load_tokenizer(folder)
+    asked = [Message.system("Be brief."), Message.user("Hi"), Message.assistant("Hello"), Message.user("Bye")]
+    assert loaded.decode(loaded.chat(asked)) == "user: Be brief.\n\nHi\nassistant: Hello\nuser: Bye\n"
+    with pytest.raises(InvalidRequest, match="take turns"):
+        loaded.chat([Message.user("Hi"), Message.user("Bye")])
 
 
 def test_templates_may_use_what_the_hubs_templates_use(tmp_path: Path) -> None:
