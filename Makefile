@@ -22,7 +22,7 @@ run: $(STAMP) ## install what is missing, then serve on http://127.0.0.1:8000 un
 test: $(STAMP_DEV) system lint types ## install what is missing, then lint, types and all tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, fuzz, all notebooks
+test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, limits of start and own time
 	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There is no slow test."; }
 
 install: $(STAMP) ## what `make run` needs, in .venv

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -22,23 +21,21 @@ ADDRESS = "127.0.0.1:8000"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A server of its own; gives the environment of a shell beside it and its address."""
     home = tmp_path_factory.mktemp("readme")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "JC1_HOME": str(home), "JC1_PORT": str(port)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jc1", "serve"], env=environment, stdout=subprocess.PIPE, text=True, cwd=home
-    )
+    environment = {**os.environ, "JC1_HOME": str(home), "JC1_PORT": "0"}
+    command = [sys.executable, "-m", "jc1", "serve"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=home)
     assert process.stdout is not None
-    for line in process.stdout:
-        if "/ui" in line:
-            break
-    assert process.poll() is None
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=30) as ready:
-        assert ready.status == 200
-    yield {**environment, "ADDRESS": f"127.0.0.1:{port}"}
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    try:
+        (address,) = re.findall(r"http://(\S+)/ui", process.stdout.readline())
+        with urllib.request.urlopen(f"http://{address}/health/ready", timeout=60) as ready:
+            assert ready.status == 200
+        yield {**environment, "ADDRESS": address}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def example(language: str, contains: str) -> str:
@@ -60,6 +57,7 @@ def python(code: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(600)
 def test_the_examples_tell_one_story(server: dict[str, str]) -> None:
     told = json.loads(shell(example("sh", "curl"), server))
     assert "Ada" in told["choices"][0]["message"]["content"]

@@ -11,6 +11,7 @@ import re
 import runpy
 import subprocess
 import sys
+import urllib.request
 from collections import deque
 from pathlib import Path
 
@@ -22,6 +23,9 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 def main(which: str) -> None:
     """Install torch, the lock of `which` set ("default" or "dev"), then JC1 itself as an editable package."""
+    if importlib.util.find_spec("pip") is None:
+        # The environment was left half made.
+        subprocess.run([sys.executable, "-m", "ensurepip", "--default-pip"], check=True)
     gpu = has_nvidia_gpu()
     install_torch(pinned("torch"), gpu=gpu)
     say(f"installing requirements/{which}.lock")
@@ -45,16 +49,24 @@ def install_torch(version: str, *, gpu: bool) -> None:
     if is_cpu_torch(version):
         return
     say(f"installing torch {version} for the CPU")
-    # One short try: where PyTorch's index cannot be reached, the CPU build may still be in a configured place.
-    quick = ("--index-url", CPU_INDEX, "--retries", "1", "--timeout", "15")
-    if not (pip("install", "--no-deps", *quick, f"torch=={version}", check=False) and is_cpu_torch(version)):
-        pip("install", "--no-deps", "--force-reinstall", f"torch=={version}")
+    # Where PyTorch's index cannot be reached, the CPU build may still be in a place that pip is configured to search.
+    source = ("--index-url", CPU_INDEX) if reachable(CPU_INDEX) else ("--force-reinstall",)
+    pip("install", "--no-deps", *source, f"torch=={version}")
     if not is_cpu_torch(version):
         pip("uninstall", "--yes", "torch")
         sys.exit(
             f"error: pip found only a CUDA build of torch {version}, and this machine has no NVIDIA GPU.\n"
             f"Next step: make {CPU_INDEX} reachable, or name a folder that holds the CPU wheel in PIP_FIND_LINKS."
         )
+
+
+def reachable(url: str) -> bool:
+    """True where something answers there within a few seconds."""
+    try:
+        urllib.request.urlopen(f"{url}/torch/", timeout=15).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_cpu_torch(version: str) -> bool:

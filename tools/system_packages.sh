@@ -26,9 +26,13 @@ done
 if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
     echo "==> installing ${missing[*]}"
     # RUNLEVEL=1 tells Debian's packages to leave their services stopped.
-    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null </dev/null ||
-        echo "==> apt could not install all of them"
+    apt-get update -qq || true
+    # One by one: a name that this distribution does not know must not keep the others out.
+    for package in "${missing[@]}"; do
+        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "$package" >/dev/null </dev/null ||
+            echo "==> apt could not install $package"
+    done
 fi
 
 for line in "${programs[@]}"; do

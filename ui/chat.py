@@ -190,6 +190,7 @@ class Chat:
             before = await self._history(session)
             base = await self._decoding(preset)
             titles = await self._titles()
+            listed = await self._list(session, draft=text)
         except Jc1Error as error:
             yield {self.notice: fragments.notice(error)}
             return
@@ -207,7 +208,7 @@ class Chat:
                 self.prompt: gr.update(value="", submit_btn=False, stop_btn=True),
                 self.notice: "",
                 self.failed: "",
-                self.conversations: await self._list(session, draft=text),
+                self.conversations: listed,
                 self.log: [*said, _assistant(_WAITING)],
                 self.live: fragments.live_row_of(reply),
                 **({self.stages_heading: fragments.heading("Stages", "of the reply before")} if before else {}),
@@ -238,10 +239,11 @@ class Chat:
         *,
         searched: bool,
     ) -> Updates:
-        updates: Updates = {
-            self.live: fragments.live_row_of(reply),
-            self.conversations: await self._list(session, draft=None if reply.error else text),
-        }
+        updates: Updates = {self.live: fragments.live_row_of(reply)}
+        try:
+            updates[self.conversations] = await self._list(session, draft=None if reply.error else text)
+        except Jc1Error as error:  # the reply is here all the same
+            updates[self.notice] = fragments.notice(error)
         if reply.error is not None:
             return updates | {self.notice: fragments.notice(reply.error), self.failed: text, self.log: said[:-1]}
         answer = [_assistant(reply.text)] if reply.text else []

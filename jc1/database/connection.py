@@ -145,7 +145,7 @@ def _open_postgres(url: URL) -> Engine:
     try:
         return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
     except ModuleNotFoundError:
-        raise InvalidSettings("PostgreSQL needs its driver: pip install 'jc1[postgres]'.") from None
+        raise InvalidSettings("PostgreSQL needs its driver: pip install -e '.[postgres]' in JC1's folder.") from None
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def create_engine(settings: Settings) -> Engine:
-    """The engine that the settings name, not yet started. `auto` is `transformers`."""
+    """The engine that the settings name, not yet started. `auto` is `transformers`. Raises `UnknownModel`."""
     from jc1.engines.base import EngineSettings
 
     match settings.engine:
@@ -23,5 +23,9 @@ def create_engine(settings: Settings) -> Engine:
             return EchoEngine()
         case "auto" | "transformers":
             from jc1.engines.transformers import TransformersEngine
+            from jc1.models import resolve
 
-            return TransformersEngine(EngineSettings(model=settings.model, dtype=settings.dtype))
+            engine = TransformersEngine(EngineSettings(model=settings.model, dtype=settings.dtype))
+            # The name that requests and pages use, known before the weights are loaded.
+            engine.model = resolve(settings.model).name
+            return engine

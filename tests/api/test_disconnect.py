@@ -55,17 +55,21 @@ def test_leaving_before_the_first_byte_cancels_the_reply(slow_server: Server, st
 def test_a_client_that_stops_reading_and_leaves_cancels_the_reply(server: Server) -> None:
     with server.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        send(connection, stream=True, max_tokens=4096, messages=[{"role": "user", "content": "blah " * 800}])
+        # More than the buffers between server and client hold.
+        long = {"messages": [{"role": "user", "content": "blah " * 800}], "logprobs": True, "top_logprobs": 20}
+        send(connection, stream=True, max_tokens=4096, **long)
         server.wait_until(lambda: server.engine.active == 1)
         connection.recv(16)
-    server.wait_until(lambda: server.engine.active == 0)
+    server.wait_until(lambda: len(server.pipeline.telemetry.recent.list()) == 1)
+    assert server.pipeline.telemetry.recent.list()[0].outcome == "cancelled"
 
 
 def test_the_server_goes_on_after_clients_left(slow_server: Server) -> None:
     for _ in range(5):
         with slow_server.connect() as connection:
             send(connection, stream=True)
-    slow_server.wait_until(lambda: slow_server.engine.active == 0)
+    slow_server.wait_until(lambda: len(slow_server.pipeline.telemetry.recent.list()) == 5)
+    assert slow_server.engine.active == 0
     with slow_server.connect() as connection:
         send(connection, messages=[{"role": "user", "content": "Hi"}], memory="off")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")

@@ -13,10 +13,11 @@ LARGEST_OUTPUT = 200_000
 """Characters that one cell's saved output may have."""
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_notebook_runs(script: Path, tmp_path: Path) -> None:
     notebook = jupytext.read(script)
-    NotebookClient(notebook, timeout=110, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
     assert outputs
     assert all(o.output_type != "error" for o in outputs)

@@ -115,7 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where the browser is. Only a developer's machine may lack it."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = shutil.which("google-chrome") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         assert "CI" not in os.environ, "the browser tests need chromium"
         pytest.skip("Chromium is not installed: apt-get install chromium")

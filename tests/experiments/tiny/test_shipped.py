@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from experiments.tiny.card import write_card
 from experiments.tiny.evaluate import FIGURES, HANDWRITTEN, Greedy, handwritten
@@ -12,7 +15,12 @@ from experiments.tiny.tokenizer import Encoder
 from jc1.models import BUNDLED
 
 TINY = BUNDLED / "jc1-tiny"
-FIGURES_OF_CARD = json.loads((TINY / FIGURES).read_text())
+
+
+@pytest.fixture
+def figures() -> dict[str, Any]:
+    """The figures that the card states."""
+    return json.loads((TINY / FIGURES).read_text())
 
 
 def test_it_is_small_and_fits_every_engine() -> None:
@@ -23,16 +31,16 @@ def test_it_is_small_and_fits_every_engine() -> None:
     assert sum(f.stat().st_size for f in TINY.iterdir()) < 15e6
 
 
-def test_the_card_is_what_the_figures_say(tmp_path: Path) -> None:
+def test_the_card_is_what_the_figures_say(tmp_path: Path, figures: dict[str, Any]) -> None:
     folder = tmp_path / "jc1-tiny"
     shutil.copytree(TINY, folder)
-    write_card(folder, FIGURES_OF_CARD)
+    write_card(folder, figures)
     assert (folder / "README.md").read_text() == (TINY / "README.md").read_text()
 
 
-def test_measuring_the_handwritten_set_again_gives_the_figure_of_the_card() -> None:
+def test_measuring_the_handwritten_set_again_gives_the_figure_of_the_card(figures: dict[str, Any]) -> None:
     measured = handwritten(Greedy(TINY, Encoder(TINY / "tokenizer.model")), Encoder(TINY / "tokenizer.model"))
-    stated = FIGURES_OF_CARD["handwritten"]
+    stated = figures["handwritten"]
     assert measured["items"] == stated["items"] >= 80
     # Another processor may round another way, and with it two or three replies of the hundred.
     assert abs(measured["right"] - stated["right"]) <= 0.03

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +45,14 @@ def test_sentence_transformers_takes_the_bundled_model_where_none_is_named(tmp_p
     embedder.close()
 
 
-def test_a_cached_embedding_is_found_in_less_than_a_millisecond(tmp_path: Path) -> None:
-    # The target is 50 µs, which the benchmark measures; this bound holds on a busy machine too.
+def test_what_was_embedded_once_is_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(home=tmp_path)
     cache = create_cache(settings)
     embedder = create_embedder(settings, cache)
-    embedder.embed(["My cat is called Ada."])
-    seconds = []
-    for _ in range(100):
-        began = time.perf_counter()
-        embedder.embed(["My cat is called Ada."])
-        seconds.append(time.perf_counter() - began)
-    assert sorted(seconds)[50] < 1e-3
+    assert isinstance(embedder, CachedEmbedder)
+    (first,) = embedder.embed(["My cat is called Ada."])
+    monkeypatch.delattr(type(embedder.embedder), "embed")
+    (second,) = embedder.embed(["My cat is called Ada."])
+    assert (first == second).all()
     embedder.close()
     cache.close()

@@ -1,0 +1,29 @@
+"""The benchmarks run and print figures. What the figures are is for their readers: a busy machine is no defect."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "figures"),
+    [
+        ("startup", ["--repeats", "1"], ["import_jc1", "help", "serve_ready"]),
+        ("own_time", ["--requests", "50"], ["whole_ms", "stages_ms_p50"]),
+    ],
+    ids=["startup", "own time"],
+)
+def test_a_benchmark_prints_its_figures_and_the_machine(script: str, options: list[str], figures: list[str]) -> None:
+    command = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]
+    found = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert found["benchmark"] == script
+    assert found["machine"]["cores"] >= 1
+    assert set(figures) <= found["results"].keys()
