@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -83,6 +83,10 @@ def test_the_package_and_its_command_line_start_light(module: str) -> None:
     assert not HEAVY & set(loaded.stdout.split())
 
 
+OPTIONAL = ("imports torchvision",)
+"""What is looked for and done without."""
+
+
 def declared() -> list[Requirement]:
     """Every direct dependency in pyproject.toml, extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -96,17 +100,30 @@ def test_a_direct_dependency_is_bounded_on_both_sides(requirement: Requirement) 
     assert operators in ({">=", "<"}, {"=="}), f"{requirement}: write >= tested, < the next that may break us."
 
 
-def test_every_third_party_import_is_a_declared_dependency() -> None:
+def undeclared(modules: Iterable[Path], requirements: Iterable[Requirement]) -> set[str]:
+    """Third-party imports of the modules that none of the requirements brings."""
+
     def normal(name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
 
-    known = {normal(requirement.name) for requirement in declared()}
+    known = {normal(requirement.name) for requirement in requirements}
     providers = packages_distributions()
-    undeclared = {
+    return {
         f"{module} imports {name}"
-        for module in MODULES
+        for module in modules
         for name, _ in imports(tree(module))
         if name not in sys.stdlib_module_names and name not in PACKAGES
         if not known & {normal(provider) for provider in providers.get(name, [name])}
     }
-    assert not undeclared
+
+
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    assert not undeclared(MODULES, declared())
+
+
+def test_what_make_run_needs_is_in_the_default_set() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rooms = [module for module in MODULES if module.parts[0] in ("jc1", "api", "ui")]
+    default = [Requirement(line) for line in project["dependencies"]]
+    assert rooms
+    assert not {found for found in undeclared(rooms, default) if not found.endswith(OPTIONAL)}
