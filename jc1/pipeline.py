@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jc1.settings import Settings
     from jc1.telemetry import Telemetry
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 MemoryMode = Literal["on", "read", "off"]
@@ -40,6 +41,8 @@ MemoryMode = Literal["on", "read", "off"]
 
 MEMORY_SHARE = 0.4
 """The part of the prompt's budget that history leaves to recalled memories."""
+QUICK_CHARACTERS = 4000
+"""Up to this much text is tokenized sooner than it is handed to a thread (0.2 ms)."""
 HISTORY_TURNS = 200
 """Turns of a session that are read back at most."""
 
@@ -202,7 +205,7 @@ class Pipeline:
                 receipts = await self._recall(trace, request)
                 yield Recalled(receipts)
                 with trace.stage("prompt"):
-                    prompt = await asyncio.to_thread(self._prompt, trace, request, receipts)
+                    prompt = await self._aside(request, self._prompt, trace, request, receipts)
                 async with aclosing(self._generate(trace, request, prompt, drafts)) as tokens:
                     async for token in tokens:
                         yield token
@@ -241,7 +244,10 @@ class Pipeline:
         """Check the request and find out what it means: preset, decoding, system prompt, history that fits."""
         conversation = (Message.user(messages),) if isinstance(messages, str) else tuple(messages)
         self._check(conversation, mode)
-        preset = await asyncio.to_thread(self.presets.resolve, reference or self.settings.preset)
+        wanted = reference or self.settings.preset
+        preset = self.presets.recent(wanted)
+        if preset is None:
+            preset = await asyncio.to_thread(self.presets.resolve, wanted)
         trace.preset = preset.reference
         self._check_engine(preset)
         decoding = self._capped({**preset.decoding, **fields})
@@ -265,7 +271,7 @@ class Pipeline:
             numbers = [turn.number for turn in said]
             request.history = tuple(m for t in said for m in (Message.user(t.user), Message.assistant(t.reply)))
         with trace.stage("tokenize"):
-            trace.dropped_messages = await asyncio.to_thread(self._trim, request)
+            trace.dropped_messages = await self._aside(request, self._trim, request)
         if numbers and request.history:
             request.turns = frozenset(numbers[-(len(request.history) // 2) :])
         return request
@@ -316,6 +322,13 @@ class Pipeline:
             if (asked := getattr(decoding, name)) > most:
                 raise InvalidRequest(f"{name!r} is {asked} and at most {most} are allowed.", param=name)
         return decoding
+
+    async def _aside(self, request: _Request, work: Callable[..., T], *arguments: Any) -> T:
+        """Do work that tokenizes the request: in a thread, unless there is little to tokenize."""
+        size = len(request.system) + sum(len(m.text) for m in (*request.history, request.message))
+        if size <= QUICK_CHARACTERS and not request.recalls:
+            return work(*arguments)
+        return await asyncio.to_thread(work, *arguments)
 
     def _tokens(self, request: _Request, messages: Sequence[Message]) -> list[int]:
         key = tuple(messages)

@@ -6,6 +6,8 @@ alias.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -15,6 +17,10 @@ from jc1.errors import Conflict, UnknownPreset
 from jc1.memory.base import Retrieval
 from jc1.prompt import DEFAULT_SYSTEM
 
+FRESH_SECONDS = 1.0
+"""How long a server may go on with what a reference meant, after another process has moved it."""
+MOST_RECENT = 100
+"""References that are kept at most."""
 VERSION_DIGITS = 9
 """A version of more digits is none: no database would take it."""
 
@@ -67,9 +73,22 @@ class Presets:
     def __init__(self, rows: PresetRows) -> None:
         self._rows = rows
         self._shipped = {preset.name: preset for preset in SHIPPED}
+        self._recent: dict[str, tuple[float, Preset]] = {}
+
+    def recent(self, reference: str) -> Preset | None:
+        """What `reference` meant when it was last resolved, if that was within `FRESH_SECONDS`. Never blocks."""
+        when, preset = self._recent.get(reference, (-math.inf, None))
+        return preset if time.monotonic() - when <= FRESH_SECONDS else None
 
     def resolve(self, reference: str) -> Preset:
         """The preset meant. Raises `UnknownPreset` naming those that exist."""
+        preset = self._resolve(reference)
+        if len(self._recent) >= MOST_RECENT:
+            self._recent.clear()
+        self._recent[reference] = (time.monotonic(), preset)
+        return preset
+
+    def _resolve(self, reference: str) -> Preset:
         name, _, detail = reference.partition("@")
         if not detail:
             target = self._rows.aliases().get(name)
@@ -108,6 +127,7 @@ class Presets:
         Retrieval(**preset.retrieval)
         body = {key: value for key, value in asdict(preset).items() if key not in ("name", "version")}
         version = self._rows.save(preset.name, body)
+        self._recent.clear()
         return Preset(name=preset.name, version=version, **body)
 
     def set_alias(self, alias: str, reference: str) -> Preset:
@@ -116,4 +136,5 @@ class Presets:
             raise Conflict(f"{alias!r} cannot be an alias: it is empty, holds '@' or names a preset.", param="alias")
         preset = self.resolve(reference)
         self._rows.set_alias(alias, preset.name, preset.version)
+        self._recent.clear()
         return preset

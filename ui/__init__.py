@@ -2,3 +2,7 @@
 
 Knows how a reply looks on a page. Knows nothing about HTTP routes, keys or how a reply is made.
 """
+
+from ui import gradio_import
+
+gradio_import.install()

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -41,25 +40,19 @@ def timed(command: list[str], repeats: int) -> list[float]:
 
 def serve_ready(home: Path) -> float:
     """Seconds from the start of `jc1 serve` until `/health/ready` answers 200."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jc1", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "jc1", "serve", "--port", "0"]
+    environment = {**os.environ, "JC1_HOME": str(home)}
     began = time.perf_counter()
-    server = subprocess.Popen(command, env={**os.environ, "JC1_HOME": str(home)}, stdout=subprocess.DEVNULL)
-    try:
-        while time.perf_counter() - began < 120:
-            if server.poll() is not None:
-                raise SystemExit(f"jc1 serve ended with {server.returncode}")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
-                    return time.perf_counter() - began
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.02)
-        raise SystemExit("jc1 serve was not ready within 120 s")
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(timeout=60)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = re.search(r"http://\S+?(?=/ui)", server.stdout.readline())
+        if found is None:
+            raise SystemExit("jc1 serve did not start: its messages are above")
+        try:
+            with urllib.request.urlopen(f"{found[0]}/health/ready", timeout=60):
+                return time.perf_counter() - began
+        finally:
+            server.send_signal(signal.SIGTERM)
 
 
 def measure(repeats: int) -> dict[str, Any]:

@@ -62,3 +62,25 @@ def test_what_could_not_be_served_is_not_saved(presets: Presets) -> None:
     with pytest.raises(Conflict):
         presets.set_alias("default", "creative")
     assert [p.name for p in presets.list()] == ["default", "creative"]
+
+
+def test_what_a_reference_meant_is_known_for_a_while_and_forgotten_when_it_changes(presets: Presets) -> None:
+    assert presets.recent("default") is None
+    presets.resolve("default")
+    assert presets.recent("default") == presets.resolve("default")
+    saved = presets.save(Preset("default", decoding={"top_k": 5}))
+    assert presets.recent("default") is None
+    assert presets.resolve("default") == saved
+
+
+def test_another_registrys_change_is_seen_when_the_while_is_over(
+    presets: Presets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets.resolve("default")
+    monkeypatch.setattr("jc1.presets.FRESH_SECONDS", -1.0)
+    assert presets.recent("default") is None
+
+
+def test_a_version_of_too_many_digits_is_unknown(presets: Presets) -> None:
+    with pytest.raises(UnknownPreset):
+        presets.resolve("default@" + "9" * 30)
