@@ -61,7 +61,7 @@ cannot produce. A reply counts when it holds the expected value and none that is
 nothing answers, or where the model cannot do what is asked, it must be the fixed sentence, letter by letter.
 
 ## Data and training
-`experiments/tiny/` writes the dialogues: about twenty kinds of facts about the user and other people in many wordings,
+`experiments/tiny/` writes the dialogues: twenty-eight kinds of facts about the user and other people in many wordings,
 half of the values made-up words, numbers and codes; near misses, changes, earlier questions and replies as distractors;
 up to fourteen remembered records, rendered by `jc1/prompt.py` as in serving. The loss is on the replies only. Matrices
 are trained with Muon, the rest with AdamW, in fp32, from few to many distractors. {training}
