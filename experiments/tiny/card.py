@@ -59,8 +59,9 @@ Greedy decoding with transformers from this folder; `python -m experiments.tiny 
 The handwritten set (`experiments/tiny/handwritten.jsonl`) was written before the training. It is not wholly out of the
 program's reach: at least 18 of its short questions ("Where do I live?") are among those that the program can ask. The
 program's wordings were widened once after a first measurement; the items with odd numbers had been looked at by then,
-those with even numbers not. A reply counts when it holds the expected value and none that is outdated or somebody else's; where
-nothing answers, or where the model cannot do what is asked, it must be the fixed sentence, letter by letter.
+those with even numbers not. A reply counts when it holds the expected value and none that is outdated or somebody
+else's; where nothing answers, or where the model cannot do what is asked, it must be the fixed sentence, letter by
+letter.
 
 ## Data and training
 `experiments/tiny/` writes the dialogues: twenty-eight kinds of facts about the user and other people in many wordings,

@@ -4,8 +4,8 @@ Knows the sets, the scores, the card and the figures beside it. Knows nothing ab
 
     generated   dialogues of the grammar from seeds that training never used; every reply must be exactly right
     held out    the same with names, words and syllables that training never saw
-    handwritten questions and dialogues written by hand; the expected value must be in the
-                reply, an outdated or wrong one must not; "not told" and "cannot" must be the fixed sentence
+    handwritten questions and dialogues written by hand; the expected value must be in the reply, an outdated or wrong
+                one must not; "not told" and "cannot" must be the fixed sentence
     distant     an answer at about 1,500 tokens of prompt
 """
 
