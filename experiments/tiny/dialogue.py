@@ -42,6 +42,11 @@ CONTINUED = {
 
 LEADS = LISTS["leads"]
 CHANGE_LEADS = LISTS["change leads"]
+PRELUDES = LISTS["preludes"]
+TRAILERS = LISTS["trailers"]
+QUESTION_PRELUDES = LISTS["question preludes"]
+QUESTION_TRAILERS = LISTS["question trailers"]
+"""What is said around a statement or a question without belonging to it."""
 TAILS = (
     " Please remember that.",
     " Don't forget it!",
@@ -231,21 +236,28 @@ class _Scene:
 
     def tell(self, clause: str, *, change: bool = False) -> str:
         r = self.rng
-        p = 0.45 * self.shape.noise
-        lead = r.choice(CHANGE_LEADS if change else LEADS) + " " if r.random() < p else ""
+        p, noise = r.random(), self.shape.noise
+        before = (CHANGE_LEADS if change else LEADS) if p < 0.4 * noise else PRELUDES if p < 0.54 * noise else ()
+        lead = r.choice(before) + " " if before else ""
         if lead.endswith((". ", "! ", ": ")):
             clause = capital(clause) if r.random() < 0.7 else clause
-        aside = r.choice(ASIDES) if r.random() < 0.1 * self.shape.noise else ""
+        aside = r.choice(ASIDES) if r.random() < 0.1 * noise else ""
         text = self.sentence(lead + clause + aside)
-        if text[-1] in ".!" and r.random() < 0.12 * self.shape.noise:
-            text += r.choice(TAILS)
+        if text[-1] in ".!":
+            p = r.random()
+            text += r.choice(TAILS) if p < 0.1 * noise else f" {r.choice(TRAILERS)}" if p < 0.22 * noise else ""
         return text
 
     def ask(self, clause: str, direct: bool) -> str:
         r = self.rng
-        lead = r.choice(QUESTION_LEADS) + " " if r.random() < 0.22 * self.shape.noise else ""
-        tail = r.choice(QUESTION_TAILS) if r.random() < 0.08 * self.shape.noise else ""
-        return self.sentence(lead + clause + tail, "?" if direct or r.random() < 0.1 else ".")
+        p, noise = r.random(), self.shape.noise
+        before = QUESTION_LEADS if p < 0.2 * noise else QUESTION_PRELUDES if p < 0.28 * noise else ()
+        lead = r.choice(before) + " " if before else ""
+        if lead.endswith((". ", "! ")):
+            clause = capital(clause)
+        tail = r.choice(QUESTION_TAILS) if r.random() < 0.08 * noise else ""
+        text = self.sentence(lead + clause + tail, "?" if direct or r.random() < 0.1 else ".")
+        return text + (f" {r.choice(QUESTION_TRAILERS)}" if text[-1] in "?." and r.random() < 0.08 * noise else "")
 
     # the memory block
 

@@ -58,18 +58,20 @@ def test_memories_are_rendered_as_in_serving() -> None:
 
 
 def test_a_correction_replaces_the_value() -> None:
-    """The last value that a dialogue states for a favourite is the one the answers give."""
+    """The last favourite or name that a dialogue states for something is the one the answers give."""
     changed = 0
     for one in written(800):
         current: dict[str, str] = {}
         for turn in one.turns:
-            clause = turn.text.removeprefix("Noted: ").removesuffix(".")
-            if turn.kind == "noted" and clause.startswith("your favourite ") and " and " not in clause:
-                what, _, value = clause.partition(" is ")
+            clause = turn.text.removeprefix("Noted: ").removesuffix(".").replace("Your ", "your ", 1)
+            known = clause.startswith("your favourite ") or (clause.startswith("your ") and " is called " in clause)
+            what, _, value = clause.partition(" is ")
+            if not known or " and " in clause:
+                continue
+            if turn.kind == "noted":
                 changed += current.get(what, value) != value
                 current[what] = value
-            elif turn.kind == "told" and clause.startswith("Your favourite ") and " and " not in clause:
-                what, _, value = clause.replace("Your", "your", 1).partition(" is ")
+            elif turn.kind == "told":
                 assert current.get(what, value) == value, one
     assert changed > 5
 
