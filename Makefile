@@ -11,7 +11,7 @@ STAMP_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow install install-dev system lint types format notebooks screenshots lock clean
+.PHONY: help run test test-engines test-slow install install-dev system lint types format notebooks screenshots lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,10 @@ run: $(STAMP) ## install what is missing, then serve on http://127.0.0.1:8000 un
 	@exec $(BIN)/jc1 serve $(ARGS)
 
 test: $(STAMP_DEV) system lint types ## install what is missing, then lint, types and all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not engines" $(ARGS)
+
+test-engines: $(STAMP_DEV) system ## vLLM and DeepSpeed, started for real: conformance, parity, deaths
+	$(BIN)/python -m pytest -m engines $(ARGS)
 
 test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, limits of start and own time
 	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There is no slow test."; }

@@ -102,6 +102,8 @@ def story(trace: Trace) -> dict[str, Any]:
         "dropped": {"memories": told["dropped_memories"], "messages": told["dropped_messages"]},
         "remembered": told["remembered"],
         "remember_error": told["remember_error"],
+        "speculation": told["speculation"],
+        "scores": told["scores"],
     }
 
 

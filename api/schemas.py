@@ -6,7 +6,7 @@ schema here and checked there, once.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
@@ -97,10 +97,32 @@ class StreamOptions(_Body):
     include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
 
 
-class TextFormat(_Body):
-    """The only format of replies so far."""
+class JsonSchema(_Body):
+    """A schema under OpenAI's wrapping; `schema` is what counts."""
 
-    type: Literal["text"]
+    name: Text | None = None
+    description: Text | None = None
+    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema that the reply must fit.")
+    strict: Flag | None = Field(None, description="Accepted; the schema always binds.")
+
+
+class ResponseFormat(_Body):
+    """What the reply looks like: any text, a JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise InvalidRequest("'json_schema' comes with the type 'json_schema'.", param="response_format")
+        return self
+
+    def schema_wanted(self) -> dict[str, Any] | None:
+        """The schema for `Decoding`; None where any text will do."""
+        if self.json_schema is not None:
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
 
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -163,7 +185,9 @@ class ChatRequest(_Body):
         None, description="And this many alternatives to it; takes logprobs true."
     )
 
-    response_format: TextFormat | None = None
+    response_format: ResponseFormat | None = None
+    regex: Text | None = _knob("regex")
+    choice: list[Text] | None = Field(None, description="The reply is one of these.")
     metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
     service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
     parallel_tool_calls: Flag | None = Field(None, description="Accepted; there are no tools.")
@@ -180,7 +204,7 @@ class ChatRequest(_Body):
 
     def decoding(self) -> dict[str, Any]:
         """The fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
-        own = ("max_completion_tokens", "logprobs", "top_logprobs")
+        own = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
         chosen = {
             name: value
             for name in Decoding.model_fields.keys() - set(own)
@@ -190,6 +214,8 @@ class ChatRequest(_Body):
             if self.max_tokens not in (None, self.max_completion_tokens):
                 raise InvalidRequest("'max_tokens' and 'max_completion_tokens' differ: send one.", param="max_tokens")
             chosen["max_tokens"] = self.max_completion_tokens
+        if self.response_format is not None and (schema := self.response_format.schema_wanted()) is not None:
+            chosen["json_schema"] = schema
         if self.logprobs:
             chosen["logprobs"] = self.top_logprobs or 0
         elif self.top_logprobs is not None:

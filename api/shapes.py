@@ -99,6 +99,8 @@ class Story(BaseModel):
     dropped: Dropped
     remembered: bool | None = Field(description="null where nothing was to be remembered.")
     remember_error: str | None = Field(description="The code of the error that kept it from being remembered.")
+    speculation: dict[str, Any] | None = Field(description="Drafted and accepted tokens, where the engine speculates.")
+    scores: list[float] | None = Field(description="Of each choice, where beams were searched.")
 
 
 class ChatCompletion(BaseModel):

@@ -31,7 +31,44 @@ app.add_typer(memory_app, name="memory")
 
 Home = Annotated[Path | None, typer.Option(help="Where JC1 keeps its state.", show_default="~/.jc1")]
 Model = Annotated[str | None, typer.Option(help="A bundled name, a folder or a hub id.", show_default="jc1-tiny")]
-Engine = Annotated[str | None, typer.Option(help="auto, transformers or echo.", show_default="auto")]
+ENGINE = "Engine"
+"""The heading under which `--help` lists what is fixed when an engine starts."""
+Engine = Annotated[
+    str | None,
+    typer.Option(help="auto, transformers, vllm, deepspeed, openai or echo.", show_default="auto"),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="auto, float32, bfloat16 or float16.", show_default="auto", rich_help_panel=ENGINE),
+]
+Speculation = Annotated[
+    str | None,
+    typer.Option(help="off, ngram:4 or draft:MODEL:3.", show_default="off", rich_help_panel=ENGINE),
+]
+TensorParallel = Annotated[
+    int | None, typer.Option(help="Devices that share each layer (vllm).", show_default="1", rich_help_panel=ENGINE)
+]
+PipelineParallel = Annotated[
+    int | None,
+    typer.Option(help="Devices that take the layers in turn (vllm).", show_default="1", rich_help_panel=ENGINE),
+]
+Ranks = Annotated[
+    int | None,
+    typer.Option(help="Processes that share the weights (deepspeed).", show_default="1", rich_help_panel=ENGINE),
+]
+CpuOffload = Annotated[
+    bool | None, typer.Option("--cpu-offload", help="Keep weights in main memory (deepspeed).", rich_help_panel=ENGINE)
+]
+MaxModelLen = Annotated[
+    int | None, typer.Option(help="Longest prompt and reply, in tokens (vllm).", rich_help_panel=ENGINE)
+]
+KvCache = Annotated[float | None, typer.Option(help="Size of the KV cache in GiB (vllm).", rich_help_panel=ENGINE)]
+LoadFormat = Annotated[
+    str | None, typer.Option(help="dummy makes weights up, for speed runs (vllm).", rich_help_panel=ENGINE)
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="An OpenAI-compatible server, up to /v1 (openai).", rich_help_panel=ENGINE)
+]
 Owner = Annotated[str | None, typer.Option(help="Whose memory.", show_default="local")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -61,11 +98,22 @@ def serve(
     ] = None,
     model: Model = None,
     engine: Engine = None,
+    dtype: Dtype = None,
+    speculation: Speculation = None,
+    tensor_parallel: TensorParallel = None,
+    pipeline_parallel: PipelineParallel = None,
+    max_model_len: MaxModelLen = None,
+    kv_cache_gib: KvCache = None,
+    load_format: LoadFormat = None,
+    ranks: Ranks = None,
+    cpu_offload: CpuOffload = None,
+    base_url: BaseUrl = None,
 ) -> None:
     """Start API and UI in one process, until Ctrl-C."""
+    flags = locals().copy()
     from api.main import serve as run
 
-    run(_settings(home=home, host=host, port=port, model=model, engine=engine))
+    run(_settings(**flags))
 
 
 @app.command()
@@ -81,6 +129,11 @@ def chat(
     home: Home = None,
     model: Model = None,
     engine: Engine = None,
+    dtype: Dtype = None,
+    speculation: Speculation = None,
+    tensor_parallel: TensorParallel = None,
+    ranks: Ranks = None,
+    base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Say something and print the reply as it comes."""
@@ -88,7 +141,17 @@ def chat(
     from jc1.sync import SyncPipeline
 
     fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    with SyncPipeline(_settings(home=home, model=model, engine=engine)) as pipeline:
+    settings = _settings(
+        home=home,
+        model=model,
+        engine=engine,
+        dtype=dtype,
+        speculation=speculation,
+        tensor_parallel=tensor_parallel,
+        ranks=ranks,
+        base_url=base_url,
+    )
+    with SyncPipeline(settings) as pipeline:
         events = pipeline.stream(
             sys.stdin.read() if text == "-" else text,
             owner=owner,

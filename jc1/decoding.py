@@ -4,7 +4,8 @@ Knows names, ranges and the order in which the filters act. Knows nothing about 
 
 **The order.** From one step's logits to the next token, on every engine:
 
-1. `logit_bias` is added, and the end-of-sequence token is forbidden while fewer than `min_tokens` were produced
+1. tokens that `json_schema`, `regex` or `choice` rule out are dropped, `logit_bias` is added, and the end-of-sequence
+   token is forbidden while fewer than `min_tokens` were produced
 2. `repetition_penalty` (tokens of prompt and output), then `frequency_penalty` and `presence_penalty` (output only)
 3. `temperature` 0 takes the most likely token here; otherwise the logits are divided by it
 4. `min_p` drops tokens less likely than `min_p` times the most likely one
@@ -12,6 +13,14 @@ Knows names, ranges and the order in which the filters act. Knows nothing about 
 6. one token is drawn from what is left, renormalised
 
 Reported logprobs are those of the model before step 1.
+
+**Beam search** (`beam_width` above 1), on every engine that has it: at each step every live sequence is continued by
+its most likely tokens, by the model's own log probabilities, which none of the filters above may change. Continuations
+by an end token are finished, not before `min_tokens`; of the others the `beam_width` with the greatest sum of log
+probabilities live on. Those still alive after `max_tokens` are finished too. A finished sequence's score is its sum
+divided by its number of tokens, the end token included, to the power of `length_penalty`; the `n` best scores are the
+replies. The search ends as soon as no live sequence can reach the n-th best score, which changes no result. Replies
+come whole, at the end: until then it is not known which they are.
 """
 
 from __future__ import annotations
@@ -22,6 +31,16 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jc1.errors import InvalidDecoding
+
+NOT_WITH_BEAMS = (
+    *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("logit_bias", "seed", "stop", "logprobs", "json_schema", "regex", "choice"),
+)
+"""Fields that mean nothing to a search for the most likely replies, and are refused beside it."""
+
+
+GUIDES = ("json_schema", "regex", "choice")
+"""Fields that confine the reply to a form, token by token, ahead of all filters."""
 
 
 class Decoding(BaseModel):
@@ -48,6 +67,9 @@ class Decoding(BaseModel):
     length_penalty: float = Field(default=1.0, ge=-5.0, le=5.0, description="Beam score is divided by length to this.")
     stop: tuple[str, ...] = Field(default=(), description="The reply ends before any of these.")
     logprobs: int | None = Field(default=None, ge=0, le=20, description="Alternatives to report for each token.")
+    json_schema: dict[str, Any] | None = Field(default=None, description="The reply is JSON that fits this schema.")
+    regex: str | None = Field(default=None, min_length=1, description="The reply matches this regular expression.")
+    choice: tuple[str, ...] = Field(default=(), description="The reply is one of these.")
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -70,10 +92,18 @@ class Decoding(BaseModel):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        guides = [name for name in GUIDES if name in self.chosen]
+        if len(guides) > 1:
+            raise ValueError(f"{guides[0]!r} and {guides[1]!r} both say what the reply looks like: send one")
         if self.min_tokens > self.max_tokens:
             raise ValueError("'min_tokens' must not exceed 'max_tokens'")
-        if self.beam_width > 1 and self.temperature > 0:
-            raise ValueError("beam search takes temperature 0")
+        if self.beam_width > 1 and (refused := [name for name in NOT_WITH_BEAMS if name in self.chosen]):
+            raise ValueError(
+                f"beam search looks for the most likely replies and cannot take {refused[0]!r}: leave it out, or leave "
+                "'beam_width' at 1"
+            )
+        if self.beam_width == 1 and "length_penalty" in self.chosen:
+            raise ValueError("'length_penalty' ranks beams and needs 'beam_width' above 1")
         if self.beam_width > 1 and self.n > self.beam_width:
             raise ValueError("'n' must not exceed 'beam_width'")
         if self.beam_width == 1 and self.n > 1 and self.temperature == 0:

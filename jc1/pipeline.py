@@ -62,8 +62,8 @@ class _Request:
     history: tuple[Message, ...] = ()
     turns: frozenset[int] = frozenset()
     """The session's turns that `history` holds."""
-    counted: dict[tuple[Message, ...], list[int]] = field(default_factory=dict)
-    """Token ids of what was tokenized for this request already."""
+    counted: dict[tuple[Message, ...], tuple[list[int], int]] = field(default_factory=dict)
+    """Token ids, and their number, of what was tokenized for this request already."""
 
     @property
     def recalls(self) -> bool:
@@ -330,11 +330,16 @@ class Pipeline:
             return work(*arguments)
         return await asyncio.to_thread(work, *arguments)
 
-    def _tokens(self, request: _Request, messages: Sequence[Message]) -> list[int]:
+    def _tokens(self, request: _Request, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """The messages' token ids and how many they are: an engine that tokenizes elsewhere gives an estimate alone."""
         key = tuple(messages)
         if key not in request.counted:
-            request.counted[key] = self.engine.tokenize(key)
+            token_ids = self.engine.tokenize(key)
+            request.counted[key] = token_ids, len(token_ids) or self.engine.count(key)
         return request.counted[key]
+
+    def _count(self, request: _Request, messages: Sequence[Message]) -> int:
+        return self._tokens(request, messages)[1]
 
     def _trim(self, request: _Request) -> int:
         """Leave in the request's history what fits, with room for memories; how many messages gave way."""
@@ -343,7 +348,7 @@ class Pipeline:
             request.system,
             request.history,
             request.message,
-            count=lambda messages: len(self._tokens(request, messages)),
+            count=lambda messages: self._count(request, messages),
             budget=self._budget(request, 1 - share),
         )
         dropped = len(request.history) - len(kept)
@@ -356,7 +361,7 @@ class Pipeline:
         context = self.engine.capabilities.context_length
         room = context - min(request.decoding.max_tokens, context // 2)
         system = (Message.system(request.system),) if request.system else ()
-        return min(room, max(int(room * share), len(self._tokens(request, (*system, request.message)))))
+        return min(room, max(int(room * share), self._count(request, (*system, request.message))))
 
     async def _recall(self, trace: Trace, request: _Request) -> tuple[Receipt, ...]:
         if not request.recalls:
@@ -379,13 +384,13 @@ class Pipeline:
             request.history,
             request.message,
             [receipt.record for receipt in receipts],
-            count=lambda messages: len(self._tokens(request, messages)),
+            count=lambda messages: self._count(request, messages),
             budget=self._budget(request),
         )
-        token_ids = tuple(self._tokens(request, prompt.messages))
+        token_ids, count = self._tokens(request, prompt.messages)
         trace.dropped_memories = prompt.dropped_memories
-        trace.usage = Usage(prompt_tokens=len(token_ids))
-        return EnginePrompt(prompt.messages, token_ids)
+        trace.usage = Usage(prompt_tokens=count)
+        return EnginePrompt(prompt.messages, tuple(token_ids))
 
     async def _generate(
         self, trace: Trace, request: _Request, prompt: EnginePrompt, drafts: dict[int, Draft]
@@ -400,7 +405,10 @@ class Pipeline:
                         queued = min(step.seconds.get("queue", 0.0), trace.first_token - began)
                     drafts.setdefault(step.index, Draft()).take(step)
                     trace.usage.completion_tokens += len(step.token_ids)
+                    trace.usage = step.usage or trace.usage
                     trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
+                    if step.score is not None:
+                        trace.scores = [*(trace.scores or []), step.score]
                     if step.text or step.logprobs:
                         yield Token(step.index, step.text, step.token_ids, step.logprobs)
         finally:
@@ -409,14 +417,14 @@ class Pipeline:
             trace.add("queue", began, queued)
             trace.add("prefill", began + queued, first - began - queued)
             trace.add("decode", first, ended - first)
-            trace.finish_reason = drafts[0].finish_reason if drafts else None
+            trace.finish_reason = drafts[0].finish_reason if 0 in drafts else None
 
     async def _remember(self, trace: Trace, request: _Request, drafts: dict[int, Draft], *, cancelled: bool) -> None:
         """Store the turn in its session and, when memory is on, what was said; a failure is told, not raised."""
         if request.mode != "on" and request.session is None:
             return
         try:
-            await asyncio.to_thread(self._store, request, drafts[0].text if drafts else "", cancelled)
+            await asyncio.to_thread(self._store, request, drafts[0].text if 0 in drafts else "", cancelled)
             trace.remembered = True
         except Jc1Error as error:
             trace.remembered, trace.remember_error = False, error.code

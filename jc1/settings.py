@@ -5,6 +5,7 @@ Knows names, types and precedence. Knows nothing about what the values do.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -12,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from jc1.errors import HomeUnusable, InvalidSettings
 
-EngineName = Literal["auto", "transformers", "echo"]
+EngineName = Literal["auto", "transformers", "vllm", "deepspeed", "openai", "echo"]
 _PREFIX = "JC1_"
 DEFAULT_HOME = "~/.jc1"
 
@@ -37,6 +38,21 @@ class Settings(BaseModel):
     engine: EngineName = Field("auto", description="What runs the model.")
     model: str = Field("jc1-tiny", description="A bundled name, a folder, or a Hugging Face hub id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    speculation: str = Field("off", description="off, ngram:4, draft:MODEL:3, or another method of vLLM's.")
+    tensor_parallel: int = Field(1, ge=1, le=64, description="Devices that share each layer (vllm).")
+    pipeline_parallel: int = Field(1, ge=1, le=64, description="Devices that take the layers in turn (vllm).")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory to use (vllm).")
+    kv_cache_gib: float = Field(0, ge=0, description="Size of the KV cache (vllm); 0 lets JC1 choose.")
+    kv_cache_dtype: str = Field("auto", description="Precision of the KV cache, in vLLM's words.")
+    max_model_len: int = Field(0, ge=0, description="Longest prompt and reply, in tokens (vllm); 0 is the model's own.")
+    quantization: str = Field("", description="How the weights are quantized, in vLLM's words; empty is as they say.")
+    prefix_caching: bool = Field(True, description="Keep the KV cache of prompts that begin alike (vllm).")
+    load_format: str = Field("auto", description="How weights are read (vllm); dummy makes them up, for speed runs.")
+    engine_args: dict[str, Any] = Field(default_factory=dict, description="More of vLLM's arguments, by its names.")
+    ranks: int = Field(1, ge=1, le=64, description="Processes that share the weights (deepspeed).")
+    cpu_offload: bool = Field(False, description="Keep the weights in main memory and fetch them by layer (deepspeed).")
+    base_url: str = Field("", description="Where the OpenAI-compatible server is, up to /v1 (openai).")
+    api_key: SecretStr = Field(SecretStr(""), description="Key for that server (openai).")
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
     cache: str = Field("lmdb", description="lmdb, or off.")
     embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
@@ -53,6 +69,11 @@ class Settings(BaseModel):
     traces: int = Field(500, ge=1, description="Recent traces kept in memory.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
+    @field_validator("engine_args", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
     @property
     def database_url(self) -> str:
         """The database's URL, filled in from the home folder where none is set."""
@@ -61,7 +82,9 @@ class Settings(BaseModel):
     def shown(self) -> dict[str, Any]:
         """The settings as they may be shown: a password inside a URL is hidden."""
         values = self.model_dump(mode="json")
-        values["database"] = re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", self.database)
+        for name in ("database", "base_url"):
+            values[name] = re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", values[name])
+        values["engine_args"] = {name: "***" if "token" in name else value for name, value in self.engine_args.items()}
         return values
 
     @classmethod
@@ -99,9 +122,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
-            raise InvalidSettings(
-                f"{name} = {values.get(name)!r} (from {sources[name]}) is not usable: {first['msg']}."
-            ) from None
+            shown = "***" if name == "api_key" else repr(values.get(name))
+            raise InvalidSettings(f"{name} = {shown} (from {sources[name]}) is not usable: {first['msg']}.") from None
 
     def prepare_home(self) -> Path:
         """Make the home folder and prove that it can be written. Raises `HomeUnusable`."""

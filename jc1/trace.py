@@ -64,6 +64,8 @@ class Trace:
     remembered: bool | None = None
     remember_error: str | None = None
     speculation: dict[str, Any] | None = None
+    scores: list[float] | None = None
+    """Of each choice, where beams were searched."""
     _began: float = field(default_factory=time.perf_counter, repr=False)
 
     def elapsed(self) -> float:
@@ -127,4 +129,5 @@ class Trace:
             "remembered": self.remembered,
             "remember_error": self.remember_error,
             "speculation": self.speculation,
+            "scores": self.scores,
         }

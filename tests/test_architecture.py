@@ -83,8 +83,8 @@ def test_the_package_and_its_command_line_start_light(module: str) -> None:
     assert not HEAVY & set(loaded.stdout.split())
 
 
-OPTIONAL = ("imports torchvision",)
-"""What is looked for and done without."""
+OPTIONAL = ("imports torchvision", "imports vllm", "imports deepspeed", "imports pynvml")
+"""What is looked for, and done without or asked for by name."""
 
 
 def declared() -> list[Requirement]:

@@ -118,3 +118,9 @@ class ReplyText:
             text += rest + self._stops.flush()
             self.finish_reason = "stop" if stopped else self.finish_reason
         return Step(self.index, text, (token_id,), self.finish_reason, logprobs=None if logprob is None else (logprob,))
+
+    def end(self, reason: FinishReason) -> Step:
+        """End a reply that the engine ended for a reason of its own, after its last token."""
+        text, stopped = self._stops.push(self._stream.finish())
+        self.finish_reason = "stop" if stopped else reason
+        return Step(self.index, text + self._stops.flush(), (), self.finish_reason)

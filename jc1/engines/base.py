@@ -8,21 +8,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from jc1.decoding import Decoding
-from jc1.errors import UnsupportedDecoding
+from jc1.decoding import GUIDES, Decoding
+from jc1.errors import EngineUnavailable, UnsupportedDecoding
 from jc1.messages import Message
+from jc1.trace import Usage
 
 FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What is fixed when an engine starts: `model` (bundled name, folder, hub id), `dtype` (torch's name, or auto)."""
+    """What is fixed when an engine starts. Each engine takes what it has, and `Settings` describes every field."""
 
     model: str = "jc1-tiny"
     dtype: str = "auto"
+    speculation: str = "off"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    gpu_memory_utilization: float = 0.9
+    kv_cache_gib: float = 0.0
+    kv_cache_dtype: str = "auto"
+    max_model_len: int = 0
+    quantization: str = ""
+    prefix_caching: bool = True
+    load_format: str = "auto"
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    ranks: int = 1
+    cpu_offload: bool = False
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +46,14 @@ class Capabilities:
     """What a running engine honours.
 
     `decoding` names the fields of `Decoding` it carries out; `context_length` is in tokens, prompt and reply together;
-    `advice` tells, by field, what to do instead of a field that is missing.
+    `advice` tells, by field, what to do instead of a field that is missing; `sleeps` whether `sleep` and `wake` work.
     """
 
     decoding: frozenset[str]
     context_length: int
     modalities: frozenset[str] = frozenset({"text"})
     advice: Mapping[str, str] = field(default_factory=dict)
+    sleeps: bool = False
 
     def check(self, decoding: Decoding, engine: str) -> None:
         """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
@@ -80,7 +97,8 @@ class Step:
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
     each. The last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and
-    `prefill`, on the first step that has them; `speculation` comes with the end.
+    `prefill`, on the first step that has them; `speculation` comes with the end, and so do a beam's `score` and, from
+    an engine that counts tokens elsewhere, the `usage`.
     """
 
     index: int
@@ -90,6 +108,14 @@ class Step:
     logprobs: tuple[TokenLogprob, ...] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     speculation: Mapping[str, object] | None = None
+    score: float | None = None
+    usage: Usage | None = None
+
+
+UNGUIDED = frozenset(Decoding.model_fields) - frozenset(GUIDES)
+"""All fields of `Decoding` but those for guided output."""
+GUIDES_ADVICE = dict.fromkeys(GUIDES, "it cannot confine a reply to a form; the vllm engine can.")
+"""What an engine without guided output says of these fields."""
 
 
 class Engine(ABC):
@@ -124,7 +150,12 @@ class Engine(ABC):
 
     @abstractmethod
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids of the messages through the model's chat template, with the opening of the reply."""
+        """The token ids of the messages through the model's chat template, with the opening of the reply; none where
+        the engine does not tokenize here."""
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """How many tokens the messages take; an engine that does not tokenize here estimates it."""
+        return len(self.tokenize(messages))
 
     @abstractmethod
     def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
@@ -135,3 +166,11 @@ class Engine(ABC):
         Raises `UnsupportedDecoding`, `InvalidDecoding` (a token id that the model does not have) or `PromptTooLong`
         before the first step, `EngineUnavailable` when not started or closing, `EngineFailed` when the engine breaks.
         """
+
+    async def sleep(self) -> None:
+        """Give the memory of weights and KV cache back until `wake`, where `capabilities.sleeps`."""
+        raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine: stop JC1 to free its memory.")
+
+    async def wake(self) -> None:
+        """Undo `sleep`."""
+        raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine, so there is nothing to wake.")

@@ -10,6 +10,7 @@ import asyncio
 import codecs
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain, repeat
@@ -19,7 +20,16 @@ from numpy.typing import ArrayLike
 
 from jc1.decoding import Decoding
 from jc1.engines.assembly import ReplyText, reply_limit
-from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, Step, TokenLogprob
+from jc1.engines.base import (
+    GUIDES_ADVICE,
+    Alternative,
+    Capabilities,
+    Engine,
+    EnginePrompt,
+    Step,
+    TokenLogprob,
+)
+from jc1.engines.beam import BeamSearch, last_steps
 from jc1.engines.sampling import (
     Floats,
     adjust,
@@ -70,12 +80,9 @@ class EchoEngine(Engine):
         self._end = len(self._vocabulary)
         self._delay = delay
         self._capabilities = Capabilities(
-            decoding=frozenset(Decoding.model_fields) - {"beam_width", "length_penalty"},
+            decoding=frozenset(Decoding.model_fields) - GUIDES_ADVICE.keys(),
+            advice=GUIDES_ADVICE,
             context_length=context_length,
-            advice={
-                "beam_width": "it samples one token at a time; leave beam_width at 1.",
-                "length_penalty": "it ranks beams, and this engine keeps none; leave it at 1.",
-            },
         )
         self._running = False
 
@@ -109,6 +116,11 @@ class EchoEngine(Engine):
         began = time.perf_counter()
         token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
         limit = reply_limit(len(token_ids), decoding, self._capabilities.context_length)
+        if decoding.beam_width > 1:
+            async with aclosing(self._search(prompt.messages, token_ids, decoding, limit)) as steps:
+                async for step in steps:
+                    yield step
+            return
         next_token = [self._chooser(prompt.messages, token_ids, decoding, choice) for choice in range(decoding.n)]
         replies = [
             ReplyText(choice, decoding, limit=limit, end_tokens=(self._end,), stream=_Bytes(self._vocabulary))
@@ -128,6 +140,27 @@ class EchoEngine(Engine):
                     return
         finally:
             self.active -= 1
+
+    async def _search(
+        self, messages: Sequence[Message], prompt: tuple[int, ...], decoding: Decoding, limit: int
+    ) -> AsyncGenerator[Step, None]:
+        """The best beams, one step each."""
+        began = time.perf_counter()
+        logits = self._logits or partial(_echo_logits, echoed(messages), len(prompt))
+        search = BeamSearch(decoding, limit=limit, end_tokens=(self._end,))
+        self.active += 1
+        try:
+            while not search.done:
+                await asyncio.sleep(self._delay)
+                logprobs = [log_probabilities(logits((*prompt, *beam.token_ids))) for beam in search.live]
+                search.step([[(i, float(p[i])) for i in most_likely(p, search.candidates)] for p in logprobs])
+        finally:
+            self.active -= 1
+        streams = [_Bytes(self._vocabulary) for _ in search.best]
+        first, *rest = last_steps(search.best, decoding, end_tokens=(self._end,), streams=streams)
+        yield replace(first, seconds={"queue": 0.0, "prefill": time.perf_counter() - began})
+        for step in rest:
+            yield step
 
     def _chooser(
         self, messages: Sequence[Message], prompt: Sequence[int], decoding: Decoding, choice: int

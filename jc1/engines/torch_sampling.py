@@ -15,21 +15,22 @@ from jc1.decoding import Decoding
 
 
 class TorchSampler:
-    """Chooses the next tokens of the `rows` replies to one prompt, step after step.
+    """Chooses the next tokens of several replies with equal settings, one a row, step after step.
 
-    `uniforms` are given from outside, one a row and step, so that a seed means the same on every device.
+    `prompts` has the tokens that each row has read. `uniforms` are given from outside, one a row and step, so that a
+    seed means the same on every device.
     """
 
     def __init__(
         self,
         decoding: Decoding,
         *,
-        rows: int,
         vocab: int,
-        prompt: Sequence[int],
+        prompts: Sequence[Sequence[int]],
         end_tokens: Sequence[int],
         device: torch.device,
     ) -> None:
+        rows = len(prompts)
         self._decoding = decoding
         self._written = 0
         self._end_tokens = torch.tensor(list(end_tokens), dtype=torch.long, device=device)
@@ -43,7 +44,8 @@ class TorchSampler:
         self._seen: Tensor | None = None
         if decoding.repetition_penalty != 1.0:
             self._seen = torch.zeros(rows, vocab, dtype=torch.bool, device=device)
-            self._seen[:, list(prompt)] = True
+            for row, prompt in enumerate(prompts):
+                self._seen[row, list(prompt)] = True
         self._counts: Tensor | None = None
         if decoding.frequency_penalty or decoding.presence_penalty:
             self._counts = torch.zeros(rows, vocab, dtype=torch.float64, device=device)

@@ -1,6 +1,7 @@
 """The transformers engine: the embedded default, which needs nothing but torch and transformers.
 
-Knows how requests wait for the one worker thread, how its steps reach the event loop, and how a request ends early.
+Knows how requests wait for the one worker thread and share a batch, how steps reach the event loop, and how a request
+ends early.
 Knows nothing about weights or filters (`transformers_model`).
 """
 
@@ -10,35 +11,73 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.assembly import reply_limit
-from jc1.engines.base import Capabilities, Engine, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import GUIDES_ADVICE, Capabilities, Engine, EnginePrompt, EngineSettings, Step
 from jc1.engines.sampling import check_bias
-from jc1.errors import EngineFailed, EngineUnavailable, Jc1Error
+from jc1.engines.speculation import Speculation
+from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
 from jc1.messages import Message
+from jc1.models import resolve
 
 if TYPE_CHECKING:
-    from jc1.engines.transformers_model import LoadedModel
+    from jc1.engines.transformers_model import Job, LoadedModel
     from jc1.text import Tokenizer
 
 log = logging.getLogger(__name__)
 
 
+MOST_ROWS, MOST_TOKENS = 32, 65_536
+"""Replies in one batch, and their tokens, padding and what is still to be written included."""
+
+
+class _Request:
+    """A job with the way back to whoever waits for it."""
+
+    def __init__(self, job: Job, post: Callable[[list[Step] | None], None]) -> None:
+        self.job = job
+        self.submitted = time.perf_counter()
+        self.queued = 0.0
+        """Seconds that it waited for its batch."""
+        self.error: Jc1Error | None = None
+        self._post = post
+
+    def emit(self, steps: list[Step]) -> None:
+        if prefill := steps[0].seconds:
+            steps[0] = replace(steps[0], seconds={"queue": self.queued, **prefill})
+        self._post(steps)
+
+    def end(self, error: Jc1Error | None) -> None:
+        self.error = error
+        self._post(None)
+
+
 class TransformersEngine(Engine):
-    """A causal language model on the GPU where there is one, else on the CPU; one request at a time."""
+    """A causal language model on the GPU where there is one, else on the CPU.
+
+    Requests that wait while one runs are answered together after it, as far as their settings are equal.
+    """
 
     name = "transformers"
 
     def __init__(self, settings: EngineSettings) -> None:
         self.model = settings.model
         self._settings = settings
+        self._speculation = Speculation.parse(settings.speculation)
+        if self._speculation is not None and self._speculation.method not in ("ngram", "draft"):
+            raise InvalidSettings(
+                f"The transformers engine speculates by ngram or draft, not by {self._speculation.method!r}: "
+                "choose one of these, or --engine vllm."
+            )
         self._starting = asyncio.Lock()
         self._worker: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._waiting: list[_Request] = []
         self._loaded: LoadedModel | None = None
         self._tokenizer: Tokenizer | None = None
         self._capabilities: Capabilities | None = None
@@ -58,6 +97,10 @@ class TransformersEngine(Engine):
     async def close(self) -> None:
         async with self._starting:
             worker, self._worker = self._worker, None
+            with self._lock:
+                refused, self._waiting = self._waiting, []
+            for request in refused:
+                request.end(_not_started())
             if worker is not None:
                 await asyncio.to_thread(worker.shutdown, wait=True, cancel_futures=True)
             loaded, self._loaded = self._loaded, None
@@ -91,9 +134,6 @@ class TransformersEngine(Engine):
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[list[Step] | None] = asyncio.Queue()
         cancelled = threading.Event()
-        submitted = time.perf_counter()
-        queued: list[float] = []
-        """The seconds that the request waited for the worker, once it runs."""
 
         def post(steps: list[Step] | None) -> None:
             try:
@@ -101,61 +141,88 @@ class TransformersEngine(Engine):
             except RuntimeError:  # the loop is closed, and with it went the reader
                 cancelled.set()
 
-        def emit(steps: list[Step]) -> None:
-            if prefill := steps[0].seconds if steps else {}:
-                steps[0] = replace(steps[0], seconds={"queue": queued[0], **prefill})
-            post(steps)
+        from jc1.engines.transformers_model import Job
 
-        def run() -> None:
-            queued.append(time.perf_counter() - submitted)
-            try:
-                model.generate(token_ids, decoding, limit=limit, emit=emit, cancelled=cancelled.is_set)
-            except Jc1Error:
-                raise
-            except Exception:
-                log.exception("generation failed")
-                raise EngineFailed(
-                    "The transformers engine broke while generating: send the request again, or see the server's log."
-                ) from None
-
+        request = _Request(Job(token_ids, decoding, limit, emit=post, cancelled=cancelled.is_set), post)
+        request.job.emit = request.emit
+        with self._lock:
+            self._waiting.append(request)
         try:
-            job = worker.submit(run)
+            worker.submit(self._serve)
         except RuntimeError:  # closed since
+            self._withdraw(request)
             raise _not_started() from None
         self.active += 1
-        job.add_done_callback(lambda _: post(None))
         over = False
         try:
             while (steps := await arrived.get()) is not None:
                 for step in steps:
                     yield step
             over = True
-            if job.cancelled():
-                raise _not_started()
-            job.result()
+            if request.error is not None:
+                raise request.error
         finally:
             cancelled.set()
             try:
                 # The slot is free when the step under way is done.
-                while not over and not job.cancel() and await arrived.get() is not None:
+                while not over and not self._withdraw(request) and await arrived.get() is not None:
                     pass
             finally:
                 self.active -= 1
 
+    def _withdraw(self, request: _Request) -> bool:
+        """Take back a request that waits; False where it runs or has run."""
+        with self._lock:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                return True
+            return False
+
+    def _serve(self) -> None:
+        """Run the request that waits longest, and with it those that can share its batch. Runs on the worker."""
+        with self._lock:
+            batch = self._waiting[:1]
+            for request in self._waiting[1:]:
+                if self._speculation is None and _fits([*batch, request]) and request.job.goes_with(batch[0].job):
+                    batch.append(request)
+            self._waiting = [request for request in self._waiting if request not in batch]
+            model = self._loaded
+        if not batch or model is None:
+            return  # what it was called for ran in an earlier batch, or was withdrawn
+        for request in batch:
+            request.queued = time.perf_counter() - request.submitted
+        error: Jc1Error | None = None
+        try:
+            if batch[0].job.decoding.beam_width > 1:
+                model.search(batch[0].job)
+            elif self._speculation is not None:
+                model.speculate(batch[0].job, self._speculation)
+            else:
+                model.generate([request.job for request in batch])
+        except Jc1Error as failure:
+            error = failure
+        except Exception:
+            log.exception("generation failed")
+            error = EngineFailed(
+                "The transformers engine broke while generating: send the request again, or see the server's log."
+            )
+        for request in batch:
+            request.end(error or request.job.error)
+
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""
-        from jc1.engines import torchvision_mend
-        from jc1.models import resolve
+        from jc1.engines.mend import torchvision_imports
         from jc1.text import load_tokenizer
 
         source = resolve(self._settings.model)
         try:
             path = source.path
             tokenizer = load_tokenizer(path)
-            torchvision_mend.apply()
+            torchvision_imports()
             from jc1.engines.transformers_model import LoadedModel
 
-            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=tokenizer)
+            draft = None if self._speculation is None else self._speculation.draft_for(path)
+            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=tokenizer, draft=draft)
         except Jc1Error:
             raise
         except Exception:
@@ -163,16 +230,24 @@ class TransformersEngine(Engine):
             raise EngineUnavailable(
                 f"The model {source.name!r} could not be loaded: the log says why. Another folder, or jc1-tiny, may do."
             ) from None
+        if self._speculation is not None and not loaded.speculates:
+            raise InvalidSettings(
+                f"The layers of {source.name!r} forget what lies far back, so drafts cannot be taken back: start with "
+                "--speculation off, or with --engine vllm."
+            )
         self.model = source.name
         self._tokenizer, self._loaded = tokenizer, loaded
         self._capabilities = Capabilities(
-            decoding=frozenset(Decoding.model_fields) - {"beam_width", "length_penalty"},
+            decoding=frozenset(Decoding.model_fields) - GUIDES_ADVICE.keys(),
+            advice=GUIDES_ADVICE,
             context_length=loaded.context_length,
-            advice={
-                "beam_width": "this engine samples one token at a time; leave beam_width at 1.",
-                "length_penalty": "it ranks beams, and this engine keeps none; leave it at 1.",
-            },
         )
+
+
+def _fits(batch: Sequence[_Request]) -> bool:
+    rows = sum(request.job.rows for request in batch)
+    longest = max(len(request.job.prompt) for request in batch) + max(request.job.limit for request in batch)
+    return rows <= MOST_ROWS and rows * longest <= MOST_TOKENS
 
 
 def _not_started() -> EngineUnavailable:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,10 @@ from torch import Tensor
 from jc1.decoding import Decoding
 from jc1.engines.assembly import ReplyText
 from jc1.engines.base import Alternative, Step, TokenLogprob
+from jc1.engines.beam import BeamSearch, last_steps
+from jc1.engines.drafting import Drafter, DraftModel, PromptLookup
 from jc1.engines.sampling import uniforms
+from jc1.engines.speculation import Speculation, figures
 from jc1.engines.torch_sampling import TorchSampler
 from jc1.errors import EngineFailed
 from jc1.text import Tokenizer
@@ -42,16 +46,47 @@ finally:
 
 SMALL = 50_000_000
 """Parameters up to which one thread is faster than two: handing out the work costs more than it saves."""
+NO_NUMBER = "The model's output is no number: start with dtype float32, or with another model."
+OUT_OF_MEMORY = "The device's memory is full: ask for fewer tokens or replies."
+SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs"}
+"""Fields of `Decoding` that every reply of a batch may have for itself."""
 ALL_THREADS = torch.get_num_threads()
 """torch's own choice, before it is changed here."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A request for `generate`: what it reads, how it is answered, at most `limit` tokens a choice.
+
+    Each round of steps goes to `emit`, the first with the seconds of `prefill`. `error` says why it ended without a
+    reply.
+    """
+
+    prompt: Sequence[int]
+    decoding: Decoding
+    limit: int
+    emit: Callable[[list[Step]], None]
+    cancelled: Callable[[], bool]
+    error: EngineFailed | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.decoding.n
+
+    def goes_with(self, other: Job) -> bool:
+        """Whether both can be in one batch: the filters are the same, and neither searches beams."""
+        own, others = (job.decoding.model_dump(exclude=SEPARATE) for job in (self, other))
+        return self.decoding.beam_width == 1 and own == others
 
 
 class LoadedModel:
     """The weights on their device, and what the configuration says about them."""
 
-    def __init__(self, path: Path, *, dtype: str, tokenizer: Tokenizer) -> None:
-        """Load the folder `path`. `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the
-        CPU, where half precision is emulated more often than not and float32 gives the same tokens everywhere.
+    def __init__(self, path: Path, *, dtype: str, tokenizer: Tokenizer, draft: Path | None = None) -> None:
+        """Load the folder `path`, and the model that drafts for it.
+
+        `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the CPU, where half precision
+        is emulated more often than not and float32 gives the same tokens everywhere.
 
         Raises `OSError` or `ValueError` where the folder holds no causal language model.
         """
@@ -59,127 +94,242 @@ class LoadedModel:
         if dtype == "auto" and self.device.type == "cpu":
             dtype = "float32"
         transformers.utils.logging.disable_progress_bar()
-        self._model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, trust_remote_code=False
-        )
-        self._model.to(self.device).eval()
+        self._model = self._read(path, dtype).eval()
+        self._draft = None if draft is None else self._read(draft, dtype).eval()
         config = self._model.config.get_text_config()
         self.context_length = int(config.max_position_embeddings)
         self.vocab = int(config.vocab_size)
         # A model's own sampling defaults must not mix with the request's; it chooses everything through Decoding.
         self._model.generation_config = GenerationConfig()
+        self.speculates = all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or ()) and not (
+            getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+        )
+        """Whether a draft can be taken back from the KV cache: where every layer keeps all of it."""
         self._tokenizer = tokenizer
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
 
-    def generate(
-        self,
-        prompt: Sequence[int],
-        decoding: Decoding,
-        *,
-        limit: int,
-        emit: Callable[[list[Step]], None],
-        cancelled: Callable[[], bool],
-    ) -> None:
-        """Reply to the token ids `prompt` with at most `limit` tokens a choice.
+    def _agreed(self, logits: Tensor) -> Tensor:
+        """The logits, the same for all processes that generate together; here there is one."""
+        return logits
 
-        Each round of steps goes to `emit`; once `cancelled` says so, generation ends with the step under way. The first
-        step tells the seconds of `prefill`.
+    def _read(self, path: Path, dtype: str) -> Any:
+        """The weights, where they are to be."""
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True, trust_remote_code=False)
+        return model.to(self.device)
 
-        Raises `EngineFailed` when the model gives no numbers or memory is out.
+    def generate(self, jobs: Sequence[Job]) -> None:
+        """Reply to several requests with equal settings at once.
+
+        A job's prompt is padded on the left to the longest one's length. Once `cancelled` says so, a job ends with the
+        step under way. A job whose logits are no numbers ends with an `error`; the others go on.
+
+        Raises `EngineFailed` when memory is out.
         """
         torch.set_num_threads(self.threads)
-        rows = decoding.n
-        replies = [
-            ReplyText(i, decoding, limit=limit, end_tokens=self._tokenizer.end_tokens, stream=self._tokenizer.stream())
-            for i in range(rows)
-        ]
+        rows = [_Row(job, i, self._tokenizer) for job in jobs for i in range(job.decoding.n)]
         sampler = TorchSampler(
-            decoding,
-            rows=rows,
+            jobs[0].decoding,
             vocab=self.vocab,
-            prompt=prompt,
+            prompts=[row.job.prompt for row in rows],
             end_tokens=self._tokenizer.end_tokens,
             device=self.device,
         )
-        choose = _Choose(sampler, [uniforms(decoding.seed, i) for i in range(rows)])
+        choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
             """Pass on what was chosen, and tell `generate` which rows are done."""
-            described = self._describe(choose.logits, choose.tokens, decoding)
-            steps = [
-                reply.add(token, logprob)
-                for reply, token, logprob in zip(replies, choose.tokens, described, strict=True)
-                if reply.finish_reason is None
-            ]
-            if choose.rounds == 1:
-                steps[0] = replace(steps[0], seconds={"prefill": choose.prefill})
-            emit(steps)
-            done = [reply.finish_reason is not None or cancelled() for reply in replies]
+            steps: dict[int, list[Step]] = {}
+            stopped = [job.error is not None or job.cancelled() for job in jobs]
+            for at, row in enumerate(rows):
+                if choose.bad[at] and row.job.error is None:
+                    row.job.error = EngineFailed(NO_NUMBER)
+                if row.reply.finish_reason is None and row.job.error is None:
+                    described = self._describe(choose.logits[at], choose.tokens[at], row.job.decoding)
+                    steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
+            for job in jobs:
+                if own := steps.get(id(job)):
+                    if choose.rounds == 1:
+                        own[0] = replace(own[0], seconds={"prefill": choose.prefill})
+                    job.emit(own)
+            over = {id(job): stop or job.error is not None for job, stop in zip(jobs, stopped, strict=True)}
+            done = [over[id(row.job)] or row.reply.finish_reason is not None for row in rows]
             return torch.tensor(done, device=self.device)
 
-        inputs = torch.tensor([list(prompt)], device=self.device).repeat(rows, 1)  # (rows, prompt)
+        ids, mask = self._padded([row.job.prompt for row in rows])
         try:
             with torch.inference_mode():
                 self._model.generate(
-                    inputs,
-                    attention_mask=torch.ones_like(inputs),
-                    generation_config=GenerationConfig(max_new_tokens=limit, do_sample=False),
+                    ids,
+                    attention_mask=mask,
+                    generation_config=GenerationConfig(
+                        max_new_tokens=max(job.limit for job in jobs), do_sample=False, pad_token_id=0
+                    ),
                     logits_processor=LogitsProcessorList([choose]),
                     stopping_criteria=StoppingCriteriaList([hand_out]),
                 )
         except torch.OutOfMemoryError:
-            raise EngineFailed("The device's memory is full: ask for fewer tokens or replies.") from None
+            raise EngineFailed(OUT_OF_MEMORY) from None
+
+    def speculate(self, job: Job, speculation: Speculation) -> None:
+        """Reply to one request, choice after choice, verifying drafts: the tokens are those that `generate` gives.
+
+        The last step of a choice tells what became of its drafts. Raises as `search` does.
+        """
+        torch.set_num_threads(self.threads)
+        began, prefill = time.perf_counter(), 0.0
+        try:
+            for choice in range(job.decoding.n):
+                row = _Row(job, choice, self._tokenizer)
+                sampler = TorchSampler(
+                    job.decoding,
+                    vocab=self.vocab,
+                    prompts=[job.prompt],
+                    end_tokens=self._tokenizer.end_tokens,
+                    device=self.device,
+                )
+                drafter: Drafter = PromptLookup() if self._draft is None else DraftModel(self._draft)
+                ids, read, cache = list(job.prompt), 0, None
+                drafted: list[int] = []
+                accepted: list[int] = []
+                flags: list[bool] = []
+                while row.reply.finish_reason is None and not job.cancelled():
+                    room = min(speculation.tokens, job.limit - row.reply.tokens - 1)
+                    with torch.inference_mode():
+                        guess = drafter.propose(ids, room) if read and room > 0 else []
+                        new = torch.tensor([[*ids[read:], *guess]], device=self.device)
+                        out = self._model(new, past_key_values=cache, use_cache=True, logits_to_keep=len(guess) + 1)
+                        logits = _finite(out.logits[0])  # (guess + 1, vocab)
+                    cache, prefill = out.past_key_values, prefill or time.perf_counter() - began
+                    steps = []
+                    for at in range(len(guess) + 1):
+                        token = int(sampler.choose(logits[at : at + 1], [row.numbers.random()]))
+                        ids.append(token)
+                        steps.append(row.reply.add(token, self._describe(logits[at], token, job.decoding)))
+                        flags.append(at < len(guess) and token == guess[at])
+                        if steps[-1].finish_reason or not flags[-1]:
+                            break
+                    if guess:
+                        drafted.append(len(guess))
+                        accepted.append(sum(flags[-len(steps) :]))
+                    read = len(ids) - 1
+                    if (excess := cache.get_seq_length() - read) > 0:
+                        cache.crop(-excess)
+                    if choice == 0 and row.reply.tokens == len(steps):
+                        steps[0] = replace(steps[0], seconds={"prefill": prefill})
+                    if steps[-1].finish_reason:
+                        told = {**figures(speculation, drafted, accepted), "flags": flags}
+                        steps[-1] = replace(steps[-1], speculation=told)
+                    job.emit(steps)
+        except torch.OutOfMemoryError:
+            raise EngineFailed(OUT_OF_MEMORY) from None
+
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask, each of shape (rows, longest), with the padding on the left."""
+        longest = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+            mask[row, longest - len(prompt) :] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def search(self, job: Job) -> None:
+        """The best beams of one request, in one round of steps; ends early, without any, once it is cancelled.
+
+        Raises `EngineFailed` when the model gives no numbers or memory is out.
+        """
+        torch.set_num_threads(self.threads)
+        ends = self._tokenizer.end_tokens
+        search = BeamSearch(job.decoding, limit=job.limit, end_tokens=ends)
+        began = time.perf_counter()
+        prefill = 0.0
+        ids = torch.tensor([list(job.prompt)], device=self.device)  # (live, new tokens)
+        cache = None
+        try:
+            with torch.inference_mode():
+                while not search.done and not job.cancelled():
+                    out = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                    cache = out.past_key_values
+                    prefill = prefill or time.perf_counter() - began
+                    logprobs = torch.log_softmax(_finite(self._agreed(out.logits[:, -1])).double(), dim=1)
+                    best, order = logprobs.topk(min(search.candidates, self.vocab), dim=1)  # (live, candidates)
+                    search.step(
+                        [list(zip(*row, strict=True)) for row in zip(order.tolist(), best.tolist(), strict=True)]
+                    )
+                    if search.live:
+                        cache.reorder_cache(torch.tensor(search.parents, device=self.device))
+                        ids = torch.tensor([beam.token_ids[-1:] for beam in search.live], device=self.device)
+        except torch.OutOfMemoryError:
+            raise EngineFailed(OUT_OF_MEMORY) from None
+        if not search.done:
+            return
+        streams = [self._tokenizer.stream() for _ in search.best]
+        first, *rest = last_steps(search.best, job.decoding, end_tokens=ends, streams=streams)
+        job.emit([replace(first, seconds={"prefill": prefill}), *rest])
 
     def release(self) -> None:
         """Give the weights' memory back."""
-        del self._model
+        del self._model, self._draft
         if self.device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
 
-    def _describe(self, logits: Tensor, tokens: Sequence[int], decoding: Decoding) -> list[TokenLogprob | None]:
-        """What is reported of each row's token: the log probabilities before any filter."""
+    def _describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
+        """What is reported of one row's token: the log probabilities before any filter."""
         if decoding.logprobs is None:
-            return [None] * len(tokens)
-        logprobs = torch.log_softmax(logits.double(), dim=1)
-        ranked, order = torch.sort(logprobs, dim=1, descending=True, stable=True)
+            return None
+        logprobs = torch.log_softmax(logits.double(), dim=0)
+        ranked, order = torch.sort(logprobs, descending=True, stable=True)
+        top = zip(order[: decoding.logprobs].tolist(), ranked[: decoding.logprobs].tolist(), strict=True)
         piece = self._tokenizer.piece
-        return [
-            TokenLogprob(
-                token,
-                piece(token),
-                float(row[token]),
-                tuple(Alternative(i, piece(i), value) for i, value in zip(ids, values, strict=True)),
-            )
-            for token, row, ids, values in zip(
-                tokens,
-                logprobs,
-                order[:, : decoding.logprobs].tolist(),
-                ranked[:, : decoding.logprobs].tolist(),
-                strict=True,
-            )
-        ]
+        alternatives = tuple(Alternative(other, piece(other), value) for other, value in top)
+        return TokenLogprob(token, piece(token), float(logprobs[token]), alternatives)
+
+
+class _Row:
+    """One reply of a batch."""
+
+    def __init__(self, job: Job, choice: int, tokenizer: Tokenizer) -> None:
+        self.job = job
+        self.numbers = uniforms(job.decoding.seed, choice)
+        self.reply = ReplyText(
+            choice, job.decoding, limit=job.limit, end_tokens=tokenizer.end_tokens, stream=tokenizer.stream()
+        )
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not torch.isfinite(logits.amax()):
+        raise EngineFailed(NO_NUMBER)
+    return logits
 
 
 class _Choose:
     """A logits processor that draws each row's token and leaves `generate`, which takes the best, no other choice."""
 
-    def __init__(self, sampler: TorchSampler, numbers: Sequence[np.random.Generator]) -> None:
+    def __init__(
+        self, sampler: TorchSampler, numbers: Sequence[np.random.Generator], agreed: Callable[[Tensor], Tensor]
+    ) -> None:
         self.rounds = 0
         self.prefill = 0.0
         self.tokens: list[int] = []
         self.logits = torch.empty(0)
+        self.bad: list[bool] = []
+        """Rows whose logits are no numbers."""
         self._sampler = sampler
         self._numbers = numbers
+        self._agreed = agreed
         self._began = time.perf_counter()
 
     def __call__(self, input_ids: Tensor, logits: Tensor) -> Tensor:
         if self.rounds == 0:
             self.prefill = time.perf_counter() - self._began
         self.rounds += 1
-        if not torch.isfinite(logits.amax()):
-            raise EngineFailed("The model's output is no number: start with dtype float32, or with another model.")
+        logits = self._agreed(logits)
+        bad = ~torch.isfinite(logits.amax(dim=1))
+        self.bad = bad.tolist()
+        if any(self.bad):
+            logits = logits.masked_fill(bad[:, None], 0.0)
         tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])
         self.logits, self.tokens = logits, tokens.tolist()
         return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)

@@ -97,9 +97,9 @@ class Server:
 
 
 @contextmanager
-def serving(pipeline: Pipeline) -> Iterator[Server]:
+def serving(pipeline: Pipeline, port: int = 0) -> Iterator[Server]:
     """Serve the API over `pipeline` from a thread."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(create_app(pipeline), log_config=None, ws="none", timeout_graceful_shutdown=5)
     started = threading.Event()
     found: list[asyncio.AbstractEventLoop] = []

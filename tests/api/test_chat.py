@@ -1,6 +1,8 @@
 """Chat completions: OpenAI's shapes, JC1's fields, and what is refused before the engine is asked."""
 
 import json
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -9,7 +11,8 @@ import pytest
 from api.schemas import REFUSED
 from api.shapes import ChatCompletion, ChatCompletionChunk
 from jc1 import Pipeline, Preset
-from jc1.engines.base import Step
+from jc1.decoding import Decoding
+from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EngineFailed, PromptTooLong
 from jc1.memory.base import NewRecord
@@ -167,6 +170,48 @@ async def test_the_user_names_the_owner(client: httpx.AsyncClient, pipeline: Pip
     assert reply["jc1"]["recalled"] == []
 
 
+async def test_beams_come_whole_with_their_scores_also_in_a_stream(client: httpx.AsyncClient) -> None:
+    fields = {"beam_width": 3, "n": 2, "length_penalty": 0.5, "max_tokens": 40}
+    reply = await ask(client, "Hi", **fields)
+    texts = [choice["message"]["content"] for choice in reply["choices"]]
+    assert texts[0] == "Hi"
+    scores = reply["jc1"]["scores"]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    chunks = await stream(client, "Hi", **fields)
+    said = [
+        (c["index"], c["delta"]["content"]) for chunk in chunks for c in chunk["choices"] if c["delta"].get("content")
+    ]
+    assert said == list(enumerate(texts))
+    assert chunks[-1]["jc1"]["scores"] == scores
+
+
+class _Guided(EchoEngine):
+    """Takes guides, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._capabilities = replace(self._capabilities, decoding=frozenset(Decoding.model_fields))
+        self.asked: list[Decoding] = []
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        self.asked.append(decoding)
+        yield Step(0, "ok", (1,), "stop")
+
+
+async def test_a_response_format_reaches_an_engine_that_has_guides(
+    client: httpx.AsyncClient, pipeline: Pipeline
+) -> None:
+    engine = pipeline.engine = _Guided()
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    wrapped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    await ask(client, response_format=wrapped)
+    await ask(client, response_format={"type": "json_object"})
+    await ask(client, response_format={"type": "text"}, choice=["a", "b"])
+    assert [decoding.json_schema for decoding in engine.asked] == [schema, {"type": "object"}, None]
+    assert engine.asked[2].choice == ("a", "b")
+
+
 async def test_text_parts_developer_messages_and_fields_that_clients_send_back_are_taken(
     client: httpx.AsyncClient,
 ) -> None:
@@ -204,7 +249,9 @@ async def test_text_parts_developer_messages_and_fields_that_clients_send_back_a
         ({"max_tokens": 5, "max_completion_tokens": 6}, "invalid_request", "max_tokens"),
         ({"n": 9, "temperature": 1}, "invalid_request", "n"),
         ({"n": 2}, "invalid_decoding", None),
-        ({"beam_width": 2}, "unsupported_decoding", "beam_width"),
+        ({"beam_width": 2, "stop": "x"}, "invalid_decoding", None),
+        ({"regex": "a+"}, "unsupported_decoding", "regex"),
+        ({"choice": ["a", "b"]}, "unsupported_decoding", "choice"),
         ({"top_logprobs": 2}, "invalid_request", "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "invalid_request", "top_logprobs"),
         ({"logit_bias": {"cat": 1}}, "invalid_decoding", "logit_bias"),
@@ -215,7 +262,9 @@ async def test_text_parts_developer_messages_and_fields_that_clients_send_back_a
         ({"user": ""}, "invalid_request", "user"),
         ({"user": "a\nb"}, "invalid_request", "user"),
         ({"colour": "red"}, "invalid_request", "colour"),
-        ({"response_format": {"type": "json_object"}}, "invalid_request", "response_format.type"),
+        ({"response_format": {"type": "json_object"}}, "unsupported_decoding", "json_schema"),
+        ({"response_format": {"type": "json_schema"}}, "invalid_request", "response_format"),
+        ({"response_format": {"type": "xml"}}, "invalid_request", "response_format.type"),
         ({"model": "gpt-5"}, "model_not_found", "model"),
         ({"model": "echoes"}, "model_not_found", "model"),
         ({"model": "echo@nobody"}, "preset_not_found", "preset"),

@@ -61,7 +61,9 @@ def test_a_message_tells_what_would_be_right() -> None:
     ("values", "reason"),
     [
         ({"min_tokens": 300}, "'min_tokens' must not exceed 'max_tokens'"),
-        ({"beam_width": 4, "temperature": 0.5}, "temperature 0"),
+        ({"beam_width": 4, "temperature": 0.5}, "cannot take 'temperature'"),
+        ({"beam_width": 4, "stop": "END"}, "cannot take 'stop'"),
+        ({"length_penalty": 0.5}, "needs 'beam_width' above 1"),
         ({"beam_width": 2, "n": 3}, "^'n' must not exceed 'beam_width'"),
         ({"n": 2}, "greedy replies are all alike"),
     ],

@@ -1,26 +1,31 @@
 """The engines that must behave alike, each made so that its greedy reply to anything is known.
 
-An engine joins the conformance suite by a line in `ENGINES`.
+An engine joins the conformance suite by a line in `ENGINES` or `SHARED`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from jc1.engines.base import Engine, EnginePrompt, EngineSettings
+from jc1.decoding import Decoding
+from jc1.engines.base import Capabilities, Engine, EnginePrompt, EngineSettings, Step
 from jc1.engines.echo import EchoEngine
 from jc1.messages import Message
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
+T = TypeVar("T")
 REPLY = "Jürgen:❤😀"
 """What every engine of the suite replies when it is greedy: characters of one to four bytes, no byte twice."""
 SIZE = 288
@@ -43,6 +48,13 @@ def write_tokenizer(folder: Path) -> tuple[int, int, list[int]]:
         "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
     )
     return tokenizer.token_to_id("<reply>"), tokenizer.token_to_id("<end>"), tokenizer.encode(REPLY).ids
+
+
+def _letter(folder: Path, letter: str) -> int:
+    from tokenizers import Tokenizer
+
+    (token,) = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(letter).ids
+    return int(token)
 
 
 def write_model(folder: Path, model: LlamaForCausalLM) -> None:
@@ -76,11 +88,12 @@ def write_random_model(folder: Path) -> Path:
     return folder
 
 
-def write_bigram_model(folder: Path, *, scale: float = 1.0) -> Path:
+def write_bigram_model(folder: Path, *, scale: float = 1.0, poison: str = "") -> Path:
     """A Llama whose next token depends on the last one alone, and which spells `REPLY`.
 
     The embedding is one-hot, attention and MLP add nothing, and the head holds the successor of each token. Other
-    tokens get small random logits. `scale` multiplies the logits.
+    tokens get small random logits. `scale` multiplies the logits; a prompt that holds the letter `poison` gives no
+    numbers.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -103,6 +116,8 @@ def write_bigram_model(folder: Path, *, scale: float = 1.0) -> Path:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         model.model.embed_tokens.weight.copy_(torch.eye(SIZE))
+        if poison:
+            model.model.embed_tokens.weight[_letter(folder, poison)] = math.nan
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
@@ -136,6 +151,89 @@ def broken_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bigram_model(tmp_path_factory.mktemp("broken"), scale=math.nan)
 
 
+@pytest.fixture(scope="session")
+def poisoned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that has no numbers for prompts with a 'Z' in them."""
+    return write_bigram_model(tmp_path_factory.mktemp("poisoned"), poison="Z")
+
+
+class Elsewhere(Engine):
+    """An engine that runs in an event loop of its own, so that tests, which have one each, can share it."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.inner = make()
+        self.name, self.model = self.inner.name, self.inner.model
+
+    def begin(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.inner.start(), self._loop).result()
+
+    def end(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.inner.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def active(self) -> int:  # type: ignore[override]
+        return self.inner.active
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.inner.capabilities
+
+    @property
+    def healthy(self) -> bool:
+        return self.inner.healthy
+
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        return self.inner.tokenize(messages)
+
+    async def there(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def start(self) -> None:
+        await self.there(self.inner.start())
+
+    async def close(self) -> None:
+        await self.there(self.inner.close())
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        here = asyncio.get_running_loop()
+        arrived: asyncio.Queue[Step | BaseException | None] = asyncio.Queue()
+
+        def post(what: Step | BaseException | None) -> None:
+            here.call_soon_threadsafe(arrived.put_nowait, what)
+
+        async def pump() -> None:
+            try:
+                async with aclosing(self.inner.generate(prompt, decoding)) as steps:
+                    async for step in steps:
+                        post(step)
+            except Exception as error:
+                post(error)
+            finally:
+                post(None)
+
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.create_task(pump())
+
+        task = await self.there(begin())
+        over = False
+        try:
+            while (what := await arrived.get()) is not None:
+                if isinstance(what, BaseException):
+                    raise what
+                yield what
+            over = True
+        finally:
+            self._loop.call_soon_threadsafe(task.cancel)
+            while not over and await arrived.get() is not None:
+                pass
+
+
 def _echo(request: pytest.FixtureRequest) -> Engine:
     return EchoEngine(context_length=256)
 
@@ -147,11 +245,122 @@ def _transformers(request: pytest.FixtureRequest) -> Engine:
 
 
 ENGINES: dict[str, Callable[[pytest.FixtureRequest], Engine]] = {"echo": _echo, "transformers": _transformers}
+"""Engines that start at once: each test has one of its own."""
 
 
-@pytest.fixture(params=ENGINES)
+SMALL: dict[str, Any] = {"kv_cache_gib": 0.25, "engine_args": {"enforce_eager": True}}
+"""What makes vLLM start sooner: a small KV cache, and no compiling."""
+AT_ONCE = 2
+"""Engines of the fleet that are alive at a time: each holds a gigabyte, and some spin while they wait."""
+
+
+class Fleet:
+    """Engines whose start takes long: started when first asked for, shared by tests, the one unused longest ended."""
+
+    def __init__(self) -> None:
+        self._alive: dict[str, Elsewhere] = {}
+
+    def get(self, name: str, make: Callable[[], Engine]) -> Elsewhere:
+        engine = self._alive.pop(name, None)
+        if engine is None:
+            while len(self._alive) >= AT_ONCE:
+                self._alive.pop(next(iter(self._alive))).end()
+            engine = Elsewhere(make)
+            try:
+                engine.begin()
+            except BaseException:
+                engine.end()
+                raise
+        self._alive[name] = engine
+        return engine
+
+    def end(self) -> None:
+        while self._alive:
+            self._alive.popitem()[1].end()
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    made = Fleet()
+    yield made
+    made.end()
+
+
+def _vllm(**settings: Any) -> Engine:
+    from jc1.engines.vllm import VllmEngine
+
+    return VllmEngine(EngineSettings(**{**SMALL, **settings}))
+
+
+def _deepspeed(**settings: Any) -> Engine:
+    from jc1.engines.deepspeed import DeepSpeedEngine
+
+    return DeepSpeedEngine(EngineSettings(ranks=2, **settings))
+
+
+@pytest.fixture
+def vllm_bigram(fleet: Fleet, bigram_model: Path) -> Elsewhere:
+    """The bigram model on vLLM."""
+    return fleet.get("vllm_bigram", lambda: _vllm(model=str(bigram_model)))
+
+
+@pytest.fixture
+def deepspeed_bigram(fleet: Fleet, bigram_model: Path) -> Elsewhere:
+    """The bigram model shared by two ranks."""
+    return fleet.get("deepspeed_bigram", lambda: _deepspeed(model=str(bigram_model)))
+
+
+@pytest.fixture
+def vllm_tiny(fleet: Fleet) -> Elsewhere:
+    """jc1-tiny on vLLM."""
+    return fleet.get("vllm_tiny", _vllm)
+
+
+@pytest.fixture
+def vllm_ngram(fleet: Fleet) -> Elsewhere:
+    """jc1-tiny with n-gram speculation."""
+    return fleet.get("vllm_ngram", lambda: _vllm(speculation="ngram:3"))
+
+
+@pytest.fixture
+def vllm_draft(fleet: Fleet) -> Elsewhere:
+    """jc1-tiny with itself as the draft: every token is accepted."""
+    return fleet.get("vllm_draft", lambda: _vllm(speculation="draft:jc1-tiny:3"))
+
+
+@pytest.fixture
+def vllm_parallel(fleet: Fleet) -> Elsewhere:
+    """jc1-tiny with each layer on two workers."""
+    return fleet.get("vllm_parallel", lambda: _vllm(tensor_parallel=2))
+
+
+@pytest.fixture
+def deepspeed_tiny(fleet: Fleet) -> Elsewhere:
+    """jc1-tiny shared by two ranks."""
+    return fleet.get("deepspeed_tiny", _deepspeed)
+
+
+@pytest.fixture(scope="session")
+def transformers_tiny() -> Iterator[Elsewhere]:
+    """jc1-tiny on transformers."""
+    from jc1.engines.transformers import TransformersEngine
+
+    engine = Elsewhere(lambda: TransformersEngine(EngineSettings()))
+    engine.begin()
+    yield engine
+    engine.end()
+
+
+SHARED = {"vllm": "vllm_bigram", "deepspeed": "deepspeed_bigram"}
+"""Engines of the fleet that join the conformance suite, and the fixture of each."""
+
+
+@pytest.fixture(params=[*ENGINES, *(pytest.param(name, marks=pytest.mark.engines) for name in SHARED)])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     """A running engine whose greedy reply is `REPLY`."""
+    if request.param in SHARED:
+        yield request.getfixturevalue(SHARED[request.param])
+        return
     engine = ENGINES[request.param](request)
     await engine.start()
     yield engine

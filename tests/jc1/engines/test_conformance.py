@@ -121,11 +121,11 @@ async def test_n_replies_are_separate_and_the_first_is_what_n_of_one_gives(
 
 async def test_a_choice_that_is_over_says_nothing_more_while_others_go_on(engine: Engine, prompt: EnginePrompt) -> None:
     end = tokens_of(await steps_of(engine, prompt))[-1]
-    steps = await steps_of(engine, prompt, n=4, temperature=1.0, seed=3, logit_bias={end: 9.0}, max_tokens=40)
-    for index in range(4):
+    steps = await steps_of(engine, prompt, n=6, temperature=1.0, seed=3, logit_bias={end: 8.0}, max_tokens=40)
+    for index in range(6):
         own = [step for step in steps if step.index == index]
         assert [step.finish_reason is not None for step in own] == [False] * (len(own) - 1) + [True]
-    assert len({len(tokens_of(steps, index)) for index in range(4)}) > 1
+    assert len({len(tokens_of(steps, index)) for index in range(6)}) > 1
 
 
 async def test_a_cold_sample_is_the_greedy_reply(engine: Engine, prompt: EnginePrompt) -> None:
@@ -193,9 +193,10 @@ async def test_zero_logprobs_report_the_token_alone_and_none_reports_nothing(
 
 
 async def test_a_field_that_it_cannot_honour_is_named_with_advice(engine: Engine, prompt: EnginePrompt) -> None:
+    guides: dict[str, object] = {"json_schema": {"type": "object"}, "regex": "a+", "choice": ["a", "b"]}
     for name in set(Decoding.model_fields) - engine.capabilities.decoding:
         with pytest.raises(UnsupportedDecoding) as caught:
-            await steps_of(engine, prompt, **{name: 2})
+            await steps_of(engine, prompt, **{name: guides.get(name, 2)})
         assert (caught.value.param, caught.value.engine) == (name, engine.name)
         assert engine.capabilities.advice[name] in caught.value.message
 
@@ -228,9 +229,43 @@ async def test_cancelling_the_task_frees_the_slot(engine: Engine, prompt: Engine
 
 
 async def test_a_refused_request_holds_no_slot(engine: Engine, prompt: EnginePrompt) -> None:
-    with pytest.raises(UnsupportedDecoding):
-        await steps_of(engine, prompt, beam_width=2)
+    with pytest.raises(InvalidDecoding):
+        await steps_of(engine, prompt, logit_bias={10**6: 1.0})
     assert engine.active == 0
+
+
+async def test_beams_come_whole_best_first_each_with_the_score_that_its_tokens_have(
+    engine: Engine, prompt: EnginePrompt
+) -> None:
+    steps = await steps_of(engine, prompt, beam_width=4, n=3, length_penalty=0.7)
+    assert [step.index for step in steps] == [0, 1, 2]
+    assert steps[0].text == REPLY
+    assert all(step.finish_reason for step in steps)
+    assert set(steps[0].seconds) == {"queue", "prefill"}
+    scores = [step.score for step in steps]
+    assert scores == sorted(scores, reverse=True)
+    greedy = [entry.logprob for step in await steps_of(engine, prompt, logprobs=0) for entry in step.logprobs]
+    assert scores[0] == pytest.approx(sum(greedy) / len(greedy) ** 0.7)
+
+
+async def test_beams_end_at_max_tokens_and_not_before_min_tokens(engine: Engine, prompt: EnginePrompt) -> None:
+    (short,) = await steps_of(engine, prompt, beam_width=2, max_tokens=4)
+    assert (short.text, short.finish_reason, len(short.token_ids)) == ("Jür", "length", 4)
+    (longer,) = await steps_of(engine, prompt, beam_width=2, min_tokens=LETTERS + 3, max_tokens=LETTERS + 6)
+    assert len(longer.token_ids) >= LETTERS + 3
+
+
+async def test_closing_a_beam_search_frees_the_slot(engine: Engine, prompt: EnginePrompt) -> None:
+    stream = engine.generate(prompt, Decoding.parse({"beam_width": 4, "max_tokens": 200, "min_tokens": 200}))
+    waiting = asyncio.create_task(anext(stream))
+    async with asyncio.timeout(60):
+        while not engine.active:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.001)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert engine.active == 0
+    assert text_of(await steps_of(engine, prompt)) == REPLY
 
 
 async def test_concurrent_requests_get_each_its_own_reply(engine: Engine, prompt: EnginePrompt) -> None:

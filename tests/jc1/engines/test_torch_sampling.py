@@ -35,7 +35,7 @@ steps = arrays.arrays(np.float32, (3, 2, VOCAB), elements=st.integers(-80, 80).m
 def test_every_token_drawn_is_the_one_that_the_reference_draws(
     decoding: Decoding, logits: np.ndarray, prompt: list[int], seed: int
 ) -> None:
-    sampler = TorchSampler(decoding, rows=2, vocab=VOCAB, prompt=prompt, end_tokens=[1, 5], device=CPU)
+    sampler = TorchSampler(decoding, vocab=VOCAB, prompts=[prompt, prompt], end_tokens=[1, 5], device=CPU)
     numbers = [sampling.uniforms(seed, row) for row in range(2)]
     written: list[list[int]] = [[], []]
     for step in logits:
@@ -69,5 +69,5 @@ def test_a_number_at_the_very_end_draws_the_last_token_that_is_left() -> None:
 def test_the_models_logits_are_left_as_they_are() -> None:
     logits = torch.zeros(1, VOCAB)
     decoding = Decoding(logit_bias={0: 3.0}, min_tokens=1, frequency_penalty=1.0, repetition_penalty=1.5)
-    TorchSampler(decoding, rows=1, vocab=VOCAB, prompt=[2], end_tokens=[1], device=CPU).choose(logits, [0.5])
+    TorchSampler(decoding, vocab=VOCAB, prompts=[[2]], end_tokens=[1], device=CPU).choose(logits, [0.5])
     assert not logits.any()

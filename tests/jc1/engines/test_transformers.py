@@ -120,6 +120,97 @@ async def test_a_request_waits_its_turn_and_says_how_long(start: Start, bigram_m
     assert (await waiting)[0].seconds["queue"] >= waited
 
 
+async def together(engine: TransformersEngine, *asked: tuple[str, dict[str, object]]) -> list[object]:
+    """The replies to requests that all wait while another one runs; what failed is its exception."""
+    running = engine.generate(EnginePrompt(HELLO), LONG)
+    await anext(running)
+    waiting = [
+        asyncio.create_task(steps_of(engine, EnginePrompt((Message.user(text),)), Decoding.parse(decoding)))
+        for text, decoding in asked
+    ]
+    await until_active(engine, 1 + len(asked))
+    await running.aclose()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    return [reply if isinstance(reply, BaseException) else _tokens(reply) for reply in found]
+
+
+def _tokens(steps: list[Step]) -> dict[int, list[int]]:
+    return {i: [t for s in steps if s.index == i for t in s.token_ids] for i in {s.index for s in steps}}
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many requests each call of the model served."""
+    from jc1.engines.transformers_model import LoadedModel
+
+    seen: list[int] = []
+    generate = LoadedModel.generate
+    monkeypatch.setattr(LoadedModel, "generate", lambda self, jobs: (seen.append(len(jobs)), generate(self, jobs))[1])
+    return seen
+
+
+SAMPLED = {"temperature": 1.2, "repetition_penalty": 1.2, "top_p": 0.95, "max_tokens": 9}
+
+
+async def test_requests_that_wait_share_a_batch_and_each_gets_what_it_gets_alone(
+    start: Start, random_model: Path, batches: list[int]
+) -> None:
+    engine = await start(random_model)
+    asked = [
+        ("short", {**SAMPLED, "seed": 1}),
+        ("a longer question than the others have", {**SAMPLED, "seed": 2, "n": 2}),
+        ("another", {**SAMPLED, "seed": 3, "max_tokens": 4, "logprobs": 1}),
+    ]
+    alone = [
+        _tokens(await steps_of(engine, EnginePrompt((Message.user(text),)), Decoding.parse(decoding)))
+        for text, decoding in asked
+    ]
+    batches.clear()
+    assert await together(engine, *asked) == alone
+    assert batches == [1, 3]
+
+
+async def test_requests_with_other_filters_or_beams_wait_for_a_batch_of_their_own(
+    start: Start, random_model: Path, batches: list[int]
+) -> None:
+    engine = await start(random_model)
+    greedy, warm = {"max_tokens": 3}, {"max_tokens": 3, "temperature": 0.5, "seed": 1}
+    found = await together(engine, ("a", greedy), ("b", warm), ("c", greedy), ("d", {"beam_width": 2, "max_tokens": 3}))
+    assert [len(reply[0]) for reply in found] == [3, 3, 3, 3]
+    assert batches == [1, 2, 1]
+
+
+async def test_a_batch_has_its_limit(start: Start, random_model: Path, batches: list[int]) -> None:
+    engine = await start(random_model)
+    many = {"temperature": 1.0, "n": 20, "max_tokens": 2}
+    await together(engine, ("a", many), ("b", many), ("c", {**many, "n": 12}))
+    assert batches == [1, 2, 1]
+
+
+async def test_a_request_without_numbers_fails_alone(start: Start, poisoned_model: Path, batches: list[int]) -> None:
+    engine = await start(poisoned_model)
+    good, bad, fine = await together(engine, ("hello", {}), ("Zoo", {}), ("hello", {"max_tokens": 4}))
+    assert isinstance(bad, EngineFailed)
+    assert batches == [1, 3]
+    assert good[0][:4] == fine[0]
+    assert len(good[0]) > 4
+
+
+async def test_one_of_a_batch_can_be_given_up(start: Start, bigram_model: Path) -> None:
+    engine = await start(bigram_model)
+    running = engine.generate(EnginePrompt(HELLO), LONG)
+    await anext(running)
+    long = engine.generate(EnginePrompt(HELLO), LONG)
+    first = asyncio.create_task(anext(long))
+    other = asyncio.create_task(steps_of(engine, EnginePrompt(HELLO), Decoding(max_tokens=60, min_tokens=60)))
+    await until_active(engine, 3)
+    await running.aclose()
+    await first
+    await long.aclose()
+    assert len(await other) == 60
+    assert engine.active == 0
+
+
 async def test_a_waiting_request_that_is_given_up_never_runs(start: Start, bigram_model: Path) -> None:
     engine = await start(bigram_model)
     running = engine.generate(EnginePrompt(HELLO), LONG)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy._core._multiarray_umath as any_compiled_module
+import psutil
 import pytest
 
 # As torchvision 0.28.0 does: load the operators, forgive a failure, then describe them to torch all the same.
@@ -50,7 +51,10 @@ def test_an_unsound_torchvision_cannot_be_imported_without_the_mend(torchvision:
 
 
 def test_the_mend_makes_it_importable_and_is_applied_once(torchvision: Path) -> None:
-    code = "from jc1.engines.torchvision_mend import apply; print(apply(), apply()); import torchvision; print('in')"
+    code = (
+        "from jc1.engines.mend import torchvision_imports as mend; print(mend(), mend())\n"
+        "import torchvision; print('in')"
+    )
     found = run(torchvision, code)
     assert found.stdout.split() == ["True", "False", "in"], found.stderr
 
@@ -58,7 +62,10 @@ def test_the_mend_makes_it_importable_and_is_applied_once(torchvision: Path) -> 
 def test_a_sound_torchvision_is_left_alone(torchvision: Path) -> None:
     shutil.copy(any_compiled_module.__file__, torchvision / "_C.so")
     (torchvision / "__init__.py").write_text(STAND_IN)
-    found = run(torchvision, "from jc1.engines.torchvision_mend import apply; print(apply()); import torchvision")
+    found = run(
+        torchvision,
+        "from jc1.engines.mend import torchvision_imports; print(torchvision_imports()); import torchvision",
+    )
     assert found.stdout.split() == ["False"], found.stderr
     assert found.returncode == 0, found.stderr
 
@@ -67,6 +74,54 @@ def test_an_absent_torchvision_costs_no_import_of_torch(tmp_path: Path) -> None:
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name: None if name == 'torchvision' else find(name)\n"
-        "from jc1.engines.torchvision_mend import apply; print(apply(), 'torch' in sys.modules)"
+        "from jc1.engines.mend import torchvision_imports; print(torchvision_imports(), 'torch' in sys.modules)"
     )
     assert run(tmp_path / "none", code).stdout.split() == ["False", "False"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="AMX is asked for of Linux")
+def test_asking_for_the_tiles_tells_whether_there_are_any() -> None:
+    has = "amx_tile" in Path("/proc/cpuinfo").read_text()
+    found = subprocess.run(
+        [sys.executable, "-c", "from jc1.engines.mend import amx_permitted; print(amx_permitted())"],
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.split() == [str(has)], found.stderr
+
+
+def test_vllm_is_told_of_the_mends_by_an_entry_point() -> None:
+    from importlib.metadata import entry_points
+
+    (found,) = [e for e in entry_points(group="vllm.general_plugins") if e.name == "jc1"]
+    from jc1.engines.mend import in_vllm
+
+    assert found.load() is in_vllm
+
+
+def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, os, time\n"
+        "def child(pipe):\n"
+        "    from jc1.engines.mend import in_vllm\n"
+        "    in_vllm()\n"
+        "    pipe.send((os.getpid(), os.getsid(0)))\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    os.environ['JC1_VLLM_OWNER'] = str(os.getpid())\n"
+        "    from jc1.engines.mend import in_vllm\n"
+        "    in_vllm()\n"
+        "    ours, theirs = multiprocessing.Pipe()\n"
+        "    multiprocessing.get_context('spawn').Process(target=child, args=(theirs,)).start()\n"
+        "    print(*ours.recv(), os.getsid(0), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child, its_session, session = map(int, process.stdout.readline().split())
+    process.wait()
+    process.stdout.close()
+    assert its_session == child != session
+    psutil.wait_procs([psutil.Process(child)] if psutil.pid_exists(child) else [], timeout=20)
+    assert not psutil.pid_exists(child)

@@ -1,0 +1,354 @@
+"""The remote engine: any server that speaks OpenAI's chat completions, asked over HTTP.
+
+Knows requests, streams and failures of such servers, and asks each what it can do. Knows nothing about models or
+tokenizers: the server applies its own template, so prompts go there as messages and are counted by estimate here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jc1.decoding import Decoding
+from jc1.engines.assembly import reply_limit
+from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, EngineSettings, Step, TokenLogprob
+from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
+from jc1.messages import Message
+from jc1.trace import Usage
+
+if TYPE_CHECKING:
+    import openai
+
+log = logging.getLogger(__name__)
+
+STANDARD = frozenset(
+    ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "n", "stop")
+) | {"logprobs"}
+"""What OpenAI's reference has, and every server that says nothing of itself is taken to honour."""
+OWN_WORDS = {"logprobs": "top_logprobs", "json_schema": "response_format"}
+"""Fields of `Decoding` that have another name in a request."""
+WRAPPED = frozenset({"regex", "choice"})
+"""Fields that a vLLM server takes inside `structured_outputs`."""
+CONTEXT = 8192
+"""Tokens of context where a server does not say."""
+RETRIES = 4
+"""Attempts after the first, before the first token, on 429, 5xx and lost connections; never after a silence."""
+PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 20.0
+"""The pause before the first of them, doubled for each later one and jittered; the longest that a server may ask."""
+CONNECT_SECONDS, READ_SECONDS = 5.0, 600.0
+"""How long a server may take to be reached, and to say the next thing."""
+PROBE_SECONDS = 2.0
+"""How often a server that was lost is asked whether it is back."""
+NEUTRAL = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+"""Fields that are sent even where the request leaves them alone: a server may have defaults of its own."""
+
+
+class OpenAIEngine(Engine):
+    """One model on one server."""
+
+    name = "openai"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        if not settings.base_url:
+            raise InvalidSettings("--engine openai needs --base-url, such as http://127.0.0.1:8001/v1.")
+        self.model = settings.model
+        self._settings = settings
+        self._client: openai.AsyncOpenAI | None = None
+        self._capabilities: Capabilities | None = None
+        self._extra: dict[str, Any] = {}
+        """What every request to this server carries besides its own fields."""
+        self._wrapped = False
+        """Whether guides travel in vLLM's way."""
+        self._reached = False
+        self._probing: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        async with self._starting:
+            if self._client is None:
+                await self._start()
+
+    async def _start(self) -> None:
+        import openai
+
+        client = openai.AsyncOpenAI(
+            base_url=self._settings.base_url,
+            api_key=self._settings.api_key or "none",
+            max_retries=0,  # `_retried` knows which failures are worth another attempt
+            timeout=openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        )
+        try:
+            await self._ask(client)
+        except BaseException:
+            await client.close()
+            raise
+        self._client, self._reached = client, True
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+            self._probing = None
+        if client is not None:
+            await client.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        if self._capabilities is None:
+            raise _not_started()
+        return self._capabilities
+
+    @property
+    def healthy(self) -> bool:
+        return self._client is not None and self._reached
+
+    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+        """Nothing: the server's tokens are not known here. `count` estimates them."""
+        return []
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """An estimate on the safe side: three bytes a token, and a few for each message's frame."""
+        return sum(len(message.text.encode()) // 3 + 6 for message in messages)
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        client = self._client
+        if client is None:
+            raise _not_started()
+        self.capabilities.check(decoding, self.name)
+        limit = reply_limit(self.count(prompt.messages), decoding, self.capabilities.context_length)
+        decoding = decoding.model_copy(update={"max_tokens": limit, "min_tokens": min(decoding.min_tokens, limit)})
+        began = time.perf_counter()
+        first = True
+        self.active += 1
+        try:
+            request = self._request(prompt, decoding)
+            stream = await self._retried(lambda: client.chat.completions.create(**request))
+            async with aclosing(self._steps(stream)) as steps:
+                async for step in steps:
+                    if first:
+                        step = replace(step, seconds={"queue": 0.0, "prefill": time.perf_counter() - began})
+                        first = False
+                    yield step
+            self._reached = True
+        except Jc1Error:
+            raise
+        except Exception as error:
+            raise self._explained(error, prompt, started=not first) from None
+        finally:
+            self.active -= 1
+
+    def _request(self, prompt: EnginePrompt, decoding: Decoding) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": decoding.max_tokens,
+            "temperature": decoding.temperature,
+        }
+        extra: dict[str, Any] = dict(self._extra)
+        guides: dict[str, Any] = {}
+        neutral = {name: getattr(decoding, name) for name in NEUTRAL if name in self.capabilities.decoding}
+        for name, value in {**neutral, **decoding.chosen}.items():
+            match name:
+                case "logprobs":
+                    request |= {"logprobs": True, "top_logprobs": value}
+                case "stop":
+                    request["stop"] = list(value)
+                case "logit_bias":
+                    request["logit_bias"] = {str(token): bias for token, bias in value.items()}
+                case "json_schema":
+                    schema = {"name": "reply", "schema": value, "strict": True}
+                    request["response_format"] = {"type": "json_schema", "json_schema": schema}
+                case "regex" | "choice" if self._wrapped:
+                    guides[name] = list(value) if name == "choice" else value
+                case _ if name in STANDARD:
+                    request[name] = value
+                case _:
+                    extra[name] = value
+        if guides:
+            extra["structured_outputs"] = guides
+        return {**request, "extra_body": extra}
+
+    async def _steps(self, stream: Any) -> AsyncGenerator[Step, None]:
+        """The chunks of a reply; the usage comes after the last choice, so the last step waits for it."""
+        ended: list[Step] = []
+        usage: Usage | None = None
+        async with stream:
+            async for chunk in stream:
+                if chunk.usage is not None:
+                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                for choice in chunk.choices:
+                    step = Step(
+                        choice.index,
+                        choice.delta.content or "",
+                        tuple(getattr(choice, "token_ids", None) or ()),
+                        _reason(choice.finish_reason),
+                        logprobs=_logprobs(choice.logprobs),
+                    )
+                    if step.finish_reason:
+                        ended.append(step)
+                    elif step.text or step.token_ids or step.logprobs:
+                        yield step
+        if not ended:
+            raise EngineFailed("The remote server broke the reply off: send the request again.")
+        for step in ended[:-1]:
+            yield step
+        yield replace(ended[-1], usage=usage)
+
+    async def _ask(self, client: openai.AsyncOpenAI) -> None:
+        """Find out what the server serves and which fields it takes."""
+        try:
+            found = await self._retried(client.models.list)
+            served = {model.id: model for model in found.data}
+        except Exception as error:
+            raise self._explained(error, None, started=False) from None
+        if self.model not in served:
+            plain = [name for name in served if "@" not in name]  # JC1 lists its presets too
+            if len(plain) != 1:
+                raise EngineUnavailable(
+                    f"The remote server does not serve {self.model!r}: say --model with one of "
+                    f"{', '.join(sorted(plain)[:8]) or 'none'}."
+                )
+            self.model = plain[0]
+        said = served[self.model].model_extra or {}
+        own = said.get("jc1") if isinstance(said.get("jc1"), dict) else None
+        context = (
+            (own or {}).get("context_length") or said.get("max_model_len") or self._settings.max_model_len or CONTEXT
+        )
+        known = await self._fields(client) or frozenset()
+        self._wrapped = "structured_outputs" in known
+        if own:
+            fields = frozenset(own.get("decoding", ())) & Decoding.model_fields.keys()
+        elif known:
+            fields = frozenset(name for name in Decoding.model_fields if OWN_WORDS.get(name, name) in known)
+            fields |= WRAPPED if self._wrapped else frozenset()
+        else:
+            fields = STANDARD
+        self._extra = {
+            **({"memory": "off"} if own else {}),
+            **({"return_token_ids": True} if "return_token_ids" in known else {}),
+        }
+        advice = dict.fromkeys(Decoding.model_fields.keys() - fields, "the server at base_url does not take it.")
+        self._capabilities = Capabilities(decoding=frozenset(fields), context_length=int(context), advice=advice)
+
+    async def _retried(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of a call that may meet a passing failure."""
+        import openai
+
+        for attempt in range(RETRIES + 1):
+            try:
+                return await call()
+            except openai.APITimeoutError:
+                raise
+            except (openai.RateLimitError, openai.InternalServerError, openai.APIConnectionError) as error:
+                if attempt == RETRIES:
+                    raise
+                log.info("the remote server failed (%s), attempt %d", type(error).__name__, attempt + 1)
+                pause = PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5)
+                await asyncio.sleep(max(pause, _asked_pause(error)))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _lost(self) -> None:
+        """Ask from time to time whether the server is back, so that this engine is ready again when it is."""
+        self._reached = False
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.get_running_loop().create_task(self._probe(), name="jc1-openai-probe")
+
+    async def _probe(self) -> None:
+        import openai
+
+        while self._client is not None and not self._reached:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                await self._client.models.list()
+            except openai.OpenAIError:
+                continue
+            self._reached = True
+
+    async def _fields(self, client: openai.AsyncOpenAI) -> frozenset[str] | None:
+        """The fields of a chat request, from the server's own OpenAPI document; None where it publishes none."""
+        import openai
+
+        root = str(client.base_url).rstrip("/").removesuffix("/v1")
+        try:
+            document = await client.get(f"{root}/openapi.json", cast_to=object)
+        except openai.OpenAIError:
+            return None
+        try:
+            body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]  # type: ignore[index]
+            schema = body["content"]["application/json"]["schema"]
+            if "$ref" in schema:
+                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[index]
+            return frozenset(schema["properties"])
+        except (KeyError, TypeError):
+            return None
+
+    def _explained(self, error: Exception, prompt: EnginePrompt | None, *, started: bool) -> Jc1Error:
+        """What a failure of the server means for the client; the server's own words go to the log only."""
+        import openai
+
+        where = "The remote server"
+        log.warning("the remote server: %s: %s", type(error).__name__, getattr(error, "status_code", ""))
+        if started:
+            return EngineFailed("The remote server broke the reply off: send the request again.")
+        match error:
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                return EngineUnavailable(f"{where} refused the key: set JC1_API_KEY to one that it takes.")
+            case openai.NotFoundError():
+                return EngineUnavailable(f"{where} does not know the model or the path: check --model and --base-url.")
+            case openai.BadRequestError() if prompt and "context" in f"{error.code} {error.message}":
+                return PromptTooLong(tokens=self.count(prompt.messages), budget=self.capabilities.context_length)
+            case openai.APIStatusError() if error.status_code < 500 and error.status_code != 429:
+                return EngineFailed(f"{where} refused the request ({error.status_code}): see its own log.")
+            case openai.APIStatusError():
+                return EngineUnavailable(f"{where} is overloaded or failing ({error.status_code}): try again later.")
+            case openai.APIConnectionError():
+                if self._client is not None:
+                    self._lost()
+                return EngineUnavailable(f"{where} cannot be reached: start the server, or correct --base-url.")
+        return EngineFailed("The remote server's reply could not be read: see the server's log.")
+
+
+def _not_started() -> EngineUnavailable:
+    return EngineUnavailable("The openai engine is not running: start it, or send the request again when it is.")
+
+
+def _asked_pause(error: Any) -> float:
+    """The seconds that the server asked to wait, within reason."""
+    response = getattr(error, "response", None)
+    try:
+        return min(LONGEST_PAUSE, float(response.headers["retry-after"])) if response is not None else 0.0
+    except (KeyError, ValueError):
+        return 0.0
+
+
+def _reason(reason: str | None) -> Any:
+    return None if reason is None else "length" if reason == "length" else "stop"
+
+
+def _logprobs(found: Any) -> tuple[TokenLogprob, ...] | None:
+    if found is None or not found.content:
+        return None
+    return tuple(
+        TokenLogprob(
+            _id(entry),
+            entry.token,
+            entry.logprob,
+            tuple(Alternative(_id(other), other.token, other.logprob) for other in entry.top_logprobs),
+        )
+        for entry in found.content
+    )
+
+
+def _id(entry: Any) -> int:
+    """The token's id where the server tells it, else -1."""
+    told: Mapping[str, Any] = entry.model_extra or {}
+    return int(told.get("token_id", -1))

@@ -1,0 +1,118 @@
+"""The GPUs of this machine: their memory, which of them NVLink joins, and over how many a model should be spread.
+
+Knows NVIDIA's management library. Knows nothing about engines, and claims no GPU: CUDA is never initialised here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+FITS = 0.7
+"""Share of a GPU's memory that weights may take, so that a KV cache has room beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU. Memory is in bytes; `nvlink` holds the indexes of the GPUs that NVLink joins it with."""
+
+    index: int
+    name: str
+    memory: int
+    free: int
+    nvlink: frozenset[int] = frozenset()
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs that NVIDIA's driver shows and CUDA_VISIBLE_DEVICES allows, in the driver's order.
+
+    Empty where there is no driver, or no nvidia-ml-py.
+    """
+    with _library() as nvml:
+        if nvml is None:
+            return []
+        found, handles = [], {}
+        for i in range(nvml.nvmlDeviceGetCount()):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(i)
+                memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+                if _visible(i, str(nvml.nvmlDeviceGetUUID(handle))):
+                    found.append(Gpu(i, str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free)))
+                    handles[i] = handle
+            except nvml.NVMLError:
+                continue  # lost, or of a kind that tells no memory
+        joined: dict[int, set[int]] = {i: set() for i in handles}
+        for a, b in combinations(handles, 2):
+            if _nvlink(nvml, handles[a], handles[b]):
+                joined[a].add(b)
+                joined[b].add(a)
+        return [replace(gpu, nvlink=frozenset(joined[gpu.index])) for gpu in found]
+
+
+def _visible(index: int, uuid: str) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES leaves a GPU to this process."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return True
+    parts = [part.strip() for part in named.split(",") if part.strip()]
+    return any(part == str(index) or uuid.startswith(part) for part in parts)
+
+
+def islands(found: Sequence[Gpu]) -> list[tuple[int, ...]]:
+    """Groups of GPUs that NVLink joins, each with each; a GPU without NVLink is alone."""
+    groups: list[tuple[int, ...]] = []
+    for gpu in found:
+        for i, group in enumerate(groups):
+            if set(group) <= gpu.nvlink:
+                groups[i] = (*group, gpu.index)
+                break
+        else:
+            groups.append((gpu.index,))
+    return groups
+
+
+def recommended_tensor_parallel(found: Sequence[Gpu], *, weights: int, heads: int) -> int:
+    """Over how many GPUs to spread `weights` bytes of a model with so many attention heads.
+
+    The fewest that hold them, a power of two that divides `heads`, inside one NVLink island where that is possible; 0
+    where they do not fit at all.
+    """
+    if not found:
+        return 1
+    largest = max(len(group) for group in islands(found))
+    room = FITS * min(gpu.memory for gpu in found)
+    sizes = [n for n in (1, 2, 4, 8, 16) if n <= len(found) and heads % n == 0 and weights / n <= room]
+    inside = [n for n in sizes if n <= largest]
+    return (inside or sizes or [0])[0]
+
+
+def _nvlink(nvml: Any, a: Any, b: Any) -> bool:
+    """Whether two GPUs reach each other's memory over NVLink, directly or through a switch."""
+    try:
+        status = nvml.nvmlDeviceGetP2PStatus(a, b, nvml.NVML_P2P_CAPS_INDEX_NVLINK)
+    except nvml.NVMLError:
+        return False
+    return bool(status == nvml.NVML_P2P_STATUS_OK)
+
+
+@contextmanager
+def _library() -> Iterator[Any]:
+    """NVIDIA's management library, opened; None where it is not."""
+    try:
+        import pynvml
+    except ImportError:
+        yield None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,99 @@
+"""One JC1 that uses another as its engine, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jc1 import Pipeline, Settings
+from jc1.decoding import GUIDES, Decoding
+from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.openai import OpenAIEngine
+from jc1.errors import EngineUnavailable
+from jc1.messages import Message
+from tests.api.conftest import Server, serving
+
+PROMPT = EnginePrompt((Message.user("Grüße an Ada"),))
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jc1.engines.openai.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("jc1.engines.openai.PROBE_SECONDS", 0.05)
+
+
+@pytest.fixture
+async def remote(server: Server) -> AsyncIterator[OpenAIEngine]:
+    engine = OpenAIEngine(EngineSettings(model="echo", base_url=f"{server.url}/v1"))
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def steps_of(engine: OpenAIEngine, **decoding: Any) -> list[Step]:
+    async with aclosing(engine.generate(PROMPT, Decoding.parse(decoding))) as steps:
+        return [step async for step in steps]
+
+
+async def test_every_field_that_the_other_side_takes_is_offered_and_reaches_it(remote: OpenAIEngine) -> None:
+    assert remote.capabilities.decoding == Decoding.model_fields.keys() - set(GUIDES)
+    sampled = {"temperature": 2.0, "top_k": 40, "min_p": 0.001, "seed": 3, "n": 2, "min_tokens": 20, "max_tokens": 20}
+    steps = await steps_of(remote, **sampled)
+    assert [step.index for step in steps if step.finish_reason] == [0, 1]
+    assert steps[-1].usage.completion_tokens == 40
+    again = await steps_of(remote, **sampled)
+    assert [step.text for step in steps] == [step.text for step in again]
+
+
+async def test_its_memory_is_left_alone(remote: OpenAIEngine, server: Server) -> None:
+    assert "".join(step.text for step in await steps_of(remote)) == "Grüße an Ada"
+    assert server.pipeline.memory.list("local").total == 0
+
+
+async def test_logprobs_come_through(remote: OpenAIEngine) -> None:
+    entries = [entry for step in await steps_of(remote, logprobs=2, max_tokens=2) for entry in step.logprobs or ()]
+    assert [entry.text for entry in entries][:2] == ["G", "r"]
+    assert all(len(entry.top) == 2 for entry in entries)
+
+
+async def test_the_other_side_going_away_is_told_and_its_return_is_noticed(pipeline: Pipeline) -> None:
+    with serving(pipeline) as server:
+        engine = OpenAIEngine(EngineSettings(model="echo", base_url=f"{server.url}/v1"))
+        await engine.start()
+        assert engine.healthy
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        await steps_of(engine)
+    assert not engine.healthy
+    with serving(pipeline, port=server.port):
+        async with asyncio.timeout(30):
+            while not engine.healthy:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        assert "".join(step.text for step in await steps_of(engine)) == "Grüße an Ada"
+    await engine.close()
+
+
+async def test_closing_the_stream_frees_the_other_sides_slot(slow_server: Server) -> None:
+    engine = OpenAIEngine(EngineSettings(model="echo", base_url=f"{slow_server.url}/v1"))
+    await engine.start()
+    stream = engine.generate(PROMPT, Decoding(max_tokens=4000, min_tokens=4000))
+    assert (await anext(stream)).text
+    await stream.aclose()
+    async with asyncio.timeout(1):
+        await asyncio.to_thread(slow_server.wait_until, lambda: slow_server.engine.active == 0)
+    await engine.close()
+
+
+async def test_a_whole_pipeline_stands_on_a_remote_engine(pipeline: Pipeline, tmp_path: Path) -> None:
+    with serving(pipeline) as server:
+        settings = Settings(home=tmp_path / "front", engine="openai", model="echo", base_url=f"{server.url}/v1")
+        async with Pipeline.from_settings(settings) as front:
+            reply = await front.chat("hello there", owner="front")
+            assert reply.text == "hello there"
+            assert reply.trace.usage.completion_tokens == len("hello there") + 1
+            assert reply.trace.engine == "openai"
+            assert "hello there" in [record.text for record in front.memory.list("front").records]

@@ -1,0 +1,334 @@
+"""The remote engine against a server that says and does what each test wants: its failures above all.
+
+A whole JC1 on the other side is in `tests/api/test_remote_engine.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from jc1.decoding import Decoding
+from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.openai import CONTEXT, STANDARD, OpenAIEngine
+from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, PromptTooLong, UnsupportedDecoding
+from jc1.messages import Message
+
+PROMPT = EnginePrompt((Message.system("Be brief."), Message.user("hello")))
+
+
+def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": finish, **more}
+    return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+USAGE = {**chunk(), "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}}
+REPLY = [chunk("hel"), chunk("lo"), chunk(finish="stop"), USAGE]
+
+
+@dataclass
+class Stub:
+    """What the server answers, and what it was asked."""
+
+    chunks: list[dict[str, Any]] = field(default_factory=lambda: list(REPLY))
+    failures: list[Response] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "m", "max_model_len": 512}])
+    document: dict[str, Any] | None = None
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    broken: bool = False
+    hold: threading.Event | None = None
+    gone: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    async def list_models(self, request: Request) -> Response:
+        self.keys.append(request.headers.get("authorization"))
+        if self.failures:
+            return self.failures.pop(0)
+        return JSONResponse({"object": "list", "data": [{"object": "model", **model} for model in self.models]})
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(self.document) if self.document else Response(status_code=404)
+
+    async def chat(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        if self.failures:
+            return self.failures.pop(0)
+
+        async def events() -> AsyncIterator[str]:
+            try:
+                for one in self.chunks:
+                    yield f"data: {json.dumps(one)}\n\n"
+                if self.broken:
+                    raise ConnectionResetError
+                if self.hold is not None:
+                    await asyncio.to_thread(self.hold.wait, 30)
+                yield "data: [DONE]\n\n"
+            finally:
+                self.gone.set()
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+
+@contextmanager
+def serving(stub: Stub) -> Iterator[Stub]:
+    app = Starlette(
+        routes=[
+            Route("/v1/models", stub.list_models),
+            Route("/openapi.json", stub.openapi),
+            Route("/v1/chat/completions", stub.chat, methods=["POST"]),
+        ]
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    stub.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving(Stub()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jc1.engines.openai.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("jc1.engines.openai.PROBE_SECONDS", 0.01)
+
+
+async def started(stub: Stub, **settings: Any) -> OpenAIEngine:
+    engine = OpenAIEngine(EngineSettings(**{"model": "m", "base_url": stub.url, **settings}))
+    await engine.start()
+    return engine
+
+
+async def steps_of(engine: OpenAIEngine, prompt: EnginePrompt = PROMPT, **decoding: Any) -> list[Step]:
+    try:
+        async with aclosing(engine.generate(prompt, Decoding.parse(decoding))) as steps:
+            return [step async for step in steps]
+    finally:
+        await engine.close()
+
+
+async def test_a_reply_comes_in_steps_with_the_servers_own_count_at_the_end(stub: Stub) -> None:
+    steps = await steps_of(await started(stub))
+    assert [step.text for step in steps] == ["hel", "lo", ""]
+    assert [step.finish_reason for step in steps] == [None, None, "stop"]
+    assert (steps[-1].usage.prompt_tokens, steps[-1].usage.completion_tokens) == (11, 2)
+    assert set(steps[0].seconds) == {"queue", "prefill"}
+
+
+async def test_the_request_says_what_was_chosen_in_the_apis_words(stub: Stub) -> None:
+    await steps_of(await started(stub), temperature=0.5, stop="END", logit_bias={7: -1.0}, logprobs=3, seed=4, n=1)
+    (asked,) = stub.asked
+    assert asked["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
+    expected = {"temperature": 0.5, "stop": ["END"], "logit_bias": {"7": -1.0}, "logprobs": True, "top_logprobs": 3}
+    assert asked | expected | {"seed": 4, "max_tokens": 256, "stream": True, "model": "m"} == asked
+    assert asked["top_p"] == 1.0, "a server's own defaults must not fill it in"
+    assert "top_k" not in asked
+    assert "memory" not in asked
+
+
+async def test_a_server_that_says_nothing_of_itself_gets_the_standard_fields_only(stub: Stub) -> None:
+    stub.models = [{"id": "m"}]
+    engine = await started(stub)
+    assert engine.capabilities.decoding == STANDARD
+    assert engine.capabilities.context_length == CONTEXT
+    with pytest.raises(UnsupportedDecoding, match="top_k"):
+        await steps_of(engine, top_k=3)
+    assert stub.asked == []
+
+
+async def test_what_a_server_can_do_is_read_from_its_own_document(stub: Stub) -> None:
+    fields = ("temperature", "top_k", "min_p", "structured_outputs", "return_token_ids")
+    properties: dict[str, Any] = {name: {} for name in fields}
+    body = {"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Chat"}}}}}
+    stub.document = {
+        "paths": {"/v1/chat/completions": {"post": body}},
+        "components": {"schemas": {"Chat": {"properties": properties}}},
+    }
+    stub.chunks = [chunk("hello", token_ids=[5, 6]), chunk(finish="length", token_ids=[7]), USAGE]
+    engine = await started(stub)
+    assert engine.capabilities.decoding == {"temperature", "top_k", "min_p", "regex", "choice"}
+    assert engine.capabilities.context_length == 512
+    steps = await steps_of(engine, temperature=1.0, min_p=0.1, regex="h.*")
+    assert [step.token_ids for step in steps] == [(5, 6), (7,)]
+    assert steps[-1].finish_reason == "length"
+    (asked,) = stub.asked
+    assert (asked["min_p"], asked["structured_outputs"], asked["return_token_ids"]) == (0.1, {"regex": "h.*"}, True)
+
+
+async def test_logprobs_are_passed_on(stub: Stub) -> None:
+    entry = {
+        "token": "hi",
+        "logprob": -0.1,
+        "bytes": None,
+        "top_logprobs": [{"token": "hi", "logprob": -0.1, "bytes": None}],
+    }
+    stub.chunks = [chunk("hi", logprobs={"content": [entry], "refusal": None}), chunk(finish="stop"), USAGE]
+    steps = await steps_of(await started(stub), logprobs=1)
+    assert [(t.text, t.logprob, len(t.top)) for t in steps[0].logprobs] == [("hi", -0.1, 1)]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_passing_failure_before_the_first_token_is_tried_again(stub: Stub, status: int) -> None:
+    engine = await started(stub)
+    stub.failures = [Response(status_code=status), Response(status_code=status)]
+    assert "".join(step.text for step in await steps_of(engine)) == "hello"
+    assert len(stub.asked) == 3
+
+
+async def test_the_server_may_ask_for_a_longer_pause(stub: Stub) -> None:
+    engine = await started(stub)
+    stub.failures = [Response(status_code=429, headers={"retry-after": "0.3"})]
+    since = asyncio.get_running_loop().time()
+    await steps_of(engine)
+    assert asyncio.get_running_loop().time() - since >= 0.3
+
+
+async def test_a_server_that_stays_silent_is_not_asked_again(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jc1.engines.openai.READ_SECONDS", 0.3)
+    stub.chunks, stub.hold = [], threading.Event()
+    engine = await started(stub)
+    with pytest.raises((EngineUnavailable, EngineFailed)):
+        await steps_of(engine)
+    stub.hold.set()
+    assert len(stub.asked) == 1
+
+
+async def test_a_lasting_failure_is_told(stub: Stub) -> None:
+    engine = await started(stub)
+    stub.failures = [Response(status_code=503) for _ in range(9)]
+    with pytest.raises(EngineUnavailable, match="503"):
+        await steps_of(engine)
+    assert len(stub.asked) == 5
+
+
+async def test_a_stream_that_breaks_off_is_an_error_and_never_sent_again(stub: Stub) -> None:
+    stub.chunks, stub.broken = REPLY[:1], True
+    with pytest.raises(EngineFailed, match="broke the reply off"):
+        await steps_of(await started(stub))
+    assert len(stub.asked) == 1
+
+
+async def test_a_stream_that_ends_without_a_finish_reason_is_an_error(stub: Stub) -> None:
+    stub.chunks = REPLY[:1]
+    with pytest.raises(EngineFailed, match="broke the reply off"):
+        await steps_of(await started(stub))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (Response(status_code=401), EngineUnavailable, "JC1_API_KEY"),
+        (Response(status_code=403), EngineUnavailable, "JC1_API_KEY"),
+        (Response(status_code=404), EngineUnavailable, "--model"),
+        (Response(status_code=422), EngineFailed, "422"),
+        (
+            JSONResponse({"error": {"message": "SECRET", "code": "context_length_exceeded"}}, status_code=400),
+            PromptTooLong,
+            "512",
+        ),
+    ],
+)
+async def test_a_refusal_says_what_to_do_and_nothing_of_the_servers_words(
+    stub: Stub, answer: Response, error: type[Exception], told: str
+) -> None:
+    engine = await started(stub)
+    stub.failures = [answer]
+    with pytest.raises(error, match=told) as caught:
+        await steps_of(engine)
+    assert "SECRET" not in str(caught.value)
+    assert len(stub.asked) == 1
+
+
+async def test_the_key_is_sent_and_never_shown(stub: Stub) -> None:
+    settings = EngineSettings(model="m", base_url=stub.url, api_key="sk-hidden")
+    engine = OpenAIEngine(settings)
+    await engine.start()
+    await engine.close()
+    assert stub.keys == ["Bearer sk-hidden"]
+    assert "sk-hidden" not in repr(settings)
+
+
+async def test_the_only_model_of_a_server_is_taken_and_of_several_the_named_one(stub: Stub) -> None:
+    engine = await started(stub, model="jc1-tiny")
+    await engine.close()
+    assert engine.model == "m"
+    stub.models = [{"id": "a"}, {"id": "b"}]
+    with pytest.raises(EngineUnavailable, match=r"does not serve 'jc1-tiny': say --model with one of a, b\."):
+        await started(stub, model="jc1-tiny")
+
+
+async def test_a_server_that_is_not_there_is_named(unused: Callable[[], int]) -> None:
+    engine = OpenAIEngine(EngineSettings(model="m", base_url=f"http://127.0.0.1:{unused()}/v1"))
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        await engine.start()
+    assert not engine.healthy
+
+
+def test_without_an_address_it_says_what_is_missing() -> None:
+    with pytest.raises(InvalidSettings, match="--base-url"):
+        OpenAIEngine(EngineSettings())
+
+
+async def test_closing_the_stream_closes_the_connection_within_a_second(stub: Stub) -> None:
+    stub.chunks, stub.hold = REPLY[:1], threading.Event()
+    engine = await started(stub)
+    stream = engine.generate(PROMPT, Decoding())
+    assert (await anext(stream)).text == "hel"
+    assert engine.active == 1
+    await stream.aclose()
+    assert engine.active == 0
+    assert await asyncio.to_thread(stub.gone.wait, 1.0)
+    stub.hold.set()
+    await engine.close()
+
+
+async def test_a_prompt_that_leaves_no_room_is_refused_here(stub: Stub) -> None:
+    engine = await started(stub)
+    with pytest.raises(PromptTooLong):
+        await steps_of(engine, EnginePrompt((Message.user("x" * 2000),)))
+    assert stub.asked == []
+
+
+async def test_prompts_are_counted_on_the_safe_side(stub: Stub) -> None:
+    engine = await started(stub)
+    text = "Grüße an die ganze Familie, und bis bald! " * 10
+    assert engine.tokenize([Message.user(text)]) == []
+    assert engine.count([Message.user(text)]) >= len(text.split())
+    assert engine.count([Message.user(text)] * 2) == 2 * engine.count([Message.user(text)])
+    await engine.close()
+
+
+@pytest.fixture
+def unused() -> Callable[[], int]:
+    """Gives a port that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
