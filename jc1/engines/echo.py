@@ -22,6 +22,7 @@ from jc1.decoding import Decoding
 from jc1.engines.assembly import ReplyText, reply_limit
 from jc1.engines.base import (
     GUIDES_ADVICE,
+    UNGUIDED,
     Alternative,
     Capabilities,
     Engine,
@@ -80,7 +81,7 @@ class EchoEngine(Engine):
         self._end = len(self._vocabulary)
         self._delay = delay
         self._capabilities = Capabilities(
-            decoding=frozenset(Decoding.model_fields) - GUIDES_ADVICE.keys(),
+            decoding=UNGUIDED,
             advice=GUIDES_ADVICE,
             context_length=context_length,
         )

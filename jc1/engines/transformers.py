@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.assembly import reply_limit
-from jc1.engines.base import GUIDES_ADVICE, Capabilities, Engine, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, Engine, EnginePrompt, EngineSettings, Step
 from jc1.engines.sampling import check_bias
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
@@ -238,7 +238,7 @@ class TransformersEngine(Engine):
         self.model = source.name
         self._tokenizer, self._loaded = tokenizer, loaded
         self._capabilities = Capabilities(
-            decoding=frozenset(Decoding.model_fields) - GUIDES_ADVICE.keys(),
+            decoding=UNGUIDED,
             advice=GUIDES_ADVICE,
             context_length=loaded.context_length,
         )

@@ -154,9 +154,8 @@ def test_no_item_can_be_written_by_the_generator(item: dict[str, Any]) -> None:
     assert not within_reach(item)
 
 
-def test_there_are_enough_items_of_every_kind_each_with_an_id_and_values_that_were_said() -> None:
+def test_there_are_enough_items_and_their_values_were_said() -> None:
     assert len(ITEMS) >= 100
-    assert [item["id"] for item in ITEMS] == list(range(1, len(ITEMS) + 1))
     unanswerable = sum(item["expect"] == "not_told" for item in ITEMS)
     assert 10 <= unanswerable <= 25
     for item in ITEMS:
