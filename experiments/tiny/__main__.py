@@ -1,7 +1,7 @@
 """`python -m experiments.tiny`: tokenizer, training, export and measurement of jc1-tiny, in this order, resumable.
 
 `train` (the default) does all of it; `export` writes the folder from the latest checkpoint; `evaluate` measures a
-folder again.
+folder again. `distill` trains, exports and measures jc1-tiny-draft, which guesses what the shipped jc1-tiny will say.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BUILD = Path("build/tiny")
 SHIPPED = Path(__file__).parents[2] / "jc1" / "bundled" / "jc1-tiny"
+DRAFT_BUILD, DRAFT = Path("build/tiny-draft"), SHIPPED.with_name("jc1-tiny-draft")
+DRAFT_LAYERS = 2
+"""The fewest with which a model can copy what followed a word earlier on."""
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -29,7 +32,7 @@ ALLOCATOR = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.tiny", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=("train", "export", "evaluate"), default="train")
+    parser.add_argument("command", nargs="?", choices=("train", "export", "evaluate", "distill"), default="train")
     parser.add_argument(
         "--minutes", type=float, default=110.0, help="wall-clock time of the training, kept across interruptions"
     )
@@ -47,6 +50,9 @@ def main() -> None:
 
     if arguments.command == "evaluate":
         _evaluate(arguments.folder, arguments.quick)
+        return
+    if arguments.command == "distill":
+        _distill(arguments.minutes, arguments.tokens)
         return
 
     from experiments.tiny import tokenizer
@@ -74,6 +80,24 @@ def main() -> None:
     _export(model, encoder, {"step": state.step, "tokens": state.tokens}, pieces, arguments.folder)
     if arguments.command == "train":
         _evaluate(arguments.folder, arguments.quick)
+
+
+def _distill(minutes: float, tokens: float) -> None:
+    from experiments.tiny.acceptance import acceptance, write_draft_card
+    from experiments.tiny.model import Size, read
+    from experiments.tiny.tokenizer import Encoder
+    from experiments.tiny.train import Plan, train
+
+    encoder, teacher = Encoder(SHIPPED / "tokenizer.model"), read(SHIPPED)
+    plan, size = replace(Plan(), minutes=minutes, tokens=tokens), replace(Size(), layers=DRAFT_LAYERS)
+    model, state = train(
+        DRAFT_BUILD, encoder, plan, size, say=lambda text: print(text, flush=True), fuse=True, teacher=teacher
+    )
+    if state.progress(plan) < 1.0:
+        print(f"stopped after step {state.step}; the same command goes on from there", flush=True)
+        return
+    _export(model, encoder, {"step": state.step, "tokens": state.tokens}, SHIPPED, DRAFT)
+    write_draft_card(DRAFT, acceptance(SHIPPED, DRAFT))
 
 
 def _export(model: Llama, encoder: Encoder, training: dict[str, float], pieces: Path, folder: Path) -> None:

@@ -117,11 +117,37 @@ class Llama(nn.Module):
             x = layer(x, cos, sin)
         return F.linear(self.model.norm(x[rows, columns]), self.model.embed_tokens.weight)
 
+    @torch.no_grad()
+    def take_from(self, other: Llama) -> None:
+        """Start from the embeddings of a deeper model of the same width, and from layers spread over its depth."""
+        self.model.embed_tokens.load_state_dict(other.model.embed_tokens.state_dict())
+        self.model.norm.load_state_dict(other.model.norm.state_dict())
+        for at, layer in enumerate(self.model.layers):
+            layer.load_state_dict(other.model.layers[at * other.size.layers // self.size.layers].state_dict())
+
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions, halves paired as in Hugging Face's Llama."""
     half = x.shape[-1] // 2
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sin
+
+
+def read(folder: Path) -> Llama:
+    """The model that `save` wrote."""
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    model = Llama(
+        Size(
+            vocabulary=config["vocab_size"],
+            layers=config["num_hidden_layers"],
+            width=config["hidden_size"],
+            heads=config["num_attention_heads"],
+            inner=config["intermediate_size"],
+        )
+    )
+    model.load_state_dict(load_file(str(folder / "model.safetensors")))
+    return model
 
 
 def save(model: Llama, folder: Path, *, bos: int, eos: tuple[int, ...], pad: int, training: dict[str, float]) -> None:

@@ -77,13 +77,17 @@ def train(
     say: Callable[[str], None] = print,
     stop_after: int | None = None,
     fuse: bool = False,
+    teacher: Llama | None = None,
 ) -> tuple[Llama, State]:
     """Train from the checkpoint in `folder`, or from the start, until the plan is used up (or for `stop_after` steps).
 
-    `fuse` compiles the layers: faster after a minute.
+    `fuse` compiles the layers: faster after a minute. With a `teacher` the model learns what that one would say instead
+    of what was written, and starts from some of its layers.
     """
     torch.manual_seed(plan.seed)
     model = Llama(size or Size())
+    if teacher is not None:
+        model.take_from(teacher)
     optimizer = Optimizer(model)
     state = load(folder, model, optimizer) or State()
     if fuse:
@@ -104,7 +108,7 @@ def train(
             for batch in batches[state.index :]:
                 start = time.monotonic()
                 share = rate(state.progress(plan), state.step)
-                loss = step(model, optimizer, batch, plan, share)
+                loss = step(model, optimizer, batch, plan, share, teacher)
                 if threads:
                     threads.saw(batch.tokens / (time.monotonic() - start))
                 state.step, state.index, state.tokens = state.step + 1, state.index + 1, state.tokens + batch.tokens
@@ -155,9 +159,15 @@ class Threads:
         torch.set_num_threads(self.now)
 
 
-def step(model: Llama, optimizer: Optimizer, batch: Batch, plan: Plan, share: float) -> float:
+def step(
+    model: Llama, optimizer: Optimizer, batch: Batch, plan: Plan, share: float, teacher: Llama | None = None
+) -> float:
+    targets = batch.targets
+    if teacher is not None:
+        with torch.no_grad():
+            targets = teacher(batch.ids, batch.rows, batch.columns, batch.places).softmax(-1)
     logits = model(batch.ids, batch.rows, batch.columns, batch.places)
-    loss = F.cross_entropy(logits, batch.targets)
+    loss = F.cross_entropy(logits, targets)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(plan.muon_rate * share, plan.adam_rate * share)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jc1.decoding import GUIDES, Decoding
 from jc1.errors import EngineUnavailable, UnsupportedDecoding
 from jc1.messages import Message
 from jc1.trace import Usage
+
+if TYPE_CHECKING:
+    from jc1.text import Tokenizer
 
 FinishReason = Literal["stop", "length"]
 
@@ -130,6 +133,9 @@ class Engine(ABC):
     active: int = 0
     """Requests that run or wait in this engine."""
 
+    _capabilities: Capabilities | None = None
+    _tokenizer: Tokenizer | None = None
+
     @abstractmethod
     async def start(self) -> None:
         """Load what is needed. Raises `EngineUnavailable` with the next step."""
@@ -139,19 +145,23 @@ class Engine(ABC):
         """Take no more requests, let the running one end, and give the memory back."""
 
     @property
-    @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What this engine, as it was started, honours."""
+        """What this engine, as it was started, honours. Raises `EngineUnavailable` before it is."""
+        if self._capabilities is None:
+            raise self._not_running()
+        return self._capabilities
 
     @property
     @abstractmethod
     def healthy(self) -> bool:
         """Whether a request would be served now."""
 
-    @abstractmethod
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
         """The token ids of the messages through the model's chat template, with the opening of the reply; none where
         the engine does not tokenize here."""
+        if self._tokenizer is None:
+            raise self._not_running()
+        return self._tokenizer.chat(messages)
 
     def count(self, messages: Sequence[Message]) -> int:
         """How many tokens the messages take; an engine that does not tokenize here estimates it."""
@@ -174,3 +184,8 @@ class Engine(ABC):
     async def wake(self) -> None:
         """Undo `sleep`."""
         raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine, so there is nothing to wake.")
+
+    def _not_running(self) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"The {self.name} engine is not running: start it, or send the request again when it is."
+        )

@@ -42,7 +42,6 @@ from jc1.engines.sampling import (
     most_likely,
     uniforms,
 )
-from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 from jc1.prompt import CLOSE, OPEN
 
@@ -94,10 +93,6 @@ class EchoEngine(Engine):
         self._running = False
 
     @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    @property
     def healthy(self) -> bool:
         return self._running
 
@@ -110,13 +105,13 @@ class EchoEngine(Engine):
         return [known[token] for token in map(str.encode, rendered) if token in known]
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
-        self._capabilities.check(decoding, self.name)
+        self.capabilities.check(decoding, self.name)
         check_bias(decoding, self._end + 1)
         if not self._running:
-            raise EngineUnavailable("The echo engine is not started: start it, or wait until it is.")
+            raise self._not_running()
         began = time.perf_counter()
         token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
-        limit = reply_limit(len(token_ids), decoding, self._capabilities.context_length)
+        limit = reply_limit(len(token_ids), decoding, self.capabilities.context_length)
         if decoding.beam_width > 1:
             async with aclosing(self._search(prompt.messages, token_ids, decoding, limit)) as steps:
                 async for step in steps:

@@ -60,7 +60,6 @@ class OpenAIEngine(Engine):
         self.model = settings.model
         self._settings = settings
         self._client: openai.AsyncOpenAI | None = None
-        self._capabilities: Capabilities | None = None
         self._extra: dict[str, Any] = {}
         """What every request to this server carries besides its own fields."""
         self._wrapped = False
@@ -100,12 +99,6 @@ class OpenAIEngine(Engine):
             await client.close()
 
     @property
-    def capabilities(self) -> Capabilities:
-        if self._capabilities is None:
-            raise _not_started()
-        return self._capabilities
-
-    @property
     def healthy(self) -> bool:
         return self._client is not None and self._reached
 
@@ -120,7 +113,7 @@ class OpenAIEngine(Engine):
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         client = self._client
         if client is None:
-            raise _not_started()
+            raise self._not_running()
         self.capabilities.check(decoding, self.name)
         limit = reply_limit(self.count(prompt.messages), decoding, self.capabilities.context_length)
         decoding = decoding.model_copy(update={"max_tokens": limit, "min_tokens": min(decoding.min_tokens, limit)})
@@ -315,10 +308,6 @@ class OpenAIEngine(Engine):
                     self._lost()
                 return EngineUnavailable(f"{where} cannot be reached: start the server, or correct --base-url.")
         return EngineFailed("The remote server's reply could not be read: see the server's log.")
-
-
-def _not_started() -> EngineUnavailable:
-    return EngineUnavailable("The openai engine is not running: start it, or send the request again when it is.")
 
 
 def _asked_pause(error: Any) -> float:

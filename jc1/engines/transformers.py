@@ -17,17 +17,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
-from jc1.engines.assembly import reply_limit
-from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, Engine, EnginePrompt, EngineSettings, Step
-from jc1.engines.sampling import check_bias
+from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, EnginePrompt, EngineSettings, Step
+from jc1.engines.local import LocalEngine
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
-from jc1.messages import Message
-from jc1.models import resolve
 
 if TYPE_CHECKING:
     from jc1.engines.transformers_model import Job, LoadedModel
-    from jc1.text import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +53,7 @@ class _Request:
         self._post(None)
 
 
-class TransformersEngine(Engine):
+class TransformersEngine(LocalEngine):
     """A causal language model on the GPU where there is one, else on the CPU.
 
     Requests that wait while one runs are answered together after it, as far as their settings are equal.
@@ -66,8 +62,7 @@ class TransformersEngine(Engine):
     name = "transformers"
 
     def __init__(self, settings: EngineSettings) -> None:
-        self.model = settings.model
-        self._settings = settings
+        super().__init__(settings)
         self._speculation = Speculation.parse(settings.speculation)
         if self._speculation is not None and self._speculation.method not in ("ngram", "draft"):
             raise InvalidSettings(
@@ -79,8 +74,6 @@ class TransformersEngine(Engine):
         self._lock = threading.Lock()
         self._waiting: list[_Request] = []
         self._loaded: LoadedModel | None = None
-        self._tokenizer: Tokenizer | None = None
-        self._capabilities: Capabilities | None = None
 
     async def start(self) -> None:
         async with self._starting:
@@ -100,7 +93,7 @@ class TransformersEngine(Engine):
             with self._lock:
                 refused, self._waiting = self._waiting, []
             for request in refused:
-                request.end(_not_started())
+                request.end(self._not_running())
             if worker is not None:
                 await asyncio.to_thread(worker.shutdown, wait=True, cancel_futures=True)
             loaded, self._loaded = self._loaded, None
@@ -108,28 +101,14 @@ class TransformersEngine(Engine):
                 loaded.release()
 
     @property
-    def capabilities(self) -> Capabilities:
-        if self._capabilities is None:
-            raise _not_started()
-        return self._capabilities
-
-    @property
     def healthy(self) -> bool:
         return self._worker is not None
-
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        if self._tokenizer is None:
-            raise _not_started()
-        return self._tokenizer.chat(messages)
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         worker, model = self._worker, self._loaded
         if worker is None or model is None:
-            raise _not_started()
-        self.capabilities.check(decoding, self.name)
-        check_bias(decoding, model.vocab)
-        token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
-        limit = reply_limit(len(token_ids), decoding, model.context_length)
+            raise self._not_running()
+        token_ids, limit = self._admitted(prompt, decoding)
 
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[list[Step] | None] = asyncio.Queue()
@@ -151,7 +130,7 @@ class TransformersEngine(Engine):
             worker.submit(self._serve)
         except RuntimeError:  # closed since
             self._withdraw(request)
-            raise _not_started() from None
+            raise self._not_running() from None
         self.active += 1
         over = False
         try:
@@ -212,31 +191,28 @@ class TransformersEngine(Engine):
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""
         from jc1.engines.mend import torchvision_imports
-        from jc1.text import load_tokenizer
 
-        source = resolve(self._settings.model)
+        path = self._read_tokenizer()
+        assert self._tokenizer is not None
         try:
-            path = source.path
-            tokenizer = load_tokenizer(path)
             torchvision_imports()
             from jc1.engines.transformers_model import LoadedModel
 
             draft = None if self._speculation is None else self._speculation.draft_for(path)
-            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=tokenizer, draft=draft)
+            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=self._tokenizer, draft=draft)
         except Jc1Error:
             raise
         except Exception:
-            log.exception("the model %s could not be loaded", source)
+            log.exception("the model %s could not be loaded", path)
             raise EngineUnavailable(
-                f"The model {source.name!r} could not be loaded: the log says why. Another folder, or jc1-tiny, may do."
+                f"The model {self.model!r} could not be loaded: the log says why. Another folder, or jc1-tiny, may do."
             ) from None
         if self._speculation is not None and not loaded.speculates:
             raise InvalidSettings(
-                f"The layers of {source.name!r} forget what lies far back, so drafts cannot be taken back: start with "
+                f"The layers of {self.model!r} forget what lies far back, so drafts cannot be taken back: start with "
                 "--speculation off, or with --engine vllm."
             )
-        self.model = source.name
-        self._tokenizer, self._loaded = tokenizer, loaded
+        self._loaded, self._vocab = loaded, loaded.vocab
         self._capabilities = Capabilities(
             decoding=UNGUIDED,
             advice=GUIDES_ADVICE,
@@ -248,7 +224,3 @@ def _fits(batch: Sequence[_Request]) -> bool:
     rows = sum(request.job.rows for request in batch)
     longest = max(len(request.job.prompt) for request in batch) + max(request.job.limit for request in batch)
     return rows <= MOST_ROWS and rows * longest <= MOST_TOKENS
-
-
-def _not_started() -> EngineUnavailable:
-    return EngineUnavailable("The transformers engine is not running: start it, or send the request again when it is.")

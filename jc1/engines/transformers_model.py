@@ -127,14 +127,8 @@ class LoadedModel:
         Raises `EngineFailed` when memory is out.
         """
         torch.set_num_threads(self.threads)
-        rows = [_Row(job, i, self._tokenizer) for job in jobs for i in range(job.decoding.n)]
-        sampler = TorchSampler(
-            jobs[0].decoding,
-            vocab=self.vocab,
-            prompts=[row.job.prompt for row in rows],
-            end_tokens=self._tokenizer.end_tokens,
-            device=self.device,
-        )
+        rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
+        sampler = self.sampler(jobs[0].decoding, [row.job.prompt for row in rows])
         choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
@@ -145,7 +139,7 @@ class LoadedModel:
                 if choose.bad[at] and row.job.error is None:
                     row.job.error = EngineFailed(NO_NUMBER)
                 if row.reply.finish_reason is None and row.job.error is None:
-                    described = self._describe(choose.logits[at], choose.tokens[at], row.job.decoding)
+                    described = self.describe(choose.logits[at], choose.tokens[at], row.job.decoding)
                     steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
             for job in jobs:
                 if own := steps.get(id(job)):
@@ -177,52 +171,37 @@ class LoadedModel:
         The last step of a choice tells what became of its drafts. Raises as `search` does.
         """
         torch.set_num_threads(self.threads)
-        began, prefill = time.perf_counter(), 0.0
+        began = time.perf_counter()
+        first = True
         try:
             for choice in range(job.decoding.n):
-                row = _Row(job, choice, self._tokenizer)
-                sampler = TorchSampler(
-                    job.decoding,
-                    vocab=self.vocab,
-                    prompts=[job.prompt],
-                    end_tokens=self._tokenizer.end_tokens,
-                    device=self.device,
-                )
-                drafter: Drafter = PromptLookup() if self._draft is None else DraftModel(self._draft)
-                ids, read, cache = list(job.prompt), 0, None
-                drafted: list[int] = []
-                accepted: list[int] = []
-                flags: list[bool] = []
-                while row.reply.finish_reason is None and not job.cancelled():
-                    room = min(speculation.tokens, job.limit - row.reply.tokens - 1)
-                    with torch.inference_mode():
-                        guess = drafter.propose(ids, room) if read and room > 0 else []
-                        new = torch.tensor([[*ids[read:], *guess]], device=self.device)
-                        out = self._model(new, past_key_values=cache, use_cache=True, logits_to_keep=len(guess) + 1)
-                        logits = _finite(out.logits[0])  # (guess + 1, vocab)
-                    cache, prefill = out.past_key_values, prefill or time.perf_counter() - began
-                    steps = []
-                    for at in range(len(guess) + 1):
-                        token = int(sampler.choose(logits[at : at + 1], [row.numbers.random()]))
-                        ids.append(token)
-                        steps.append(row.reply.add(token, self._describe(logits[at], token, job.decoding)))
-                        flags.append(at < len(guess) and token == guess[at])
-                        if steps[-1].finish_reason or not flags[-1]:
-                            break
-                    if guess:
-                        drafted.append(len(guess))
-                        accepted.append(sum(flags[-len(steps) :]))
-                    read = len(ids) - 1
-                    if (excess := cache.get_seq_length() - read) > 0:
-                        cache.crop(-excess)
-                    if choice == 0 and row.reply.tokens == len(steps):
-                        steps[0] = replace(steps[0], seconds={"prefill": prefill})
-                    if steps[-1].finish_reason:
-                        told = {**figures(speculation, drafted, accepted), "flags": flags}
-                        steps[-1] = replace(steps[-1], speculation=told)
+                reply = _Speculated(self, job, choice, speculation)
+                while reply.row.reply.finish_reason is None and not job.cancelled():
+                    steps = reply.verify()
+                    if first:
+                        steps[0] = replace(steps[0], seconds={"prefill": reply.read_at - began})
+                        first = False
                     job.emit(steps)
         except torch.OutOfMemoryError:
             raise EngineFailed(OUT_OF_MEMORY) from None
+
+    def forward(self, ids: Tensor, cache: Any, keep: int) -> Any:
+        """The network's output for the new `ids` (rows, new tokens): its `logits` at the last `keep` places, and its
+        `past_key_values`, which are the next call's `cache`."""
+        return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+
+    def sampler(self, decoding: Decoding, prompts: Sequence[Sequence[int]]) -> TorchSampler:
+        """What chooses the next token of each row."""
+        ends = self._tokenizer.end_tokens
+        return TorchSampler(decoding, vocab=self.vocab, prompts=prompts, end_tokens=ends, device=self.device)
+
+    def drafter(self) -> Drafter:
+        """What guesses the tokens of one reply."""
+        return PromptLookup() if self._draft is None else DraftModel(self._draft)
+
+    def row(self, job: Job, choice: int) -> _Row:
+        """One reply, of which nothing is written yet."""
+        return _Row(job, choice, self._tokenizer)
 
     def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids and mask, each of shape (rows, longest), with the padding on the left."""
@@ -249,7 +228,7 @@ class LoadedModel:
         try:
             with torch.inference_mode():
                 while not search.done and not job.cancelled():
-                    out = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                    out = self.forward(ids, cache, 1)
                     cache = out.past_key_values
                     prefill = prefill or time.perf_counter() - began
                     logprobs = torch.log_softmax(_finite(self._agreed(out.logits[:, -1])).double(), dim=1)
@@ -275,7 +254,7 @@ class LoadedModel:
             gc.collect()
             torch.cuda.empty_cache()
 
-    def _describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
+    def describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
         """What is reported of one row's token: the log probabilities before any filter."""
         if decoding.logprobs is None:
             return None
@@ -296,6 +275,60 @@ class _Row:
         self.reply = ReplyText(
             choice, job.decoding, limit=job.limit, end_tokens=tokenizer.end_tokens, stream=tokenizer.stream()
         )
+
+
+class _Speculated:
+    """One reply whose tokens are drafted and verified, several in one pass."""
+
+    def __init__(self, model: LoadedModel, job: Job, choice: int, speculation: Speculation) -> None:
+        self.row = model.row(job, choice)
+        self.read_at = 0.0
+        """When the latest pass was done."""
+        self._model = model
+        self._job = job
+        self._speculation = speculation
+        self._sampler = model.sampler(job.decoding, [job.prompt])
+        self._drafter = model.drafter()
+        self._ids = list(job.prompt)
+        self._cache: Any = None
+        self._drafted: list[int] = []
+        self._accepted: list[int] = []
+        self._flags: list[bool] = []
+
+    def verify(self) -> list[Step]:
+        """Draft, read the draft in one pass, and take its tokens up to the first that the model would not have said,
+        which is replaced by the model's own."""
+        guess, logits = self._read()
+        steps: list[Step] = []
+        for at in range(len(guess) + 1):
+            token = int(self._sampler.choose(logits[at : at + 1], [self.row.numbers.random()]))
+            self._ids.append(token)
+            described = self._model.describe(logits[at], token, self._job.decoding)
+            steps.append(self.row.reply.add(token, described))
+            self._flags.append(at < len(guess) and token == guess[at])
+            if steps[-1].finish_reason or not self._flags[-1]:
+                break
+        if guess:
+            self._drafted.append(len(guess))
+            self._accepted.append(sum(self._flags[-len(steps) :]))
+        if (excess := self._cache.get_seq_length() - (len(self._ids) - 1)) > 0:
+            self._cache.crop(-excess)
+        if steps[-1].finish_reason:
+            told = {**figures(self._speculation, self._drafted, self._accepted), "flags": self._flags}
+            steps[-1] = replace(steps[-1], speculation=told)
+        return steps
+
+    def _read(self) -> tuple[list[int], Tensor]:
+        """A draft, and the logits (draft + 1, vocab) at its tokens' places and at the one after them."""
+        read = 0 if self._cache is None else self._cache.get_seq_length()
+        room = min(self._speculation.tokens, self._job.limit - self.row.reply.tokens - 1)
+        with torch.inference_mode():
+            guess = self._drafter.propose(self._ids, room) if read and room > 0 else []
+            new = torch.tensor([[*self._ids[read:], *guess]], device=self._model.device)
+            out = self._model.forward(new, self._cache, len(guess) + 1)
+            logits = _finite(out.logits[0])
+        self._cache, self.read_at = out.past_key_values, time.perf_counter()
+        return guess, logits
 
 
 def _finite(logits: Tensor) -> Tensor:

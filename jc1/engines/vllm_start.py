@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jc1.engines.base import EngineSettings
+from jc1.engines.local import check_weights
 from jc1.engines.mend import OWNER, in_vllm
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineUnavailable, InvalidSettings, Jc1Error
@@ -84,7 +85,8 @@ def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculat
         raise InvalidSettings(
             f"tensor_parallel x pipeline_parallel is {workers} and there are {places} {kind}: lower one of them."
         )
-    check_weights(path, settings)
+    if settings.load_format != "dummy":
+        check_weights(path, otherwise=", or say --load-format dummy for a speed run")
     config = _read(path)
     arguments: dict[str, Any] = {
         "model": str(path),
@@ -145,14 +147,6 @@ def speculative_config(path: Path, speculation: Speculation) -> dict[str, Any]:
     if speculation.method != "draft":
         return {**config, "method": speculation.method, **({"model": speculation.model} if speculation.model else {})}
     return {**config, "method": "draft_model", "model": str(speculation.draft_for(path))}
-
-
-def check_weights(path: Path, settings: EngineSettings) -> None:
-    """Raise `EngineUnavailable` where a folder holds no weights."""
-    if settings.load_format != "dummy" and not any(path.glob("*.safetensors")):
-        raise EngineUnavailable(
-            f"{path.name!r} holds no *.safetensors: download the weights, or say --load-format dummy for a speed run."
-        )
 
 
 def kv_cache_bytes(settings: EngineSettings) -> int:

@@ -1,0 +1,60 @@
+"""What the engines that load a model on this machine have in common: its tokenizer, and what a request must be.
+
+Knows model folders. Knows nothing about weights beyond whether there are any.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from jc1.decoding import Decoding
+from jc1.engines.assembly import reply_limit
+from jc1.engines.base import Engine, EnginePrompt, EngineSettings
+from jc1.engines.sampling import check_bias
+from jc1.errors import EngineUnavailable
+from jc1.models import resolve
+
+log = logging.getLogger(__name__)
+
+
+class LocalEngine(Engine):
+    """An engine that has the model's tokenizer, and weights that it or processes of its own hold."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.model = settings.model
+        self._settings = settings
+        self._vocab = 0
+        """Tokens of the model, known once it is loaded."""
+
+    def _read_tokenizer(self) -> Path:
+        """The model's folder, once its tokenizer is read. Blocks; a hub id may be downloaded.
+
+        Raises `UnknownModel` or `EngineUnavailable`.
+        """
+        from jc1.text import load_tokenizer
+
+        source = resolve(self._settings.model)
+        path = source.path
+        try:
+            self._tokenizer = load_tokenizer(path)
+        except (OSError, ValueError, KeyError):
+            log.exception("the tokenizer of %s cannot be read", source)
+            raise EngineUnavailable(
+                f"The tokenizer of {source.name!r} cannot be read: download the model again."
+            ) from None
+        self.model = source.name
+        return path
+
+    def _admitted(self, prompt: EnginePrompt, decoding: Decoding) -> tuple[tuple[int, ...], int]:
+        """The prompt's token ids, and how many tokens the reply may have. Raises as `generate` does before a step."""
+        self.capabilities.check(decoding, self.name)
+        check_bias(decoding, self._vocab)
+        token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
+        return token_ids, reply_limit(len(token_ids), decoding, self.capabilities.context_length)
+
+
+def check_weights(path: Path, *, otherwise: str = "") -> None:
+    """Raise `EngineUnavailable` where a folder holds no weights; `otherwise` is what else may be done."""
+    if not any(path.glob("*.safetensors")):
+        raise EngineUnavailable(f"{path.name!r} holds no *.safetensors: download the weights{otherwise}.")
