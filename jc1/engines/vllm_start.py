@@ -6,9 +6,12 @@ requests. Blocks; imports vLLM.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
+import traceback
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,11 +70,15 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     except Jc1Error:
         raise
     except Exception:
-        log.exception("vLLM could not be started")
-        raise EngineUnavailable(
-            "vLLM could not be started: the log says why. Less --kv-cache-gib, --max-model-len or "
-            "JC1_GPU_MEMORY_UTILIZATION may do, or another model."
-        ) from None
+        log.error("vLLM could not be started:\n%s", traceback.format_exc())
+    # The error is forgotten here, and with it what vLLM had opened by then and leaves to the garbage collector.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    raise EngineUnavailable(
+        "vLLM could not be started: the log says why. Less --kv-cache-gib, --max-model-len or "
+        "JC1_GPU_MEMORY_UTILIZATION may do, or another model."
+    )
 
 
 def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculation | None) -> dict[str, Any]:

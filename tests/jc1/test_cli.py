@@ -91,11 +91,26 @@ def test_presets_and_models_are_listed(jc1: Run) -> None:
     assert "jc1-tiny" in json.loads(ok(jc1("models", "--json")))
 
 
-def test_doctor_finds_this_machine_fit(jc1: Run) -> None:
+@pytest.mark.timeout(240)
+def test_doctor_finds_this_machine_fit_and_every_engine_importable(jc1: Run) -> None:
     report = json.loads(ok(jc1("doctor", "--json")))
     assert report["ok"]
-    assert {c["check"] for c in report["checks"]} >= {"python", "cpu", "home", "model", "embedder", "sqlite"}
-    assert "Ready" in ok(jc1("doctor"))
+    assert report["verdict"].startswith("Ready")
+    found = {c["check"]: c["finding"] for c in report["checks"]}
+    assert found.keys() >= {"python", "cpu", "home", "model", "embedder", "sqlite"}
+    assert found["engines"].startswith("transformers, vllm, deepspeed, openai, echo")
+
+
+@pytest.mark.timeout(240)
+def test_doctor_says_why_an_engine_cannot_be_imported(jc1: Run, tmp_path: Path) -> None:
+    for package in ("deepspeed", "vllm"):
+        (tmp_path / "broken" / package).mkdir(parents=True)
+        (tmp_path / "broken" / package / "__init__.py").write_text("raise ImportError('libnone.so.2: no such file')\n")
+    path = {"PYTHONPATH": str(tmp_path / "broken")}
+    shown = " ".join(ok(jc1("doctor", **path)).split())
+    assert "deepspeed not: ImportError: libnone.so.2" in shown
+    assert "Ready" in shown
+    assert "Not ready: see engines" in jc1("doctor", **{**path, "JC1_ENGINE": "vllm"}).stdout
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,10 @@ def write_model(folder: Path, model: LlamaForCausalLM) -> None:
     """Weights and configuration, without `save_pretrained`, which imports every accelerator library there is."""
     from safetensors.torch import save_file
 
-    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = model.state_dict()
+    if model.config.tie_word_embeddings:
+        del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(folder)
 
 

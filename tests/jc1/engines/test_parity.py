@@ -135,7 +135,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "qwen": ("Qwen2Config", {}, EACH + "<s>{{ m.role }}\n{{ m.content }}<end>\n" + OPEN),
     "gemma": (
         "Gemma2Config",
-        {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 64},
+        {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 64, "tie_word_embeddings": True},
         EACH + "<s>{{ 'model' if m.role == 'assistant' else 'user' }}: {{ m.content }}\n" + OPEN,
     ),
     "mistral": (

