@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import platform
 import shutil
@@ -52,6 +53,8 @@ def examine(settings: Settings) -> dict[str, Any]:
     check("database", lambda: _database(settings))
     check("engines", lambda: _engines(settings))
     check("tensor_parallel", lambda: _parallel(settings))
+    if settings.engine == "deepspeed":
+        check("ranks", lambda: _ranks(settings))
     bad = [c["check"] for c in checks if c["state"] == "bad"]
     verdict = f"Not ready: see {', '.join(bad)}." if bad else f"Ready: `jc1 serve` will run {settings.model} here."
     return {"ok": not bad, "verdict": verdict, "checks": checks}
@@ -99,6 +102,24 @@ def _parallel(settings: Settings) -> tuple[str, str]:
     if not best:
         return "bad", f"{settings.model}: {weights / GIB:.1f} GiB of weights fit on no power of two of these GPUs"
     return "ok", f"{best} for {settings.model}, {weights / GIB:.2g} GiB of weights"
+
+
+def _ranks(settings: Settings) -> tuple[str, str]:
+    """What ZeRO-3 will leave on each rank: of every matrix its share, rounded up."""
+    from safetensors import safe_open
+
+    from jc1.models import resolve
+
+    source = resolve(settings.model)
+    if source.kind == "hub":
+        return "note", f"unknown until {settings.model} is downloaded"
+    sizes: list[int] = []
+    for file in source.path.glob("*.safetensors"):
+        with safe_open(file, "numpy") as weights:
+            names = weights.keys()
+            sizes += [math.prod(weights.get_slice(name).get_shape()) for name in names]
+    held = sum(math.ceil(size / settings.ranks) for size in sizes)
+    return "ok", f"{settings.ranks}: each holds {held:,} of the {sum(sizes):,} parameters of {settings.model}"
 
 
 def _home(settings: Settings) -> tuple[str, str]:

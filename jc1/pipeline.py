@@ -397,6 +397,7 @@ class Pipeline:
     ) -> AsyncGenerator[Token, None]:
         began = trace.elapsed()
         queued = 0.0
+        trace.shards = [dict(held) for held in self.engine.shards] or None
         try:
             async with aclosing(self.engine.generate(prompt, request.decoding)) as steps:
                 async for step in steps:

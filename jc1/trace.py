@@ -66,6 +66,8 @@ class Trace:
     speculation: dict[str, Any] | None = None
     scores: list[float] | None = None
     """Of each choice, where beams were searched."""
+    shards: list[dict[str, int]] | None = None
+    """What each process of the engine holds of the weights, where they are shared."""
     _began: float = field(default_factory=time.perf_counter, repr=False)
 
     def elapsed(self) -> float:
@@ -130,4 +132,5 @@ class Trace:
             "remember_error": self.remember_error,
             "speculation": self.speculation,
             "scores": self.scores,
+            "shards": self.shards,
         }

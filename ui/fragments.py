@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ui.plots import duration
 
@@ -125,9 +125,22 @@ def facts(trace: Trace) -> str:
     }
     if trace.dropped_memories or trace.dropped_messages:
         rows["left out"] = f"{len(trace.dropped_memories)} memories, {trace.dropped_messages} messages (no room)"
+    if trace.speculation:
+        rows["drafts"] = _drafts(trace.speculation)
+    if trace.scores:
+        rows["best score"] = f"{trace.scores[0]:.3f}"
+    if trace.shards:
+        held = max(shard["held"] for shard in trace.shards)
+        rows["weights"] = f"{held:,} parameters on each of {len(trace.shards)} ranks"
     rows["trace"] = trace.id
     cells = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
     return f'<dl class="jc1-facts">{cells}</dl>'
+
+
+def _drafts(told: Mapping[str, Any]) -> str:
+    if not told["fired"]:
+        return f"{told['method']}: nothing was ever drafted"
+    return f"{told['accepted']} of {told['drafted']} tokens accepted ({told['acceptance']:.0%}, {told['method']})"
 
 
 def _stored(trace: Trace) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -97,10 +96,11 @@ def _sum(counts: Sequence[tuple[int, int]]) -> dict[str, Any]:
 def write_draft_card(folder: Path, figures: dict[str, Any]) -> None:
     """Write README.md into the draft's folder."""
     from safetensors import safe_open
+    from safetensors.numpy import load_file
 
     with safe_open(folder / "model.safetensors", "np") as weights:
         training = json.loads(weights.metadata()["training"])
-        parameters = sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())
+    parameters = sum(weight.size for weight in load_file(str(folder / "model.safetensors")).values())
     layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
     text = CARD.format(
         layers=layers,

@@ -133,6 +133,9 @@ class Engine(ABC):
     active: int = 0
     """Requests that run or wait in this engine."""
 
+    shards: Sequence[Mapping[str, int]] = ()
+    """Of each process that holds a share of the weights: parameters `held`, their `bytes`, and those in `total`."""
+
     _capabilities: Capabilities | None = None
     _tokenizer: Tokenizer | None = None
 

@@ -43,8 +43,6 @@ class DeepSpeedEngine(SupervisedEngine):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
-        self.parameters: list[dict[str, int]] = []
-        """Of each rank: parameters held, their bytes, and the parameters of the whole model."""
         self._turn = asyncio.Lock()
         self._ranks: Ranks | None = None
         self._number = 0
@@ -157,7 +155,7 @@ class DeepSpeedEngine(SupervisedEngine):
             await ranks.end()
             raise
         self._ranks = ranks
-        self.parameters = ready["parameters"]
+        self.shards = ready["shards"]
         self._vocab = int(ready["vocab"])
         self._capabilities = Capabilities(
             decoding=UNGUIDED, advice=GUIDES_ADVICE, context_length=int(ready["context_length"])

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
     held: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(held, parameters_here(model))
     if wire:
-        wire.send({"ready": {"context_length": model.context_length, "vocab": model.vocab, "parameters": held}})
+        wire.send({"ready": {"context_length": model.context_length, "vocab": model.vocab, "shards": held}})
 
     def agreed(command: dict[str, Any] | None) -> dict[str, Any]:
         """Rank 0's command, on every rank."""

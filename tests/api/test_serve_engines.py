@@ -79,6 +79,7 @@ def test_it_serves_with_memory_survives_a_death_and_leaves_no_process(engine: st
         trace = client.get(f"/v1/traces/{story['trace_id']}").json()
         assert trace["engine"] == engine
         assert {"queue", "prefill", "decode"} <= trace["stages"].keys()
+        assert len(trace["shards"] or []) == (2 if engine == "deepspeed" else 0)
 
         long = asking("hello", memory="off", stream=True, max_tokens=1500, min_tokens=1500)
         with client.stream("POST", "/v1/chat/completions", json=long) as response:

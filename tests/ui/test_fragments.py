@@ -153,3 +153,16 @@ def test_the_facts_tell_what_gave_way_and_whether_the_turn_was_stored() -> None:
     trace.remembered, trace.remember_error = False, "storage_full"
     assert "stored no (storage_full) left out 2 memories, 3 messages (no room)" in text(fragments.facts(trace))
     assert "storage_full" in text(fragments.not_remembered(trace))
+
+
+def test_the_facts_tell_what_became_of_drafts_beams_and_shares_where_there_are_any() -> None:
+    trace = Trace(owner="local", model="m", engine="e")
+    assert not any(word in text(fragments.facts(trace)) for word in ("drafts", "best score", "weights"))
+    trace.speculation = {"method": "ngram:4", "fired": True, "drafted": 12, "accepted": 9, "acceptance": 0.75}
+    trace.scores = [-0.5, -1.25]
+    trace.shards = [{"held": 1500, "bytes": 6000, "total": 3000}] * 2
+    shown = text(fragments.facts(trace))
+    assert "drafts 9 of 12 tokens accepted (75%, ngram:4)" in shown
+    assert "best score -0.500 weights 1,500 parameters on each of 2 ranks" in shown
+    trace.speculation = {"method": "ngram:4", "fired": False}
+    assert "drafts ngram:4: nothing was ever drafted" in text(fragments.facts(trace))

@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 from jc1.decoding import Decoding
+from jc1.doctor import examine
 from jc1.engines.base import EnginePrompt, EngineSettings
 from jc1.engines.deepspeed import DeepSpeedEngine
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings
 from jc1.messages import Message
+from jc1.settings import Settings
 from tests.jc1.engines.conftest import Elsewhere, write_tokenizer
 
 CAT = (Message.user("My cat is called Ada."),)
@@ -49,10 +51,19 @@ def ranks_of(parent: int) -> list[psutil.Process]:
 
 
 def test_each_rank_holds_its_share_of_the_parameters(deepspeed_tiny: Elsewhere) -> None:
-    first, second = deepspeed_tiny.inner.parameters
+    first, second = deepspeed_tiny.inner.shards
     assert first == second
     assert first["held"] * 2 == first["total"]
     assert first["bytes"] == first["held"] * 4
+
+
+def test_doctor_says_beforehand_what_each_rank_will_hold(
+    deepspeed_tiny: Elsewhere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("jc1.doctor.IMPORTS", {})
+    found = {c["check"]: c for c in examine(Settings(engine="deepspeed", ranks=2, home=tmp_path))["checks"]}
+    held, total = deepspeed_tiny.inner.shards[0]["held"], deepspeed_tiny.inner.shards[0]["total"]
+    assert found["ranks"]["finding"] == f"2: each holds {held:,} of the {total:,} parameters of jc1-tiny"
 
 
 async def test_cancelling_frees_the_ranks_within_a_second(deepspeed_tiny: Elsewhere) -> None:
