@@ -11,7 +11,7 @@ STAMP_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-engines test-slow install install-dev system lint types format notebooks screenshots lock clean
+.PHONY: help run test test-fast test-engines test-slow install install-dev system lint types format notebooks screenshots lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,13 @@ help: ## list the commands
 run: $(STAMP) ## install what is missing, then serve on http://127.0.0.1:8000 until Ctrl-C (ARGS="--port 9000")
 	@exec $(BIN)/jc1 serve $(ARGS)
 
-test: $(STAMP_DEV) system lint types ## install what is missing, then lint, types and all tests but the slow ones
+test: test-fast test-engines ## install what is missing, then lint, types and all tests but the slow ones
+
+test-fast: $(STAMP_DEV) system lint types ## the same without those that start vLLM and DeepSpeed
 	$(BIN)/python -m pytest -m "not slow and not engines" $(ARGS)
 
 test-engines: $(STAMP_DEV) system ## vLLM and DeepSpeed, started for real: conformance, parity, deaths
-	$(BIN)/python -m pytest -m engines $(ARGS)
+	$(BIN)/python -m pytest -m "engines and not slow" $(ARGS)
 
 test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, limits of start and own time
 	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There is no slow test."; }

@@ -36,6 +36,16 @@ hypothesis.settings.register_profile("jc1", deadline=None, suppress_health_check
 hypothesis.settings.load_profile("jc1")
 
 
+ENGINE_SECONDS = 300
+"""How long a test may take that starts an engine with processes of its own, or several."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("engines") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(ENGINE_SECONDS))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """JC1_HOME, new for this test and not yet made. The working folder is new too: it holds no `jc1.toml`."""

@@ -192,4 +192,6 @@ def save(model: Llama, folder: Path, *, bos: int, eos: tuple[int, ...], pad: int
     }
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     weights = {name: p.detach().to(torch.float32).contiguous() for name, p in model.named_parameters()}
-    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt", "training": json.dumps(training)})
+    file = folder / "model.safetensors"
+    save_file(weights, str(file), metadata={"format": "pt", "training": json.dumps(training)})
+    file.chmod(0o644)  # it is written for its owner alone

@@ -327,8 +327,8 @@ def vllm_ngram(fleet: Fleet) -> Elsewhere:
 
 @pytest.fixture
 def vllm_draft(fleet: Fleet) -> Elsewhere:
-    """jc1-tiny with itself as the draft: every token is accepted."""
-    return fleet.get("vllm_draft", lambda: _vllm(speculation="draft:jc1-tiny:3"))
+    """jc1-tiny with the draft made for it."""
+    return fleet.get("vllm_draft", lambda: _vllm(speculation="draft:jc1-tiny-draft:3"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,16 @@ async def test_beams_and_their_scores_agree_between_transformers_and_vllm(
         assert [step.score for step in ours] == pytest.approx([step.score for step in theirs], abs=1e-3)
 
 
-async def test_a_draft_that_is_the_model_itself_is_always_accepted(vllm_draft: Elsewhere) -> None:
-    prompt = EnginePrompt(tuple(TALKS[0]))
-    steps = [step async for step in vllm_draft.generate(prompt, Decoding(max_tokens=20))]
-    told = steps[-1].speculation
-    assert told["fired"]
-    assert told["acceptance"] > 0.95
+async def test_the_draft_made_for_the_model_guesses_most_of_what_it_says(vllm_draft: Elsewhere) -> None:
+    drafted = accepted = 0
+    for messages in TALKS:
+        async with aclosing(vllm_draft.generate(EnginePrompt(tuple(messages)), Decoding(max_tokens=40))) as steps:
+            *_, last = [step async for step in steps]
+        told = last.speculation
+        drafted, accepted = drafted + told["drafted"], accepted + told["accepted"]
+        assert len(told["by_position"]) <= 3
+        assert told["mean_accepted_length"] >= 1
+    assert accepted / drafted >= 0.6
 
 
 EACH = "{% for m in messages %}"
