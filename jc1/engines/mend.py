@@ -10,6 +10,10 @@ ARCH_REQ_XCOMP_PERM). vLLM's CPU attention may use them without having asked, an
 **Being left behind.** vLLM's engine process notices neither that JC1 was killed nor that Ctrl-C was meant for JC1,
 which first lets replies end. So it gets a session of its own, and ends when its parent has.
 
+**Sampling with drafts.** Where tokens are drafted and sampled, vLLM 0.32's CPU build divides the logits by memory that
+nobody wrote instead of by the temperature, and cuts with such a top_k and top_p: one of its kernels fills a copy
+(https://github.com/vllm-project/vllm/issues/55005). The same step, a repetition, is done here by torch.
+
 Knows these faults, and nothing about who has them. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls
 it in each of its processes, spawned workers too, and in JC1's.
 """
@@ -42,7 +46,7 @@ _kept: list[Any] = []
 _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18
 
 
-OWNER = "JC1_VLLM_OWNER"
+OWNER = "_JC1_VLLM_OWNER"
 """The environment variable that says which process started vLLM."""
 LAST_SECONDS = 10.0
 """How long a process of vLLM's outlives its parent at most."""
@@ -52,6 +56,7 @@ def in_vllm() -> None:
     """All mends that a process of vLLM's needs, before it imports the first model."""
     torchvision_imports()
     amx_permitted()
+    drafts_are_sampled()
     owner = os.environ.get(OWNER)
     if owner is not None and owner != str(os.getpid()):
         end_with_parent()
@@ -79,6 +84,27 @@ def amx_permitted() -> bool:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA) == 0)
+
+
+def drafts_are_sampled() -> None:
+    """Give each drafted token the temperature, top_k and top_p of its request, where vLLM's CPU part is there."""
+    with contextlib.suppress(ImportError):
+        from vllm.utils import cpu_triton_utils
+
+        cpu_triton_utils._expand_kernel_impl = _expand
+
+
+def _expand(
+    output: Any, values: Any, ends: Any, replace_from: int, replace_to: int, MAX_NUM_TOKENS: int | None = None
+) -> None:
+    """Write to `output` (tokens) each request's one of `values` (requests), once for each of its tokens.
+
+    Those of request i end at `ends[i]`. Values that are `replace_from` become `replace_to`.
+    """
+    import torch
+
+    counts = torch.diff(ends, prepend=ends.new_zeros(1))
+    output.copy_(torch.where(values == replace_from, replace_to, values).repeat_interleave(counts))
 
 
 def torchvision_imports() -> bool:

@@ -119,6 +119,9 @@ def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculat
     if cuda:
         arguments["enable_sleep_mode"] = True
     else:
+        # Of a request with a seed whose prompt was read in part, vLLM turns the generator back, which that of a CPU
+        # cannot be: the engine would die. So prompts are read whole.
+        arguments["enable_chunked_prefill"] = False
         check_kv_cache(config, settings, arguments["kv_cache_memory_bytes"])
         bind_cores(workers)
     if speculation is not None:

@@ -81,7 +81,7 @@ async def test_a_rank_that_dies_ends_the_others_and_the_next_request_starts_them
     deepspeed_tiny: Elsewhere, which: int
 ) -> None:
     await text_of(deepspeed_tiny)
-    before = sorted(ranks_of(os.getpid()), key=lambda process: process.pid)
+    before = sorted(ranks_of(deepspeed_tiny.inner._ranks._process.pid), key=lambda process: process.pid)
     stream = deepspeed_tiny.generate(EnginePrompt(CAT), LONG)
     await anext(stream)
     folder = deepspeed_tiny.inner._ranks._folder

@@ -107,10 +107,10 @@ async def test_tokens_are_drawn_as_the_order_of_the_filters_says(
 async def test_speculation_changes_no_distribution(vllm_tiny: Elsewhere, vllm_draft: Elsewhere) -> None:
     messages = [Message.user("My cat is called Ada.")]
     prompt = EnginePrompt(tuple(messages), tuple(vllm_tiny.tokenize(messages)))
-    settings = {"temperature": 1.6}
-    plain, speculated = [await drawn(e, prompt, settings, tokens=4) for e in (vllm_tiny, vllm_draft)]
+    settings = {"temperature": 1.3}
+    plain, speculated = [await drawn(e, prompt, settings, tokens=3) for e in (vllm_tiny, vllm_draft)]
     both = plain + speculated
-    common = [reply for reply, count in both.items() if count >= 20]
+    common = [reply for reply, count in both.items() if count >= 10]
     table = [[counter[reply] for reply in common] for counter in (plain, speculated)]
     table = [[*row, DRAWS - sum(row)] for row in table]
     assert len(common) > 5

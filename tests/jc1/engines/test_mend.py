@@ -104,14 +104,16 @@ def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
     script.write_text(
         "import multiprocessing, os, time\n"
         "def child(pipe):\n"
-        "    from jc1.engines.mend import in_vllm\n"
-        "    in_vllm()\n"
+        "    from jc1.engines import mend\n"
+        "    mend.drafts_are_sampled = int\n"  # it imports vLLM, for seconds
+        "    mend.in_vllm()\n"
         "    pipe.send((os.getpid(), os.getsid(0)))\n"
         "    time.sleep(600)\n"
         "if __name__ == '__main__':\n"
-        "    os.environ['JC1_VLLM_OWNER'] = str(os.getpid())\n"
-        "    from jc1.engines.mend import in_vllm\n"
-        "    in_vllm()\n"
+        "    os.environ['_JC1_VLLM_OWNER'] = str(os.getpid())\n"
+        "    from jc1.engines import mend\n"
+        "    mend.drafts_are_sampled = int\n"  # it imports vLLM, for seconds
+        "    mend.in_vllm()\n"
         "    ours, theirs = multiprocessing.Pipe()\n"
         "    multiprocessing.get_context('spawn').Process(target=child, args=(theirs,)).start()\n"
         "    print(*ours.recv(), os.getsid(0), flush=True)\n"
@@ -125,3 +127,17 @@ def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
     assert its_session == child != session
     psutil.wait_procs([psutil.Process(child)] if psutil.pid_exists(child) else [], timeout=20)
     assert not psutil.pid_exists(child)
+
+
+def test_each_drafted_token_gets_the_value_of_its_request() -> None:
+    import torch
+
+    from jc1.engines.mend import _expand
+
+    for values, expected in (
+        (torch.tensor([0.7, 0.0, 1.3]), [0.7, 0.7, 1.0, 1.3]),
+        (torch.tensor([5, 0, 9], dtype=torch.int32), [5, 5, 1, 9]),
+    ):
+        output = values.new_empty(4)
+        _expand(output, values, torch.tensor([2, 3, 4]), 0, 1, MAX_NUM_TOKENS=32)
+        assert output.tolist() == pytest.approx(expected)

@@ -53,7 +53,8 @@ def vllm_serve(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with log.open("w") as out:
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder)),
+                # What the command `vllm serve` runs; that itself looks for its version under another package name.
+                *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
                 *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "jc1-tiny"),
                 *("--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(2**28)),
                 *("--generation-config", "vllm"),

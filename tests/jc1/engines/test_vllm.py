@@ -109,6 +109,21 @@ async def test_an_engine_that_dies_fails_its_replies_and_comes_back(vllm_tiny: E
     assert vllm_tiny.healthy
 
 
+async def test_a_burst_of_long_prompts_with_seeds_is_answered(vllm_tiny: Elsewhere) -> None:
+    """More tokens than one step reads: vLLM's generators on a CPU do not survive a prompt that is read in parts."""
+    restarts = vllm_tiny.inner.restarts
+    long = EnginePrompt((), tuple(vllm_tiny.tokenize([Message.user("word " * 700)])))
+
+    async def ask(seed: int) -> int:
+        decoding = Decoding(temperature=1.0, seed=seed, max_tokens=4, min_tokens=4)
+        async with aclosing(vllm_tiny.generate(long, decoding)) as steps:
+            return sum([len(step.token_ids) async for step in steps])
+
+    assert len(long.token_ids) > 700
+    assert await asyncio.gather(*map(ask, range(12))) == [4] * 12
+    assert vllm_tiny.inner.restarts == restarts
+
+
 async def test_cancelling_frees_the_slot_within_a_second(vllm_tiny: Elsewhere) -> None:
     stream = vllm_tiny.generate(EnginePrompt(CAT), Decoding(max_tokens=1500, min_tokens=1500))
     await anext(stream)
