@@ -26,6 +26,7 @@ come whole, at the end: until then it is not known which they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -120,11 +121,7 @@ class Decoding(BaseModel):
     @property
     def chosen(self) -> dict[str, Any]:
         """The fields whose value is not the default: what the request really asks for."""
-        return {
-            name: getattr(self, name)
-            for name, info in type(self).model_fields.items()
-            if getattr(self, name) != info.get_default(call_default_factory=True)
-        }
+        return {name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], base: Decoding | None = None) -> Decoding:
@@ -134,6 +131,11 @@ class Decoding(BaseModel):
             return cls.model_validate(merged)
         except ValidationError as error:
             raise _explain(error) from None
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {name: info.get_default(call_default_factory=True) for name, info in Decoding.model_fields.items()}
 
 
 def _explain(error: ValidationError) -> InvalidDecoding:

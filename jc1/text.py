@@ -134,6 +134,10 @@ class _Base(ABC):
     @abstractmethod
     def piece(self, token_id: int) -> str: ...
 
+    def plain(self, token_id: int) -> str | None:
+        """What the token adds to a text that has begun, where that is always the same; else None."""
+        return None
+
     def encode(self, text: str) -> list[int]:
         return self.encode_rendered(neutralize(text, self.template.special))
 
@@ -165,6 +169,8 @@ class SentencePiece(_Base):
         self.skipped |= {i for i in range(len(self.pieces)) if self.pieces.is_control(i) or self.pieces.is_unknown(i)}
         self.texts = {id: token for token, (id, special) in added.items() if not special}
         self.split = any_of(self.ids)
+        self.size = len(self.pieces)
+        self._plain: dict[int, str | None] = {}
 
     def encode_rendered(self, text: str) -> list[int]:
         if self.split is None:
@@ -182,11 +188,18 @@ class SentencePiece(_Base):
             return self.texts.get(token_id) or self.names[token_id]
         return self.pieces.id_to_piece(token_id).replace("▁", " ") if token_id < len(self.pieces) else ""
 
+    def plain(self, token_id: int) -> str | None:
+        if token_id not in self._plain:
+            special = token_id in self.names or token_id in self.skipped or token_id >= self.size
+            changes = special or self.pieces.is_byte(token_id) or self.pieces.is_unused(token_id)
+            self._plain[token_id] = None if changes else self.piece(token_id)
+        return self._plain[token_id]
+
     def decode(self, token_ids: Sequence[int]) -> str:
         texts: list[str] = []
         run: list[int] = []
         for id in token_ids:
-            if id in self.texts or id in self.skipped or id >= len(self.pieces):
+            if id in self.texts or id in self.skipped or id >= self.size:
                 texts += [self.pieces.decode(run), self.texts.get(id, "")]
                 run = []
             else:
@@ -222,14 +235,23 @@ class IncrementalDetokenizer:
         self._ids: list[int] = []
         self._shown = 0
         """How many of `_ids` have been handed out; the ids before them are kept as context for spaces."""
+        self._begun = False
+        """Whether anything but space was handed out."""
 
     def push(self, token_id: int) -> str:
+        if self._begun and self._shown == len(self._ids):
+            plain = self._tokenizer.plain(token_id)
+            if plain is not None:
+                self._ids = [token_id]
+                self._shown = 1
+                return plain
         self._ids.append(token_id)
         text = self._new()
         if not text or text.endswith("\ufffd"):
             return ""
         self._ids = self._ids[self._shown :]
         self._shown = len(self._ids)
+        self._begun = self._begun or not text.isspace()
         return text
 
     def finish(self) -> str:

@@ -1,6 +1,6 @@
 """What JC1 costs on top of vLLM, what speculation gains, and what each DeepSpeed rank holds.
 
-    python -m experiments.benchmarks.engines overhead [--model jc1-tiny] [--tokens 64]
+    python -m experiments.benchmarks.engines overhead [--model jc1-tiny] [--tokens 64] [--rounds 15]
     python -m experiments.benchmarks.engines speculation
     python -m experiments.benchmarks.engines sharding
     python -m experiments.benchmarks.engines batching
@@ -59,7 +59,7 @@ def memory_questions(count: int) -> list[list[Message]]:
     return found
 
 
-async def overhead(model: str, tokens: int) -> dict[str, Any]:
+async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
     """Output tokens a second of pipeline and bare engine, by concurrency, and their ratio."""
     results: dict[str, Any] = {"acceptance_ratio": ACCEPTANCE_OVERHEAD}
     with tempfile.TemporaryDirectory() as home:
@@ -89,7 +89,7 @@ async def overhead(model: str, tokens: int) -> dict[str, Any]:
 
             for concurrency in CONCURRENCY:
                 speeds: dict[str, list[float]] = {"jc1": [], "bare": []}
-                for turn in range(ROUNDS + 1):
+                for turn in range(rounds + 1):
                     for name, work in (("jc1", whole), ("bare", bare)):
                         began = time.perf_counter()
                         produced = sum(await asyncio.gather(*(work() for _ in range(concurrency))))
@@ -108,7 +108,7 @@ async def overhead(model: str, tokens: int) -> dict[str, Any]:
 
 async def speculation(draft: str) -> dict[str, Any]:
     """Tokens a second with each kind of speculation over none, and how much was accepted."""
-    kinds = {"off": "off", "ngram": "ngram:4", **({"draft": f"draft:{draft}:3"} if draft else {})}
+    kinds = {"off": "off", "ngram": "ngram:4", "draft": f"draft:{draft}:3"}
     prompts = {"copy": memory_questions(16), "free": [[Message.user(text)] for text in FREE] * 4}
     speeds: dict[str, dict[str, dict[int, float]]] = {}
     acceptance: dict[str, dict[str, float | None]] = {}
@@ -200,10 +200,11 @@ def main() -> None:
     parser.add_argument("what", choices=("overhead", "speculation", "sharding", "batching"))
     parser.add_argument("--model", default="jc1-tiny")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--draft", default="", help="the draft model of the third kind; without one it is left out")
+    parser.add_argument("--rounds", type=int, default=15, help="of `overhead`: how often both sides are timed")
+    parser.add_argument("--draft", default="jc1-tiny-draft", help="the draft model of the third kind")
     arguments = parser.parse_args()
     work = {
-        "overhead": lambda: overhead(arguments.model, arguments.tokens),
+        "overhead": lambda: overhead(arguments.model, arguments.tokens, arguments.rounds),
         "speculation": lambda: speculation(arguments.draft),
         "sharding": sharding,
         "batching": batching,

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-LONGEST_MATCH, SHORTEST_MATCH = 4, 2
-"""How many of the last tokens must have occurred before, at most and at least, for what followed them to be drafted."""
+from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH
 
 
 class Drafter(Protocol):

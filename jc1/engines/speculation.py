@@ -16,6 +16,9 @@ from jc1.models import resolve
 
 MOST = 32
 """Tokens that may be drafted at a time."""
+LONGEST_MATCH, SHORTEST_MATCH = 4, 1
+"""How many of the last tokens must have occurred before, at most and at least, for `ngram` to draft what followed them.
+Where replies repeat their prompt, 1 accepts fewer of its drafts than 2 and still saves more steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,14 +126,15 @@ class TransformersEngine(LocalEngine):
         request.job.emit = request.emit
         with self._lock:
             self._waiting.append(request)
-        try:
-            worker.submit(self._serve)
-        except RuntimeError:  # closed since
-            self._withdraw(request)
-            raise self._not_running() from None
         self.active += 1
         over = False
         try:
+            await asyncio.sleep(0)  # so that requests of one moment are there before the first of them is served
+            try:
+                worker.submit(self._serve)
+            except RuntimeError:  # closed since
+                over = self._withdraw(request)
+                raise self._not_running() from None
             while (steps := await arrived.get()) is not None:
                 for step in steps:
                     yield step

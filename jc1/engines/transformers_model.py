@@ -45,7 +45,8 @@ finally:
     transformers.utils.is_sklearn_available = _is_sklearn_available
 
 SMALL = 50_000_000
-"""Parameters up to which one thread is faster than two: handing out the work costs more than it saves."""
+"""Parameters up to which one reply is written as fast by one thread as by all: handing out the work costs what it saves.
+"""
 NO_NUMBER = "The model's output is no number: start with dtype float32, or with another model."
 OUT_OF_MEMORY = "The device's memory is full: ask for fewer tokens or replies."
 SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs"}
@@ -108,6 +109,7 @@ class LoadedModel:
         self._tokenizer = tokenizer
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
+        """Of torch's, while it writes one reply."""
 
     def _agreed(self, logits: Tensor) -> Tensor:
         """The logits, the same for all processes that generate together; here there is one."""
@@ -126,8 +128,8 @@ class LoadedModel:
 
         Raises `EngineFailed` when memory is out.
         """
-        torch.set_num_threads(self.threads)
         rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
+        torch.set_num_threads(self.threads if len(rows) == 1 else ALL_THREADS)
         sampler = self.sampler(jobs[0].decoding, [row.job.prompt for row in rows])
         choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
 
@@ -218,7 +220,7 @@ class LoadedModel:
 
         Raises `EngineFailed` when the model gives no numbers or memory is out.
         """
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(ALL_THREADS)
         ends = self._tokenizer.end_tokens
         search = BeamSearch(job.decoding, limit=job.limit, end_tokens=ends)
         began = time.perf_counter()

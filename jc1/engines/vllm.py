@@ -8,6 +8,7 @@ not import vLLM (seconds); starting the engine does.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 import uuid
@@ -213,10 +214,14 @@ class VllmEngine(SupervisedEngine):
             log.exception("vLLM does not answer")
             raise EngineUnavailable("vLLM was started and does not answer: the log says why.") from None
         self._llm, self._asleep = llm, False
+        # What is loaded by now stays, so the garbage collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
 
     async def _end(self) -> None:
         llm, self._llm = self._llm, None
         if llm is not None:
+            gc.unfreeze()
             await _shut_down(llm)
 
     def _load(self) -> AsyncLLM:

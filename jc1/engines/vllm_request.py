@@ -47,6 +47,7 @@ def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: C
         structured_outputs=StructuredOutputsParams(**guide) if guide else None,
         detokenize=False,  # text and stop strings are ReplyText's, as on every engine
         output_kind=RequestOutputKind.DELTA,
+        skip_clone=True,  # they are this request's alone
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jc1.engines.base import EngineSettings
 from jc1.engines.local import check_weights
 from jc1.engines.mend import OWNER, in_vllm
-from jc1.engines.speculation import Speculation
+from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH, Speculation
 from jc1.errors import EngineUnavailable, InvalidSettings, Jc1Error
 from jc1.gpus import gpus
 
@@ -153,7 +153,7 @@ def speculative_config(path: Path, speculation: Speculation) -> dict[str, Any]:
     """vLLM's words for a speculation. Raises `InvalidSettings` where a draft reads other tokens than the model."""
     config: dict[str, Any] = {"num_speculative_tokens": speculation.tokens}
     if speculation.method == "ngram":
-        return {**config, "method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
+        return {**config, "method": "ngram", "prompt_lookup_min": SHORTEST_MATCH, "prompt_lookup_max": LONGEST_MATCH}
     if speculation.method != "draft":
         return {**config, "method": speculation.method, **({"model": speculation.model} if speculation.model else {})}
     return {**config, "method": "draft_model", "model": str(speculation.draft_for(path))}

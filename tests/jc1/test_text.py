@@ -50,6 +50,14 @@ def test_streamed_text_adds_up_to_the_whole(text: str) -> None:
         assert "".join([*parts, stream.finish()]) == one.decode(ids)
 
 
+@given(st.lists(st.integers(0, 1023).filter(lambda i: not tokenizer.pieces.is_byte(i)), max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_any_tokens_streamed_add_up_to_the_whole(ids: list[int]) -> None:
+    stream = tokenizer.stream()
+    parts = [stream.push(i) for i in ids]
+    assert "".join([*parts, stream.finish()]) == tokenizer.decode(ids)
+
+
 def test_an_incomplete_character_is_held_back() -> None:
     stream = tokenizer.stream()
     parts = [stream.push(i) for i in tokenizer.encode("🙂")]
