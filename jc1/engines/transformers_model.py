@@ -45,8 +45,7 @@ finally:
     transformers.utils.is_sklearn_available = _is_sklearn_available
 
 SMALL = 50_000_000
-"""Parameters up to which one reply is written as fast by one thread as by all: handing out the work costs what it saves.
-"""
+"""Parameters up to which one thread writes a single reply as fast as all: handing out the work costs what it saves."""
 NO_NUMBER = "The model's output is no number: start with dtype float32, or with another model."
 OUT_OF_MEMORY = "The device's memory is full: ask for fewer tokens or replies."
 SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs"}
