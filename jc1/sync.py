@@ -18,6 +18,9 @@ from jc1.settings import Settings
 
 T = TypeVar("T")
 
+WAKE_SECONDS = 0.5
+"""Ctrl-C that comes at the very moment when a wait begins is noticed when the wait ends, so no wait is longer."""
+
 
 class SyncPipeline:
     """`Pipeline`, blocking. Starts when it is made; close it, or use it in a `with`.
@@ -48,6 +51,8 @@ class SyncPipeline:
 
         self._loop.call_soon_threadsafe(begin)
         try:
+            while not outcome.done():
+                wait([outcome], WAKE_SECONDS)
             return outcome.result()
         except BaseException:
             if not outcome.done():

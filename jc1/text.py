@@ -239,7 +239,8 @@ class IncrementalDetokenizer:
         """Whether anything but space was handed out."""
 
     def push(self, token_id: int) -> str:
-        if self._begun and self._shown == len(self._ids):
+        # Right after a special token a space may be the beginning's, which is not shown.
+        if self._begun and self._shown == len(self._ids) and self._tokenizer.plain(self._ids[-1]) is not None:
             plain = self._tokenizer.plain(token_id)
             if plain is not None:
                 self._ids = [token_id]

@@ -80,6 +80,9 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
     import torch
     import torch.distributed as dist
 
+    from jc1.engines.mend import torchvision_imports
+
+    torchvision_imports()
     from jc1.engines.deepspeed_model import ShardedModel, parameters_here
     from jc1.engines.transformers_model import OUT_OF_MEMORY, Job
     from jc1.text import load_tokenizer

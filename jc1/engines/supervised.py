@@ -65,12 +65,11 @@ class SupervisedEngine(LocalEngine):
 
     async def close(self) -> None:
         self._closed = True
-        for task in (self._watcher, self._reviver):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-        self._watcher = self._reviver = None
+        await self._stop_watching()
         async with self._changing:
+            # A start that was under way until now has begun anew to watch.
+            self._closed = True
+            await self._stop_watching()
             try:
                 if self.active and self._alive:
                     self._idle.clear()
@@ -79,6 +78,14 @@ class SupervisedEngine(LocalEngine):
                             await self._idle.wait()
             finally:
                 await self._end()
+
+    async def _stop_watching(self) -> None:
+        tasks = [task for task in (self._watcher, self._reviver) if task is not None]
+        self._watcher = self._reviver = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

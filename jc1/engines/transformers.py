@@ -163,7 +163,7 @@ class TransformersEngine(LocalEngine):
         with self._lock:
             batch = self._waiting[:1]
             for request in self._waiting[1:]:
-                if self._speculation is None and _fits([*batch, request]) and request.job.goes_with(batch[0].job):
+                if self._speculation is None and self._fits([*batch, request]) and request.job.goes_with(batch[0].job):
                     batch.append(request)
             self._waiting = [request for request in self._waiting if request not in batch]
             model = self._loaded
@@ -188,6 +188,12 @@ class TransformersEngine(LocalEngine):
             )
         for request in batch:
             request.end(error or request.job.error)
+
+    def _fits(self, batch: Sequence[_Request]) -> bool:
+        """Whether the requests can share a batch: a shorter prompt is padded, and takes the places of the longest."""
+        rows = sum(request.job.rows for request in batch)
+        longest = max(len(request.job.prompt) for request in batch) + max(request.job.limit for request in batch)
+        return rows <= MOST_ROWS and rows * longest <= MOST_TOKENS and longest <= self.capabilities.context_length
 
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""
@@ -219,9 +225,3 @@ class TransformersEngine(LocalEngine):
             advice=GUIDES_ADVICE,
             context_length=loaded.context_length,
         )
-
-
-def _fits(batch: Sequence[_Request]) -> bool:
-    rows = sum(request.job.rows for request in batch)
-    longest = max(len(request.job.prompt) for request in batch) + max(request.job.limit for request in batch)
-    return rows <= MOST_ROWS and rows * longest <= MOST_TOKENS

@@ -73,9 +73,17 @@ class VllmEngine(SupervisedEngine):
         if not self.capabilities.sleeps:
             await super().sleep()
         llm = await self._awake()
-        async with asyncio.timeout(CALL_SECONDS):
-            await llm.sleep(level=1, mode="wait")
         self._asleep = True
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await llm.sleep(level=1, mode="wait")
+        except BaseException as error:
+            # It may fall asleep all the same, once the replies under way are done.
+            await llm.wake_up()
+            self._asleep = False
+            if not isinstance(error, TimeoutError):
+                raise
+            raise EngineUnavailable("The vllm engine is busy: let the replies under way end, then try again.") from None
 
     async def wake(self) -> None:
         if not self.capabilities.sleeps:

@@ -60,7 +60,7 @@ class Serving:
     def stop_listening(self, number: signal.Signals) -> None:
         """Send the signal, and return when new connections are refused."""
         self.process.send_signal(number)
-        with contextlib.suppress(ConnectionRefusedError):
+        with contextlib.suppress(ConnectionError):  # refused, or reset by the listener's end
             while True:
                 socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS).close()
 

@@ -172,3 +172,23 @@ def test_templates_may_use_what_the_hubs_templates_use(tmp_path: Path) -> None:
     )
     loaded = load_tokenizer(folder)
     assert loaded.decode(loaded.chat([Message.user("é"), Message.user("b")])) == '{"role": "user", "content": "é"}%'
+
+
+def test_a_space_right_after_an_added_token_is_streamed_as_it_is_decoded(tmp_path: Path) -> None:
+    import sentencepiece
+
+    words = [f"{a}{b}" for a in ("red", "blue", "green") for b in ("bird", "tree", "house", "river")]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(words[i:] + words[:i]) for i in range(12)]),
+        model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=30,
+        minloglevel=2,
+    )
+    added = {"30": {"content": "<call>", "special": False}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added}))
+    loaded = load_tokenizer(tmp_path)
+    ids = [*loaded.encode("redbird bluetree"), 30, *loaded.encode("greenhouse redriver")]
+    stream = loaded.stream()
+    parts = [stream.push(i) for i in ids]
+    assert loaded.decode(ids) == "redbird bluetree<call>greenhouse redriver"
+    assert "".join([*parts, stream.finish()]) == loaded.decode(ids)

@@ -45,11 +45,13 @@ def known_logits(folder: Path, last: int) -> np.ndarray:
     return head[:, last].astype(np.float64) * SIZE**0.5
 
 
-async def drawn(engine: Engine, prompt: EnginePrompt, settings: Mapping[str, Any], *, tokens: int = 1) -> Counter[Any]:
-    """The first tokens of many replies."""
+async def drawn(
+    engine: Engine, prompt: EnginePrompt, settings: Mapping[str, Any], *, tokens: int = 1, seeds: int = 0
+) -> Counter[Any]:
+    """The first tokens of many replies, whose seeds come after `seeds`."""
 
     async def batch(seed: int) -> list[tuple[int, ...]]:
-        decoding = Decoding.parse({**settings, "n": 64, "seed": 1000 * seed, "max_tokens": tokens})
+        decoding = Decoding.parse({**settings, "n": 64, "seed": seeds + 1000 * seed, "max_tokens": tokens})
         replies: dict[int, tuple[int, ...]] = {}
         async with aclosing(engine.generate(prompt, decoding)) as steps:
             async for step in steps:
@@ -108,7 +110,10 @@ async def test_speculation_changes_no_distribution(vllm_tiny: Elsewhere, vllm_dr
     messages = [Message.user("My cat is called Ada.")]
     prompt = EnginePrompt(tuple(messages), tuple(vllm_tiny.tokenize(messages)))
     settings = {"temperature": 1.3}
-    plain, speculated = [await drawn(e, prompt, settings, tokens=3) for e in (vllm_tiny, vllm_draft)]
+    plain = await drawn(vllm_tiny, prompt, settings, tokens=3)
+    speculated = await drawn(vllm_draft, prompt, settings, tokens=3, seeds=10**6)
+    *_, last = [step async for step in vllm_draft.generate(prompt, Decoding(temperature=1.3, seed=1, max_tokens=20))]
+    assert last.speculation["accepted"] > 0
     both = plain + speculated
     common = [reply for reply, count in both.items() if count >= 10]
     table = [[counter[reply] for reply in common] for counter in (plain, speculated)]

@@ -41,15 +41,15 @@ def conversations(count: int) -> list[list[Message]]:
 TALKS = conversations(12)
 
 
-@pytest.fixture(scope="module")
-def vllm_serve(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def vllm_serve(fleet: Fleet, tmp_path: Path) -> Iterator[str]:
     """vLLM's own server in a process of its own: its address."""
     fleet.end()
     folder = resolve("jc1-tiny").path
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("vllm-serve") / "log"
+    log = tmp_path / "log"
     with log.open("w") as out:
         server = subprocess.Popen(
             [
@@ -86,7 +86,7 @@ def vllm_serve(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             server.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def remote_tiny(vllm_serve: str) -> Iterator[Elsewhere]:
     """jc1-tiny behind `vllm serve`."""
     engine = Elsewhere(lambda: OpenAIEngine(EngineSettings(base_url=vllm_serve)))

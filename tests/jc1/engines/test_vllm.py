@@ -214,10 +214,12 @@ async def test_weights_that_do_not_fit_the_model_are_told_and_leave_no_process(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 128}))
     engine = VllmEngine(EngineSettings(model=str(folder), **SMALL))
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
     with pytest.raises(EngineUnavailable, match="could not be started"):
         await engine.start()
     assert not engine.healthy
-    assert [child for child in psutil.Process().children() if "EngineCore" in child.name()] == []
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert [child for child in left if "vllm" in child.name().lower()] == []
 
 
 async def test_a_start_that_is_given_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
