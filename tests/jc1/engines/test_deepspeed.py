@@ -134,6 +134,22 @@ async def test_a_taken_port_is_told_at_once() -> None:
     assert not engine.healthy
 
 
+async def test_a_build_lock_left_behind_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed's own operators wait for ever for a lock that a killed build left; here nothing is built."""
+    for name in ("deepspeed_shm_comm", "deepspeed_ccl_comm", "async_io", "utils"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    engine = DeepSpeedEngine(EngineSettings(ranks=1))
+    await engine.start()
+    try:
+        prompt = EnginePrompt(CAT)
+        async with aclosing(engine.generate(prompt, Decoding())) as steps:
+            assert "".join([step.text async for step in steps]).startswith("Noted")
+    finally:
+        await engine.close()
+
+
 async def test_more_ranks_than_cores_are_refused() -> None:
     with pytest.raises(InvalidSettings, match=r"ranks = 64 and there are \d+ CPU cores"):
         await DeepSpeedEngine(EngineSettings(ranks=64)).start()
