@@ -75,6 +75,15 @@ class Lingering(EchoEngine):
             self.ended = True
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_in_the_middle_of_a_reply_ends_it_first_and_keeps_the_turn(settings: Settings) -> None:
     pipeline = Pipeline.from_settings(settings)
     pipeline.engine = engine = Lingering()
