@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import Decoding
-from jc1.engines import vllm_request
+from jc1.engines import vllm_request, vllm_start
 from jc1.engines.assembly import ReplyText
 from jc1.engines.base import Capabilities, EnginePrompt, EngineSettings, Step
 from jc1.engines.beam import BeamSearch, Candidates, last_steps
@@ -234,8 +234,6 @@ class VllmEngine(SupervisedEngine):
 
     def _load(self) -> AsyncLLM:
         """Load tokenizer and engine. Blocks for seconds to minutes."""
-        from jc1.engines import vllm_start
-
         path = self._read_tokenizer()
         llm = vllm_start.start(path, self._settings, self._speculation)
         self._vocab = int(llm.model_config.get_vocab_size())
@@ -257,11 +255,8 @@ async def _shut_down(llm: AsyncLLM) -> None:
     await asyncio.to_thread(llm.shutdown, END_SECONDS)
     llm.output_processor.propagate_error(EngineDeadError())  # whoever still waits for a reply
     await asyncio.sleep(0)  # the sockets are closed by a callback in this loop
-    # vLLM leaves their context open, and would shut down once more when it is collected, at a time when its modules
-    # may be gone.
-    for left in list(core.ctx._sockets):
-        left.close(linger=0)
-    core.resources.ctx.term()
+    vllm_start.close_sockets(core)
+    # vLLM would shut down once more when it is collected, at a time when its modules may be gone.
     llm.shutdown = _nothing
 
 

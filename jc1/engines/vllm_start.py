@@ -6,12 +6,10 @@ requests. Blocks; imports vLLM.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
 import traceback
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from jc1.gpus import gpus
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core_client import MPClient
 
 log = logging.getLogger(__name__)
 
@@ -65,20 +64,30 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.core_client import MPClient
 
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     except Jc1Error:
         raise
-    except Exception:
-        log.error("vLLM could not be started:\n%s", traceback.format_exc())
-    # The error is forgotten here, and with it what vLLM had opened by then and leaves to the garbage collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    except Exception as error:
+        log.exception("vLLM could not be started")
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if isinstance(client := frame.f_locals.get("self"), MPClient):
+                close_sockets(client)
     raise EngineUnavailable(
         "vLLM could not be started: the log says why. Less --kv-cache-gib, --max-model-len or "
         "JC1_GPU_MEMORY_UTILIZATION may do, or another model."
     )
+
+
+def close_sockets(client: MPClient) -> None:
+    """Close the ZeroMQ context, and what is open in it, of a client that was shut down or never came to be.
+
+    vLLM leaves the context open. May be called twice.
+    """
+    for left in list(client.ctx._sockets):
+        left.close(linger=0)
+    client.resources.ctx.term()
 
 
 def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculation | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import zmq
 
 from jc1.decoding import Decoding
 from jc1.engines import vllm_start
@@ -33,6 +35,11 @@ pytestmark = pytest.mark.engines
 async def steps_of(engine: Elsewhere, *messages: Message, **decoding: Any) -> list[Step]:
     async with aclosing(engine.generate(EnginePrompt(messages), Decoding.parse(decoding))) as steps:
         return [step async for step in steps]
+
+
+def _open_contexts() -> int:
+    contexts = [thing for thing in gc.get_objects() if issubclass(type(thing), zmq.Context)]
+    return sum(not context.closed and not context._shadow for context in contexts)
 
 
 def text_of(steps: list[Step]) -> str:
@@ -215,9 +222,11 @@ async def test_weights_that_do_not_fit_the_model_are_told_and_leave_no_process(
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 128}))
     engine = VllmEngine(EngineSettings(model=str(folder), **SMALL))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
+    sockets = _open_contexts()
     with pytest.raises(EngineUnavailable, match="could not be started"):
         await engine.start()
     assert not engine.healthy
+    assert _open_contexts() == sockets
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     assert [child for child in left if "vllm" in child.name().lower()] == []
 
