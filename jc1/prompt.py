@@ -35,8 +35,9 @@ class Prompt:
 def render_memories(records: Sequence[Record]) -> str:
     """The block that carries recalled records: one line each, oldest first, under the day on which it was said.
 
-    The newest statement stands nearest to the question. A record cannot close the block or open a line of its own:
-    line breaks become spaces and the two delimiters are broken up.
+    The newest statement stands nearest to the question; a part of a document is followed by its title and place. A
+    record cannot close the block or open a line of its own: line breaks become spaces and the two delimiters are broken
+    up.
     """
     lines = [OPEN, NOTICE]
     day = ""
@@ -44,7 +45,9 @@ def render_memories(records: Sequence[Record]) -> str:
         if (said := record.created.strftime("%Y-%m-%d")) != day:
             day = said
             lines.append(f"[{day}]")
-        lines.append(f"{record.role}: {_as_data(record.text)}")
+        source = ", ".join(part for part in (record.document, record.place) if part)
+        text = f"{record.text} ({source})" if source else record.text
+        lines.append(f"{_as_data(record.speaker or record.role)}: {_as_data(text)}")
     return "\n".join([*lines, CLOSE])
 
 

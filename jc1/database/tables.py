@@ -27,10 +27,13 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 MAX_NAME = 200
-"""Most characters of an owner's or a session's name."""
+"""Most characters of an owner's, a session's, a speaker's or a document's name."""
+MAX_PLACE = 400
+"""Most characters of where in a document a text stands."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -83,6 +86,15 @@ records = Table(
     Column("created", UtcDateTime, nullable=False),
     Column("session", String(MAX_NAME)),
     Column("turn", Integer),
+    Column("speaker", String(MAX_NAME)),
+    # The title of the document that the text is a part of, and where in it: its page and heading.
+    Column("document", String(MAX_NAME)),
+    Column("place", String(MAX_PLACE)),
+    Column("pinned", Boolean, nullable=False, server_default=false()),
+    Column("excluded", Boolean, nullable=False, server_default=false()),
+    Column("edited", UtcDateTime),
+    # Since when it is hidden; some days later the row goes.
+    Column("forgotten", UtcDateTime),
     Column("superseded_by", String(40), ForeignKey("records.id"), index=True),
     # What the statement is about (jc1/memory/subjects.py); NULL where that is not certain.
     Column("subject", String(400)),
@@ -96,7 +108,19 @@ records = Table(
     Index(None, "owner", "created", "id"),
     Index(None, "owner", "changed"),
     Index(None, "owner", "subject"),
+    Index(None, "owner", "session"),
+    Index(None, "forgotten"),
     sqlite_autoincrement=True,
+)
+
+# What a record said before it was edited.
+edits = Table(
+    "edits",
+    metadata,
+    Column("record", String(40), ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("replaced", UtcDateTime, nullable=False),
 )
 
 sessions = Table(
@@ -121,6 +145,7 @@ turns = Table(
     Column("reply", Text, nullable=False),
     Column("cancelled", Boolean, nullable=False),
     Column("created", UtcDateTime, nullable=False),
+    Column("forgotten", UtcDateTime),
     ForeignKeyConstraint(["owner", "session"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"),
 )
 

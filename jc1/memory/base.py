@@ -29,8 +29,10 @@ def shortened(text: str) -> str:
 class Record:
     """One remembered text of one owner, with its source.
 
-    `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand).
-    `superseded_by` names the newer statement on the same subject, if there is one.
+    `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand), and
+    `speaker` by whom, where that is more than a role. A part of a `document` (its title) has its number in it as `turn`
+    and its `place`, page and heading. `superseded_by` names the newer statement on the same subject, if there is one.
+    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed.
     """
 
     id: str
@@ -41,7 +43,13 @@ class Record:
     created: datetime
     session: str | None = None
     turn: int | None = None
+    speaker: str | None = None
+    document: str | None = None
+    place: str | None = None
     superseded_by: str | None = None
+    pinned: bool = False
+    excluded: bool = False
+    edited: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,10 @@ class NewRecord:
     created: datetime | None = None
     session: str | None = None
     turn: int | None = None
+    speaker: str | None = None
+    document: str | None = None
+    place: str | None = None
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

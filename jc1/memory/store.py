@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from jc1.database.connection import reading, upsert, writing
-from jc1.database.tables import owners, records
+from jc1.database.tables import MAX_PLACE, owners, records
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
 from jc1.memory.base import MAX_CHARACTERS, NewRecord, Page, Recall, Record, Retrieval
@@ -43,9 +43,9 @@ EMPTY_INDEX = 30
 EMBEDDED_AT_ONCE = 256
 """Texts that are handed to the embedder in one call."""
 
-_SHOWN = [
-    records.c[name] for name in ("id", "owner", "text", "role", "kind", "created", "session", "turn", "superseded_by")
-]
+_SHOWN = [records.c[field.name] for field in fields(Record)]
+_HIDDEN = records.c.forgotten.is_not(None)
+_RECALLED = ~_HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
 _VECTOR = np.dtype("<f2")
 
 
@@ -110,8 +110,8 @@ class LocalMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([record.text for record in added])
-        told = [subjects(r.text) if r.role == "user" and r.kind == "statement" else Subjects() for r in added]
+        blobs = self._embedded([_said(record.speaker, record.text) for record in added])
+        told = [subjects(r.text) if _tells(r) else Subjects() for r in added]
         with writing(self._database) as connection:
             version = _next_version(connection, owner)
             connection.execute(
@@ -135,7 +135,7 @@ class LocalMemory:
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""
         check_name(owner, "owner")
-        query = select(*_SHOWN).where(records.c.owner == owner, records.c.id == storable(record_id))
+        query = select(*_SHOWN).where(records.c.owner == owner, records.c.id == storable(record_id), ~_HIDDEN)
         with reading(self._database) as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
@@ -146,7 +146,7 @@ class LocalMemory:
         """A page of at most 1,000 of the owner's records, newest first, superseded ones included."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
-        theirs = records.c.owner == owner
+        theirs = (records.c.owner == owner) & ~_HIDDEN
         query = select(*_SHOWN).where(theirs).order_by(records.c.created.desc(), records.c.id.desc()).limit(limit + 1)
         if cursor is not None:
             created, last = _read_cursor(cursor)
@@ -210,27 +210,26 @@ class LocalMemory:
             slot.index, slot.version = OwnerIndex(self._embedder.dimension), 0
         index = slot.index
         theirs = records.c.owner == owner
-        recalled = records.c.superseded_by.is_(None)
         with reading(self._database) as connection:
             version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
             if version == slot.version:
                 return index
             changed = connection.execute(
-                select(records.c.seq, *_SHOWN, records.c.vector, records.c.embedder).where(
+                select(records.c.seq, *_SHOWN, _RECALLED.label("recalled"), records.c.vector, records.c.embedder).where(
                     theirs, records.c.changed > slot.version
                 )
             )
             rows = changed.mappings().all()
-            stored = connection.execute(select(func.count()).select_from(records).where(theirs, recalled)).scalar_one()
+            stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
             known = {row["seq"] for row in rows} | index.records.keys()
-            superseded = {row["seq"] for row in rows if row["superseded_by"] is not None}
+            silent = {row["seq"] for row in rows if not row["recalled"]}
             gone: set[int] = set()
-            if len(known - superseded) != stored:
+            if len(known - silent) != stored:
                 # Something was deleted, and no row is left to say what.
                 gone = known - set(connection.execute(select(records.c.seq).where(theirs)).scalars())
-        fresh = [row for row in rows if row["seq"] not in superseded]
+        fresh = [row for row in rows if row["seq"] not in silent]
         vectors = self._vectors(fresh)
-        index.remove(gone | superseded)
+        index.remove(gone | silent)
         index.put([Row(row["seq"], _shown(row), vector) for row, vector in zip(fresh, vectors, strict=True)])
         slot.version = version
         return index
@@ -240,7 +239,7 @@ class LocalMemory:
         stale = [row for row in rows if row["embedder"] != self._embedder.fingerprint]
         blobs = {row["seq"]: row["vector"] for row in rows}
         if stale:
-            made = self._embedded([row["text"] for row in stale])
+            made = self._embedded([_said(row["speaker"], row["text"]) for row in stale])
             blobs.update((row["seq"], blob) for row, blob in zip(stale, made, strict=True))
             with writing(self._database) as connection:
                 connection.execute(
@@ -282,7 +281,21 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
         created=(new.created or now).astimezone(UTC),
         session=None if new.session is None else check_name(new.session, "session"),
         turn=new.turn,
+        speaker=None if new.speaker is None else check_name(new.speaker, "speaker"),
+        document=None if new.document is None else check_name(new.document, "document"),
+        place=None if new.place is None else storable(new.place)[:MAX_PLACE],
+        pinned=new.pinned,
     )
+
+
+def _said(speaker: str | None, text: str) -> str:
+    """The text as it is embedded: after the speaker's name."""
+    return f"{speaker}: {text}" if speaker else text
+
+
+def _tells(record: Record) -> bool:
+    """Whether the record is one that may supersede another: what the user states, not what a document or third says."""
+    return record.role == "user" and record.kind == "statement" and record.document is None and record.speaker is None
 
 
 def _next_version(connection: Connection, owner: str) -> int:
@@ -301,7 +314,9 @@ def _supersede(connection: Connection, record: Record, told: Subjects, version: 
 
     Returns what superseded what, by record id.
     """
-    alike = (records.c.owner == record.owner) & records.c.superseded_by.is_(None) & (records.c.id != record.id)
+    alike = (
+        (records.c.owner == record.owner) & ~_HIDDEN & records.c.superseded_by.is_(None) & (records.c.id != record.id)
+    )
     found: dict[str, str] = {}
     if keys := told.superseded_keys:
         older = alike & records.c.subject.in_(keys) & (records.c.created <= record.created)

@@ -1,5 +1,6 @@
 """What a prompt looks like, and what gives way when it does not fit."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +27,14 @@ def test_memories_stand_oldest_first_under_their_day() -> None:
     block = render_memories([record("newer", 24 * 60), record("second", 1, "assistant"), record("first")])
     assert block.splitlines() == [
         OPEN, NOTICE, "[2026-11-20]", "user: first", "assistant: second", "[2026-11-21]", "user: newer", CLOSE,
+    ]  # fmt: skip
+
+
+def test_a_memory_names_its_speaker_and_its_place_in_a_document() -> None:
+    said = replace(record("I adopted a cat."), speaker="Mary\nAnn")
+    read = replace(record("Cats sleep a lot.", 1), document="cats.pdf", place="page 3, Habits")
+    assert render_memories([said, read]).splitlines()[3:-1] == [
+        "Mary Ann: I adopted a cat.", "user: Cats sleep a lot. (cats.pdf, page 3, Habits)",
     ]  # fmt: skip
 
 
