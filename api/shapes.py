@@ -72,6 +72,7 @@ class RecalledMemory(BaseModel):
     created: datetime
     rank: int
     score: float
+    parts: dict[str, float] = Field(description="What each signal added to the score; empty for a mere neighbour.")
     dense_score: float | None
     dense_rank: int | None
     lexical_score: float | None
@@ -202,6 +203,7 @@ class Hit(BaseModel):
 
     rank: int
     score: float
+    parts: dict[str, float] = Field(description="What each signal added to the score; empty for a mere neighbour.")
     dense_score: float | None
     dense_rank: int | None
     lexical_score: float | None
@@ -214,6 +216,7 @@ class Hit(BaseModel):
         return cls(
             rank=receipt.rank,
             score=receipt.score,
+            parts=dict(receipt.parts),
             dense_score=receipt.dense_score,
             dense_rank=receipt.dense_rank,
             lexical_score=receipt.lexical_score,

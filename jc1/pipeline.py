@@ -470,6 +470,7 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
         "created": receipt.record.created.isoformat(),
         "rank": receipt.rank,
         "score": receipt.score,
+        "parts": dict(receipt.parts),
         "dense_score": receipt.dense_score,
         "dense_rank": receipt.dense_rank,
         "lexical_score": receipt.lexical_score,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jc1.trace import Trace
     from ui.live import LiveReply
 
+REASONS = 3
+"""Signals that a memory's card names."""
 STAGE_SAYS = {"recall": "recalling", "prefill": "reading the prompt", "decode": "writing"}
 """What a person reads while a stage is under way, beside the stage's own word."""
 
@@ -177,7 +179,7 @@ def memories(
             else "Memory was off for this reply."
         )
         return f'<p class="jc1-empty">{reason}</p>'
-    best = max(receipt.score for receipt in receipts) or 1.0
+    best = max(receipt.score for receipt in receipts)
     ranks = {receipt.record.id: receipt.rank for receipt in receipts}
     cards = "".join(_memory(r, best, ranks, session, titles) for r in receipts)
     return f'<ol class="jc1-memories">{cards}</ol>'
@@ -185,7 +187,7 @@ def memories(
 
 def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: str, titles: Mapping[str, str]) -> str:
     record = receipt.record
-    width = max(0.0, min(1.0, receipt.score / best)) * 100
+    width = 100 * max(0.0, receipt.score / best) if best > 0 else 0.0
     dense = _score(receipt.dense_score, receipt.dense_rank)
     lexical = _score(receipt.lexical_score, receipt.lexical_rank)
     widened = ""
@@ -195,12 +197,19 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
     return (
         f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'
         f'<p dir="auto">{escape(record.text)}</p></div>'
-        f'<div class="jc1-bar" title="fused score, of the best"><i style="width:{width:.0f}%"></i></div>'
-        f'<div class="jc1-scores"><span>fused <b>{receipt.score:.3f}</b></span>'
-        f"<span>dense {dense}</span><span>lexical {lexical}</span>{widened}</div>"
+        f'<div class="jc1-bar" title="score, of the best"><i style="width:{width:.0f}%"></i></div>'
+        f'<div class="jc1-scores"><span>score <b>{receipt.score:.2f}</b></span>'
+        f"<span>dense {dense}</span><span>lexical {lexical}</span>{widened}</div>{_why(receipt)}"
         f'<div class="jc1-source">{escape(record.kind)} · {_source(record.session, record.turn, session, titles)}'
         f" · {age(record.created)}</div></li>"
     )
+
+
+def _why(receipt: Receipt) -> str:
+    """The signals that spoke most for the record, and what each added to its score."""
+    most = sorted(receipt.parts.items(), key=lambda part: -part[1])[:REASONS]
+    shown = " · ".join(f"{name.replace('_', ' ')} +{value:.1f}" for name, value in most if value >= 0.05)
+    return f'<div class="jc1-scores" title="what added most to the score">{shown}</div>' if shown else ""
 
 
 def _score(score: float | None, rank: int | None) -> str:

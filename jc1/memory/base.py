@@ -6,7 +6,7 @@ Knows nothing about how records are stored, indexed or ranked.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -72,14 +72,17 @@ class NewRecord:
 class Receipt:
     """Why a record was recalled.
 
-    `dense_score` is the cosine to the query, `lexical_score` the BM25 score (higher is better), each with the record's
-    rank in that list from 1; `None` where the list did not hold it. `score` is the fused one, by which `rank` (from 1)
-    is given. A neighbour brought in by widening names the record it came with in `widened_from`.
+    `score` decided the `rank`, which counts from 1: it is the sum of `parts`, what each signal of jc1/memory/ranking.py
+    added. `dense_score` is the cosine to the query and `lexical_score` the BM25 score of the record's own words (higher
+    is better), each with the record's rank by it among the candidates, from 1; `None` where no word is shared. A
+    neighbour brought in by widening names the record it came with in `widened_from`, and has no score unless it was a
+    candidate itself.
     """
 
     record: Record
     rank: int
     score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
     dense_score: float | None = None
     dense_rank: int | None = None
     lexical_score: float | None = None
@@ -107,11 +110,12 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How memories are searched. `k` records, each widened by `window` turns either side; `stopwords` removes them
-    from the query of the lexical search."""
+    from the query of the lexical search. `weights` stand in for those of jc1/memory/ranking.py, by the same names."""
 
     k: int = 8
     window: int = 0
     stopwords: bool = True
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class Memory(Protocol):

@@ -1,134 +1,192 @@
-"""The order in which an owner's records are recalled: two lists fused, statements first, then neighbouring turns.
+"""The order in which an owner's records are recalled: what speaks for each, weighed and added.
 
-Knows how candidates become receipts. Knows nothing about how they are found, embedded or stored.
+Knows what the signals are worth and how candidates become receipts. Knows nothing about how they are found, embedded or
+stored.
+
+Each signal is first made comparable: a record gets its z-score, how many standard deviations it lies above the mean of
+its shelf. Ranks, which reciprocal rank fusion takes, forget by how much one record is better than the next, and they
+recalled less of the turns of conversations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
 
 from jc1.embedding.base import Vectors
 from jc1.memory.base import Receipt, Retrieval
-from jc1.memory.index import Hit, OwnerIndex, Shelf, is_statement
+from jc1.memory.index import OwnerIndex, Scores, Shelf, Wording
+from jc1.memory.vectors import Rows
+from jc1.memory.words import terms
 
-RRF_K = 10
-"""The constant k of reciprocal rank fusion, score = sum over the lists of 1 / (k + rank): Cormack, Clarke and
-Buettcher, SIGIR 2009. They chose 60, for long lists of documents. On the turns of conversations 10 recalls more: .747
-against .70 of what is wanted within the first ten (LoCoMo, six lists)."""
-DEPTH = 50
-"""How far each list is read, where `k` does not ask for more."""
-
-
-@dataclass(slots=True)
-class _Candidate:
-    seq: int
-    score: float = 0.0
-    dense: tuple[float, int] | None = None
-    lexical: tuple[float, int] | None = None
-
-
-@dataclass(slots=True)
-class _Ranking:
-    """What a search has brought together so far: hits and neighbours of one shelf."""
-
-    hits: list[_Candidate] = field(default_factory=list)
-    neighbours: list[tuple[_Candidate, str]] = field(default_factory=list)
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        "meaning": 1.0,
+        "meaning_nearby": 0.75,
+        "words": 0.5,
+        "words_nearby": 1.0,
+        "words_session": 0.5,
+        "day": 1.0,
+        "speaker": 1.5,
+    }
+)
+"""What a standard deviation of each signal is worth, and what it is to be said by somebody whom the query names. Round
+numbers, chosen by hand on one half of LoCoMo; docs/memory.md says what each is good for."""
+DEPTH = 500
+"""How many candidates meaning and words each bring, where `k` does not ask for more."""
+MAX_TERMS = 64
+"""Most different terms of a query that are searched for."""
 
 
-def fuse(lists: Sequence[Sequence[int]], k: int = RRF_K) -> dict[int, float]:
-    """The fused score of every row in `lists`, each of which is best first.
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query as the signals take it, what they are worth, and the rows that must not be found."""
 
-    >>> fuse([[7, 3], [3]], k=1) == {7: 1 / 2, 3: 1 / 3 + 1 / 2}
-    True
-    """
-    scores: dict[int, float] = {}
-    for ranked in lists:
-        for rank, seq in enumerate(ranked, start=1):
-            scores[seq] = scores.get(seq, 0.0) + 1 / (k + rank)
-    return scores
+    vector: Vectors
+    wording: Wording
+    speakers: Scores
+    weights: Mapping[str, float]
+    excluded: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """The candidates of a shelf, best first; among equals the newer is first. All arrays have one entry for each."""
+
+    rows: Rows
+    scores: Scores
+    parts: Mapping[str, Scores]
+    """What each signal adds to the score."""
+    cosines: Scores
+    bm25: Scores
+
+    def place(self, row: int) -> int | None:
+        """Where a row stands, from 0."""
+        found = np.flatnonzero(self.rows == row)
+        return int(found[0]) if len(found) else None
 
 
 def search(
-    index: OwnerIndex, vector: Vectors, words: str, retrieval: Retrieval, *, excluded: AbstractSet[int] = frozenset()
-) -> tuple[Receipt, ...]:
-    """The `retrieval.k` best rows for a query, given as its vector, shape (dimension,), and its words; then neighbours.
-
-    Every statement stands before every question and reply, however well those match. An owner with fewer than k
-    records gets all of them, ranked. Rows in `excluded` are neither found nor widened to.
-    """
-    statements, others = _Ranking(), _Ranking()
-    known: dict[int, _Candidate] = {}
-    for ranking, shelf in ((statements, index.statements), (others, index.others)):
-        room = retrieval.k - len(statements.hits)
-        if room > 0:
-            candidates = _candidates(index, shelf, vector, words, max(DEPTH, retrieval.k), excluded)
-            known.update((candidate.seq, candidate) for candidate in candidates)
-            ranking.hits = candidates[:room]
-    if retrieval.window:
-        _widen(index, statements, others, known, retrieval.window, excluded)
-    receipts: list[Receipt] = []
-    for ranking in (statements, others):
-        for candidate, source in [*((hit, None) for hit in ranking.hits), *ranking.neighbours]:
-            receipts.append(_receipt(index, candidate, len(receipts) + 1, source))
-    return tuple(receipts)
-
-
-def _candidates(
-    index: OwnerIndex, shelf: Shelf, vector: Vectors, words: str, depth: int, excluded: AbstractSet[int]
-) -> list[_Candidate]:
-    """The rows of a shelf that either list holds, best first; among equals the newer is first."""
-    reach = depth + len(excluded)
-    dense = _without(shelf.nearest(vector, reach), excluded)[:depth]
-    lexical = _without(shelf.matching(words, reach), excluded)[:depth]
-    found = {
-        seq: _Candidate(seq, score)
-        for seq, score in fuse([[seq for seq, _ in dense], [seq for seq, _ in lexical]]).items()
-    }
-    for rank, (seq, score) in enumerate(dense, start=1):
-        found[seq].dense = (score, rank)
-    for rank, (seq, score) in enumerate(lexical, start=1):
-        found[seq].lexical = (score, rank)
-    return sorted(found.values(), key=lambda c: (c.score, index.records[c.seq].created, c.seq), reverse=True)
-
-
-def _without(hits: list[Hit], excluded: AbstractSet[int]) -> list[Hit]:
-    return [hit for hit in hits if hit[0] not in excluded] if excluded else hits
-
-
-def _widen(
     index: OwnerIndex,
-    statements: _Ranking,
-    others: _Ranking,
-    known: dict[int, _Candidate],
-    window: int,
-    excluded: AbstractSet[int],
-) -> None:
-    """Add what was said within `window` turns of each hit in its session, best hit first."""
-    hits = [*statements.hits, *others.hits]
-    seen = {hit.seq for hit in hits} | excluded
+    vector: Vectors,
+    query: str,
+    words: str,
+    retrieval: Retrieval,
+    *,
+    excluded: AbstractSet[int] = frozenset(),
+) -> tuple[Receipt, ...]:
+    """The `retrieval.k` best records for a query, given as its vector, shape (dimension,), its text, and those of its
+    words that are searched for; then neighbours.
+
+    Pinned records stand first, all of them; then every statement stands before any question or reply, however well
+    those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
+    nor widened to.
+    """
+    asked = _Query(
+        vector,
+        index.wording(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
+        index.spoken_by_those_named(terms(query)),
+        {**WEIGHTS, **retrieval.weights},
+        index.rows_of(excluded),
+    )
+    depth = max(DEPTH, retrieval.k)
+    ranked = [_rank(index, index.statements, asked, depth)]
+    if len(ranked[0].rows) < retrieval.k or index.pinned:
+        ranked.append(_rank(index, index.others, asked, depth))
+    rows = [row for shelf in ranked for row in shelf.rows.tolist()]
+    pinned = [row for row in rows if row in index.pinned] if index.pinned else []
+    hits = pinned + [row for row in rows if row not in index.pinned][: max(retrieval.k - len(pinned), 0)]
+    found: list[tuple[int, int | None]] = [(row, None) for row in hits]
+    if retrieval.window:
+        found += _neighbours(index, hits, retrieval.window, excluded)
+        found.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
+    return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(found, start=1))
+
+
+def _rank(index: OwnerIndex, shelf: Shelf, asked: _Query, depth: int) -> _Ranked:
+    """The rows of a shelf that meaning or words bring, and the pinned ones; all of them where there are few."""
+    members = shelf.all()
+    wording = {
+        "words": asked.wording.own,
+        "words_nearby": asked.wording.nearby,
+        "words_session": asked.wording.session,
+        "day": asked.wording.day,
+    }
+    weights = asked.weights
+    worded = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in wording.items()}
+    worded["speaker"] = weights["speaker"] * asked.speakers[members]
+    chosen = np.arange(len(members))
+    if len(members) > depth:
+        by_words = np.argpartition(-sum(worded.values(), np.zeros(len(members))), depth)[:depth]
+        nearest, _ = shelf.vectors.nearest(asked.vector, depth)
+        pinned = np.array([row for row in index.pinned if shelf.has(row)], np.int64)
+        chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
+    chosen = chosen[~np.isin(members[chosen], asked.excluded)]
+    rows, sample = members[chosen], shelf.sample()
+    own, nearby = index.meaning(asked.vector, np.concatenate([rows, sample]))
+    parts = {
+        "meaning": weights["meaning"] * _z(own[: len(rows)], own[len(rows) :]),
+        "meaning_nearby": weights["meaning_nearby"] * _z(nearby[: len(rows)], nearby[len(rows) :]),
+        **{name: scores[chosen] for name, scores in worded.items()},
+    }
+    # Rounded, since equal vectors need not have equal cosines to the last bit.
+    scores = np.round(sum(parts.values(), np.zeros(len(rows))), 6)
+    order = np.lexsort((*index.age(rows), -scores))
+    return _Ranked(
+        rows=rows[order],
+        scores=scores[order],
+        parts={name: part[order] for name, part in parts.items()},
+        cosines=own[: len(rows)][order],
+        bm25=asked.wording.own[rows[order]],
+    )
+
+
+def _z(scores: Scores, sample: Scores) -> Scores:
+    """How many standard deviations of the sample `scores` lie above its mean; 0 where the sample does not vary."""
+    spread = float(sample.std()) if len(sample) else 0.0
+    return (scores - sample.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))
+
+
+def _neighbours(
+    index: OwnerIndex, hits: Sequence[int], window: int, excluded: AbstractSet[int]
+) -> list[tuple[int, int | None]]:
+    """What was said within `window` turns of each hit in its session, best hit first, and beside which hit."""
+    seen = {*hits, *index.rows_of(excluded).tolist()}
+    found: list[tuple[int, int | None]] = []
     for hit in hits:
-        record = index.records[hit.seq]
+        record = index.record(hit)
         if record.session is None or record.turn is None:
             continue
         for seq in index.in_session(record.session, range(record.turn - window, record.turn + window + 1)):
-            if seq not in seen:
-                seen.add(seq)
-                ranking = statements if is_statement(index.records[seq].kind) else others
-                ranking.neighbours.append((known.get(seq) or _Candidate(seq), record.id))
+            (row,) = index.rows_of([seq]).tolist()
+            if row not in seen:
+                seen.add(row)
+                found.append((row, hit))
+    return found
 
 
-def _receipt(index: OwnerIndex, candidate: _Candidate, rank: int, widened_from: str | None) -> Receipt:
-    dense_score, dense_rank = candidate.dense or (None, None)
-    lexical_score, lexical_rank = candidate.lexical or (None, None)
-    return Receipt(
-        record=index.records[candidate.seq],
+def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, widened_from: int | None) -> Receipt:
+    receipt = Receipt(
+        record=index.record(row),
         rank=rank,
-        score=candidate.score,
-        dense_score=dense_score,
-        dense_rank=dense_rank,
-        lexical_score=lexical_score,
-        lexical_rank=lexical_rank,
-        widened_from=widened_from,
+        score=0.0,
+        widened_from=None if widened_from is None else index.record(widened_from).id,
     )
+    for shelf in ranked:
+        place = shelf.place(row)
+        if place is not None:
+            bm25 = float(shelf.bm25[place])
+            return replace(
+                receipt,
+                score=float(shelf.scores[place]),
+                parts={name: float(part[place]) for name, part in shelf.parts.items()},
+                dense_score=float(shelf.cosines[place]),
+                dense_rank=1 + int(np.count_nonzero(shelf.cosines > shelf.cosines[place])),
+                lexical_score=bm25 or None,
+                lexical_rank=1 + int(np.count_nonzero(shelf.bm25 > bm25)) if bm25 else None,
+            )
+    return receipt

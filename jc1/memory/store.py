@@ -95,7 +95,7 @@ class LocalMemory:
         with slot.lock:
             index = self._refreshed(owner, slot)
             read = frozenset(index.in_session(*already_read)) if already_read else frozenset()
-            receipts = search(index, vector, words, retrieval, excluded=read)
+            receipts = search(index, vector, query, words, retrieval, excluded=read)
         self._evict()
         return Recall(receipts, {"embed": embedded - began, "recall": time.perf_counter() - embedded})
 
@@ -205,9 +205,11 @@ class LocalMemory:
     def _refreshed(self, owner: str, slot: _Slot) -> OwnerIndex:
         """The owner's index, in step with the database. The slot's lock is held."""
         from jc1.memory.index import OwnerIndex, Row
+        from jc1.memory.vectors import FaissVectors
 
-        if slot.index is None:
-            slot.index, slot.version = OwnerIndex(self._embedder.dimension), 0
+        if slot.index is None or slot.index.worn:
+            _forget(slot)
+            slot.index, slot.version = OwnerIndex(lambda _: FaissVectors(self._embedder.dimension)), 0
         index = slot.index
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
@@ -215,9 +217,14 @@ class LocalMemory:
             if version == slot.version:
                 return index
             changed = connection.execute(
-                select(records.c.seq, *_SHOWN, _RECALLED.label("recalled"), records.c.vector, records.c.embedder).where(
-                    theirs, records.c.changed > slot.version
-                )
+                select(
+                    records.c.seq,
+                    *_SHOWN,
+                    _RECALLED.label("recalled"),
+                    records.c.changed,
+                    records.c.vector,
+                    records.c.embedder,
+                ).where(theirs, records.c.changed > slot.version)
             )
             rows = changed.mappings().all()
             stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
@@ -230,7 +237,12 @@ class LocalMemory:
         fresh = [row for row in rows if row["seq"] not in silent]
         vectors = self._vectors(fresh)
         index.remove(gone | silent)
-        index.put([Row(row["seq"], _shown(row), vector) for row, vector in zip(fresh, vectors, strict=True)])
+        index.put(
+            [
+                Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
+                for row, vector in zip(fresh, vectors, strict=True)
+            ]
+        )
         slot.version = version
         return index
 
@@ -362,6 +374,11 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
 
 def _drop(slot: _Slot) -> None:
     with slot.lock:
-        if slot.index is not None:
-            slot.index.close()
-            slot.index = None
+        _forget(slot)
+
+
+def _forget(slot: _Slot) -> None:
+    """Give up a slot's index. Its lock is held."""
+    if slot.index is not None:
+        slot.index.close()
+        slot.index = None

@@ -66,7 +66,7 @@ async def test_a_reply_has_openais_shape_and_jc1s_story(client: httpx.AsyncClien
     told = reply["jc1"]
     assert list(told["stages"]) == [s for s in STAGES if s not in ("hear", "see", "speak")]
     assert told["recalled"][0]["id"] == pipeline.memory.list("local").records[-1].id
-    assert told["recalled"][0]["score"] > 0
+    assert told["recalled"][0]["dense_score"] > 0
     assert (told["session"], told["remembered"], told["preset"]) == ("s", True, "default@0")
     assert told["dropped"] == {"memories": [], "messages": 0}
     assert pipeline.telemetry.recent.get(told["trace_id"]).session == "s"

@@ -10,8 +10,10 @@ import pytest
 
 from experiments import recall
 from experiments.recall import Measured, Question, read
+from jc1.memory.ranking import WEIGHTS
 
-NAMES = ("jc1", "jc1 with stopwords", "bm25", "dense", "plain fusion", "chroma")
+ABLATIONS = tuple(f"jc1 without {name}" for name in WEIGHTS)
+NAMES = ("jc1", "jc1 with stopwords", *ABLATIONS, "bm25", "dense", "plain fusion", "chroma")
 
 
 def conversation() -> dict[str, Any]:
@@ -49,7 +51,7 @@ def data(tmp_path: Path) -> Path:
 def test_turns_have_speaker_caption_and_date_and_only_questions_that_can_be_answered_are_asked(data: Path) -> None:
     (found,) = read(data)
     assert [said.turn for said in found.turns] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
-    assert found.turns[1].text == "Ben: Nice! I planted tomatoes yesterday. [a photo of a garden]"
+    assert found.turns[1].text == "Nice! I planted tomatoes yesterday. [a photo of a garden]"
     assert found.turns[0].when.isoformat() == "2023-05-08T13:56:00+00:00"
     assert [(asked.category, asked.evidence) for asked in found.questions] == [
         (4, frozenset({(1, 1)})),

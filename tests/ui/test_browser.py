@@ -58,7 +58,7 @@ def test_a_fact_told_in_one_conversation_is_recalled_in_another_and_both_outlive
     say(page, "What is my cat called?")
     memory = page.locator(".jc1-memories li").first
     expect(memory.locator("p")).to_have_text("My cat is called Ada.")
-    expect(memory).to_contain_text(re.compile(r"fused 0\.\d{3}.*dense 0\.\d\d #1"))
+    expect(memory).to_contain_text(re.compile(r"score -?\d+\.\d\d.*dense 0\.\d\d #1"))
     expect(memory).to_contain_text("“My cat is called Ada.”, turn 1")
 
     stages = [stage for stage in STAGES if stage not in ("hear", "see", "speak")]

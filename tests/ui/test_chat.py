@@ -108,7 +108,7 @@ async def test_what_was_said_in_another_conversation_is_recalled_and_shown_with_
     assert "Nothing was recalled" in (await send(chat, "My cat is called Ada.", "first"))[chat.memories]
     shown = await send(chat, "What is my cat called?", "second")
     assert "My cat is called Ada." in shown[chat.memories]
-    assert "fused <b>0." in shown[chat.memories]
+    assert "score <b>" in shown[chat.memories]
     assert 'data-open="first"' in shown[chat.memories]
 
 

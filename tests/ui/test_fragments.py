@@ -80,17 +80,19 @@ def test_texts_from_outside_are_escaped() -> None:
 
 
 def test_a_memory_shows_rank_text_source_age_and_every_score() -> None:
-    receipt = Receipt(record(), 1, 0.1818, dense_score=0.731, dense_rank=1, lexical_score=0.002, lexical_rank=3)
+    parts = {"meaning": 1.02, "words_nearby": 2.0, "words": -0.9, "day": 0.7, "speaker": 0.3}
+    receipt = Receipt(record(), 1, 3.1218, parts, dense_score=0.731, dense_rank=1, lexical_score=0.002, lexical_rank=3)
     html = fragments.memories([receipt], session="here", titles={"s": "About cats"})
     assert text(html) == (
-        "1 My cat is called Ada. fused 0.182 dense 0.73 #1 lexical &lt;0.01 #3 "
+        "1 My cat is called Ada. score 3.12 dense 0.73 #1 lexical &lt;0.01 #3 "
+        "words nearby +2.0 · meaning +1.0 · day +0.7 "
         "statement · “About cats” , turn 2 · just now"
     )
     assert 'data-open="s"' in html
 
 
 def test_a_score_that_a_list_did_not_give_is_a_dash() -> None:
-    html = fragments.memories([Receipt(record(), 1, 0.2, dense_score=0.5, dense_rank=4)], session="s", titles={})
+    html = fragments.memories([Receipt(record(), 1, 0.2, {}, dense_score=0.5, dense_rank=4)], session="s", titles={})
     assert "dense 0.50 #4 lexical –" in text(html)
 
 

@@ -1,0 +1,152 @@
+"""The vectors of one shelf of an owner's index: those nearest to a query, and any of them by its number.
+
+Knows FAISS. Knows nothing about records, words or ranking. `VectorIndex` is what every holder of vectors honours;
+jc1/memory/chroma.py is another one.
+
+Up to 50,000 vectors are compared one by one, which is exact; more are found through an HNSW graph over the same
+vectors (Malkov and Yashunin, 2016, https://arxiv.org/abs/1603.09320). Where faiss-gpu and a GPU are there, every size
+is compared one by one on the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jc1.embedding.base import Vectors
+
+FLAT = 50_000
+"""Most vectors that are compared one by one on a CPU (4 ms for a query)."""
+NEIGHBOURS = 32
+"""Links of a vector in the graph."""
+EFFORT = 200
+"""How many vectors are kept in view while the graph is built, and at least while it is searched."""
+DEAD = 0.2
+"""The part of the graph's vectors that may be removed ones before it is built anew: a graph forgets nothing."""
+
+Rows = NDArray[np.int64]
+
+
+class VectorIndex(Protocol):
+    """Vectors of length one under numbers that the caller gives. Not safe for several threads."""
+
+    def __len__(self) -> int:
+        """How many vectors there are."""
+
+    def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
+        """Add vectors, shape (rows, dimension), under numbers that were never used before. A key tells a vector from
+        every other of this owner's, today's and earlier ones, for a holder that outlives this process."""
+
+    def remove(self, rows: Rows) -> None:
+        """Take out vectors that are there."""
+
+    def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
+        """At most `depth` rows and their cosines to `query`, shape (dimension,), highest first."""
+
+    def of(self, rows: Rows) -> Vectors:
+        """The vectors of rows that are there, shape (rows, dimension)."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+VectorIndexes = Callable[[str], VectorIndex]
+"""Makes the vector index of a shelf of one owner's, which is named `statements` or `others`."""
+
+
+class FaissVectors:
+    """A `VectorIndex` in this process."""
+
+    def __init__(self, dimension: int, *, flat: int = FLAT) -> None:
+        import faiss
+
+        self._faiss: Any = faiss
+        self._most_flat = flat
+        self._flat = faiss.IndexFlatIP(dimension)
+        self._graph: Any = None
+        self._gpu: Any = None
+        self._rows: Rows = np.empty(0, np.int64)
+        """The row at each place of the index, -1 where it was removed from the graph."""
+        self._places: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
+        start = len(self._rows)
+        self._rows = np.concatenate([self._rows, rows])
+        self._places.update((row, start + i) for i, row in enumerate(rows.tolist()))
+        self._gpu = None
+        if self._graph is not None:
+            self._one_thread()
+            self._graph.add(vectors)
+            return
+        self._flat.add(vectors)
+        if len(self) > self._most_flat and not self._faiss.get_num_gpus():
+            self._build(self._flat.reconstruct_n(0, len(self._rows)))
+
+    def remove(self, rows: Rows) -> None:
+        places = np.array([self._places.pop(row) for row in rows.tolist()], np.int64)
+        self._gpu = None
+        if self._graph is not None:
+            self._rows[places] = -1
+            if len(self) < (1 - DEAD) * len(self._rows):
+                kept = self._rows[self._rows >= 0]
+                vectors = self.of(kept)
+                self._number(kept)
+                self._build(vectors)
+            return
+        self._flat.remove_ids(self._faiss.IDSelectorBatch(places))
+        self._number(np.delete(self._rows, places))
+
+    def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
+        if not len(self):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        removed = len(self._rows) - len(self)
+        wanted = min(depth + removed, 2 * depth, len(self._rows))
+        self._one_thread()
+        if self._graph is not None:
+            effort = self._faiss.SearchParametersHNSW(efSearch=max(EFFORT, wanted))
+            cosines, places = self._graph.search(query[np.newaxis], wanted, params=effort)
+        else:
+            cosines, places = self._placed().search(query[np.newaxis], wanted)
+        found = self._rows[places[0][places[0] >= 0]]
+        kept = found >= 0
+        return found[kept][:depth], cosines[0][: len(found)][kept][:depth]
+
+    def of(self, rows: Rows) -> Vectors:
+        places = np.array([self._places[row] for row in rows.tolist()], np.int64)
+        vectors: Vectors = self._flat.reconstruct_batch(places)
+        return vectors
+
+    def close(self) -> None:
+        self._graph = self._gpu = None
+        self._flat.reset()
+        self._number(np.empty(0, np.int64))
+
+    def _placed(self) -> Any:
+        """The flat index where it is searched: on the GPUs if FAISS has any, copied there after each change."""
+        if not self._faiss.get_num_gpus():
+            return self._flat
+        if self._gpu is None:
+            self._gpu = self._faiss.index_cpu_to_all_gpus(self._flat)
+        return self._gpu
+
+    def _build(self, vectors: Vectors) -> None:
+        """The graph over these vectors, at their places. It keeps them in the flat index."""
+        self._graph = None
+        self._flat.reset()
+        self._graph = self._faiss.IndexHNSW(self._flat, NEIGHBOURS)
+        self._graph.hnsw.efConstruction = EFFORT
+        self._graph.add(vectors)
+
+    def _number(self, rows: Rows) -> None:
+        self._rows = rows
+        self._places = {row: place for place, row in enumerate(rows.tolist())}
+
+    def _one_thread(self) -> None:
+        # A setting of the calling thread, and two threads make one query 25 times slower.
+        self._faiss.omp_set_num_threads(1)
