@@ -91,6 +91,8 @@ class _Statistics:
     """What BM25 needs to know of all rows that are there."""
 
     alive: Mask
+    near: NDArray[np.int32]
+    session: NDArray[np.int32]
     own: _Texts
     windows: _Texts
     sessions: _Texts
@@ -148,7 +150,6 @@ class OwnerIndex:
     def wording(self, query: Sequence[str]) -> Wording:
         """The BM25 scores of all rows for a query's terms."""
         count, known = self._count, self._known()
-        sessions = self._table["session"][:count]
         own, nearby, day = np.zeros(count), np.zeros(count), np.zeros(count)
         session = np.zeros(len(self._numbers))
         for term in dict.fromkeys(query):
@@ -156,20 +157,22 @@ class OwnerIndex:
             if len(rows):
                 known.own.score(own, rows, counts)
                 known.windows.score(nearby, *_nonzero(self._windowed(rows, counts)))
-                known.sessions.score(session, *_nonzero(np.bincount(sessions[rows], counts)))
+                known.sessions.score(session, *_nonzero(np.bincount(known.session[rows], counts)))
             known.days.score(day, *self._holding(self._days, term, known.alive))
-        return Wording(own, nearby, session[sessions], day)
+        return Wording(own, nearby, session[known.session], day)
 
     def meaning(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
         """The cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's rows,
         nearer ones counting more."""
-        near = self._table["near"][rows]
-        needed = np.unique(np.concatenate([rows, near[near >= 0]]))
+        near = self._known().near[rows]
+        wanted = np.zeros(self._count, np.bool_)
+        wanted[rows] = wanted[near[near >= 0]] = True
+        needed = np.flatnonzero(wanted)
         cosines = np.zeros(self._count + 1)  # the last one stands for a neighbour that is not there
         for shelf in (self.statements, self.others):
             held = needed[shelf.holds(needed)]
             if len(held):
-                cosines[held] = shelf.vectors.of(held) @ vector
+                cosines[held] = shelf.vectors.cosines(vector, held)
         weights = np.where(near >= 0, _FADED, 0.0)
         own = cosines[rows]
         return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
@@ -257,10 +260,12 @@ class OwnerIndex:
         if self._statistics is None:
             table = self._table[: self._count]
             lengths = np.where(table["alive"], table["length"], 0)
-            near = table["near"]
+            near = np.ascontiguousarray(table["near"])
             windows = lengths + np.where(near >= 0, lengths[near], 0).sum(axis=1)
             self._statistics = _Statistics(
                 alive=table["alive"].copy(),
+                near=near,
+                session=table["session"].copy(),
                 own=_Texts(lengths),
                 windows=_Texts(np.where(table["alive"], windows, 0)),
                 sessions=_Texts(np.bincount(table["session"], lengths)),
@@ -276,7 +281,7 @@ class OwnerIndex:
 
     def _windowed(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> Counts:
         """How often a term is in each row's window, given the rows that hold it. To be a neighbour is mutual."""
-        near = self._table["near"][rows]
+        near = self._known().near[rows]
         there = near >= 0
         theirs = np.broadcast_to(counts[:, np.newaxis], near.shape)[there]
         return np.bincount(np.concatenate([rows, near[there]]), np.concatenate([counts, theirs]))

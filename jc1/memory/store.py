@@ -175,6 +175,12 @@ class LocalMemory:
             )
             connection.execute(delete(records).where(mine))
 
+    def holds(self, owner: str) -> bool:
+        """Whether the owner's index is built, so that a search need not build it."""
+        with self._slots_lock:
+            slot = self._slots.get(owner)
+        return slot is not None and slot.index is not None
+
     def close(self) -> None:
         """Give back indexes and connections."""
         with self._slots_lock:

@@ -27,6 +27,10 @@ EFFORT = 200
 DEAD = 0.2
 """The part of the graph's vectors that may be removed ones before it is built anew: a graph forgets nothing."""
 
+GATHERED = 8
+"""The share of all vectors, one in so many, up to which they are copied together to be compared: of more it is quicker
+to compare all."""
+
 Rows = NDArray[np.int64]
 
 
@@ -46,8 +50,8 @@ class VectorIndex(Protocol):
     def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
         """At most `depth` rows and their cosines to `query`, shape (dimension,), highest first."""
 
-    def of(self, rows: Rows) -> Vectors:
-        """The vectors of rows that are there, shape (rows, dimension)."""
+    def cosines(self, query: Vectors, rows: Rows) -> Vectors:
+        """The cosines of rows that are there to `query`, in their order."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -68,17 +72,17 @@ class FaissVectors:
         self._flat = faiss.IndexFlatIP(dimension)
         self._graph: Any = None
         self._gpu: Any = None
+        self._count = 0
         self._rows: Rows = np.empty(0, np.int64)
         """The row at each place of the index, -1 where it was removed from the graph."""
-        self._places: dict[int, int] = {}
+        self._places: Rows = np.empty(0, np.int64)
+        """The place of each row."""
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._count
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
-        start = len(self._rows)
-        self._rows = np.concatenate([self._rows, rows])
-        self._places.update((row, start + i) for i, row in enumerate(rows.tolist()))
+        self._number(np.concatenate([self._rows, rows]))
         self._gpu = None
         if self._graph is not None:
             self._one_thread()
@@ -89,14 +93,15 @@ class FaissVectors:
             self._build(self._flat.reconstruct_n(0, len(self._rows)))
 
     def remove(self, rows: Rows) -> None:
-        places = np.array([self._places.pop(row) for row in rows.tolist()], np.int64)
+        places = self._places[rows]
         self._gpu = None
         if self._graph is not None:
             self._rows[places] = -1
+            self._count -= len(rows)
             if len(self) < (1 - DEAD) * len(self._rows):
-                kept = self._rows[self._rows >= 0]
-                vectors = self.of(kept)
-                self._number(kept)
+                kept = np.flatnonzero(self._rows >= 0)
+                vectors = self._flat.reconstruct_batch(kept)
+                self._number(self._rows[kept])
                 self._build(vectors)
             return
         self._flat.remove_ids(self._faiss.IDSelectorBatch(places))
@@ -105,7 +110,7 @@ class FaissVectors:
     def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
         if not len(self):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        removed = len(self._rows) - len(self)
+        removed = len(self._rows) - self._count
         wanted = min(depth + removed, 2 * depth, len(self._rows))
         self._one_thread()
         if self._graph is not None:
@@ -117,10 +122,12 @@ class FaissVectors:
         kept = found >= 0
         return found[kept][:depth], cosines[0][: len(found)][kept][:depth]
 
-    def of(self, rows: Rows) -> Vectors:
-        places = np.array([self._places[row] for row in rows.tolist()], np.int64)
-        vectors: Vectors = self._flat.reconstruct_batch(places)
-        return vectors
+    def cosines(self, query: Vectors, rows: Rows) -> Vectors:
+        places = self._places[rows]
+        if len(rows) < self._flat.ntotal / GATHERED:
+            vectors = self._flat.reconstruct_batch(places)
+            return self._products(query, self._faiss.swig_ptr(vectors), len(rows))
+        return self._products(query, self._flat.get_xb(), self._flat.ntotal)[places]
 
     def close(self) -> None:
         self._graph = self._gpu = None
@@ -143,9 +150,20 @@ class FaissVectors:
         self._graph.hnsw.efConstruction = EFFORT
         self._graph.add(vectors)
 
+    def _products(self, query: Vectors, vectors: Any, count: int) -> Vectors:
+        """The inner products of `query` with so many vectors, which stand one after another. On one thread: NumPy's
+        product takes several, and ten times as long while other requests have them."""
+        pointer, products = self._faiss.swig_ptr, np.empty(count, np.float32)
+        query = np.ascontiguousarray(query, np.float32)
+        self._faiss.fvec_inner_products_ny(pointer(products), pointer(query), vectors, self._flat.d, count)
+        return products
+
     def _number(self, rows: Rows) -> None:
-        self._rows = rows
-        self._places = {row: place for place, row in enumerate(rows.tolist())}
+        """Say which row is at each place; -1 for none."""
+        there = np.flatnonzero(rows >= 0)
+        self._rows, self._count = rows, len(there)
+        self._places = np.full(int(rows.max(initial=-1)) + 1, -1, np.int64)
+        self._places[rows[there]] = there
 
     def _one_thread(self) -> None:
         # A setting of the calling thread, and two threads make one query 25 times slower.

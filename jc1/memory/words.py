@@ -7,10 +7,11 @@ stopwords: what a term is worth is the ranking's.
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from array import array
 from collections import Counter
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 
 # Letters and digits with apostrophes between them; of Chinese and Japanese each character.
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+(?:['’][^\W_]+)*")
-KNOWN_STEMS = 100_000
-"""How many words' stems are kept at hand: a stem takes 20 microseconds to find."""
+KNOWN = 100_000
+"""How many words' terms are kept at hand."""
 
 
 def terms(text: str) -> list[str]:
@@ -52,16 +53,22 @@ class Postings:
         return np.frombuffer(rows, np.int32), np.frombuffer(counts, np.int32)
 
 
-@lru_cache(maxsize=KNOWN_STEMS)
+@lru_cache(maxsize=KNOWN)
 def _term(word: str) -> str:
-    plain = "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
-    plain = plain.replace("’", "'").removesuffix("'s")
-    stem: str = _stemmer().stemWord(plain)
+    plain = word.casefold()
+    if not plain.isascii():
+        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    stem: str = _stemmer().stemWord(plain.replace("’", "'").removesuffix("'s"))
     return stem
 
 
-@cache
 def _stemmer() -> Any:
-    from snowballstemmer import stemmer
+    """This thread's stemmer: one must not be used by two at once."""
+    if not hasattr(_of_thread, "stemmer"):
+        from Stemmer import Stemmer
 
-    return stemmer("english")
+        _of_thread.stemmer = Stemmer("english")
+    return _of_thread.stemmer
+
+
+_of_thread = threading.local()

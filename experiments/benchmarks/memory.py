@@ -1,0 +1,211 @@
+"""How fast memory searches and stores, and how much it holds, at sizes that people reach in years.
+
+    python -m experiments.benchmarks.memory one|many|insert
+
+`one`: 10,000 records of one owner (and 60,000, which are found through a graph): milliseconds of a search whose query
+was embedded before, and of one whose was not. `many`: a million records of 1,000 owners, of whom ten percent are asked
+again and again and the others now and then: milliseconds of a search in an index that is there and of an owner's first,
+and the memory of the process. `insert`: durable inserts a second, embedding included and not. Texts are made up of
+words as frequent as a language's; where no embedding is measured their vectors are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.report import report
+from jc1.database import open_database
+from jc1.embedding.base import Embedder, Vectors
+from jc1.embedding.openvino import OpenVinoEmbedder
+from jc1.memory.base import NewRecord, Retrieval
+from jc1.memory.store import LocalMemory
+
+DIMENSION = 384
+TURNS = 20
+"""Records of a session."""
+BATCH = 1000
+"""Records of an insert where inserts are not what is measured."""
+
+
+class RandomEmbedder:
+    """A vector for each text, at no cost that counts: the measured time is memory's own."""
+
+    dimension = DIMENSION
+    fingerprint = "random/1"
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(1)
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        vectors = self._random.standard_normal((len(texts), DIMENSION), np.float32)
+        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Texts:
+    """Sentences of 5 to 25 words; the n-th most frequent word is said 1/n as often as the first."""
+
+    def __init__(self, vocabulary: int = 20_000) -> None:
+        self._random = np.random.default_rng(2)
+        letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+        self._words = np.array(["".join(self._random.choice(letters, 3 + i % 6)) for i in range(vocabulary)])
+        shares = 1 / np.arange(1, vocabulary + 1)
+        self._shares = np.cumsum(shares / shares.sum())
+
+    def sentences(self, count: int, least: int = 5, most: int = 25) -> list[str]:
+        lengths = self._random.integers(least, most + 1, count)
+        chosen = np.searchsorted(self._shares, self._random.random(int(lengths.sum())))
+        return [" ".join(part) for part in np.split(self._words[chosen], np.cumsum(lengths)[:-1])]
+
+
+@contextmanager
+def memory_of(embedder: Embedder) -> Iterator[LocalMemory]:
+    with tempfile.TemporaryDirectory() as home:
+        memory = LocalMemory(open_database(f"sqlite:///{Path(home) / 'jc1.db'}"), embedder)
+        try:
+            yield memory
+        finally:
+            memory.close()
+
+
+def fill(memory: LocalMemory, owner: str, texts: Sequence[str]) -> None:
+    for start in range(0, len(texts), BATCH):
+        memory.add(
+            owner,
+            [
+                NewRecord(text, kind="statement", session=f"s{i // TURNS}", turn=i % TURNS)
+                for i, text in enumerate(texts[start : start + BATCH], start)
+            ],
+        )
+
+
+def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
+    texts = Texts()
+    results: dict[str, Any] = {}
+    for size in sizes:
+        with memory_of(RandomEmbedder()) as memory:
+            fill(memory, "ann", texts.sentences(size))
+            began = time.perf_counter()
+            memory.search("ann", "warm", Retrieval())
+            first = time.perf_counter() - began
+            asked = [
+                memory.search("ann", query, Retrieval(k=10)).seconds["recall"]
+                for query in texts.sentences(queries, 4, 12)
+            ]
+            results[f"{size} records"] = {"first_ms": _ms(first), "search_ms": _percentiles(asked)}
+    embedder = OpenVinoEmbedder()
+    with memory_of(RandomEmbedder()) as memory:
+        fill(memory, "ann", texts.sentences(sizes[0]))
+        embedder.embed(["warm"])
+        memory._embedder = embedder  # the records' vectors stay as they are: only queries are embedded from here on
+        embedder.fingerprint = RandomEmbedder.fingerprint
+        asked = []
+        for query in texts.sentences(queries, 4, 12):
+            began = time.perf_counter()
+            memory.search("ann", query, Retrieval(k=10))
+            asked.append(time.perf_counter() - began)
+        results[f"{sizes[0]} records"]["with_embedding_ms"] = _percentiles(asked[1:])
+    embedder.close()
+    return results
+
+
+def many(owners: int, size: int, queries: int) -> dict[str, Any]:
+    texts = Texts()
+    random = np.random.default_rng(3)
+    with memory_of(RandomEmbedder()) as memory:
+        began = time.perf_counter()
+        for n in range(owners):
+            fill(memory, f"owner-{n}", texts.sentences(size))
+            if n % 100 == 99:
+                print(f"{(n + 1) * size:,} records stored", flush=True)
+        stored = time.perf_counter() - began
+        often = max(owners // 20, 1)
+        touched: set[int] = set()
+        first, warm = [], []
+        for query in texts.sentences(queries, 4, 12):
+            owner = int(random.integers(often) if random.random() < 0.9 else random.integers(owners))
+            held = memory.holds(f"owner-{owner}")
+            began = time.perf_counter()
+            memory.search(f"owner-{owner}", query, Retrieval(k=10))
+            (warm if held else first).append(time.perf_counter() - began)
+            touched.add(owner)
+        return {
+            "records": owners * size,
+            "owners": owners,
+            "owners_asked": len(touched),
+            "inserts_per_s": round(owners * size / stored),
+            "warm_ms": _percentiles(warm),
+            "first_touch_ms": _percentiles(first),
+            "resident_gib": round(_resident() / 2**30, 2),
+        }
+
+
+def insert(count: int, batch: int) -> dict[str, Any]:
+    rates: dict[str, float] = {}
+    texts = Texts().sentences(count, 8, 16)
+    embedder = OpenVinoEmbedder()
+    embedder.embed(["warm"])
+    embedders: dict[str, Embedder] = {"with_embedding": embedder, "without_embedding": RandomEmbedder()}
+    for name, used in embedders.items():
+        with memory_of(used) as memory:
+            began = time.perf_counter()
+            for start in range(0, count, batch):
+                memory.add("ann", [NewRecord(text) for text in texts[start : start + batch]])
+            rates[name] = round(count / (time.perf_counter() - began))
+    embedder.close()
+    return {"records": count, "batch": batch, "records_per_s": rates}
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    return {"p50": _ms(median(seconds)), "p99": _ms(float(np.percentile(seconds, 99))), "samples": len(seconds)}
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 2)
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.benchmarks.memory", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("part", choices=["one", "many", "insert"])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 60_000], help="records of the owner (one)")
+    parser.add_argument("--owners", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=1000, help="of each owner (many), or in all (insert)")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=256)
+    arguments = parser.parse_args()
+    if arguments.part == "one":
+        results = one(arguments.sizes, arguments.queries)
+    elif arguments.part == "many":
+        results = many(arguments.owners, arguments.records, arguments.queries)
+    else:
+        results = insert(arguments.records * 2, arguments.batch)
+    report(f"memory {arguments.part}", results, packages=("faiss-cpu", "numpy", "sqlalchemy", "openvino"))
+
+
+if __name__ == "__main__":
+    main()
