@@ -13,13 +13,23 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import jc1
-from api import chat, docs, errors, health, memory, metrics, models, sessions, traces
+from api import chat, docs, documents, errors, health, memory, metrics, models, sessions, traces
 from api.gate import Gate
 from api.shapes import Error
 from jc1.access import Access
 from jc1.pipeline import Pipeline
 
-ROUTERS = (chat.router, models.router, memory.router, sessions.router, traces.router, health.router, metrics.router)
+# Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
+ROUTERS = (
+    chat.router,
+    models.router,
+    documents.router,
+    memory.router,
+    sessions.router,
+    traces.router,
+    health.router,
+    metrics.router,
+)
 
 
 def create_app(pipeline: Pipeline) -> FastAPI:
@@ -45,7 +55,12 @@ def create_app(pipeline: Pipeline) -> FastAPI:
     app.state.pipeline = pipeline
     app.state.started = int(time.time())
     settings = pipeline.settings
-    app.add_middleware(Gate, access=Access(settings.owner), max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Gate,
+        access=Access(settings.owner),
+        max_body_bytes=settings.max_body_bytes,
+        larger={documents.PATH: ("max_document_bytes", settings.max_document_bytes)},
+    )
     errors.install(app)
     docs.install(app)
     for router in ROUTERS:

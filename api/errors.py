@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -100,7 +100,7 @@ def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int
     for step in path:
         if isinstance(step, int) and isinstance(body, list):
             body = body[step]
-        elif isinstance(body, dict) and (step in body or missing):
+        elif isinstance(body, Mapping) and (step in body or missing):
             body = body.get(step)
         else:
             continue
@@ -119,5 +119,5 @@ def _from_status(request: Request, error: HTTPException) -> Jc1Error:
     if error.status_code == MethodNotAllowed.status:
         return MethodNotAllowed(f"{request.method} does not apply to {path!r}: /docs lists what does.")
     if error.status_code < 500:
-        return InvalidRequest("The body cannot be read: send JSON with Content-Type: application/json.")
+        return InvalidRequest("The body cannot be read: /docs shows what this address takes.")
     return unexpected(error, path)

@@ -6,6 +6,7 @@ Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,12 +31,23 @@ DISCARD_SECONDS = 5.0
 
 
 class Gate:
-    """Default deny. Admitted requests find their `Principal` in `request.state.principal`."""
+    """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
 
-    def __init__(self, app: ASGIApp, *, access: Access, max_body_bytes: int) -> None:
+    A body may have `max_body_bytes`; at an address in `larger`, what stands there under the name of its setting.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        max_body_bytes: int,
+        larger: Mapping[str, tuple[str, int]] | None = None,
+    ) -> None:
         self.app = app
         self.access = access
-        self.max_body_bytes = max_body_bytes
+        self.usual = ("max_body_bytes", max_body_bytes)
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,7 +68,7 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _Response(send, private=scope["path"].startswith("/v1/"))
-        body = _Body(receive, response, self.max_body_bytes)
+        body = _Body(receive, response, *self.larger.get(scope["path"], self.usual))
         try:
             scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
             body.check_announced(scope)
@@ -107,9 +119,10 @@ class _Response:
 class _Body:
     """The request's body as it comes in, counted while it is read: chunked ones announce no length."""
 
-    def __init__(self, receive: Receive, response: _Response, limit: int) -> None:
+    def __init__(self, receive: Receive, response: _Response, setting: str, limit: int) -> None:
         self._receive = receive
         self._response = response
+        self._setting = setting
         self._limit = limit
         self._read = 0
         self._more = True
@@ -142,7 +155,7 @@ class _Body:
             return
 
     def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise max_body_bytes.")
+        return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise {self._setting}.")
 
 
 def _caller(scope: Scope) -> Caller:

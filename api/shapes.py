@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jc1.memory.base import Kind, Receipt, Record
+from jc1.documents.ingest import Ingested
+from jc1.memory.base import Document, Kind, Receipt, Record
 from jc1.messages import Role
 from jc1.sessions import SessionInfo, Turn
 
@@ -230,6 +231,57 @@ class Hits(BaseModel):
     object: Literal["list"] = "list"
     data: list[Hit]
     seconds: dict[str, float] = Field(description="Of the stages embed and recall.")
+
+
+class StoredDocument(BaseModel):
+    """One version of a document whose parts are memories."""
+
+    object: Literal["document"] = "document"
+    title: str
+    session: str | None = Field(description="What its parts are kept under; each has its number as `turn`.")
+    parts: int = Field(description="Stored as memories.")
+    missing: int = Field(description="Not stored yet, or forgotten.")
+    characters: int
+    created: datetime = Field(description="When the first of its parts was stored.")
+
+    @classmethod
+    def of(cls, document: Document) -> StoredDocument:
+        return cls(
+            title=document.title,
+            session=document.session,
+            parts=document.parts,
+            missing=document.missing,
+            characters=document.characters,
+            created=document.created,
+        )
+
+
+class DocumentList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[StoredDocument]
+
+
+class IngestedDocument(BaseModel):
+    """What became of a document that was sent."""
+
+    object: Literal["document"] = "document"
+    title: str
+    session: str = Field(description="What its parts are kept under; each has its number as `turn`.")
+    parts: int
+    characters: int
+    added: int = Field(description="Parts that were not stored before.")
+    removed: int = Field(description="Memories of an earlier version, which are gone.")
+
+    @classmethod
+    def of(cls, done: Ingested) -> IngestedDocument:
+        return cls(
+            title=done.title,
+            session=done.session,
+            parts=done.parts,
+            characters=done.characters,
+            added=done.added,
+            removed=done.removed,
+        )
 
 
 class Deleted(BaseModel):

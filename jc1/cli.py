@@ -234,6 +234,24 @@ def memory_add(
             print(record.id)
 
 
+@memory_app.command("ingest")
+def memory_ingest(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown, plain text or PDF.")],
+    title: Annotated[
+        str | None, typer.Option(help="What the document is cited by.", show_default="the file's name")
+    ] = None,
+    owner: Owner = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Remember documents, part by part; one of the same title takes the place of the version before."""
+    from jc1.cli_documents import ingest_files
+
+    with _stores(home) as pipeline:
+        if not ingest_files(pipeline, owner or pipeline.settings.owner, files, title, as_json=as_json):
+            raise typer.Exit(1)
+
+
 @memory_app.command("forget")
 def memory_forget(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="The record's id, as `list` shows it.")],

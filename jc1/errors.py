@@ -7,6 +7,10 @@
     │   ├── InvalidDecoding        invalid_decoding         400
     │   ├── UnsupportedDecoding    unsupported_decoding     400
     │   ├── PromptTooLong          context_length_exceeded  400
+    │   ├── DamagedDocument        damaged_document         400
+    │   ├── EmptyDocument          empty_document           400
+    │   ├── EncryptedDocument      encrypted_document       400
+    │   ├── UnsupportedDocument    unsupported_document     415
     │   └── RequestTooLarge        request_too_large        413
     ├── NotFound                   not_found                404
     │   ├── UnknownModel           model_not_found          404
@@ -105,6 +109,31 @@ class PromptTooLong(InvalidRequest):
         )
         self.tokens = tokens
         self.budget = budget
+
+
+class DamagedDocument(InvalidRequest):
+    """A document's file breaks the rules of its format."""
+
+    code = "damaged_document"
+
+
+class EmptyDocument(InvalidRequest):
+    """A document has no text, or only pictures of it."""
+
+    code = "empty_document"
+
+
+class EncryptedDocument(InvalidRequest):
+    """A document opens with a password only."""
+
+    code = "encrypted_document"
+
+
+class UnsupportedDocument(InvalidRequest):
+    """A document's format or encoding is none that is read."""
+
+    code = "unsupported_document"
+    status = 415
 
 
 class RequestTooLarge(InvalidRequest):

@@ -63,6 +63,7 @@ class Settings(BaseModel):
     memory_k: int = Field(8, ge=0, le=100, description="Memories recalled for a question.")
     memory_window: int = Field(0, ge=0, le=5, description="Neighbouring turns recalled on either side.")
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
+    max_document_bytes: int = Field(20_000_000, ge=1_000, description="Largest document to remember.")
     max_messages: int = Field(500, ge=1, description="Most messages in a request.")
     max_tokens: int = Field(4096, ge=1, description="Most tokens a request may ask for.")
     max_n: int = Field(8, ge=1, le=64, description="Most replies a request may ask for.")

@@ -69,6 +69,22 @@ class NewRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """One version of a document among an owner's records: how many parts are stored and how many are `missing`.
+
+    Parts are missing while it is stored, where that was interrupted, and where they were forgotten. `characters` are
+    those of its texts, `created` is when the first of its parts was stored, and `session` what they are kept under.
+    """
+
+    title: str
+    session: str | None
+    parts: int
+    missing: int
+    characters: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Why a record was recalled.
 
@@ -134,6 +150,16 @@ class Memory(Protocol):
 
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""
+
+    def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
+        """The owner's documents, the one that was stored last first."""
+
+    def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
+        """The numbers of the parts of one version of a document that are stored, from 1."""
+
+    def settle(self, owner: str, title: str, session: str, parts: int) -> int:
+        """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
+        were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
 
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""

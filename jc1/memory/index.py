@@ -217,7 +217,7 @@ class OwnerIndex:
         entry = self._table[number]
         entry["seq"], entry["created"], entry["alive"], entry["near"] = row.seq, record.created.timestamp(), True, -1
         entry["session"] = self._numbers.setdefault(record.session or f"\0{row.seq}", len(self._numbers))
-        entry["length"] = self._words.add(number, f"{record.speaker or ''} {record.text}")
+        entry["length"] = self._words.add(number, _searched(record))
         entry["days"] = self._days.add(number, _day(record.created.date()))
         self.records[row.seq], self._rows[row.seq] = record, number
         if record.session is not None and record.turn is not None:
@@ -338,6 +338,11 @@ class Shelf:
 def is_statement(kind: Kind) -> bool:
     """Whether records of this kind stand on the shelf that is read first."""
     return kind == "statement"
+
+
+def _searched(record: Record) -> str:
+    """What of a record is found by words: who says it and where it stands, too."""
+    return " ".join(part for part in (record.speaker, record.document, record.place, record.text) if part)
 
 
 def _nonzero(counts: Counts) -> tuple[NDArray[np.int64], Counts]:

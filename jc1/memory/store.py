@@ -26,7 +26,8 @@ from jc1.database.connection import reading, upsert, writing
 from jc1.database.tables import MAX_PLACE, owners, records
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
-from jc1.memory.base import MAX_CHARACTERS, NewRecord, Page, Recall, Record, Retrieval
+from jc1.memory import documents
+from jc1.memory.base import MAX_CHARACTERS, Document, NewRecord, Page, Recall, Record, Retrieval
 from jc1.memory.kinds import kind_of
 from jc1.memory.subjects import Subjects, subjects
 
@@ -131,6 +132,29 @@ class LocalMemory:
             for record, about in zip(added, told, strict=True):
                 superseded.update(_supersede(connection, record, about, version))
         return tuple(replace(record, superseded_by=superseded.get(record.id)) for record in added)
+
+    def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
+        """At most 1,000 of the owner's documents, the one that was stored last first."""
+        check_name(owner, "owner")
+        check_limit(limit, MAX_PAGE)
+        with reading(self._database) as connection:
+            return documents.stored(connection, owner, limit)
+
+    def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
+        """The numbers of the parts of one version of a document that are stored, from 1."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            return documents.numbers(connection, owner, check_name(title, "title"), check_name(session, "session"))
+
+    def settle(self, owner: str, title: str, session: str, parts: int) -> int:
+        """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
+        were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
+        check_name(owner, "owner")
+        with writing(self._database) as connection:
+            _next_version(connection, owner)
+            return documents.settle(
+                connection, owner, check_name(title, "title"), check_name(session, "session"), parts
+            )
 
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""

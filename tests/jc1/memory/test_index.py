@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -204,3 +205,10 @@ def test_no_order_of_putting_and_removing_changes_what_is_found(texts: Sequence[
         assert mine.tolist() == pytest.approx(theirs.tolist())
     built.close()
     changed.close()
+
+
+def test_a_part_of_a_document_is_found_by_its_title_and_place(index: OwnerIndex) -> None:
+    part = row(1, "run make")
+    record = replace(part.record, document="handbook.md", place="Setup > Linux")
+    index.put([replace(part, record=record), row(2, "run")])
+    assert own(index, "linux").keys() == own(index, "handbook").keys() == {1}

@@ -1,0 +1,82 @@
+"""`jc1 memory ingest`: files read and stored one after the other, with progress on standard error.
+
+Knows files, titles and what is printed. Knows nothing about formats or storing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jc1.errors import InvalidRequest, RequestTooLarge
+
+if TYPE_CHECKING:
+    from jc1.documents.ingest import Ingested
+    from jc1.pipeline import Pipeline
+
+
+def ingest_files(
+    pipeline: Pipeline, owner: str, files: Sequence[Path], title: str | None = None, *, as_json: bool = False
+) -> bool:
+    """Store the files for `owner` and print what became of each; whether all could be read.
+
+    A file that cannot be is named on standard error, and the next one follows. Raises `InvalidRequest` for two files of
+    one title, and what keeps any file from being stored.
+    """
+    from jc1.documents.ingest import title_of
+
+    titles = [title or title_of(file.name) for file in files]
+    if twice := next((name for name in titles if titles.count(name) > 1), None):
+        raise InvalidRequest(f"Two files would have the title {twice!r}: store them one by one, each with its --title.")
+    done: list[Ingested] = []
+    for file, name in zip(files, titles, strict=True):
+        try:
+            done.append(_ingest(pipeline, owner, file, name))
+        except InvalidRequest as error:
+            print(f"jc1: {file}: {error.message} [{error.code}]", file=sys.stderr)
+        else:
+            if not as_json:
+                print(_told(done[-1]), flush=True)
+    if as_json:
+        print(json.dumps([asdict(one) for one in done], indent=2, ensure_ascii=False))
+    return len(done) == len(files)
+
+
+def _ingest(pipeline: Pipeline, owner: str, file: Path, title: str) -> Ingested:
+    """Read and store one file, with a bar where somebody watches."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from jc1.documents.confined import read_confined
+    from jc1.documents.ingest import ingest
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        parts = read_confined(file.name, _read(file, pipeline.settings.max_document_bytes))
+        progress.update(task, total=len(parts))
+        return ingest(pipeline.memory, owner, title, parts, lambda stored: progress.update(task, completed=stored))
+
+
+def _read(file: Path, most: int) -> bytes:
+    """The bytes of a file, of which there may be `most`."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(most + 1)
+    except OSError as error:
+        raise InvalidRequest(f"It cannot be read ({error.strerror}): see that the file is there and yours.") from None
+    if len(data) > most:
+        raise RequestTooLarge(f"It has more than {most:,} bytes: split it, or raise max_document_bytes.")
+    return data
+
+
+def _told(one: Ingested) -> str:
+    parts = "1 part" if one.parts == 1 else f"{one.parts:,} parts"
+    told = f"{one.title}: {parts}, {one.characters:,} characters"
+    if not one.added:
+        told += ", stored already"
+    return told + (f", {one.removed:,} of an earlier version removed" if one.removed else "")

@@ -1,0 +1,73 @@
+"""A document's parts into memory: each once, in batches, and then in the place of the version before.
+
+Knows the order of the steps, which is what lets an interrupted ingestion be run again: parts are added where they are
+missing, and the version before goes only when none is. Until then both are recalled. Knows nothing about formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from jc1.documents.parts import Part
+from jc1.memory.base import Memory, NewRecord
+from jc1.memory.documents import session_of
+
+BATCH = 32
+"""Parts that are stored in one transaction: 3 s of embedding with MiniLM on two busy cores without AMX. So much is lost
+when it is interrupted, and so often progress is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a document: how many parts it has and of how many characters, how many of the parts were `added`,
+    and how many records of an earlier version were `removed`."""
+
+    title: str
+    session: str
+    parts: int
+    characters: int
+    added: int
+    removed: int
+
+
+def title_of(name: str) -> str:
+    """The title of a file of which no other is given: its name without folders."""
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def ingest(
+    memory: Memory, owner: str, title: str, parts: Sequence[Part], told: Callable[[int], None] = lambda stored: None
+) -> Ingested:
+    """Store a document's parts as records of `owner`, and remove those of another version of the same title.
+
+    What is stored already is left as it is, edits, pins and all. `told` hears how many parts are stored: at the
+    beginning and after each batch.
+
+    Raises what `Memory.add` does, and `Conflict` where another version of the title was stored meanwhile.
+    """
+    session = session_of(_digest(title, parts), len(parts))
+    there = memory.parts(owner, title, session)
+    missing = [(number, part) for number, part in enumerate(parts, start=1) if number not in there]
+    told(len(there))
+    for start in range(0, len(missing), BATCH):
+        batch = missing[start : start + BATCH]
+        memory.add(
+            owner,
+            [
+                NewRecord(part.text, kind="statement", session=session, turn=number, document=title, place=part.place)
+                for number, part in batch
+            ],
+        )
+        told(len(there) + start + len(batch))
+    removed = memory.settle(owner, title, session, len(parts))
+    return Ingested(title, session, len(parts), sum(len(part.text) for part in parts), len(missing), removed)
+
+
+def _digest(title: str, parts: Sequence[Part]) -> str:
+    """What tells this version from others: the same file under the same title gives the same, wherever it lies."""
+    told = json.dumps([title, [(part.text, part.place) for part in parts]])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

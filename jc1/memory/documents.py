@@ -1,0 +1,81 @@
+"""Documents among an owner's records: which there are, what of them is stored, and how one version replaces another.
+
+Knows the columns that make a record a part: `document` is the title, `session` the version, `turn` the part's number
+from 1. Knows nothing about files, formats or indexes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select
+
+from jc1.database.tables import records
+from jc1.errors import Conflict
+from jc1.memory.base import Document
+
+DELETED_AT_ONCE = 500
+"""Rows that one statement deletes: SQLite takes a limited number of arguments."""
+
+_SESSION = re.compile(r"document:[0-9a-f]+/(?P<parts>\d+)")
+_SHOWN = records.c.forgotten.is_(None)
+
+
+def session_of(digest: str, parts: int) -> str:
+    """The name under which the parts of one version of a document are kept together: what it holds, how many it has."""
+    return f"document:{digest}/{parts}"
+
+
+def stored(connection: Connection, owner: str, limit: int) -> tuple[Document, ...]:
+    """The owner's documents, the one whose first part was stored last first."""
+    began = func.min(records.c.created).label("created")
+    query = (
+        select(
+            records.c.document,
+            records.c.session,
+            func.count().label("parts"),
+            func.sum(func.length(records.c.text)).label("characters"),
+            began,
+        )
+        .where(records.c.owner == owner, records.c.document.is_not(None), _SHOWN)
+        .group_by(records.c.document, records.c.session)
+        .order_by(began.desc(), records.c.document, records.c.session)
+        .limit(limit)
+    )
+    return tuple(
+        Document(row.document, row.session, row.parts, _missing(row.session, row.parts), row.characters, row.created)
+        for row in connection.execute(query)
+    )
+
+
+def numbers(connection: Connection, owner: str, title: str, session: str) -> frozenset[int]:
+    """The numbers of the parts of one version that are there and not forgotten."""
+    query = select(records.c.turn).where(_of(owner, title), records.c.session == session, _SHOWN)
+    return frozenset(connection.execute(query).scalars())
+
+
+def settle(connection: Connection, owner: str, title: str, session: str, parts: int) -> int:
+    """Delete what there is of other versions, and parts that are there twice; returns how many were deleted.
+
+    Forgotten parts of other versions wait for their own end. Raises `Conflict` where a part is missing.
+    """
+    mine = records.c.session == session
+    first = select(func.min(records.c.seq)).where(_of(owner, title), mine, _SHOWN).group_by(records.c.turn)
+    kept = frozenset(connection.execute(first).scalars())
+    if len(kept) != parts:
+        raise Conflict(f"Another version of {title!r} was stored at the same time: store it again.", param="title")
+    there = select(records.c.seq, _SHOWN.label("shown"), mine.label("mine")).where(_of(owner, title))
+    gone = [row.seq for row in connection.execute(there) if (row.seq not in kept if row.mine else row.shown)]
+    for start in range(0, len(gone), DELETED_AT_ONCE):
+        connection.execute(delete(records).where(records.c.seq.in_(gone[start : start + DELETED_AT_ONCE])))
+    return len(gone)
+
+
+def _of(owner: str, title: str) -> ColumnElement[bool]:
+    return (records.c.owner == owner) & (records.c.document == title)
+
+
+def _missing(session: str | None, parts: int) -> int:
+    """How many parts of a version are not there; of what was not stored as a document, none is known of."""
+    named = _SESSION.fullmatch(session or "")
+    return max(0, int(named["parts"]) - parts) if named else 0
