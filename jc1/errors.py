@@ -29,6 +29,7 @@
         ├── EngineUnavailable      engine_unavailable       503
         ├── EngineFailed           engine_failed            500
         ├── EmbedderUnavailable    embedder_unavailable     503
+        ├── VectorsUnavailable     vectors_unavailable      503
         ├── DatabaseUnavailable    database_unavailable     503
         ├── DatabaseCorrupt        database_corrupt         500
         └── StorageFull            storage_full             507
@@ -260,6 +261,12 @@ class EmbedderUnavailable(Unavailable):
     """The embedding model is missing or is not the one that was expected."""
 
     code = "embedder_unavailable"
+
+
+class VectorsUnavailable(Unavailable):
+    """The store that holds the vectors of memory does not answer."""
+
+    code = "vectors_unavailable"
 
 
 class DatabaseUnavailable(Unavailable):

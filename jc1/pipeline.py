@@ -107,7 +107,7 @@ class Pipeline:
         from jc1.database.presets import PresetRepository
         from jc1.embedding import create_embedder
         from jc1.engines import create_engine
-        from jc1.memory.store import LocalMemory
+        from jc1.memory import open_memory
         from jc1.presets import Presets
         from jc1.sessions import Sessions
         from jc1.settings import Settings
@@ -122,7 +122,7 @@ class Pipeline:
         return cls(
             settings,
             engine=engine,
-            memory=LocalMemory(database, embedder),
+            memory=open_memory(settings, database, embedder),
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
             telemetry=Telemetry(keep=settings.traces),

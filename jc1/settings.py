@@ -55,6 +55,8 @@ class Settings(BaseModel):
     api_key: SecretStr = Field(SecretStr(""), description="Key for that server (openai).")
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
     cache: str = Field("lmdb", description="lmdb, or off.")
+    vectors: Literal["faiss", "chroma"] = Field("faiss", description="What holds the vectors of memory.")
+    chroma_url: str = Field("", description="Chroma's server, http://HOST:PORT (chroma); empty is a folder in home.")
     embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
     embedder_model: str = Field("", description="Folder or hub id for sentence-transformers; empty is the bundled one.")
     embedder_threads: int = Field(0, ge=0, description="Threads that embed (openvino); 0 takes every available core.")

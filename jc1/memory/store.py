@@ -30,10 +30,12 @@ from jc1.memory import documents
 from jc1.memory.base import MAX_CHARACTERS, Document, NewRecord, Page, Recall, Record, Retrieval
 from jc1.memory.kinds import kind_of
 from jc1.memory.subjects import Subjects, subjects
+from jc1.memory.vectors import FaissStore
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder, Vectors
     from jc1.memory.index import OwnerIndex
+    from jc1.memory.vectors import VectorStore
 
 MAX_PAGE = 1000
 """Most records of a page."""
@@ -60,15 +62,24 @@ class _Slot:
 
 
 class LocalMemory:
-    """`Memory` in a database, searched by FAISS and FTS5.
+    """`Memory` in a database, searched through an index for each owner.
 
     `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
+    The vectors are searched in `vectors`, in FAISS where it is not given; `close` closes that too.
     The indexes of all owners together hold at most `capacity` records, or one owner's alone.
     """
 
-    def __init__(self, database: Engine, embedder: Embedder, *, capacity: int = INDEXED_RECORDS) -> None:
+    def __init__(
+        self,
+        database: Engine,
+        embedder: Embedder,
+        *,
+        vectors: VectorStore | None = None,
+        capacity: int = INDEXED_RECORDS,
+    ) -> None:
         self._database = database
         self._embedder = embedder
+        self._vector_store = vectors or FaissStore(embedder.dimension)
         self._capacity = capacity
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._slots_lock = threading.Lock()
@@ -212,6 +223,7 @@ class LocalMemory:
             self._slots.clear()
         for slot in slots:
             _drop(slot)
+        self._vector_store.close()
         self._database.dispose()
 
     def _slot(self, owner: str) -> _Slot:
@@ -235,11 +247,10 @@ class LocalMemory:
     def _refreshed(self, owner: str, slot: _Slot) -> OwnerIndex:
         """The owner's index, in step with the database. The slot's lock is held."""
         from jc1.memory.index import OwnerIndex, Row
-        from jc1.memory.vectors import FaissVectors
 
         if slot.index is None or slot.index.worn:
             _forget(slot)
-            slot.index, slot.version = OwnerIndex(lambda _: FaissVectors(self._embedder.dimension)), 0
+            slot.index, slot.version = OwnerIndex(self._vector_store.of(owner)), 0
         index = slot.index
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
@@ -266,13 +277,17 @@ class LocalMemory:
                 gone = known - set(connection.execute(select(records.c.seq).where(theirs)).scalars())
         fresh = [row for row in rows if row["seq"] not in silent]
         vectors = self._vectors(fresh)
-        index.remove(gone | silent)
-        index.put(
-            [
-                Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
-                for row, vector in zip(fresh, vectors, strict=True)
-            ]
-        )
+        try:
+            index.remove(gone | silent)
+            index.put(
+                [
+                    Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
+                    for row, vector in zip(fresh, vectors, strict=True)
+                ]
+            )
+        except BaseException:
+            _forget(slot)  # it may hold a part of the change only
+            raise
         slot.version = version
         return index
 

@@ -61,6 +61,29 @@ VectorIndexes = Callable[[str], VectorIndex]
 """Makes the vector index of a shelf of one owner's, which is named `statements` or `others`."""
 
 
+class VectorStore(Protocol):
+    """Where the vectors of all owners are. May be used from several threads."""
+
+    def of(self, owner: str) -> VectorIndexes:
+        """The makers of an owner's vector indexes."""
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+class FaissStore:
+    """A `VectorStore` in this process: vectors of so many dimensions, built from the database each time."""
+
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+
+    def of(self, owner: str) -> VectorIndexes:
+        return lambda shelf: FaissVectors(self._dimension)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
 class FaissVectors:
     """A `VectorIndex` in this process."""
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from jc1.database import open_database
 from jc1.embedding.base import Vectors
 from jc1.memory.store import LocalMemory
+from tests.jc1.memory.chroma_server import ChromaServer
 
 
 class HashingEmbedder:
@@ -40,6 +41,14 @@ class HashingEmbedder:
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+
+@pytest.fixture(scope="session")
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
