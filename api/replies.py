@@ -95,6 +95,7 @@ def story(trace: Trace) -> dict[str, Any]:
         "trace_id": told["id"],
         "session": told["session"],
         "preset": told["preset"],
+        "cached": told["cached"],
         "stages": told["stages"],
         "first_token": told["first_token"],
         "total": told["total"],

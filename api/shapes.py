@@ -94,6 +94,7 @@ class Story(BaseModel):
     trace_id: str = Field(description="The whole trace is at /v1/traces/{trace_id}.")
     session: str | None
     preset: str | None
+    cached: bool = Field(description="Whether it is an earlier reply to the same request (`cache_replies`).")
     stages: dict[str, float] = Field(description="Seconds by stage, in the order of the hallway.")
     first_token: float | None = Field(description="Seconds to the first token.")
     total: float | None = Field(description="Seconds in all.")

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from jc1.cache.null import NullCache
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
@@ -22,6 +23,7 @@ from jc1.memory.base import NewRecord, Receipt, Retrieval, shortened
 from jc1.messages import ROLES, Message
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
+from jc1.reply_cache import ReplyCache
 from jc1.trace import Trace, Usage
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Pipeline:
         presets: Presets,
         telemetry: Telemetry,
         embedder: Embedder | None = None,
+        replies: ReplyCache | None = None,
         resources: Sequence[Any] = (),
     ) -> None:
         self.settings = settings
@@ -94,6 +97,7 @@ class Pipeline:
         self.sessions = sessions
         self.presets = presets
         self.telemetry = telemetry
+        self.replies = replies or ReplyCache(NullCache(), settings)
         self._embedder = embedder
         self._resources = tuple(resources)
         """What else is to be closed, in this order, by its `close()`."""
@@ -118,15 +122,17 @@ class Pipeline:
         engine = create_engine(settings)
         database = open_database(settings.database_url)
         cache = create_cache(settings)
+        replies = ReplyCache(cache, settings)
         embedder: Embedder = create_embedder(settings, cache)
         return cls(
             settings,
             engine=engine,
             memory=open_memory(settings, database, embedder),
-            sessions=Sessions(database),
+            sessions=Sessions(database, cache=cache, on_delete=replies.forget),
             presets=Presets(PresetRepository(database)),
-            telemetry=Telemetry(keep=settings.traces),
+            telemetry=Telemetry(keep=settings.traces, cache=cache),
             embedder=embedder,
+            replies=replies,
             resources=(embedder, cache),
         )
 
@@ -134,6 +140,7 @@ class Pipeline:
         """Start the engine while the embedder loads. Raises `EngineUnavailable` or `EmbedderUnavailable`."""
         loading = asyncio.to_thread(self._embedder.load) if self._embedder else asyncio.sleep(0)
         await asyncio.gather(self.engine.start(), loading)
+        await asyncio.to_thread(self.replies.prepare, self.engine)
 
     async def close(self) -> None:
         """End the replies under way, finish what is being stored, then close the stores."""
@@ -399,7 +406,7 @@ class Pipeline:
         queued = 0.0
         trace.shards = [dict(held) for held in self.engine.shards] or None
         try:
-            async with aclosing(self.engine.generate(prompt, request.decoding)) as steps:
+            async with aclosing(self.replies.generate(self.engine, prompt, request.decoding, trace)) as steps:
                 async for step in steps:
                     if trace.first_token is None:
                         trace.first_token = trace.elapsed()

@@ -54,7 +54,9 @@ class Settings(BaseModel):
     base_url: str = Field("", description="Where the OpenAI-compatible server is, up to /v1 (openai).")
     api_key: SecretStr = Field(SecretStr(""), description="Key for that server (openai).")
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
-    cache: str = Field("lmdb", description="lmdb, or off.")
+    cache: str = Field("lmdb", description="lmdb, redis or off.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Where the Redis server is (redis).")
+    cache_replies: int = Field(0, ge=0, description="Seconds to keep replies of deterministic requests; 0 keeps none.")
     vectors: Literal["faiss", "chroma"] = Field("faiss", description="What holds the vectors of memory.")
     chroma_url: str = Field("", description="Chroma's server, http://HOST:PORT (chroma); empty is a folder in home.")
     embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
@@ -85,8 +87,8 @@ class Settings(BaseModel):
     def shown(self) -> dict[str, Any]:
         """The settings as they may be shown: a password inside a URL is hidden."""
         values = self.model_dump(mode="json")
-        for name in ("database", "base_url"):
-            values[name] = re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1:***@", values[name])
+        for name in ("database", "base_url", "redis_url"):
+            values[name] = _without_passwords(values[name])
         values["engine_args"] = {name: "***" if "token" in name else value for name, value in self.engine_args.items()}
         return values
 
@@ -140,6 +142,12 @@ class Settings(BaseModel):
                 f"The home folder {self.home} cannot be used ({error.strerror}): make it writable, or set JC1_HOME."
             ) from None
         return self.home
+
+
+def _without_passwords(url: str) -> str:
+    """`url` with the password before its host hidden, and those among its parameters."""
+    hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?<=[?&])(\w*password)=[^&]*", r"\1=***", hidden, flags=re.IGNORECASE)
 
 
 def _expanded(path: str | Path) -> Path:

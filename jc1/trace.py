@@ -59,6 +59,8 @@ class Trace:
     recalled: list[dict[str, Any]] = field(default_factory=list)
     dropped_memories: tuple[str, ...] = ()
     dropped_messages: int = 0
+    cached: bool = False
+    """Whether the reply is an earlier one, which the engine was not asked for again."""
     first_token: float | None = None
     total: float | None = None
     remembered: bool | None = None
@@ -99,9 +101,10 @@ class Trace:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens after the first, over the time since the first; `None` before there are two."""
+        """Output tokens after the first, over the time since the first; `None` before there are two, or of a reply that
+        was not written now."""
         decode = self.stages.get("decode")
-        if not decode or self.usage.completion_tokens < 2:
+        if not decode or self.cached or self.usage.completion_tokens < 2:
             return None
         return (self.usage.completion_tokens - 1) / decode
 
@@ -122,6 +125,7 @@ class Trace:
             "spans": [
                 {"stage": s.stage, "start": round(s.start, 6), "seconds": round(s.seconds, 6)} for s in self.spans
             ],
+            "cached": self.cached,
             "first_token": self.first_token,
             "total": self.total,
             "tokens_per_second": self.tokens_per_second,

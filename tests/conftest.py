@@ -6,6 +6,7 @@ Knows the environment. Fixtures of one room stand in that room's own conftest.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
+    from tests.redis_server import RedisServer
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(
@@ -63,3 +65,20 @@ def embedder() -> Embedder:
     from jc1.embedding.openvino import OpenVinoEmbedder
 
     return OpenVinoEmbedder()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for all tests that do not end it."""
+    from tests.redis_server import running
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A server that holds nothing."""
+    with shared_redis.client() as client:
+        client.flushall()
+    return shared_redis

@@ -27,7 +27,7 @@ DOORS = {Path("api/main.py"), Path("jc1/cli.py")}
 
 HEAVY = {
     "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai", "openvino",
-    "pandas", "plotly", "pydantic", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
+    "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
     "transformers", "uvicorn", "vllm",
 }  # fmt: skip
 # They run code that comes in data, or read data that can run code.
@@ -83,7 +83,14 @@ def test_the_package_and_its_command_line_start_light(module: str) -> None:
     assert not HEAVY & set(loaded.stdout.split())
 
 
-OPTIONAL = ("imports torchvision", "imports vllm", "imports deepspeed", "imports pynvml")
+OPTIONAL = (
+    "imports torchvision",
+    "imports vllm",
+    "imports deepspeed",
+    "imports pynvml",
+    "imports redis",
+    "imports chromadb",
+)
 """What is looked for, and done without or asked for by name."""
 
 

@@ -127,6 +127,8 @@ def facts(trace: Trace) -> str:
     }
     if trace.dropped_memories or trace.dropped_messages:
         rows["left out"] = f"{len(trace.dropped_memories)} memories, {trace.dropped_messages} messages (no room)"
+    if trace.cached:
+        rows["reply"] = "an earlier one to the same request, from the cache"
     if trace.speculation:
         rows["drafts"] = _drafts(trace.speculation)
     if trace.scores:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def create_cache(settings: Settings) -> Cache:
-    """The cache that the settings name. Raises `InvalidSettings` for a name that is not known."""
+    """The cache that the settings name; that it can be reached is not asked for.
+
+    Raises `InvalidSettings` for a name that is not known, and where what it needs is missing.
+    """
     if settings.cache == "off":
         from jc1.cache.null import NullCache
 
@@ -21,4 +24,13 @@ def create_cache(settings: Settings) -> Cache:
         from jc1.cache.lmdb import LmdbCache
 
         return LmdbCache(settings.home / "cache")
-    raise InvalidSettings(f"cache = {settings.cache!r} is not known: use 'lmdb' or 'off'.")
+    if settings.cache == "redis":
+        try:
+            from jc1.cache.redis import RedisCache
+        except ModuleNotFoundError:
+            raise InvalidSettings(
+                "The redis cache needs its client: pip install -e '.[stores]' in JC1's folder, or set cache = lmdb."
+            ) from None
+
+        return RedisCache(settings.redis_url)
+    raise InvalidSettings(f"cache = {settings.cache!r} is not known: use 'lmdb', 'redis' or 'off'.")

@@ -31,6 +31,9 @@ from typing import Any, TypeVar
 
 import lmdb
 
+from jc1.cache.base import State, prefix
+from jc1.cache.lookups import Lookups
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -53,6 +56,7 @@ class LmdbCache:
     """
 
     def __init__(self, folder: Path, *, max_bytes: int = 512 * 1024**2, clock: Callable[[], float] = time.time) -> None:
+        self.lookups = Lookups()
         self._clock = clock
         self._warned: set[str] = set()
         self._chunk = max_bytes // 16
@@ -61,6 +65,10 @@ class LmdbCache:
             self._store = _acquire(folder.absolute(), max_bytes)
         except (lmdb.Error, OSError) as error:
             self._warn("opened", error)
+
+    @property
+    def state(self) -> State:
+        return "closed" if self._store is not None and self._store.usable else "open"
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         return self.get_many(namespace, [key])[0]
@@ -75,7 +83,11 @@ class LmdbCache:
                 return [_unexpired(_first(transaction, place, generations), now) for place in places]
 
         found = self._attempt("read", read)
-        return [None] * len(places) if found is None else found
+        if found is None:
+            self.lookups.failed(namespace, len(keys))
+            return [None] * len(keys)
+        self.lookups.count(namespace, found)
+        return found
 
     def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
         stamp = _STAMP.pack(_FOREVER if ttl is None else self._clock() + ttl)
@@ -103,14 +115,14 @@ class LmdbCache:
         self._attempt("cleared", remove)
 
     def clear(self, namespace: str) -> None:
-        prefix = _prefix(namespace)
+        start = prefix(namespace)
 
         def remove(store: _Store) -> None:
             with store.environment.begin(write=True) as transaction:
                 for generation in store.generations(transaction):
                     with transaction.cursor(db=generation) as cursor:
-                        there = cursor.set_range(prefix)
-                        while there and cursor.key().startswith(prefix):
+                        there = cursor.set_range(start)
+                        while there and cursor.key().startswith(start):
                             there = cursor.delete()
 
         self._attempt("cleared", remove)
@@ -298,18 +310,12 @@ def _set_aside(folder: Path) -> Path:
     return aside
 
 
-def _prefix(namespace: str) -> bytes:
-    prefix = namespace.encode()
-    if b"\0" in prefix or len(prefix) > 200:
-        raise ValueError(f"{namespace!r} cannot be a namespace: it has a NUL, or more than 200 bytes")
-    return prefix + b"\0"
-
-
 def _place(namespace: str, key: bytes) -> bytes:
-    place = _prefix(namespace) + b"k" + key
+    start = prefix(namespace)
+    place = start + b"k" + key
     if len(place) <= _LONGEST_KEY:
         return place
-    return _prefix(namespace) + b"h" + hashlib.sha256(key).digest()
+    return start + b"h" + hashlib.sha256(key).digest()
 
 
 def _first(transaction: Any, place: bytes, generations: Iterable[Any]) -> bytes | None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from jc1.cache.lookups import Lookups
+
 
 class NullCache:
-    """A `Cache` in which every lookup finds nothing and every write is lost."""
+    """A `Cache` in which every lookup finds nothing and every write is lost. It counts nothing."""
+
+    state = None
+
+    def __init__(self) -> None:
+        self.lookups = Lookups()
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         return None

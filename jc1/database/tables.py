@@ -132,6 +132,8 @@ sessions = Table(
     Column("turns", Integer, nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("updated", UtcDateTime, nullable=False),
+    # How often turns that were there already were changed, hidden, restored or removed.
+    Column("changes", Integer, nullable=False, server_default="0"),
     Index(None, "owner", "updated"),
 )
 

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jc1.cache.base import Cache
+from jc1.cache.base import EMBEDDING, Cache
 from jc1.embedding.base import Embedder, Vectors
 
-NAMESPACE = "embedding"
 _STORED = np.dtype("<f4")
 
 
@@ -21,7 +20,7 @@ class CachedEmbedder:
     """An `Embedder` that asks another one only for texts that the cache does not know, each of them once.
 
     An embedding is kept as raw float32 under the SHA-256 of the embedder's fingerprint and the text. There is no second
-    cache in the process: a lookup takes 18 microseconds, of which LMDB itself takes two.
+    cache in the process: a lookup takes 12 microseconds with LMDB and 27 with Redis beside it (docs/cache.md).
     """
 
     def __init__(self, embedder: Embedder, cache: Cache) -> None:
@@ -39,7 +38,7 @@ class CachedEmbedder:
         texts_by_key = dict(zip(keys, texts, strict=True))
         distinct = list(texts_by_key)
         vectors: dict[bytes, Vectors] = {}
-        for key, stored in zip(distinct, self._cache.get_many(NAMESPACE, distinct), strict=True):
+        for key, stored in zip(distinct, self._cache.get_many(EMBEDDING, distinct), strict=True):
             if stored is not None and len(stored) == self.dimension * _STORED.itemsize:
                 vectors[key] = np.frombuffer(stored, _STORED)
         missing = [key for key in distinct if key not in vectors]
@@ -47,12 +46,17 @@ class CachedEmbedder:
             computed = self.embedder.embed([texts_by_key[key] for key in missing])
             vectors.update(zip(missing, computed, strict=True))
             self._cache.put_many(
-                NAMESPACE,
+                EMBEDDING,
                 {key: vector.astype(_STORED).tobytes() for key, vector in zip(missing, computed, strict=True)},
             )
         if not keys:
             return np.empty((0, self.dimension), np.float32)
         return np.stack([vectors[key] for key in keys]).astype(np.float32, copy=False)
+
+    def forget(self, texts: Sequence[str]) -> None:
+        """Remove the embeddings of the texts from the cache, whoever had them embedded."""
+        for text in texts:
+            self._cache.delete(EMBEDDING, self._key(text))
 
     def close(self) -> None:
         """Close the embedder. The cache belongs to whoever made it."""

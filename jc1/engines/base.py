@@ -136,6 +136,9 @@ class Engine(ABC):
     shards: Sequence[Mapping[str, int]] = ()
     """Of each process that holds a share of the weights: parameters `held`, their `bytes`, and those in `total`."""
 
+    repeats_seeds: bool = False
+    """Whether a seed fixes the reply to the letter, whatever runs beside it."""
+
     _capabilities: Capabilities | None = None
     _tokenizer: Tokenizer | None = None
 
@@ -179,6 +182,13 @@ class Engine(ABC):
         Raises `UnsupportedDecoding`, `InvalidDecoding` (a token id that the model does not have) or `PromptTooLong`
         before the first step, `EngineUnavailable` when not started or closing, `EngineFailed` when the engine breaks.
         """
+
+    def identity(self) -> str | None:
+        """What tells the model that runs here from every other: its weights and tokenizer, not their name.
+
+        `None` where that cannot be known. May read all weights the first time: call it in a thread.
+        """
+        return None
 
     async def sleep(self) -> None:
         """Give the memory of weights and KV cache back until `wake`, where `capabilities.sleeps`."""

@@ -65,6 +65,7 @@ class EchoEngine(Engine):
     """
 
     name = "echo"
+    repeats_seeds = True
 
     def __init__(
         self,
@@ -95,6 +96,10 @@ class EchoEngine(Engine):
     @property
     def healthy(self) -> bool:
         return self._running
+
+    def identity(self) -> str | None:
+        """The formula, which comes with JC1; logits of somebody's own are not known."""
+        return "formula" if self._logits is None and self._vocabulary is BYTES else None
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
         """The bytes of the messages, each after its role; with an own vocabulary, only those that are tokens in it."""

@@ -1,11 +1,13 @@
 """What the engines that load a model on this machine have in common: its tokenizer, and what a request must be.
 
-Knows model folders. Knows nothing about weights beyond whether there are any.
+Knows model folders. Knows nothing about weights beyond whether there are any, and whether they are the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import threading
 from pathlib import Path
 
 from jc1.decoding import Decoding
@@ -17,6 +19,12 @@ from jc1.models import resolve
 
 log = logging.getLogger(__name__)
 
+READ = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""Endings of the files that an engine reads from a model's folder."""
+
+Stamps = tuple[tuple[str, int, int, int], ...]
+"""Of each such file its name, size in bytes, time of change in nanoseconds, and inode."""
+
 
 class LocalEngine(Engine):
     """An engine that has the model's tokenizer, and weights that it or processes of its own hold."""
@@ -26,6 +34,27 @@ class LocalEngine(Engine):
         self._settings = settings
         self._vocab = 0
         """Tokens of the model, known once it is loaded."""
+        self._folder: Path | None = None
+        self._stamps: Stamps = ()
+        """Of the model's files, as they were loaded."""
+        self._digests: dict[Stamps, str] = {}
+        self._digesting = threading.Lock()
+
+    def identity(self) -> str | None:
+        """The SHA-256 of the model's files, read once (1.4 GB a second and core).
+
+        `None` before they are loaded, and once they are no longer the ones that were.
+        """
+        folder, stamps = self._folder, self._stamps
+        if folder is None:
+            return None
+        with self._digesting:
+            try:
+                if stamps not in self._digests and _stamps(folder) == stamps:
+                    self._digests[stamps] = _digest(folder, stamps)
+                return self._digests.get(stamps) if _stamps(folder) == stamps else None
+            except OSError:
+                return None
 
     def _read_tokenizer(self) -> Path:
         """The model's folder, once its tokenizer is read. Blocks; a hub id may be downloaded.
@@ -36,6 +65,7 @@ class LocalEngine(Engine):
 
         source = resolve(self._settings.model)
         path = source.path
+        self._folder, self._stamps = path, _stamps(path)
         try:
             self._tokenizer = load_tokenizer(path)
         except (OSError, ValueError, KeyError):
@@ -58,3 +88,16 @@ def check_weights(path: Path, *, otherwise: str = "") -> None:
     """Raise `EngineUnavailable` where a folder holds no weights; `otherwise` is what else may be done."""
     if not any(path.glob("*.safetensors")):
         raise EngineUnavailable(f"{path.name!r} holds no *.safetensors: download the weights{otherwise}.")
+
+
+def _stamps(folder: Path) -> Stamps:
+    found = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in READ)
+    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in found)
+
+
+def _digest(folder: Path, stamps: Stamps) -> str:
+    whole = hashlib.sha256()
+    for name, *_ in stamps:
+        with (folder / name).open("rb") as file:
+            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()

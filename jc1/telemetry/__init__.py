@@ -16,6 +16,7 @@ from jc1.trace import Trace
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from jc1.cache.base import Cache
     from jc1.telemetry.metrics import Metrics
 
 __all__ = ["RecentTraces", "Telemetry"]
@@ -24,18 +25,19 @@ __all__ = ["RecentTraces", "Telemetry"]
 class Telemetry:
     """What is known about requests, running and finished.
 
-    `keep` is how many finished traces stay in `recent`.
+    `keep` is how many finished traces stay in `recent`; `cache` is one whose figures are shown too.
     """
 
-    def __init__(self, *, keep: int = 500) -> None:
+    def __init__(self, *, keep: int = 500, cache: Cache | None = None) -> None:
         self.recent = RecentTraces(keep)
+        self._cache = cache
 
     @cached_property
     def metrics(self) -> Metrics:
         """The Prometheus figures. Made at first use: the library is not needed to import JC1."""
         from jc1.telemetry.metrics import Metrics
 
-        return Metrics()
+        return Metrics(self._cache)
 
     @property
     def registry(self) -> CollectorRegistry:

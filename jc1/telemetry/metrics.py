@@ -1,4 +1,4 @@
-"""Prometheus figures of finished traces. Each metric's help ends with the query that reads it.
+"""Prometheus figures of finished traces and of the cache. Each metric's help ends with the query that reads it.
 
 Knows names, labels and buckets. Knows nothing about how `/metrics` is served. Labels hold only what the server chose
 (engine, model, stage) or a closed set of words (outcomes), never a request's text, owner or session: the number of
@@ -7,10 +7,19 @@ series stays bounded whatever clients send.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, get_args
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from jc1.cache.base import State
 from jc1.errors import Jc1Error
 from jc1.trace import Trace
+
+if TYPE_CHECKING:
+    from jc1.cache.base import Cache
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -26,10 +35,12 @@ def _p95(name: str, by: str = "") -> str:
 
 
 class Metrics:
-    """The figures of one `Telemetry`, in a registry of their own."""
+    """The figures of one `Telemetry`, in a registry of their own; with a cache, that one's too."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Cache | None = None) -> None:
         self.registry = CollectorRegistry()
+        if cache is not None and cache.state is not None:
+            self.registry.register(_CacheFigures(cache))
         served = ("engine", "model")
         self.in_flight = Gauge(
             "jc1_requests_in_flight", "Requests under way. Read: jc1_requests_in_flight", registry=self.registry
@@ -109,6 +120,34 @@ class Metrics:
             self.dropped.inc(len(trace.dropped_memories))
         if trace.remembered is False:
             self.not_remembered.labels(_word(trace.remember_error)).inc()
+
+
+class _CacheFigures(Collector):
+    """What the cache counted, read when the figures are fetched."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        lookups = CounterMetricFamily(
+            "jc1_cache_lookups",
+            "Lookups in the cache by what is looked for and result; error: the store was not asked or did not answer. "
+            "Read: sum by (kind, result) (rate(jc1_cache_lookups_total[5m]))",
+            labels=("kind", "result"),
+        )
+        for labels, count in self._cache.lookups.totals().items():
+            lookups.add_metric(labels, count)
+        yield lookups
+        states = GaugeMetricFamily(
+            "jc1_cache_breaker",
+            "1 for the state of the cache's circuit breaker: closed is in use, open left alone, half_open tried. "
+            'Read: jc1_cache_breaker{state="open"}',
+            labels=("state",),
+        )
+        state = self._cache.state
+        for name in get_args(State):
+            states.add_metric((name,), float(name == state))
+        yield states
 
 
 def _codes(error: type[Jc1Error]) -> set[str]:

@@ -1,6 +1,7 @@
 """Memory, sessions, traces, models, health and figures, each owner's own."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,8 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import jc1
-from jc1 import Pipeline, Preset
+from jc1 import Pipeline, Preset, Settings
+from jc1.cache.lmdb import LmdbCache
 from jc1.errors import DatabaseUnavailable
+from jc1.reply_cache import ReplyCache
+from jc1.telemetry import Telemetry
 
 
 async def chat(client: httpx.AsyncClient, text: str, **fields: Any) -> Any:
@@ -189,3 +193,23 @@ async def test_prometheus_can_read_the_figures(client: httpx.AsyncClient, accept
     }
     assert samples["jc1_requests_total", "ok"] == 1
     assert samples["jc1_requests_in_flight", ""] == 0
+
+
+async def test_a_reply_from_the_cache_says_so_and_the_figures_count_it(
+    client: httpx.AsyncClient, pipeline: Pipeline, settings: Settings, tmp_path: Path
+) -> None:
+    cache = LmdbCache(tmp_path / "cache")
+    pipeline.telemetry = Telemetry(cache=cache)
+    pipeline.replies = ReplyCache(cache, settings.model_copy(update={"cache_replies": 60}))
+    first, second = [await chat(client, "Hello.", memory="off", user="ann") for _ in range(2)]
+    other = await chat(client, "Hello.", memory="off", user="bob")
+    assert [reply["jc1"]["cached"] for reply in (first, second, other)] == [False, True, False]
+    assert (first["choices"], first["usage"]) == (second["choices"], second["usage"])
+    trace = (await client.get(f"/v1/traces/{second['jc1']['trace_id']}", params={"user": "ann"})).json()
+    assert trace["cached"] is True
+    text = (await client.get("/metrics")).text
+    assert 'jc1_cache_lookups_total{kind="reply",result="hit"} 1.0' in text
+    assert 'jc1_cache_lookups_total{kind="reply",result="miss"} 2.0' in text
+    assert 'jc1_cache_breaker{state="closed"} 1.0' in text
+    assert "bob" not in text
+    cache.close()

@@ -1,17 +1,27 @@
-"""Sessions: turns in order, owners apart."""
+"""Sessions: turns in order, owners apart, and the same with a cache in front of them, whatever becomes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, update
 
-from jc1.database import open_database
+import jc1.sessions
+from jc1.cache.base import HISTORY, Cache, owned
+from jc1.cache.lmdb import LmdbCache
+from jc1.cache.lookups import Lookups
+from jc1.cache.null import NullCache
+from jc1.cache.redis import RedisCache
+from jc1.database import open_database, writing
+from jc1.database.tables import sessions as stored_sessions
+from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
-from jc1.sessions import TITLE, Sessions
+from jc1.sessions import KEPT, TITLE, Sessions, turns_changed
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -21,9 +31,22 @@ def database(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(params=["no cache", "lmdb", "redis"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
+    made: Cache = NullCache()
+    if request.param == "lmdb":
+        made = LmdbCache(tmp_path / "cache")
+    elif request.param == "redis":
+        made = RedisCache(request.getfixturevalue("redis_server").url)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def sessions(database: Engine) -> Sessions:
-    return Sessions(database)
+def sessions(database: Engine, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Sessions:
+    """Sessions that keep every history, however short."""
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    return Sessions(database, cache=cache)
 
 
 def test_history_is_the_last_turns_oldest_first(sessions: Sessions) -> None:
@@ -39,7 +62,7 @@ def test_history_returns_what_append_returned(sessions: Sessions) -> None:
     turn = sessions.append("ann", "s", user="hello", reply="hi the", cancelled=True)
     assert turn.cancelled
     assert turn.created.utcoffset() is not None
-    assert sessions.history("ann", "s") == (turn,)
+    assert sessions.history("ann", "s") == sessions.history("ann", "s") == (turn,)
 
 
 def test_a_session_that_is_not_there_yet_has_no_history(sessions: Sessions) -> None:
@@ -110,3 +133,215 @@ def test_characters_that_no_database_holds_are_replaced(sessions: Sessions) -> N
 def test_a_limit_outside_its_range_is_refused(sessions: Sessions, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
         sessions.list("ann", limit=limit)
+
+
+def test_a_history_is_whole_at_every_length_and_limit(sessions: Sessions) -> None:
+    appended = []
+    for number in range(KEPT + 30):
+        appended.append(sessions.append("ann", "s", user=f"u{number}", reply="r"))
+        if number % 7 == 0:
+            assert sessions.history("ann", "s") == tuple(appended[-200:])
+    for limit in (1, 5, KEPT, KEPT + 10, 1000, 3, KEPT + 1):
+        assert sessions.history("ann", "s", limit=limit) == tuple(appended[-limit:])
+
+
+class Unreliable:
+    """A cache of which calls are lost at random: a part of one process's outages, as another sees them."""
+
+    state = "closed"
+
+    def __init__(self, cache: Cache, chance: random.Random) -> None:
+        self.lookups = Lookups()
+        self._cache = cache
+        self._chance = chance
+
+    def get(self, namespace: str, key: bytes) -> bytes | None:
+        return self.get_many(namespace, [key])[0]
+
+    def get_many(self, namespace: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._cache.get_many(namespace, keys) if self._answers() else [None] * len(keys)
+
+    def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
+        if self._answers():
+            self._cache.put_many(namespace, items, ttl=ttl)
+
+    def delete(self, namespace: str, key: bytes) -> None:
+        if self._answers():
+            self._cache.delete(namespace, key)
+
+    def clear(self, namespace: str) -> None:
+        if self._answers():
+            self._cache.clear(namespace)
+
+    def close(self) -> None:
+        pass
+
+    def _answers(self) -> bool:
+        return self._chance.random() < 0.7
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_history_is_never_stale_whatever_several_processes_do_while_the_cache_loses_calls(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 3)
+    monkeypatch.setattr(jc1.sessions, "BEHIND", 2)
+    monkeypatch.setattr(jc1.sessions, "KEPT", 12)
+    chance = random.Random(seed)
+    shared = LmdbCache(tmp_path / "cache")
+    processes = [Sessions(database, cache=Unreliable(shared, chance)) for _ in range(3)]
+    plain = Sessions(database)
+    hits = 0
+    for step in range(600):
+        process, session = chance.choice(processes), chance.choice("ab")
+        match chance.choices(["append", "read", "delete", "change"], [4, 8, 0.2, 0.5])[0]:
+            case "append":
+                process.append("ann", session, user=f"user {step}", reply="reply")
+            case "delete" if plain.history("ann", session, limit=1):
+                process.delete("ann", session)
+            case "change":
+                with writing(database) as connection:
+                    connection.execute(
+                        update(turns)
+                        .where(turns.c.session == session, turns.c.number == chance.randint(1, 20))
+                        .values(user=f"changed {step}")
+                    )
+                    turns_changed(connection, "ann", session)
+                process.uncache("ann", session)
+            case _:
+                limit = chance.choice([1, 4, 12, 20])
+                before = shared.lookups.totals()["history", "hit"]
+                assert process.history("ann", session, limit=limit) == plain.history("ann", session, limit=limit)
+                hits += shared.lookups.totals()["history", "hit"] - before
+    assert hits > 100
+    shared.close()
+
+
+def test_a_session_deleted_and_begun_again_is_another_one_though_the_cache_kept_the_first(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    shared = LmdbCache(tmp_path / "cache")
+    here, elsewhere = Sessions(database, cache=shared), Sessions(database)
+    here.append("ann", "s", user="first", reply="r")
+    here.history("ann", "s")
+    elsewhere.delete("ann", "s")
+    assert here.history("ann", "s") == ()
+    elsewhere.append("ann", "s", user="second", reply="r")
+    assert [turn.user for turn in here.history("ann", "s")] == ["second"]
+    shared.close()
+
+
+def test_turns_that_a_restored_backup_no_longer_has_are_not_read_from_the_cache(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    cache = LmdbCache(tmp_path / "cache")
+    sessions = Sessions(database, cache=cache)
+    for number in range(3):
+        sessions.append("ann", "s", user=f"lost {number}", reply="r")
+    sessions.history("ann", "s")
+    with writing(database) as connection:
+        connection.execute(delete(turns).where(turns.c.number > 1))
+        connection.execute(update(stored_sessions).values(turns=1))
+    for number in range(3):
+        sessions.append("ann", "s", user=f"new {number}", reply="r")
+        assert sessions.history("ann", "s") == Sessions(database).history("ann", "s")
+    cache.close()
+
+
+def contents(server: RedisServer) -> bytes:
+    with server.client() as client:
+        return b"".join(client.get(key) or b"" for key in client.scan_iter())
+
+
+def test_what_a_deleted_session_said_leaves_the_cache(
+    database: Engine, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    cache = RedisCache(redis_server.url)
+    told: list[str] = []
+    sessions = Sessions(database, cache=cache, on_delete=told.append)
+    for owner in ("ann", "bob"):
+        sessions.append(owner, "s", user=f"{owner}'s secret", reply="r")
+        sessions.history(owner, "s")
+    assert b"ann's secret" in contents(redis_server)
+    sessions.delete("ann", "s")
+    assert b"ann's secret" not in contents(redis_server)
+    assert b"bob's secret" in contents(redis_server)
+    assert told == ["ann"]
+    cache.close()
+
+
+@pytest.mark.parametrize("how", ["delete", "change"])
+def test_a_history_that_was_read_before_the_session_was_deleted_or_changed_does_not_stay_in_the_cache(
+    database: Engine, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    other = Sessions(database)
+
+    def meanwhile() -> None:
+        if how == "delete":
+            other.delete("ann", "s")
+            return
+        with writing(database) as connection:
+            turns_changed(connection, "ann", "s")
+
+    class Late(RedisCache):
+        """Stores only after somebody else was faster."""
+
+        def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
+            meanwhile()
+            super().put_many(namespace, items, ttl=ttl)
+
+    cache = Late(redis_server.url)
+    other.append("ann", "s", user="secret", reply="r")
+    assert [turn.user for turn in Sessions(database, cache=cache).history("ann", "s")] == ["secret"]
+    assert contents(redis_server) == b""
+    cache.close()
+
+
+@pytest.mark.parametrize("stored", [b"", b"null", b"[]", b'["2026-01-01T00:00:00+00:00",0,true,[]]', b"[1,2,3,[[]]]"])
+def test_what_the_cache_cannot_have_been_told_is_read_from_the_database(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bytes
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    written: list[bytes] = []
+
+    class Recording(LmdbCache):
+        def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
+            assert namespace == owned(HISTORY, "ann")
+            written.extend(items)
+            super().put_many(namespace, items, ttl=ttl)
+
+    cache = Recording(tmp_path / "cache")
+    sessions = Sessions(database, cache=cache)
+    turn = sessions.append("ann", "s", user="u", reply="r")
+    sessions.history("ann", "s")
+    cache.put_many(owned(HISTORY, "ann"), {written[0]: stored})
+    assert sessions.history("ann", "s") == (turn,)
+    cache.close()
+
+
+def test_short_histories_are_not_kept_and_long_ones_not_written_for_every_turn(
+    database: Engine, tmp_path: Path
+) -> None:
+    writes = 0
+
+    class Counting(LmdbCache):
+        def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
+            nonlocal writes
+            writes += 1
+            super().put_many(namespace, items, ttl=ttl)
+
+    cache = Counting(tmp_path / "cache")
+    sessions = Sessions(database, cache=cache)
+    for _ in range(jc1.sessions.LONG - 1):
+        sessions.append("ann", "s", user="u", reply="r")
+        sessions.history("ann", "s")
+    assert writes == 0
+    for number in range(40):
+        sessions.append("ann", "s", user=f"u{number}", reply="r")
+        assert sessions.history("ann", "s")[-1].user == f"u{number}"
+    assert 2 <= writes <= 4
+    cache.close()

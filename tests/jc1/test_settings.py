@@ -63,7 +63,17 @@ def test_the_home_is_private_and_left_clean(tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_a_password_in_the_database_url_is_not_shown(home: Path) -> None:
-    shown = Settings.load({"database": "postgresql+psycopg://ann:s3cret@db/jc1"}).shown()
-    assert "s3cret" not in str(shown)
-    assert shown["database"] == "postgresql+psycopg://ann:***@db/jc1"
+@pytest.mark.parametrize(
+    ("name", "url", "shown"),
+    [
+        ("database", "postgresql+psycopg://ann:s3cret@db/jc1", "postgresql+psycopg://ann:***@db/jc1"),
+        ("redis_url", "redis://:s3cret@cache:6379/0", "redis://:***@cache:6379/0"),
+        ("redis_url", "rediss://ann:s3cret@s3cret/s3cret@cache", "rediss://ann:***@cache"),
+        ("redis_url", "unix:///run/redis?db=1&password=s3cret", "unix:///run/redis?db=1&password=***"),
+        ("redis_url", "redis://cache:6379/0", "redis://cache:6379/0"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(home: Path, name: str, url: str, shown: str) -> None:
+    settings = Settings.load({name: url}).shown()
+    assert "s3cret" not in str(settings)
+    assert settings[name] == shown

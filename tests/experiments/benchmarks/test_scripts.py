@@ -18,8 +18,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
     [
         ("startup", ["--repeats", "1"], ["import_jc1", "help", "serve_ready"]),
         ("own_time", ["--requests", "50"], ["whole_ms", "stages_ms_p50"]),
+        ("embedding", ["--cached-only"], ["cached_us"]),
+        ("history", ["--turns", "10", "--repetitions", "5"], ["database", "10_turns_ms"]),
     ],
-    ids=["startup", "own time"],
+    ids=["startup", "own time", "cached embeddings", "histories"],
 )
 def test_a_benchmark_prints_its_figures_and_the_machine(script: str, options: list[str], figures: list[str]) -> None:
     command = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]

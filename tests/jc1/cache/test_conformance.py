@@ -8,32 +8,55 @@ from pathlib import Path
 
 import pytest
 
-from jc1.cache.base import Cache
+from jc1.cache.base import HISTORY, Cache, owned
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.redis import RedisCache
+from tests.redis_server import RedisServer
 
-IMPLEMENTATIONS = ["lmdb"]
+IMPLEMENTATIONS = ["lmdb", "redis"]
 
 
-class Clock:
-    """Seconds that pass when the test says so."""
+class LmdbUnderTest:
+    """An LMDB cache by a clock that moves when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.now = 1_800_000_000.0
+        self.cache: Cache = LmdbCache(folder, clock=lambda: self.now)
 
-    def __call__(self) -> float:
-        return self.now
+    def let_pass(self, seconds: float) -> None:
+        self.now += seconds
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+class RedisUnderTest:
+    """A Redis cache. The server's clock is its own, so every value's end is moved towards it instead."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.cache: Cache = RedisCache(server.url)
+
+    def let_pass(self, seconds: float) -> None:
+        with self.server.client() as client:
+            for key in client.scan_iter():
+                client.pexpireat(key, client.pexpiretime(key) - int(seconds * 1000))
+
+
+UnderTest = LmdbUnderTest | RedisUnderTest
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def cache(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Cache]:
-    made = {"lmdb": lambda: LmdbCache(tmp_path / "cache", clock=clock)}[request.param]()
+def under_test(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnderTest]:
+    made: UnderTest
+    if request.param == "lmdb":
+        made = LmdbUnderTest(tmp_path / "cache")
+    else:
+        made = RedisUnderTest(request.getfixturevalue("redis_server"))
     yield made
-    made.close()
+    made.cache.close()
+
+
+@pytest.fixture
+def cache(under_test: UnderTest) -> Cache:
+    return under_test.cache
 
 
 def test_a_value_comes_back_as_the_bytes_it_was(cache: Cache) -> None:
@@ -54,23 +77,24 @@ def test_many_values_come_in_the_order_of_the_keys_with_none_in_the_gaps(cache: 
     assert cache.get_many("n", [b"b", b"?", b"a", b"b"]) == [b"2", None, b"1", b"2"]
 
 
-def test_a_later_value_replaces_the_earlier_and_its_lifetime(cache: Cache, clock: Clock) -> None:
-    cache.put_many("n", {b"key": b"old"}, ttl=10)
+def test_a_later_value_replaces_the_earlier_and_its_lifetime(cache: Cache, under_test: UnderTest) -> None:
+    cache.put_many("n", {b"key": b"old"}, ttl=1000)
     cache.put_many("n", {b"key": b"new"})
-    clock.now += 11
+    under_test.let_pass(1100)
     assert cache.get("n", b"key") == b"new"
 
 
-def test_a_value_is_gone_when_its_lifetime_is_over_and_not_before(cache: Cache, clock: Clock) -> None:
-    cache.put_many("n", {b"key": b"value"}, ttl=10)
-    clock.now += 9.99
+def test_a_value_is_gone_when_its_lifetime_is_over_and_not_before(cache: Cache, under_test: UnderTest) -> None:
+    cache.put_many("n", {b"key": b"value"}, ttl=1000)
+    under_test.let_pass(800)
     assert cache.get("n", b"key") == b"value"
-    clock.now += 0.02
+    under_test.let_pass(201)
     assert cache.get("n", b"key") is None
     assert cache.get_many("n", [b"key"]) == [None]
 
 
 def test_a_lifetime_of_nothing_keeps_nothing(cache: Cache) -> None:
+    cache.put_many("n", {b"key": b"earlier"})
     cache.put_many("n", {b"key": b"value"}, ttl=0)
     assert cache.get("n", b"key") is None
 
@@ -100,6 +124,32 @@ def test_clearing_a_namespace_leaves_the_others(cache: Cache) -> None:
     assert cache.get_many("a", [str(i).encode() * 300 for i in range(1, 50)]) == [None] * 49
     assert cache.get("ab", b"7" * 300) == b"value"
     assert cache.get("b", b"7" * 300) == b"value"
+
+
+def test_a_namespace_that_looks_like_a_pattern_is_cleared_to_the_letter(cache: Cache) -> None:
+    for namespace in ("a*", "ab", r"[a-z]?\\", "q"):
+        cache.put_many(namespace, {b"key": b"value"})
+    cache.clear("a*")
+    cache.clear(r"[a-z]?\\")
+    assert [cache.get(n, b"key") for n in ("a*", "ab", r"[a-z]?\\", "q")] == [None, b"value", None, b"value"]
+
+
+def test_lookups_are_counted_by_kind_of_namespace_and_result(cache: Cache) -> None:
+    cache.put_many(owned(HISTORY, "ann"), {b"key": b"value"})
+    cache.put_many("made up", {b"key": b"value"})
+    cache.get_many(owned(HISTORY, "ann"), [b"key", b"?", b"??"])
+    cache.get("made up", b"key")
+    assert cache.state == "closed"
+    cache.close()
+    cache.get_many(owned(HISTORY, "ann"), [b"key", b"?"])
+    counted = {key: count for key, count in cache.lookups.totals().items() if count}
+    assert counted == {("history", "hit"): 1, ("history", "miss"): 2, ("history", "error"): 2, ("other", "hit"): 1}
+
+
+@pytest.mark.parametrize("name", ["nul\0", "n" * 201])
+def test_a_namespace_that_cannot_be_one_is_refused(cache: Cache, name: str) -> None:
+    with pytest.raises(ValueError, match="namespace"):
+        cache.get(name, b"key")
 
 
 def test_deleting_and_clearing_what_is_not_there_is_no_error(cache: Cache) -> None:

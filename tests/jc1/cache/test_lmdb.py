@@ -254,13 +254,6 @@ def test_closing_waits_for_the_operations_that_are_under_way(tmp_path: Path) -> 
     assert {frozenset(answer) for answer in answers} == {frozenset({b"value"}), frozenset({None})}
 
 
-def test_a_namespace_with_a_nul_is_refused(tmp_path: Path) -> None:
-    cache = LmdbCache(tmp_path / "cache")
-    with pytest.raises(ValueError, match="namespace"):
-        cache.get("a\0b", b"key")
-    cache.close()
-
-
 def test_a_forked_process_leaves_the_parents_cache_alone(tmp_path: Path) -> None:
     script = """
 import os, sys

@@ -15,6 +15,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, insert, select
 
+import jc1.sessions
+from jc1.cache.redis import RedisCache
 from jc1.database import open_database, reading, writing
 from jc1.database.presets import PresetRepository
 from jc1.database.schema import VERSION_TABLE
@@ -24,6 +26,7 @@ from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import LocalMemory
 from jc1.sessions import Sessions
 from tests.jc1.memory.conftest import HashingEmbedder
+from tests.redis_server import RedisServer
 
 
 def programs() -> Path | None:
@@ -95,6 +98,26 @@ def test_turns_appended_at_once_are_numbered_without_gap_or_double(database: Eng
     assert sessions.history("ann", "s") == tuple(sorted(turns, key=lambda turn: turn.number))
     sessions.delete("ann", "s")
     assert sessions.history("ann", "s") == ()
+
+
+def test_replicas_that_share_a_cache_read_the_same_history(
+    database: Engine, server: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jc1.sessions, "LONG", 1)
+    caches = [RedisCache(redis_server.url) for _ in range(2)]
+    here, there = Sessions(database, cache=caches[0]), Sessions(open_database(server), cache=caches[1])
+    for number in range(5):
+        turn = (here, there)[number % 2].append("ann", "s", user=f"u{number}", reply="r")
+        assert here.history("ann", "s") == there.history("ann", "s")
+        assert here.history("ann", "s")[-1] == turn
+    assert caches[1].lookups.totals()["history", "hit"] >= 4
+    there.delete("ann", "s")
+    assert here.history("ann", "s") == ()
+    there.append("ann", "s", user="again", reply="r")
+    assert [turn.user for turn in here.history("ann", "s")] == ["again"]
+    for cache in caches:
+        cache.close()
+    there._database.dispose()
 
 
 def test_versions_of_a_preset_saved_at_once_are_refused_or_numbered(database: Engine) -> None:

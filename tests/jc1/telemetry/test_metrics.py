@@ -3,10 +3,17 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client import generate_latest
 
+from jc1.cache.base import KINDS, State
+from jc1.cache.breaker import Breaker
+from jc1.cache.lmdb import LmdbCache
+from jc1.cache.null import NullCache
+from jc1.cache.redis import RedisCache
 from jc1.errors import Jc1Error
 from jc1.telemetry import Telemetry
 from jc1.trace import STAGES, Trace, Usage
@@ -85,10 +92,62 @@ def test_what_clients_send_adds_no_series() -> None:
     assert b'outcome="internal_error"' in after
 
 
-def test_every_help_names_a_query_that_reads_its_own_metric() -> None:
+def test_the_cache_is_read_when_the_figures_are_fetched(tmp_path: Path) -> None:
+    cache = LmdbCache(tmp_path / "cache")
+    telemetry = Telemetry(cache=cache)
+    cache.put_many("embedding", {b"key": b"value"})
+    cache.get_many("embedding", [b"key", b"?", b"??"])
+    assert value(telemetry, "jc1_cache_lookups_total", kind="embedding", result="hit") == 1
+    assert value(telemetry, "jc1_cache_lookups_total", kind="embedding", result="miss") == 2
+    cache.close()
+    cache.get("embedding", b"key")
+    assert value(telemetry, "jc1_cache_lookups_total", kind="embedding", result="error") == 1
+    assert value(telemetry, "jc1_cache_breaker", state="closed") == 0
+    assert value(telemetry, "jc1_cache_breaker", state="open") == 1
+
+
+def test_the_breaker_is_in_one_of_its_states_and_what_is_looked_up_adds_no_series(tmp_path: Path) -> None:
+    now = 0.0
+    breaker = Breaker(failures=2, seconds=5, clock=lambda: now)
+    cache = RedisCache(f"unix://{tmp_path}/nobody", breaker=breaker)
+    telemetry = Telemetry(cache=cache)
+    before = len(generate_latest(telemetry.registry).splitlines())
+
+    def state() -> list[str]:
+        return [name for name in get_args(State) if value(telemetry, "jc1_cache_breaker", state=name) == 1]
+
+    assert state() == ["closed"]
+    for i in range(10):
+        cache.get(f"{KINDS[i % 3]}/{i}", b"key")
+        cache.get(f"made up {i}", b"key")
+    assert state() == ["open"]
+    assert value(telemetry, "jc1_cache_lookups_total", kind="other", result="error") == 10
+    assert len(generate_latest(telemetry.registry).splitlines()) == before
+    now += 5
+    assert breaker.allows()
+    assert state() == ["half_open"]
+    cache.close()
+
+
+def test_without_a_cache_there_are_no_figures_of_one() -> None:
+    assert value(Telemetry(cache=NullCache()), "jc1_cache_breaker", state="open") is None
+    assert value(Telemetry(), "jc1_cache_breaker", state="open") is None
+
+
+def test_a_reply_from_the_cache_has_no_rate_of_decoding() -> None:
     telemetry = Telemetry()
+    telemetry.record(finished(cached=True))
+    served = {"engine": "echo", "model": "echo"}
+    assert value(telemetry, "jc1_requests_total", outcome="ok", **served) == 1
+    assert value(telemetry, "jc1_decode_tokens_per_second_count", **served) is None
+
+
+def test_every_help_names_a_query_that_reads_its_own_metric(tmp_path: Path) -> None:
+    cache = LmdbCache(tmp_path / "cache")
+    telemetry = Telemetry(cache=cache)
+    cache.close()
     metrics = list(telemetry.registry.collect())
-    assert len(metrics) >= 12
+    assert len(metrics) >= 14
     for metric in metrics:
         query = metric.documentation.partition("Read: ")[2]
         assert re.search(rf"\b{metric.name}(_bucket|_total)?\b", query), metric.name
