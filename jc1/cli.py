@@ -210,10 +210,10 @@ def memory_search(
             _print_json([_hit(receipt) for receipt in found.receipts])
             return
         rows = [
-            [str(r.rank), f"{r.score:.3f}", _score(r.dense_score), _score(r.lexical_score), r.record.text, r.record.id]
+            [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.record.text, r.record.id]
             for r in found.receipts
         ]
-        _print_table(["rank", "score", "dense", "lexical", "text", "id"], rows)
+        _print_table(["#", "score", "dense", "lexical", "text", "id"], rows)
 
 
 @memory_app.command("add")
@@ -376,7 +376,7 @@ def _state(record: Record) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.2f}"
 
 
 def _print_json(value: Any) -> None:
@@ -391,7 +391,7 @@ def _print_table(columns: list[str], rows: list[list[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
