@@ -1,13 +1,13 @@
 """How much of what was said is recalled: LoCoMo's questions, asked through the memory that chat uses.
 
-    python -m experiments.recall --data locomo.json [--k 10] [--json]
+    python -m experiments.recall --data locomo.json [--store local|chroma] [--k 10] [--json]
 
 Each conversation becomes an owner's sessions: a turn is a record with its speaker, text, image caption and session
 date. Each question of the categories 1 to 4 is searched as chat would; what counts is how many of the turns that hold
 its answer are among the first k distinct turns returned. Beside it, from the same vectors and words: BM25 alone, the
-vectors alone, both fused plainly, Chroma's default query, and JC1 without the removal of stopwords. Knows the file's
-format and the measures. Knows nothing about how memory searches. The data is CC BY-NC 4.0 and not part of JC1
-(A. Maharana and others, ACL 2024, https://github.com/snap-research/locomo).
+vectors alone, both fused plainly, Chroma's default query, JC1 without the removal of stopwords, and JC1 without each of
+its signals. Knows the file's format and the measures. Knows nothing about how memory searches. The data is CC BY-NC 4.0
+and not part of JC1 (A. Maharana and others, ACL 2024, https://github.com/snap-research/locomo).
 """
 
 from __future__ import annotations
@@ -148,12 +148,14 @@ def _turns(text: str) -> list[Turn]:
     return [(int(session), int(number)) for session, number in _TURN.findall(text)]
 
 
-def measure(conversations: Sequence[Conversation], embedder: Embedder, *, k: int = 10) -> dict[str, Measured]:
-    """Every question, asked of JC1's memory and of the baselines."""
+def measure(
+    conversations: Sequence[Conversation], embedder: Embedder, *, k: int = 10, store: str = "local"
+) -> dict[str, Measured]:
+    """Every question, asked of JC1's memory, its vectors in FAISS (local) or in Chroma, and of the baselines."""
     measured: dict[str, Measured] = defaultdict(Measured)
     for conversation in conversations:
         with tempfile.TemporaryDirectory() as home:
-            _ask_memory(conversation, embedder, Path(home), k, measured)
+            _ask_memory(conversation, embedder, Path(home), k, store, measured)
         for name, search in _baselines(conversation, embedder, k).items():
             for question in conversation.questions:
                 began = time.perf_counter()
@@ -164,14 +166,16 @@ def measure(conversations: Sequence[Conversation], embedder: Embedder, *, k: int
 
 
 def _ask_memory(
-    conversation: Conversation, embedder: Embedder, home: Path, k: int, measured: dict[str, Measured]
+    conversation: Conversation, embedder: Embedder, home: Path, k: int, store: str, measured: dict[str, Measured]
 ) -> None:
     from jc1.database import open_database
+    from jc1.memory import open_memory
     from jc1.memory.base import Retrieval
     from jc1.memory.ranking import WEIGHTS
-    from jc1.memory.store import LocalMemory
+    from jc1.settings import Settings
 
-    memory = LocalMemory(open_database(f"sqlite:///{home / 'jc1.db'}"), embedder)
+    settings = Settings(home=home, vectors="faiss" if store == "local" else "chroma")
+    memory = open_memory(settings, open_database(settings.database_url), embedder)
     try:
         began = time.perf_counter()
         _ingest(memory, conversation)
@@ -268,6 +272,7 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.recall", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="a file in LoCoMo's format")
+    parser.add_argument("--store", choices=["local", "chroma"], default="local", help="what holds JC1's vectors")
     parser.add_argument("--k", type=int, default=10, help="records to ask for")
     parser.add_argument("--json", action="store_true", help="print everything, with the machine's facts")
     arguments = parser.parse_args()
@@ -275,7 +280,8 @@ def main() -> None:
     from jc1.embedding.openvino import OpenVinoEmbedder
 
     embedder = OpenVinoEmbedder()
-    figures = {name: found.figures() for name, found in measure(read(arguments.data), embedder, k=arguments.k).items()}
+    found = measure(read(arguments.data), embedder, k=arguments.k, store=arguments.store)
+    figures = {name: one.figures() for name, one in found.items()}
     embedder.close()
     if arguments.json:
         report("recall", figures, packages=["faiss-cpu", "openvino", "chromadb"])
@@ -283,13 +289,14 @@ def main() -> None:
     categories = [f"{number} {name}" for number, name in CATEGORIES.items()]
     measures = ("recall@5", "recall@10", "hit@10", "mrr")
     print(f"{'':<27}" + "".join(f"{title:>14}" for title in (*measures, *categories)))
-    for name, found in figures.items():
-        each = [found["by_category"].get(category, {}).get("recall@10", 0.0) for category in categories]
-        print(f"{name:<27}" + "".join(f"{value:>14.3f}" for value in (*(found[m] for m in measures), *each)))
+    for name, means in figures.items():
+        each = [means["by_category"].get(category, {}).get("recall@10", 0.0) for category in categories]
+        print(f"{name:<27}" + "".join(f"{value:>14.3f}" for value in (*(means[m] for m in measures), *each)))
     print("The columns by category are recall@10.")
     reached = figures["jc1"]["recall@10"]
     print(f"wanted: recall@10 of {WANTED:.2f}; reached {reached:.3f}")
-    print("ms, median: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in figures["jc1"]["ms_p50"].items()))
+    for name in ("jc1", "jc1 with stopwords"):
+        print(f"{name}, ms, median: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in figures[name]["ms_p50"].items()))
 
 
 if __name__ == "__main__":
