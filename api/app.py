@@ -18,6 +18,7 @@ from api.gate import Gate
 from api.shapes import Error
 from jc1.access import Access
 from jc1.pipeline import Pipeline
+from jc1.purging import purging_daily
 
 ROUTERS = (chat.router, models.router, memory.router, sessions.router, traces.router, health.router, metrics.router)
 
@@ -27,7 +28,7 @@ def create_app(pipeline: Pipeline) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with pipeline:
+        async with pipeline, purging_daily(pipeline):
             yield
 
     app = FastAPI(
@@ -45,7 +46,12 @@ def create_app(pipeline: Pipeline) -> FastAPI:
     app.state.pipeline = pipeline
     app.state.started = int(time.time())
     settings = pipeline.settings
-    app.add_middleware(Gate, access=Access(settings.owner), max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Gate,
+        access=Access(settings.owner),
+        max_body_bytes=settings.max_body_bytes,
+        larger={memory.IMPORT_PATH: settings.max_import_bytes},
+    )
     errors.install(app)
     docs.install(app)
     for router in ROUTERS:

@@ -6,6 +6,7 @@ Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,12 +31,18 @@ DISCARD_SECONDS = 5.0
 
 
 class Gate:
-    """Default deny. Admitted requests find their `Principal` in `request.state.principal`."""
+    """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
 
-    def __init__(self, app: ASGIApp, *, access: Access, max_body_bytes: int) -> None:
+    A body has at most `max_body_bytes`, or what `larger` says for the path.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, access: Access, max_body_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.access = access
         self.max_body_bytes = max_body_bytes
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,7 +63,7 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _Response(send, private=scope["path"].startswith("/v1/"))
-        body = _Body(receive, response, self.max_body_bytes)
+        body = _Body(receive, response, self.larger.get(scope["path"], self.max_body_bytes))
         try:
             scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
             body.check_announced(scope)
@@ -142,7 +149,7 @@ class _Body:
             return
 
     def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise max_body_bytes.")
+        return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise the limit (`jc1 config`).")
 
 
 def _caller(scope: Scope) -> Caller:

@@ -122,7 +122,7 @@ class Pipeline:
         return cls(
             settings,
             engine=engine,
-            memory=LocalMemory(database, embedder),
+            memory=LocalMemory(database, embedder, undo_days=settings.memory_undo_days),
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
             telemetry=Telemetry(keep=settings.traces),
