@@ -50,7 +50,7 @@ def create_app(pipeline: Pipeline) -> FastAPI:
         Gate,
         access=Access(settings.owner),
         max_body_bytes=settings.max_body_bytes,
-        larger={memory.IMPORT_PATH: settings.max_import_bytes},
+        larger={memory.IMPORT: settings.max_import_bytes},
     )
     errors.install(app)
     docs.install(app)

@@ -33,7 +33,7 @@ DISCARD_SECONDS = 5.0
 class Gate:
     """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
 
-    A body has at most `max_body_bytes`, or what `larger` says for the path.
+    A body has at most `max_body_bytes`, or what `larger` says for its route, `POST /path`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _Response(send, private=scope["path"].startswith("/v1/"))
-        body = _Body(receive, response, self.larger.get(scope["path"], self.max_body_bytes))
+        body = _Body(receive, response, self.larger.get(f"{scope['method']} {scope['path']}", self.max_body_bytes))
         try:
             scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
             body.check_announced(scope)

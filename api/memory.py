@@ -46,8 +46,8 @@ MAX_K = 100
 """Most memories that a search finds."""
 EXPORTED_AT_ONCE = 200
 """Memories that are read at a time while they are exported."""
-IMPORT_PATH = "/v1/memory/import"
-"""Whose bodies may be larger than others."""
+IMPORT = "POST /v1/memory/import"
+"""The route whose bodies may be larger than others'."""
 NDJSON = "application/x-ndjson"
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 

@@ -14,7 +14,7 @@ from jc1.database.tables import edits, records
 from jc1.memory.base import Record
 from jc1.memory.inspection import read
 from jc1.memory.kinds import kind_of
-from jc1.memory.rows import next_version, release, supersede, told_by
+from jc1.memory.rows import next_version, release, supersede_changed, told_by
 
 
 def edit(connection: Connection, owner: str, record_id: str, text: str, vector: bytes, embedder: str) -> Record:
@@ -32,8 +32,7 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
     number: int = connection.execute(last).scalar_one()
     connection.execute(insert(edits).values(record=record_id, number=number + 1, text=record.text, replaced=now))
     release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
-    changed = replace(record, text=text, kind=kind_of(record.role, text), edited=now, superseded_by=None)
-    told = told_by(changed)
+    changed = replace(record, text=text, kind=kind_of(record.role, text))
     connection.execute(
         update(records)
         .where(records.c.id == record_id)
@@ -42,14 +41,14 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
             kind=changed.kind,
             edited=now,
             superseded_by=None,
-            subject=told.key,
+            subject=told_by(changed).key,
             vector=vector,
             embedder=embedder,
             changed=version,
         )
     )
-    found = supersede(connection, changed, told, version)
-    return replace(changed, superseded_by=found.get(record_id))
+    supersede_changed(connection, owner, version)
+    return read(connection, owner, record_id)
 
 
 def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None, excluded: bool | None) -> Record:

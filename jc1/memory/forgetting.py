@@ -93,8 +93,7 @@ def restore(connection: Connection, owner: str, what: Selection) -> Restored:
         HIDDEN,
     )
     said = connection.execute(update(turns).where(chosen.turns, ~silent).values(forgotten=None)).rowcount
-    release(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
-    supersede_changed(connection, owner, version)
+    _settle(connection, owner, version)
     retitle(connection, owner, names)
     return Restored(shown, said)
 
@@ -121,8 +120,14 @@ def _hide(connection: Connection, owner: str, chosen: _Chosen, now: datetime, ve
     connection.execute(update(records).where(chosen.records).values(forgotten=now, changed=version))
     connection.execute(update(turns).where(chosen.turns).values(forgotten=now))
     # Hidden rows keep their links among each other, so that restoring them together restores these too.
-    release(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
+    _settle(connection, owner, version)
     retitle(connection, owner, names)
+
+
+def _settle(connection: Connection, owner: str, version: int) -> None:
+    """See that no shown record is superseded by a hidden one, and what changed is by one that is shown."""
+    release(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
+    supersede_changed(connection, owner, version)
 
 
 def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool) -> _Chosen:
