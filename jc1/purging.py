@@ -120,7 +120,7 @@ def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
 
 async def _daily(pipeline: Pipeline, stop: asyncio.Event) -> None:
     clean = True
-    while not stop.is_set():
+    while True:
         try:
             purged = await asyncio.to_thread(purge_overdue, pipeline, scrub=not clean)
             clean = purged.clean
@@ -132,3 +132,4 @@ async def _daily(pipeline: Pipeline, stop: asyncio.Event) -> None:
             log.exception("nothing was purged today")
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), DAY_SECONDS)
+            return

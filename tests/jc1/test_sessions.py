@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
-from jc1.database import open_database
+from jc1.database import open_database, writing
+from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
-from jc1.sessions import TITLE, Sessions
+from jc1.sessions import TITLE, Sessions, remove_turns, retitle
 
 
 @pytest.fixture
@@ -110,3 +112,21 @@ def test_characters_that_no_database_holds_are_replaced(sessions: Sessions) -> N
 def test_a_limit_outside_its_range_is_refused(sessions: Sessions, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
         sessions.list("ann", limit=limit)
+
+
+def test_a_forgotten_turn_is_shown_to_nobody(sessions: Sessions, database: Engine) -> None:
+    for text in ("one", "two", "three"):
+        sessions.append("ann", "s", user=text, reply=text)
+    sessions.append("ann", "t", user="four", reply="four")
+    with writing(database) as connection:
+        gone = (turns.c.number == 1) & (turns.c.owner == "ann")
+        connection.execute(update(turns).where(gone).values(forgotten=datetime.now(UTC)))
+        retitle(connection, "ann", ["s", "t"])
+    assert [turn.user for turn in sessions.history("ann", "s", limit=2)] == ["two", "three"]
+    assert sessions.history("ann", "t") == ()
+    (info,) = sessions.list("ann")
+    assert (info.id, info.title, info.turns) == ("s", "two", 2)
+    assert sessions.append("ann", "t", user="five", reply="five").number == 2
+    with writing(database) as connection:
+        assert remove_turns(connection, "ann", gone) == 2
+    assert {(info.id, info.title, info.turns) for info in sessions.list("ann")} == {("s", "two", 2), ("t", "five", 1)}

@@ -1,4 +1,4 @@
-"""Export and import: a round trip changes nothing, a wrong file changes nothing, and neither is held in memory whole."""
+"""Export and import: a round trip changes nothing, nor does a wrong file, and no file is held in memory whole."""
 
 from __future__ import annotations
 
@@ -227,7 +227,9 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
     with file.open("w") as out:
         for n in range(6000):
             created = (when + timedelta(seconds=n)).isoformat()
-            out.write(json.dumps({**GOOD, "id": f"mem_{n}", "text": f"{n} " + "word " * 900, "created": created}) + "\n")
+            out.write(
+                json.dumps({**GOOD, "id": f"mem_{n}", "text": f"{n} " + "word " * 900, "created": created}) + "\n"
+            )
     size = file.stat().st_size
     with file.open("rb") as source:
         memory.import_lines("ann", BytesIO(source.readline()))  # what is imported and compiled the first time

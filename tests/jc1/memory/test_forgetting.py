@@ -160,9 +160,7 @@ def test_a_reply_that_was_forgotten_before_does_not_come_back_with_its_message(
         memory.get("ann", reply.id)
 
 
-def test_a_purge_leaves_no_row_of_what_was_forgotten(
-    memory: LocalMemory, sessions: Sessions, database: Engine
-) -> None:
+def test_a_purge_leaves_no_row_of_what_was_forgotten(memory: LocalMemory, sessions: Sessions, database: Engine) -> None:
     cat, _ = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
     keep, _ = say(memory, sessions, "My dog is called Bo.", "Hello Bo!")
     memory.edit("ann", cat.id, "My cat is called Eve.")
