@@ -6,16 +6,14 @@ Knows how requests become calls of the store, each in a thread: the store blocks
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
 from dataclasses import asdict
-from itertools import islice
 from tempfile import TemporaryFile
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
 
 from api.deps import Owner, ThePipeline
+from api.export import Lines
 from api.schemas import NAME_LENGTH, MemoryChange, MemoryForget, MemorySelection, NewMemory
 from api.shapes import (
     ForgetPreview,
@@ -44,11 +42,8 @@ MAX_QUERY = 2000
 """Most characters to search for: encoded in an address they take up to twelve times as many bytes."""
 MAX_K = 100
 """Most memories that a search finds."""
-EXPORTED_AT_ONCE = 200
-"""Memories that are read at a time while they are exported."""
 IMPORT = "POST /v1/memory/import"
 """The route whose bodies may be larger than others'."""
-NDJSON = "application/x-ndjson"
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 
 
@@ -102,16 +97,13 @@ async def memory_statistics(pipeline: ThePipeline, owner: Owner) -> MemoryStatis
     return MemoryStatistics.of(await asyncio.to_thread(pipeline.memory.statistics, owner))
 
 
-@router.get("/export", response_class=StreamingResponse, responses={200: {"content": {NDJSON: LINES}}})
-async def export_memories(pipeline: ThePipeline, owner: Owner) -> StreamingResponse:
+@router.get("/export", response_model=None, responses={200: {"content": {Lines.media_type: LINES}}})
+async def export_memories(pipeline: ThePipeline, owner: Owner) -> Lines:
     """All memories as they are at one moment, each a line of JSON, with history and links; not what is forgotten."""
-    lines = pipeline.memory.export_lines(owner)
-    first = await asyncio.to_thread(_next_lines, lines)
-    headers = {"content-disposition": 'attachment; filename="memories.jsonl"'}
-    return StreamingResponse(_exported(lines, first), media_type=NDJSON, headers=headers)
+    return Lines(pipeline.memory.export_lines(owner), filename="memories.jsonl")
 
 
-@router.post("/import", openapi_extra={"requestBody": {"required": True, "content": {NDJSON: LINES}}})
+@router.post("/import", openapi_extra={"requestBody": {"required": True, "content": {Lines.media_type: LINES}}})
 async def import_memories(request: Request, pipeline: ThePipeline, owner: Owner) -> Imported:
     """Take in what an export gave: all of it, or nothing where a line is wrong. What is there already stays."""
     with TemporaryFile() as file:
@@ -177,17 +169,3 @@ async def forget_memory(memory_id: str, pipeline: ThePipeline, owner: Owner) -> 
     """Forget one memory, a message with its replies: hidden at once, and removed when it can no longer be restored."""
     hidden = await asyncio.to_thread(purging.forget, pipeline, owner, memory_id)
     return ForgottenMemory(id=memory_id, restorable_until=hidden.until)
-
-
-def _next_lines(lines: Generator[str]) -> str:
-    return "".join(islice(lines, EXPORTED_AT_ONCE))
-
-
-async def _exported(lines: Generator[str], text: str) -> AsyncIterator[str]:
-    """The lines, some at a time: each time in a thread, and the database let go when the client is."""
-    try:
-        while text:
-            yield text
-            text = await asyncio.to_thread(_next_lines, lines)
-    finally:
-        lines.close()

@@ -6,11 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
 from jc1 import Pipeline
 from jc1.memory.base import NewRecord
-from tests.api.conftest import Server
+from jc1.memory.store import LocalMemory
+from tests.api.conftest import serving
 from tests.api.test_resources import add, chat
+from tests.jc1.memory.conftest import HashingEmbedder
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, expected: int = 200, **asked: Any) -> Any:
@@ -113,14 +116,14 @@ async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own
     assert refused["error"]["code"] == "request_too_large"
 
 
-def test_a_client_that_leaves_an_export_early_holds_nothing(server: Server) -> None:
-    memory = server.pipeline.memory
-    memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
-    with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
-        assert next(response.iter_lines())
-    pool = memory._database.pool  # type: ignore[attr-defined]
-    server.wait_until(lambda: pool.checkedout() == 0)
-    assert len(httpx.get(f"{server.url}/v1/memory/export", timeout=60).text.splitlines()) == 2000
+def test_a_client_that_leaves_an_export_early_holds_nothing(pipeline: Pipeline, database: Engine) -> None:
+    pipeline.memory = LocalMemory(database, HashingEmbedder())
+    pipeline.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
+    with serving(pipeline) as server:
+        with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
+            assert next(response.iter_lines())
+        server.wait_until(lambda: database.pool.checkedout() == 0)  # type: ignore[attr-defined]
+        assert len(httpx.get(f"{server.url}/v1/memory/export", timeout=60).text.splitlines()) == 2000
 
 
 async def test_an_owner_governs_nothing_of_another(client: httpx.AsyncClient) -> None:
