@@ -18,6 +18,7 @@ from api.gate import Gate
 from api.shapes import Error
 from jc1.access import Access
 from jc1.pipeline import Pipeline
+from jc1.purging import purging_daily
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
@@ -37,7 +38,7 @@ def create_app(pipeline: Pipeline) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with pipeline:
+        async with pipeline, purging_daily(pipeline):
             yield
 
     app = FastAPI(
@@ -59,7 +60,10 @@ def create_app(pipeline: Pipeline) -> FastAPI:
         Gate,
         access=Access(settings.owner),
         max_body_bytes=settings.max_body_bytes,
-        larger={documents.PATH: ("max_document_bytes", settings.max_document_bytes)},
+        larger={
+            f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
+            memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
+        },
     )
     errors.install(app)
     docs.install(app)

@@ -33,7 +33,8 @@ DISCARD_SECONDS = 5.0
 class Gate:
     """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
 
-    A body may have `max_body_bytes`; at an address in `larger`, what stands there under the name of its setting.
+    A body may have `max_body_bytes`; for a route in `larger`, `POST /path`, what stands there under
+    the name of its setting.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _Response(send, private=scope["path"].startswith("/v1/"))
-        body = _Body(receive, response, *self.larger.get(scope["path"], self.usual))
+        usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
+        body = _Body(receive, response, *usual)
         try:
             scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
             body.check_announced(scope)

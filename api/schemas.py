@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
-from jc1.memory.base import Kind
+from jc1.memory.base import Kind, Selection
+from jc1.memory.forgetting import MAX_SELECTED
 from jc1.messages import Message, Role, TextPart
 from jc1.pipeline import MemoryMode
 
@@ -229,6 +230,35 @@ class NewMemory(_Body):
     text: Annotated[Text, Field(min_length=1, max_length=RECORD_LENGTH), AfterValidator(_not_blank)]
     role: Role = Field("user", description="Who said it.")
     kind: Kind | None = Field(None, description="What it is; decided from its wording when left out.")
+
+
+class MemoryChange(_Body):
+    """What is changed about a memory; a field that is left out stays as it is."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=RECORD_LENGTH), AfterValidator(_not_blank)] | None = Field(
+        None, description="What it says from now on; what it said is kept in its history."
+    )
+    pinned: Flag | None = Field(None, description="Recalled for every question.")
+    excluded: Flag | None = Field(None, description="Recalled for none, and still listed.")
+
+
+class MemorySelection(_Body):
+    """Which memories: some by id, what a session said, the parts of a document, or everything. One of the four."""
+
+    records: Annotated[list[Name], Field(max_length=MAX_SELECTED)] | None = Field(None, description="Ids.")
+    session: Name | None = None
+    document: Name | None = None
+    everything: Flag = False
+
+    def selection(self) -> Selection:
+        """The selection as the memory takes it. Raises `InvalidRequest` for none or two."""
+        return Selection(tuple(self.records or ()), self.session, self.document, self.everything)
+
+
+class MemoryForget(MemorySelection):
+    """What is forgotten, and whether for good at once."""
+
+    purge: Flag = Field(False, description="Remove it now: it cannot be restored.")
 
 
 def _without_harmless(values: Any, harmless: dict[str, tuple[Any, ...]]) -> Any:

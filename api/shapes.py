@@ -6,14 +6,18 @@ token, and the tests hold them against these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from jc1.documents.ingest import Ingested
-from jc1.memory.base import Document, Kind, Receipt, Record
+from jc1.memory.base import Document, Edit, Going, Kind, Receipt, Record, Statistics
+from jc1.memory.base import Forgotten as Hidden
 from jc1.messages import Role
+from jc1.purging import Purge
 from jc1.sessions import SessionInfo, Turn
 
 
@@ -176,8 +180,14 @@ class MemoryRecord(BaseModel):
     kind: Kind
     created: datetime
     session: str | None
-    turn: int | None
-    superseded_by: str | None
+    turn: int | None = Field(description="Number of the session's turn, or of the document's part.")
+    speaker: str | None = Field(description="Who said it, where that is more than a role.")
+    document: str | None = Field(description="Title of the document that it is a part of.")
+    place: str | None = Field(description="Where in the document.")
+    superseded_by: str | None = Field(description="The newer statement on its subject.")
+    pinned: bool = Field(description="Recalled for every question.")
+    excluded: bool = Field(description="Recalled for none.")
+    edited: datetime | None = Field(description="When its text was last changed.")
 
     @classmethod
     def of(cls, record: Record) -> MemoryRecord:
@@ -189,14 +199,20 @@ class MemoryRecord(BaseModel):
             created=record.created,
             session=record.session,
             turn=record.turn,
+            speaker=record.speaker,
+            document=record.document,
+            place=record.place,
             superseded_by=record.superseded_by,
+            pinned=record.pinned,
+            excluded=record.excluded,
+            edited=record.edited,
         )
 
 
 class MemoryPage(BaseModel):
     object: Literal["list"] = "list"
     data: list[MemoryRecord]
-    total: int = Field(description="The owner's memories in all.")
+    total: int = Field(description="How many the filters let through.")
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
 
 
@@ -283,6 +299,118 @@ class IngestedDocument(BaseModel):
             added=done.added,
             removed=done.removed,
         )
+
+
+class EarlierText(BaseModel):
+    text: str
+    replaced: datetime
+
+
+class MemoryHistory(BaseModel):
+    """What a memory said before it was edited, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[EarlierText]
+
+    @classmethod
+    def of(cls, history: Sequence[Edit]) -> MemoryHistory:
+        return cls(data=[EarlierText(text=edit.text, replaced=edit.replaced) for edit in history])
+
+
+class MemoryStatistics(BaseModel):
+    """An owner's memories in figures; forgotten ones count in `forgotten` and `bytes` alone."""
+
+    records: int
+    kinds: dict[str, int]
+    roles: dict[str, int]
+    sessions: dict[str, int] = Field(description="The 100 with most memories.")
+    documents: dict[str, int] = Field(description="The 100 with most memories.")
+    superseded: int
+    pinned: int
+    excluded: int
+    edited: int
+    forgotten: int
+    characters: int
+    bytes: int = Field(description="Of texts, earlier texts and vectors.")
+    first: datetime | None
+    last: datetime | None
+
+    @classmethod
+    def of(cls, figures: Statistics) -> MemoryStatistics:
+        return cls(**asdict(figures))
+
+
+class ForgetPreview(BaseModel):
+    """What forgetting would hide."""
+
+    records: int
+    along: int = Field(description="Of them, those not selected: replies to a selected message, which may repeat it.")
+    edits: int = Field(description="Earlier texts of these memories.")
+    turns: int = Field(description="Turns of sessions that hold the texts, message and reply.")
+    first: list[MemoryRecord] = Field(description="The newest 20 of the memories.")
+    elsewhere: list[MemoryRecord] = Field(description="Up to 20 memories that stay and hold a selected one's text.")
+
+    @classmethod
+    def of(cls, going: Going) -> ForgetPreview:
+        return cls(
+            records=going.records,
+            along=going.along,
+            edits=going.edits,
+            turns=going.turns,
+            first=[MemoryRecord.of(record) for record in going.first],
+            elsewhere=[MemoryRecord.of(record) for record in going.elsewhere],
+        )
+
+
+class Forgotten(BaseModel):
+    """What was forgotten."""
+
+    records: int
+    along: int = Field(description="Of them, replies that went along with their message.")
+    edits: int
+    turns: int
+    restorable_until: datetime | None = Field(description="At least; null where it was removed for good.")
+    clean: bool | None = Field(description="Whether no file of the database holds it any more, where it was removed.")
+
+    @classmethod
+    def of(cls, hidden: Hidden, purged: Purge | None = None) -> Forgotten:
+        return cls(
+            records=hidden.going.records,
+            along=hidden.going.along,
+            edits=hidden.going.edits,
+            turns=hidden.going.turns,
+            restorable_until=None if purged else hidden.until,
+            clean=purged and purged.clean,
+        )
+
+
+class Restored(BaseModel):
+    records: int
+    turns: int
+
+
+class Purged(BaseModel):
+    """What was removed for good."""
+
+    records: int
+    edits: int
+    turns: int
+    clean: bool = Field(description="false where others kept the database's files busy: purge again later.")
+    remains: list[str] = Field(description="Where purged texts may still be, because this server does not reach there.")
+
+
+class Imported(BaseModel):
+    added: int
+    same: int = Field(description="Those that were there already.")
+    kept: int = Field(description="Those of which another version is there, which stays.")
+
+
+class ForgottenMemory(BaseModel):
+    """A forgotten memory."""
+
+    id: str
+    deleted: Literal[True] = True
+    restorable_until: datetime = Field(description="At least.")
 
 
 class Deleted(BaseModel):

@@ -56,7 +56,7 @@ class ReplyCache:
     """
 
     def __init__(self, cache: Cache, settings: Settings) -> None:
-        self._cache = cache
+        self.cache = cache
         self._settings = settings
         self._forgotten = 0
         """How often `forget` was called: what was under way then is not kept."""
@@ -96,7 +96,7 @@ class ReplyCache:
         writing just now may still be kept there, for its lifetime; only the same prompt would find it.
         """
         self._forgotten += 1
-        self._cache.clear(owned(REPLY, owner))
+        self.cache.clear(owned(REPLY, owner))
 
     def _keeps(self, engine: Engine, decoding: Decoding) -> bool:
         certain = decoding.temperature == 0 or (decoding.seed is not None and engine.repeats_seeds)
@@ -118,15 +118,15 @@ class ReplyCache:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
     def _found(self, owner: str, key: bytes) -> Sequence[Step] | None:
-        stored = self._cache.get(owned(REPLY, owner), key)
+        stored = self.cache.get(owned(REPLY, owner), key)
         return None if stored is None else _loads(stored)
 
     def _keep(self, owner: str, key: bytes, steps: Iterable[Step], forgotten: int) -> None:
         if self._forgotten != forgotten:
             return
-        self._cache.put_many(owned(REPLY, owner), {key: _dumps(steps)}, ttl=self._settings.cache_replies)
+        self.cache.put_many(owned(REPLY, owner), {key: _dumps(steps)}, ttl=self._settings.cache_replies)
         if self._forgotten != forgotten:
-            self._cache.delete(owned(REPLY, owner), key)
+            self.cache.delete(owned(REPLY, owner), key)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Conversations of an owner, turn by turn.
 
-Knows what was said and replied, in which order. Knows nothing about prompts or memory: a deleted session's memories
-stay until they are forgotten.
+Knows what was said and replied, in which order, and that a forgotten turn is shown to nobody. Knows nothing about
+prompts or memory: a deleted session's memories stay until they are forgotten.
 
 Long histories are read through the cache, and are never stale. The database is asked for the session's row each time:
 when the session began, how often a turn that was there already was changed (`changes`), how many turns there are. What
@@ -12,13 +12,26 @@ later turns are read and added.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from jc1.cache.base import HISTORY, owned
 from jc1.cache.null import NullCache
@@ -34,6 +47,8 @@ TITLE = 60
 """Most characters of a session's title."""
 MAX_PAGE = 1000
 """Most turns or sessions that one call returns."""
+SAID = turns.c.forgotten.is_(None)
+"""Of a turn: that it is not forgotten."""
 LONG = 20
 """Turns from which a history is kept in the cache; reading fewer costs no more than asking Redis. 50 turns of 1,000
 characters cost 0.95 ms from SQLite and 0.46 ms with LMDB, 2.2 ms from PostgreSQL and 1.1 ms with Redis; 200 turns cost
@@ -54,10 +69,12 @@ _TURNS = (
         turns.c.owner == bindparam("owner"),
         turns.c.session == bindparam("session"),
         turns.c.number >= bindparam("first"),
+        SAID,
     )
     .order_by(turns.c.number.desc())
     .limit(bindparam("limit"))
 )
+_of_session = (turns.c.owner == sessions.c.owner) & (turns.c.session == sessions.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +156,12 @@ class Sessions:
                 upsert(connection, sessions)
                 .values(owner=owner, id=session, title=_title(user), turns=1, created=now, updated=now)
                 .on_conflict_do_update(
-                    index_elements=["owner", "id"], set_={"turns": sessions.c.turns + 1, "updated": now}
+                    index_elements=["owner", "id"],
+                    set_={
+                        "turns": sessions.c.turns + 1,
+                        "updated": now,
+                        "title": case((sessions.c.title == "", _title(user)), else_=sessions.c.title),
+                    },
                 )
                 .returning(sessions.c.turns)
             ).scalar_one()
@@ -158,15 +180,16 @@ class Sessions:
 
     def list(self, owner: str, *, limit: int = 50) -> tuple[SessionInfo, ...]:
         """The owner's sessions, most recently used first."""
+        said = select(func.count()).where(_of_session, SAID).correlate(sessions).scalar_subquery()
         query = (
-            select(sessions)
-            .where(sessions.c.owner == check_name(owner, "owner"))
+            select(sessions.c.id, sessions.c.title, said.label("said"), sessions.c.created, sessions.c.updated)
+            .where(sessions.c.owner == check_name(owner, "owner"), exists().where(_of_session, SAID))
             .order_by(sessions.c.updated.desc(), sessions.c.id)
             .limit(check_limit(limit, MAX_PAGE))
         )
         with reading(self._database) as connection:
             rows: builtins.list[SessionInfo] = [
-                SessionInfo(row.id, row.title, row.turns, row.created, row.updated) for row in connection.execute(query)
+                SessionInfo(row.id, row.title, row.said, row.created, row.updated) for row in connection.execute(query)
             ]
         return tuple(rows)
 
@@ -258,6 +281,26 @@ def _read(connection: Connection, owner: str, session: str, *, first: int, limit
     """The last `limit` turns from number `first` on, oldest first."""
     rows = connection.execute(_TURNS, {"owner": owner, "session": session, "first": first, "limit": limit}).all()
     return tuple(Turn(session, *row) for row in reversed(rows))
+
+
+def retitle(connection: Connection, owner: str, names: Sequence[str]) -> None:
+    """Turns of these sessions were hidden or shown again: every process is told, and their title is that of the first
+    turn that is not forgotten, `""` without one."""
+    first = select(turns.c.user).where(_of_session, SAID).order_by(turns.c.number).limit(1).correlate(sessions)
+    for name in names:
+        here = (sessions.c.owner == owner) & (sessions.c.id == name)
+        said = connection.execute(select(first.scalar_subquery()).where(here)).scalar()
+        connection.execute(
+            update(sessions).where(here).values(title=_title(said or ""), changes=sessions.c.changes + 1)
+        )
+
+
+def remove_turns(connection: Connection, owner: str, these: ColumnElement[bool]) -> int:
+    """Delete turns, and the sessions that are left without any; how many turns they were."""
+    removed = connection.execute(delete(turns).where(turns.c.owner == owner, these)).rowcount
+    if removed:
+        connection.execute(delete(sessions).where(sessions.c.owner == owner, ~exists().where(_of_session)))
+    return removed
 
 
 def _title(text: str) -> str:

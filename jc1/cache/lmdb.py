@@ -127,6 +127,17 @@ class LmdbCache:
 
         self._attempt("cleared", remove)
 
+    def scrub(self) -> None:
+        """Begin the file anew, empty: LMDB leaves the bytes of removed values in pages that it has not used again.
+
+        Another process that has it open goes on with the old one, which has no name any more and ends with it.
+        """
+        if self._store is not None:
+            try:
+                self._store.begin_anew()
+            except (lmdb.Error, OSError) as error:
+                self._warn("begun anew", error)
+
     def close(self) -> None:
         store, self._store = self._store, None
         if store is not None:
@@ -168,25 +179,54 @@ class _Store:
         self.users = 1
         self.usable = True
         self.marker = _mark(folder)
+        self._max_bytes = max_bytes
         try:
-            self.environment = lmdb.open(
-                str(folder), map_size=max_bytes, max_dbs=2, max_readers=1024, sync=False, metasync=False, mode=0o600
-            )
-            self.environment.reader_check()  # frees what killed processes held
-            written = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
-            if (folder / "data.mdb").stat().st_size < written:
-                # Reading past the end of a mapped file kills the process.
-                raise lmdb.CorruptedError("the file is shorter than it says")
-            self._databases = {name: self.environment.open_db(name) for name in (b"a", b"b")}
+            self._open()
         except BaseException:
-            with contextlib.suppress(AttributeError):
-                self.environment.close()
             os.close(self.marker)
             raise
         self._generation_bytes = max_bytes // 4
         self._process = os.getpid()
         self._condition = threading.Condition()
         self._inside = 0
+
+    def _open(self) -> None:
+        environment = lmdb.open(
+            str(self.folder),
+            map_size=self._max_bytes,
+            max_dbs=2,
+            max_readers=1024,
+            sync=False,
+            metasync=False,
+            mode=0o600,
+        )
+        try:
+            environment.reader_check()  # frees what killed processes held
+            written = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if (self.folder / "data.mdb").stat().st_size < written:
+                # Reading past the end of a mapped file kills the process.
+                raise lmdb.CorruptedError("the file is shorter than it says")
+            self._databases = {name: environment.open_db(name) for name in (b"a", b"b")}
+        except BaseException:
+            environment.close()
+            raise
+        self.environment = environment
+
+    def begin_anew(self) -> None:
+        """Close, delete and open the file once the last operation has left; lookups find nothing meanwhile."""
+        if self._process != os.getpid():
+            return
+        with self._condition:
+            if not self.usable:
+                return
+            self.usable = False
+            self._condition.wait_for(lambda: self._inside == 0)
+        self.environment.close()
+        for name in ("data.mdb", "lock.mdb"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._open()
+        with self._condition:
+            self.usable = True
 
     def enter(self) -> bool:
         """Begin an operation. False when the store is closing or damaged, or was opened before this process forked."""

@@ -30,5 +30,8 @@ class NullCache:
     def clear(self, namespace: str) -> None:
         pass
 
+    def scrub(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

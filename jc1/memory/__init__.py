@@ -20,8 +20,8 @@ def open_memory(settings: Settings, database: Engine, embedder: Embedder) -> Loc
     from jc1.memory.store import LocalMemory
 
     if settings.vectors == "faiss":
-        return LocalMemory(database, embedder)
+        return LocalMemory(database, embedder, undo_days=settings.memory_undo_days)
     from jc1.memory.chroma import ChromaStore
 
     store = ChromaStore(fingerprint=embedder.fingerprint, path=settings.home / "chroma", url=settings.chroma_url)
-    return LocalMemory(database, embedder, vectors=store)
+    return LocalMemory(database, embedder, vectors=store, undo_days=settings.memory_undo_days)

@@ -5,11 +5,12 @@ Knows nothing about how records are stored, indexed or ranked.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
+from jc1.errors import InvalidRequest
 from jc1.messages import Role
 
 MAX_CHARACTERS = 10_000
@@ -115,6 +116,29 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Which of an owner's records are listed: those of which everything that is set here is true.
+
+    `contains` is looked for in the text as it is, whatever the case of its letters (with SQLite, of A to Z).
+    `forgotten` lists what is hidden and can still be restored, instead of what is there.
+    """
+
+    session: str | None = None
+    document: str | None = None
+    kind: Kind | None = None
+    role: Role | None = None
+    contains: str | None = None
+    pinned: bool | None = None
+    excluded: bool | None = None
+    superseded: bool | None = None
+    forgotten: bool = False
+
+
+EVERY = Filter()
+"""Every record that is not forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of an owner's records, newest first, how many there are in all, and where the next page begins."""
 
@@ -132,6 +156,107 @@ class Retrieval:
     window: int = 0
     stopwords: bool = True
     weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a record said before it was edited, and until when."""
+
+    text: str
+    replaced: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is forgotten or restored: records by id, what a session said, a document's parts, or everything.
+
+    One of the four. Raises `InvalidRequest` for none or two.
+    """
+
+    records: tuple[str, ...] = ()
+    session: str | None = None
+    document: str | None = None
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        chosen = (bool(self.records), self.session is not None, self.document is not None, self.everything)
+        if sum(chosen) != 1:
+            raise InvalidRequest("Say what is meant, in one way: records by id, a session, a document, or everything.")
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """What forgetting a selection hides.
+
+    `records` counts all that go; `along` of them were not selected: the replies to a selected message, which may repeat
+    it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and reply.
+    `first` shows the newest 20 of them. `elsewhere` are up to 20 records that stay and hold a selected record's text.
+    """
+
+    records: int
+    along: int
+    edits: int
+    turns: int
+    first: tuple[Record, ...] = ()
+    elsewhere: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was hidden, and until when at least it can be restored."""
+
+    going: Going
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How many records and session turns are shown again."""
+
+    records: int
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What was removed for good: records by id, and how many earlier texts and session turns."""
+
+    records: tuple[str, ...] = ()
+    edits: int = 0
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file's records: `added`; `same` as one that is there; `kept`, where the one that is there says
+    something else and stays as it is."""
+
+    added: int = 0
+    same: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """An owner's records in figures. Forgotten ones count in `forgotten` and `bytes` alone.
+
+    `sessions` and `documents` hold the 100 with most records. `bytes` are those of texts, earlier texts and vectors.
+    """
+
+    records: int
+    kinds: Mapping[str, int]
+    roles: Mapping[str, int]
+    sessions: Mapping[str, int]
+    documents: Mapping[str, int]
+    superseded: int
+    pinned: int
+    excluded: int
+    edited: int
+    forgotten: int
+    characters: int
+    bytes: int
+    first: datetime | None
+    last: datetime | None
 
 
 class Memory(Protocol):
@@ -164,11 +289,58 @@ class Memory(Protocol):
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""
 
-    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """A page of the owner's records, newest first, superseded ones included."""
+    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
+        """A page of the owner's records, newest first, superseded ones included. Its total counts what `only` lets
+        through."""
 
-    def forget(self, owner: str, record_id: str) -> None:
-        """Delete one record from database and index. Raises `UnknownRecord`."""
+    def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
+        """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
+
+    def statistics(self, owner: str) -> Statistics:
+        """The owner's records in figures."""
+
+    def edit(self, owner: str, record_id: str, text: str) -> Record:
+        """Change what a record says. The old text becomes its history; kind, vector and what supersedes what follow
+        the new text, while its time stays. Raises `UnknownRecord`."""
+
+    def mark(self, owner: str, record_id: str, *, pinned: bool | None = None, excluded: bool | None = None) -> Record:
+        """Pin or exclude a record, or undo that; `None` leaves it. Raises `UnknownRecord`."""
+
+    def preview(self, owner: str, what: str | Selection) -> Going:
+        """What `forget` would hide; nothing is changed. Raises as it does."""
+
+    def forget(self, owner: str, what: str | Selection) -> Forgotten:
+        """Hide a record, given by its id, or a selection, with the session turns that hold its text; what only a
+        hidden record had superseded counts again. Raises `UnknownRecord`, `UnknownSession` or `NotFound`."""
+
+    def restore(self, owner: str, what: str | Selection) -> Restored:
+        """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
+
+    def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
+        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
+        Raises as `forget` does. `scrub` then sees to the files."""
+
+    def expire(self, owner: str, before: datetime) -> int:
+        """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
+
+    def scrub(self) -> bool:
+        """See that purged texts are in no file any more. False where others kept the files busy: call it again."""
+
+    def owners(self) -> tuple[str, ...]:
+        """Everybody who has, or had, records or sessions: for the daily purge alone."""
+
+    def export_lines(self, owner: str) -> Generator[str]:
+        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
+        Close the iterator where it is left early."""
+
+    def import_lines(
+        self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
+    ) -> Imported:
+        """Take in what `export_lines` gave: all of it, or nothing where a line is wrong.
+
+        `file` is read more than once, from where it stands at the call. `progress` is told how many lines of how many
+        are embedded. Raises `InvalidRequest` naming the line.
+        """
 
     def close(self) -> None:
         """Give back indexes and connections."""

@@ -1,7 +1,8 @@
 """Memory on this machine: the truth in the database, one derived index for each owner that is in use.
 
-Knows how records are stored, superseded, and kept in step with the indexes. Knows nothing about how an index finds
-candidates, how they are ranked, or which model embeds.
+Knows how records are stored and kept in step with the indexes, and which room serves a call: `rows` has the rules of
+superseding, `inspection`, `editing`, `forgetting` and `exchange` what a person governs. Knows nothing about how an
+index finds candidates, how they are ranked, or which model embeds.
 
 An owner's index is built from the stored vectors when it is first needed. Before each search the owner's version in the
 database tells whether this or another process has written since; then only what changed is read.
@@ -14,22 +15,43 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Container, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Engine, RowMapping, bindparam, func, insert, select, update
 
-from jc1.database.connection import reading, upsert, writing
-from jc1.database.tables import MAX_PLACE, owners, records
+from jc1.database.connection import reading, writing
+from jc1.database.scrub import scrub
+from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.values import check_limit, check_name, storable
-from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
-from jc1.memory import documents
-from jc1.memory.base import MAX_CHARACTERS, Document, NewRecord, Page, Recall, Record, Retrieval
+from jc1.errors import InvalidRequest, RequestTooLarge
+from jc1.memory import documents, editing, exchange, forgetting, inspection
+from jc1.memory.base import (
+    EVERY,
+    MAX_CHARACTERS,
+    Document,
+    Edit,
+    Filter,
+    Forgotten,
+    Going,
+    Imported,
+    NewRecord,
+    Page,
+    Purged,
+    Recall,
+    Record,
+    Restored,
+    Retrieval,
+    Selection,
+    Statistics,
+)
 from jc1.memory.kinds import kind_of
-from jc1.memory.subjects import Subjects, subjects
+from jc1.memory.rows import HIDDEN as _HIDDEN
+from jc1.memory.rows import SHOWN as _SHOWN
+from jc1.memory.rows import next_version, said, supersede, told_by
 from jc1.memory.vectors import FaissStore
 
 if TYPE_CHECKING:
@@ -45,9 +67,9 @@ EMPTY_INDEX = 30
 """How many records an index itself takes the memory of: owners who have none must not fill it either."""
 EMBEDDED_AT_ONCE = 256
 """Texts that are handed to the embedder in one call."""
+UNDO_DAYS = 7
+"""For how long what was forgotten can be restored, where nothing else is said."""
 
-_SHOWN = [records.c[field.name] for field in fields(Record)]
-_HIDDEN = records.c.forgotten.is_not(None)
 _RECALLED = ~_HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
 _VECTOR = np.dtype("<f2")
 
@@ -66,7 +88,8 @@ class LocalMemory:
 
     `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
     The vectors are searched in `vectors`, in FAISS where it is not given; `close` closes that too.
-    The indexes of all owners together hold at most `capacity` records, or one owner's alone.
+    The indexes of all owners together hold at most `capacity` records, or one owner's alone. What is forgotten can be
+    restored for `undo_days`.
     """
 
     def __init__(
@@ -76,11 +99,13 @@ class LocalMemory:
         *,
         vectors: VectorStore | None = None,
         capacity: int = INDEXED_RECORDS,
+        undo_days: int = UNDO_DAYS,
     ) -> None:
         self._database = database
         self._embedder = embedder
         self._vector_store = vectors or FaissStore(embedder.dimension)
         self._capacity = capacity
+        self._undo = timedelta(days=undo_days)
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._slots_lock = threading.Lock()
 
@@ -122,10 +147,10 @@ class LocalMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([_said(record.speaker, record.text) for record in added])
-        told = [subjects(r.text) if _tells(r) else Subjects() for r in added]
+        blobs = self._embedded([said(record.speaker, record.text) for record in added])
+        told = [told_by(record) for record in added]
         with writing(self._database) as connection:
-            version = _next_version(connection, owner)
+            version = next_version(connection, owner)
             connection.execute(
                 insert(records),
                 [
@@ -141,7 +166,7 @@ class LocalMemory:
             )
             superseded: dict[str, str] = {}
             for record, about in zip(added, told, strict=True):
-                superseded.update(_supersede(connection, record, about, version))
+                superseded.update(supersede(connection, record, about, version))
         return tuple(replace(record, superseded_by=superseded.get(record.id)) for record in added)
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
@@ -162,7 +187,7 @@ class LocalMemory:
         were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
-            _next_version(connection, owner)
+            next_version(connection, owner)
             return documents.settle(
                 connection, owner, check_name(title, "title"), check_name(session, "session"), parts
             )
@@ -170,45 +195,96 @@ class LocalMemory:
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""
         check_name(owner, "owner")
-        query = select(*_SHOWN).where(records.c.owner == owner, records.c.id == storable(record_id), ~_HIDDEN)
         with reading(self._database) as connection:
-            row = connection.execute(query).mappings().first()
-        if row is None:
-            raise UnknownRecord(record_id)
-        return Record(**row)
+            return inspection.read(connection, owner, record_id)
 
-    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
         """A page of at most 1,000 of the owner's records, newest first, superseded ones included."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
-        theirs = (records.c.owner == owner) & ~_HIDDEN
-        query = select(*_SHOWN).where(theirs).order_by(records.c.created.desc(), records.c.id.desc()).limit(limit + 1)
-        if cursor is not None:
-            created, last = _read_cursor(cursor)
-            query = query.where(
-                or_(records.c.created < created, (records.c.created == created) & (records.c.id < last))
-            )
         with reading(self._database) as connection:
-            total = connection.execute(select(func.count()).select_from(records).where(theirs)).scalar_one()
-            found = [Record(**row) for row in connection.execute(query).mappings()]
-        shown = tuple(found[:limit])
-        return Page(shown, total, _cursor(shown[-1]) if len(found) > limit else None)
+            return inspection.page(connection, owner, only, limit, cursor)
 
-    def forget(self, owner: str, record_id: str) -> None:
-        """Delete one record. What only it had superseded counts again. Raises `UnknownRecord`."""
+    def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
+        """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
         check_name(owner, "owner")
-        mine = (records.c.owner == owner) & (records.c.id == storable(record_id))
+        with reading(self._database) as connection:
+            return inspection.history(connection, inspection.read(connection, owner, record_id).id)
+
+    def statistics(self, owner: str) -> Statistics:
+        """The owner's records in figures."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            return inspection.statistics(connection, owner)
+
+    def edit(self, owner: str, record_id: str, text: str) -> Record:
+        """Change what a record says, its history kept. Raises `UnknownRecord`, and as `add` does for the text."""
+        text = _checked(text)
+        before = self.get(owner, record_id)
+        (vector,) = self._embedded([said(before.speaker, text)])
         with writing(self._database) as connection:
-            version = _next_version(connection, owner)
-            row = connection.execute(select(records.c.superseded_by).where(mine)).first()
-            if row is None:
-                raise UnknownRecord(record_id)
-            connection.execute(
-                update(records)
-                .where(records.c.owner == owner, records.c.superseded_by == storable(record_id))
-                .values(superseded_by=row.superseded_by, changed=version)
-            )
-            connection.execute(delete(records).where(mine))
+            return editing.edit(connection, owner, before.id, text, vector, self._embedder.fingerprint)
+
+    def mark(self, owner: str, record_id: str, *, pinned: bool | None = None, excluded: bool | None = None) -> Record:
+        """Pin or exclude a record, or undo that; `None` leaves it. Raises `UnknownRecord`."""
+        check_name(owner, "owner")
+        with writing(self._database) as connection:
+            return editing.mark(connection, owner, record_id, pinned, excluded)
+
+    def preview(self, owner: str, what: str | Selection) -> Going:
+        """What `forget` would hide; nothing is changed. Raises as it does."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            return forgetting.preview(connection, owner, forgetting.selection(what))
+
+    def forget(self, owner: str, what: str | Selection) -> Forgotten:
+        """Hide a record or a selection, with the session turns that hold its text; what only a hidden record had
+        superseded counts again. Raises `UnknownRecord`, `UnknownSession` or `NotFound`."""
+        check_name(owner, "owner")
+        now = datetime.now(UTC)
+        with writing(self._database) as connection:
+            going = forgetting.hide(connection, owner, forgetting.selection(what), now)
+        return Forgotten(going, now + self._undo)
+
+    def restore(self, owner: str, what: str | Selection) -> Restored:
+        """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
+        check_name(owner, "owner")
+        with writing(self._database) as connection:
+            return forgetting.restore(connection, owner, forgetting.selection(what))
+
+    def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
+        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
+        check_name(owner, "owner")
+        with writing(self._database) as connection:
+            return forgetting.purge(connection, owner, None if what is None else forgetting.selection(what), before)
+
+    def expire(self, owner: str, before: datetime) -> int:
+        """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
+        check_name(owner, "owner")
+        with writing(self._database) as connection:
+            return forgetting.expire(connection, owner, before, datetime.now(UTC))
+
+    def scrub(self) -> bool:
+        """See that purged texts are in no file any more. False where others kept the files busy: call it again."""
+        return scrub(self._database)
+
+    def owners(self) -> tuple[str, ...]:
+        """Everybody who has, or had, records or sessions: for the daily purge alone."""
+        query = select(owners.c.owner).union(select(sessions.c.owner))
+        with reading(self._database) as connection:
+            return tuple(sorted(connection.execute(query).scalars()))
+
+    def export_lines(self, owner: str) -> Generator[str]:
+        """The owner's records as JSON, one a line, as they are at one moment. Close it where it is left early."""
+        check_name(owner, "owner")
+        return self._exported(owner)
+
+    def import_lines(
+        self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
+    ) -> Imported:
+        """Take in what `export_lines` gave: all of it, or nothing where a line is wrong."""
+        check_name(owner, "owner")
+        return exchange.import_lines(self._database, owner, file, self._embedded, self._embedder.fingerprint, progress)
 
     def holds(self, owner: str) -> bool:
         """Whether the owner's index is built, so that a search need not build it."""
@@ -225,6 +301,10 @@ class LocalMemory:
             _drop(slot)
         self._vector_store.close()
         self._database.dispose()
+
+    def _exported(self, owner: str) -> Generator[str]:
+        with reading(self._database) as connection:
+            yield from exchange.export_lines(connection, owner)
 
     def _slot(self, owner: str) -> _Slot:
         with self._slots_lock:
@@ -296,7 +376,7 @@ class LocalMemory:
         stale = [row for row in rows if row["embedder"] != self._embedder.fingerprint]
         blobs = {row["seq"]: row["vector"] for row in rows}
         if stale:
-            made = self._embedded([_said(row["speaker"], row["text"]) for row in stale])
+            made = self._embedded([said(row["speaker"], row["text"]) for row in stale])
             blobs.update((row["seq"], blob) for row, blob in zip(stale, made, strict=True))
             with writing(self._database) as connection:
                 connection.execute(
@@ -316,10 +396,9 @@ class LocalMemory:
         return blobs
 
 
-def _record(owner: str, new: NewRecord, now: datetime) -> Record:
-    """The record that `new` will be, checked."""
-    text = storable(new.text).strip()
-    kind = new.kind or kind_of(new.role, text)
+def _checked(text: str) -> str:
+    """The text as a record holds it. Raises `InvalidRequest` or `RequestTooLarge` where it cannot be one's."""
+    text = storable(text).strip()
     if not text:
         raise InvalidRequest("The text is empty: write what is to be remembered.", param="text")
     if len(text) > MAX_CHARACTERS:
@@ -327,6 +406,12 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
             f"The text has {len(text):,} characters and a memory holds {MAX_CHARACTERS:,}: store it in parts.",
             param="text",
         )
+    return text
+
+
+def _record(owner: str, new: NewRecord, now: datetime) -> Record:
+    """The record that `new` will be, checked."""
+    text = _checked(new.text)
     if new.created is not None and new.created.tzinfo is None:
         raise InvalidRequest("The time has no zone: give it one, UTC for instance.", param="created")
     return Record(
@@ -334,7 +419,7 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
         owner=owner,
         text=text,
         role=new.role,
-        kind=kind,
+        kind=new.kind or kind_of(new.role, text),
         created=(new.created or now).astimezone(UTC),
         session=None if new.session is None else check_name(new.session, "session"),
         turn=new.turn,
@@ -343,50 +428,6 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
         place=None if new.place is None else storable(new.place)[:MAX_PLACE],
         pinned=new.pinned,
     )
-
-
-def _said(speaker: str | None, text: str) -> str:
-    """The text as it is embedded: after the speaker's name."""
-    return f"{speaker}: {text}" if speaker else text
-
-
-def _tells(record: Record) -> bool:
-    """Whether the record is one that may supersede another: what the user states, not what a document or third says."""
-    return record.role == "user" and record.kind == "statement" and record.document is None and record.speaker is None
-
-
-def _next_version(connection: Connection, owner: str) -> int:
-    """Raise the owner's version. First in every transaction that writes records: others of this owner then wait."""
-    version: int = connection.execute(
-        upsert(connection, owners)
-        .values(owner=owner, version=1)
-        .on_conflict_do_update(index_elements=["owner"], set_={"version": owners.c.version + 1})
-        .returning(owners.c.version)
-    ).scalar_one()
-    return version
-
-
-def _supersede(connection: Connection, record: Record, told: Subjects, version: int) -> dict[str, str]:
-    """Mark what `record` supersedes, or `record` itself where a newer one was there first (an import of old records).
-
-    Returns what superseded what, by record id.
-    """
-    alike = (
-        (records.c.owner == record.owner) & ~_HIDDEN & records.c.superseded_by.is_(None) & (records.c.id != record.id)
-    )
-    found: dict[str, str] = {}
-    if keys := told.superseded_keys:
-        older = alike & records.c.subject.in_(keys) & (records.c.created <= record.created)
-        for old in connection.execute(select(records.c.id).where(older)).scalars().all():
-            found[old] = record.id
-    if told.key is not None:
-        newer = alike & (records.c.subject == told.key) & (records.c.created > record.created)
-        query = select(records.c.id, records.c.text).where(newer).order_by(records.c.created).limit(1)
-        if (row := connection.execute(query).first()) and told.key in subjects(row.text).superseded_keys:
-            found[record.id] = row.id
-    for old, new in found.items():
-        connection.execute(update(records).where(records.c.id == old).values(superseded_by=new, changed=version))
-    return found
 
 
 def _shown(row: RowMapping) -> Record:
@@ -399,22 +440,6 @@ def _vector(blob: bytes) -> Vectors:
     vector = np.frombuffer(blob, dtype=_VECTOR).astype(np.float32)
     length = float(np.linalg.norm(vector))
     return vector / np.float32(length) if length else vector
-
-
-def _cursor(record: Record) -> str:
-    # With a Z, since the + of an offset is a space in an address.
-    return f"{record.created.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{record.id}"
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    created, _, last = cursor.partition("_")
-    try:
-        moment = datetime.fromisoformat(created).astimezone(UTC) if created.endswith("Z") else None
-    except (ValueError, OverflowError):
-        moment = None
-    if moment is None or not last:
-        raise InvalidRequest("The cursor is not one: pass on the one that the page before ended with.", param="cursor")
-    return moment, storable(last)
 
 
 def _drop(slot: _Slot) -> None:

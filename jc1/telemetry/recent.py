@@ -1,12 +1,13 @@
 """The ring of recent traces.
 
-Knows the newest finished traces by id and whose they are. Knows nothing about what is in them.
+Knows the newest finished traces by id, whose they are and which records they name. Knows nothing else that is in them.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 
 from jc1.errors import UnknownTrace
 from jc1.trace import Trace
@@ -47,3 +48,11 @@ class RecentTraces:
         with self._lock:
             traces = [t for t in reversed(self._traces.values()) if owner is None or t.owner == owner]
         return tuple(traces[:limit])
+
+    def drop(self, owner: str, records: Collection[str]) -> None:
+        """Drop the owner's traces that name any of these records, by id."""
+        with self._lock:
+            for trace in [t for t in self._traces.values() if t.owner == owner]:
+                named = {item[name] for item in trace.recalled for name in ("id", "widened_from")}
+                if not named.isdisjoint(records):
+                    del self._traces[trace.id]

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from api.app import create_app
 from api.gate import SECURITY_HEADERS, Gate
@@ -105,6 +106,20 @@ async def test_an_announced_body_is_refused_before_the_app_sees_any_of_it() -> N
     gate = Gate(inner, access=Access("local"), max_body_bytes=1000)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
         assert (await client.post("/", content=b"x" * 1001)).status_code == 413
+
+
+async def test_a_path_may_have_a_limit_of_its_own() -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        await JSONResponse({})(scope, receive, send)
+
+    gate = Gate(inner, access=Access("local"), max_body_bytes=1000, larger={"POST /large": 2000})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
+        answers = [
+            (await client.post(path, content=b"x" * size)).status_code
+            for path, size in (("/large", 2000), ("/large", 2001), ("/", 1001))
+        ]
+    assert answers == [200, 413, 413]
 
 
 async def test_a_mount_that_swallows_the_error_is_answered_for(pipeline: Pipeline) -> None:

@@ -1,6 +1,7 @@
 """Memory, sessions, traces, models, health and figures, each owner's own."""
 
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ async def test_a_memory_is_added_read_found_and_forgotten(client: httpx.AsyncCli
     found = (await client.get("/v1/memory/search", params={"q": "cat's name?", "k": 3})).json()
     assert found["data"][0]["memory"] == record
     assert (found["data"][0]["rank"], set(found["seconds"])) == (1, {"embed", "recall"})
-    assert (await client.delete(f"/v1/memory/{record['id']}")).json() == {"id": record["id"], "deleted": True}
+    gone = (await client.delete(f"/v1/memory/{record['id']}")).json()
+    assert (gone["id"], gone["deleted"]) == (record["id"], True)
+    assert datetime.fromisoformat(gone["restorable_until"]) > datetime.fromisoformat(record["created"])
     for call in (client.get, client.delete):
         response = await call(f"/v1/memory/{record['id']}")
         assert (response.status_code, response.json()["error"]["code"]) == (404, "record_not_found")

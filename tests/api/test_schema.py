@@ -13,6 +13,7 @@ from schemathesis.generation import GenerationMode
 
 from tests.api.conftest import Server
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 EXAMPLES = 10
 """Requests for each operation and kind."""
 CHECKED = [

@@ -65,14 +65,14 @@ def test_memories_are_added_found_listed_and_forgotten(jc1: Run) -> None:
     assert [(hit["id"], hit["rank"]) for hit in hits] == [(record_id, 1)]
     assert "I live in Oslo." in ok(jc1("memory", "list"))
     assert "I live in Oslo." in ok(jc1("memory", "search", "Oslo"))
-    assert ok(jc1("memory", "forget", record_id)) == f"forgotten: {record_id}\n"
+    assert ok(jc1("memory", "forget", record_id, "--yes")).startswith("forgotten: 1 record, 0 turns\n")
     assert json.loads(ok(jc1("memory", "list", "--json"))) == {"records": [], "total": 0, "next": None}
 
 
 def test_an_owner_is_told_nothing_of_another(jc1: Run) -> None:
     record_id = ok(jc1("memory", "add", "I live in Oslo.", "--owner", "ann")).strip()
     assert json.loads(ok(jc1("memory", "search", "Oslo", "--owner", "ben", "--json"))) == []
-    refused = jc1("memory", "forget", record_id, "--owner", "ben")
+    refused = jc1("memory", "forget", record_id, "--owner", "ben", "--yes")
     assert refused.returncode == 1
     assert "[record_not_found]" in refused.stderr
 

@@ -255,7 +255,7 @@ async def test_an_engine_that_cannot_tell_its_model_keeps_nothing(pipeline: Pipe
 
 async def test_what_cannot_be_read_is_written_anew(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     await pipeline.chat("Hello.", memory="off")
-    cache = pipeline.replies._cache
+    cache = pipeline.replies.cache
     for damaged in (b"", b"{}x", b"[[1]]", b"null", b"[]"):
         monkeypatch.setattr(cache, "get", lambda namespace, key, damaged=damaged: damaged)
         reply = await pipeline.chat("Hello.", memory="off")

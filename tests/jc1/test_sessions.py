@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from jc1.database import open_database, writing
 from jc1.database.tables import sessions as stored_sessions
 from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
-from jc1.sessions import KEPT, TITLE, Sessions, turns_changed
+from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle, turns_changed
 from tests.redis_server import RedisServer
 
 
@@ -345,3 +346,21 @@ def test_short_histories_are_not_kept_and_long_ones_not_written_for_every_turn(
         assert sessions.history("ann", "s")[-1].user == f"u{number}"
     assert 2 <= writes <= 4
     cache.close()
+
+
+def test_a_forgotten_turn_is_shown_to_nobody(sessions: Sessions, database: Engine) -> None:
+    for text in ("one", "two", "three"):
+        sessions.append("ann", "s", user=text, reply=text)
+    sessions.append("ann", "t", user="four", reply="four")
+    with writing(database) as connection:
+        gone = (turns.c.number == 1) & (turns.c.owner == "ann")
+        connection.execute(update(turns).where(gone).values(forgotten=datetime.now(UTC)))
+        retitle(connection, "ann", ["s", "t"])
+    assert [turn.user for turn in sessions.history("ann", "s", limit=2)] == ["two", "three"]
+    assert sessions.history("ann", "t") == ()
+    (info,) = sessions.list("ann")
+    assert (info.id, info.title, info.turns) == ("s", "two", 2)
+    assert sessions.append("ann", "t", user="five", reply="five").number == 2
+    with writing(database) as connection:
+        assert remove_turns(connection, "ann", gone) == 2
+    assert {(info.id, info.title, info.turns) for info in sessions.list("ann")} == {("s", "two", 2), ("t", "five", 1)}

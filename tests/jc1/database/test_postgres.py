@@ -8,9 +8,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, insert, select
@@ -19,12 +23,13 @@ import jc1.sessions
 from jc1.cache.redis import RedisCache
 from jc1.database import open_database, reading, writing
 from jc1.database.presets import PresetRepository
-from jc1.database.schema import VERSION_TABLE
+from jc1.database.schema import VERSION_TABLE, upgrade
 from jc1.database.tables import metadata, owners
 from jc1.errors import Conflict
-from jc1.memory.base import NewRecord, Retrieval
+from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
 from jc1.memory.store import LocalMemory
 from jc1.sessions import Sessions
+from tests.jc1.database.test_schema import check_first_rows, fill_first_version, migrated
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.redis_server import RedisServer
 
@@ -152,4 +157,68 @@ def test_two_replicas_see_each_others_records(database: Engine, server: str) -> 
         list(pool.map(lambda n: (here, there)[n % 2].add("ann", [NewRecord(f"walrus {n}")]), range(24)))
     assert len(recalled(here, "walrus")) == len(recalled(there, "walrus")) == 26
     here.close()
+    there.close()
+
+
+def test_rows_of_the_first_version_are_kept_by_every_migration_since(database: Engine) -> None:
+    with writing(database) as connection:
+        migrated(connection, command.downgrade, "base")
+        migrated(connection, command.upgrade, "0001")
+        fill_first_version(connection)
+    upgrade(database)
+    check_first_rows(database)
+
+
+def test_memory_is_governed_as_on_sqlite(database: Engine, server: str) -> None:
+    """Edit, mark, filters, figures, forget, restore, purge, export, import; seen by another replica."""
+    memory, sessions = LocalMemory(database, HashingEmbedder()), Sessions(database)
+    there = LocalMemory(open_database(server), HashingEmbedder())
+    turn = sessions.append("ann", "s", user="My cat is called Ada.", reply="Hello Ada!")
+    said, reply = memory.add(
+        "ann",
+        [
+            NewRecord("My cat is called Ada.", session="s", turn=turn.number),
+            NewRecord("Hello Ada!", "assistant", session="s", turn=turn.number),
+        ],
+    )
+    oslo, lyon = memory.add("ann", [NewRecord("I live in Oslo."), NewRecord("I moved to Lyon.")])
+    assert memory.edit("ann", lyon.id, "The 100% walrus sleeps.").superseded_by is None
+    assert memory.edit("ann", lyon.id, "I moved to Rome.").text == "I moved to Rome."
+    assert memory.get("ann", oslo.id).superseded_by == lyon.id
+    assert [edit.text for edit in there.history("ann", lyon.id)] == ["I moved to Lyon.", "The 100% walrus sleeps."]
+    memory.mark("ann", said.id, pinned=True)
+    memory.mark("ann", reply.id, excluded=True)
+    assert recalled(there, "cat") == {"My cat is called Ada.", "I moved to Rome."}
+    found = memory.list("ann", only=Filter(contains="ROME", pinned=False, superseded=False)).records
+    assert [record.id for record in found] == [lyon.id]
+    figures = there.statistics("ann")
+    assert (figures.records, figures.pinned, figures.excluded, figures.superseded, figures.edited) == (4, 1, 1, 1, 1)
+    assert figures.bytes == figures.characters + len("I moved to Lyon.The 100% walrus sleeps.") + 4 * 2 * 128
+    with closing(memory.export_lines("ann")) as lines:
+        exported = list(lines)
+    assert len(exported) == 4
+
+    assert memory.preview("ann", said.id).turns == 1
+    assert memory.forget("ann", Selection(records=(said.id, lyon.id))).going.records == 3
+    assert (recalled(there, "cat"), sessions.history("ann", "s")) == ({"I live in Oslo."}, ())
+    assert there.restore("ann", said.id).turns == 1
+    assert sessions.history("ann", "s") == (turn,)
+    assert len(memory.list("ann", only=Filter(forgotten=True)).records) == 1
+    memory.forget("ann", Selection(everything=True))
+    assert recalled(there, "cat") == set()
+    purged = there.purge("ann")
+    assert (len(purged.records), purged.edits, purged.turns) == (4, 2, 1)
+    assert memory.scrub()
+    assert sessions.list("ann") == ()
+
+    file = BytesIO("".join(exported).encode())
+    assert memory.import_lines("ann", file) == Imported(added=4)
+    with closing(there.export_lines("ann")) as lines:
+        assert list(lines) == exported
+    file.seek(0)
+    assert there.import_lines("ann", file) == Imported(same=4)
+    file.seek(0)
+    assert there.import_lines("bob", file) == Imported(added=4)
+    assert there.expire("bob", datetime.now(UTC)) == 3
+    memory.close()
     there.close()

@@ -5,21 +5,97 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from jc1.database import open_database, reading, writing
 from jc1.database.schema import HEAD, VERSION_TABLE, migration_config, stored_revision, upgrade
 from jc1.database.tables import metadata
 from jc1.errors import DatabaseUnavailable, InvalidSettings
+from jc1.memory.store import LocalMemory
+from jc1.sessions import Sessions
+from tests.jc1.memory.conftest import HashingEmbedder
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+FIRST_ROWS = {
+    "owners": {"owner": "ann", "version": 3},
+    "records": {
+        "id": "mem_1",
+        "owner": "ann",
+        "text": "I moved to Lyon. 🙂",
+        "role": "user",
+        "kind": "statement",
+        "created": MOMENT,
+        "session": "s",
+        "turn": 1,
+        "superseded_by": None,
+        "subject": "i live",
+        "changed": 3,
+        "vector": b"\x00\x3c",
+        "embedder": "e/1",
+    },
+    "sessions": {"owner": "ann", "id": "s", "title": "I moved", "turns": 1, "created": MOMENT, "updated": MOMENT},
+    "turns": {
+        "owner": "ann",
+        "session": "s",
+        "number": 1,
+        "user": "I moved to Lyon. 🙂",
+        "reply": "Fine.",
+        "cancelled": False,
+        "created": MOMENT,
+    },
+    "presets": {"name": "short", "version": 1, "body": '{"decoding": {}}', "created": MOMENT},
+    "preset_aliases": {"alias": "champion", "name": "short", "version": 1},
+}
+"""A row of every table of revision 0001. Its columns are named here: the tables of today have others."""
+
+
+def migrated(connection: Connection, direction: Callable[[Config, str], None], revision: str) -> None:
+    """Migrate to a revision, up or down."""
+    config = migration_config()
+    config.attributes["connection"] = connection
+    direction(config, revision)
+
+
+def fill_first_version(connection: Connection) -> None:
+    """Write a row into every table of revision 0001."""
+    for table, row in FIRST_ROWS.items():
+        shown = {k: v if not isinstance(v, datetime) or connection.dialect.name != "sqlite" else
+                 v.strftime("%Y-%m-%d %H:%M:%S.%f") for k, v in row.items()}  # fmt: skip
+        names = ", ".join(f'"{name}"' for name in row)
+        values = ", ".join(f":{name}" for name in row)
+        connection.execute(text(f'INSERT INTO "{table}" ({names}) VALUES ({values})'), shown)
+
+
+def check_first_rows(database: Engine) -> None:
+    """The rows are there, as today's tables read them, and nothing about them is changed by what is new."""
+    with reading(database) as connection:
+        assert stored_revision(connection) == HEAD
+        for table in metadata.sorted_tables:
+            found = [dict(row) for row in connection.execute(select(table)).mappings()]
+            if table.name not in FIRST_ROWS:
+                assert found == []
+                continue
+            (row,) = found
+            first = FIRST_ROWS[table.name]
+            body = {"body": {"decoding": {}}} if table.name == "presets" else {}
+            assert {name: row[name] for name in first} == {**first, **body}
+            new = {name: value for name, value in row.items() if name not in first and name != "seq"}
+            assert not any(new.values())
+    store = LocalMemory(database, HashingEmbedder())
+    (record,) = store.list("ann").records
+    assert (record.id, record.created, record.pinned, record.edited) == ("mem_1", MOMENT, False, None)
+    assert [turn.reply for turn in Sessions(database).history("ann", "s")] == ["Fine."]
 
 
 @pytest.fixture
@@ -55,6 +131,19 @@ def test_every_migration_can_be_undone_and_done_again(database: Engine) -> None:
     upgrade(database)
     with reading(database) as connection:
         assert stored_revision(connection) == HEAD
+
+
+def test_rows_of_the_first_version_are_kept_by_every_migration_since(database: Engine) -> None:
+    with writing(database) as connection:
+        migrated(connection, command.downgrade, "base")
+        migrated(connection, command.upgrade, "0001")
+        fill_first_version(connection)
+    upgrade(database)
+    check_first_rows(database)
+    with writing(database) as connection:
+        migrated(connection, command.downgrade, "0001")
+    upgrade(database)
+    check_first_rows(database)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Engine) -> None:

@@ -28,7 +28,7 @@ for line in sys.stdin:
     if call == "add":
         answer = memory.add("ann", [NewRecord(argument)])[0].id
     elif call == "forget":
-        answer = memory.forget("ann", argument)
+        answer = memory.forget("ann", argument) and None
     else:
         answer = [receipt.record.text for receipt in memory.search("ann", argument, Retrieval(k=9)).receipts]
     print(json.dumps(answer), flush=True)

@@ -93,6 +93,12 @@ def test_within_one_call_the_later_statement_supersedes(memory: LocalMemory) -> 
     assert memory.get("ann", first.id) == first
 
 
+def test_of_two_statements_of_one_time_the_one_stored_later_counts(memory: LocalMemory) -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    memory.add("ann", [NewRecord("I live in Oslo.", created=when), NewRecord("I moved to Lyon.", created=when)])
+    assert recalled(memory, "Where do I live?") == ["I moved to Lyon."]
+
+
 def test_a_statement_from_earlier_that_is_imported_later_does_not_win(memory: LocalMemory) -> None:
     (new,) = memory.add("ann", [NewRecord("I moved to Lyon.")])
     (old,) = memory.add("ann", [NewRecord("I live in Oslo.", created=datetime(2020, 1, 1, tzinfo=UTC))])
@@ -121,10 +127,14 @@ def test_forgetting_one_in_the_middle_leaves_the_newest_in_force(memory: LocalMe
     assert recalled(memory, "live") == ["I moved to Rome."]
 
 
-def test_a_forgotten_record_is_gone_from_database_and_index(memory: LocalMemory, database: Engine) -> None:
+def test_a_forgotten_record_is_gone_from_every_answer_and_a_purged_one_from_the_database(
+    memory: LocalMemory, database: Engine
+) -> None:
     keep, lose = tell(memory, "The walrus sleeps.", "The penguin swims.")
     assert len(recalled(memory, "penguin")) == 2
     memory.forget("ann", lose)
+    assert recalled(memory, "penguin") == ["The walrus sleeps."]
+    assert memory.purge("ann").records == (lose,)
     assert recalled(memory, "penguin") == ["The walrus sleeps."]
     with reading(database) as connection:
         assert connection.execute(select(records.c.id)).scalars().all() == [keep]

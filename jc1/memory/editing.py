@@ -1,0 +1,65 @@
+"""What a person changes about one record: its text, and whether it is pinned or excluded.
+
+Knows how the earlier text is kept and what becomes of what the record superseded. Knows nothing about embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from jc1.database.tables import edits, records
+from jc1.memory.base import Record
+from jc1.memory.inspection import read
+from jc1.memory.kinds import kind_of
+from jc1.memory.rows import next_version, release, supersede_changed, told_by
+
+
+def edit(connection: Connection, owner: str, record_id: str, text: str, vector: bytes, embedder: str) -> Record:
+    """Give a record another text, which was checked, with its stored vector and the fingerprint of what made that.
+
+    The record's time stays, so an edited statement is superseded by what was said after it, as before.
+    Raises `UnknownRecord`.
+    """
+    version = next_version(connection, owner)
+    record = read(connection, owner, record_id)
+    if text == record.text:
+        return record
+    now = datetime.now(UTC)
+    last = select(func.coalesce(func.max(edits.c.number), 0)).where(edits.c.record == record_id)
+    number: int = connection.execute(last).scalar_one()
+    connection.execute(insert(edits).values(record=record_id, number=number + 1, text=record.text, replaced=now))
+    release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
+    changed = replace(record, text=text, kind=kind_of(record.role, text))
+    connection.execute(
+        update(records)
+        .where(records.c.id == record_id)
+        .values(
+            text=text,
+            kind=changed.kind,
+            edited=now,
+            superseded_by=None,
+            subject=told_by(changed).key,
+            vector=vector,
+            embedder=embedder,
+            changed=version,
+        )
+    )
+    supersede_changed(connection, owner, version)
+    return read(connection, owner, record_id)
+
+
+def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None, excluded: bool | None) -> Record:
+    """Set what is not `None`. Raises `UnknownRecord`."""
+    version = next_version(connection, owner)
+    record = read(connection, owner, record_id)
+    marked = replace(
+        record,
+        pinned=record.pinned if pinned is None else pinned,
+        excluded=record.excluded if excluded is None else excluded,
+    )
+    flags = {"pinned": marked.pinned, "excluded": marked.excluded}
+    connection.execute(update(records).where(records.c.id == record_id).values(**flags, changed=version))
+    return marked

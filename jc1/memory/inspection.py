@@ -1,0 +1,146 @@
+"""What a person sees of an owner's memory: pages, earlier texts, figures.
+
+Knows how filters, cursors and figures are asked of the database. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, LargeBinary, case, cast, func, or_, select
+
+from jc1.database.tables import edits, records
+from jc1.database.values import storable
+from jc1.errors import InvalidRequest, UnknownRecord
+from jc1.memory.base import Edit, Filter, Page, Record, Statistics
+from jc1.memory.rows import HIDDEN, SHOWN, count
+
+MAX_CONTAINS = 1000
+"""Most characters of a text that is looked for in others."""
+MAX_GROUPS = 100
+"""Sessions and documents that the figures name."""
+
+
+def read(connection: Connection, owner: str, record_id: str) -> Record:
+    """One record that is not forgotten. Raises `UnknownRecord`."""
+    query = select(*SHOWN).where(records.c.owner == owner, records.c.id == storable(record_id), ~HIDDEN)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise UnknownRecord(record_id)
+    return Record(**row)
+
+
+def page(connection: Connection, owner: str, only: Filter, limit: int, cursor: str | None) -> Page:
+    """A page of the records that `only` lets through, newest first."""
+    theirs = (records.c.owner == owner) & _allowed(only)
+    query = select(*SHOWN).where(theirs).order_by(records.c.created.desc(), records.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        created, last = _read_cursor(cursor)
+        query = query.where(or_(records.c.created < created, (records.c.created == created) & (records.c.id < last)))
+    total = count(connection, records, theirs)
+    found = [Record(**row) for row in connection.execute(query).mappings()]
+    shown = tuple(found[:limit])
+    return Page(shown, total, _cursor(shown[-1]) if len(found) > limit else None)
+
+
+def history(connection: Connection, record_id: str) -> tuple[Edit, ...]:
+    """The earlier texts of a record, oldest first."""
+    query = select(edits.c.text, edits.c.replaced).where(edits.c.record == record_id).order_by(edits.c.number)
+    return tuple(Edit(row.text, row.replaced) for row in connection.execute(query))
+
+
+def statistics(connection: Connection, owner: str) -> Statistics:
+    """The owner's records in figures."""
+    theirs = records.c.owner == owner
+    shown = theirs & ~HIDDEN
+    sums = (
+        connection.execute(
+            select(
+                func.count().label("records"),
+                *(
+                    func.coalesce(func.sum(case((flag, 1), else_=0)), 0).label(name)
+                    for name, flag in {
+                        "superseded": records.c.superseded_by.is_not(None),
+                        "pinned": records.c.pinned,
+                        "excluded": records.c.excluded,
+                        "edited": records.c.edited.is_not(None),
+                    }.items()
+                ),
+                func.coalesce(func.sum(func.length(records.c.text)), 0).label("characters"),
+                func.min(records.c.created).label("first"),
+                func.max(records.c.created).label("last"),
+            ).where(shown)
+        )
+        .mappings()
+        .one()
+    )
+
+    def by(column: ColumnElement[Any]) -> dict[str, int]:
+        number = func.count()
+        groups = select(column, number).where(shown, column.is_not(None)).group_by(column)
+        most = connection.execute(groups.order_by(number.desc(), column).limit(MAX_GROUPS))
+        return {row[0]: row[1] for row in most}
+
+    stored = select(func.sum(_bytes(connection, records.c.text)), func.sum(func.length(records.c.vector))).where(theirs)
+    earlier = select(func.sum(_bytes(connection, edits.c.text))).join_from(edits, records).where(theirs)
+    parts = (*connection.execute(stored).one(), connection.execute(earlier).scalar())
+    return Statistics(
+        **sums,
+        kinds=by(records.c.kind),
+        roles=by(records.c.role),
+        sessions=by(records.c.session),
+        documents=by(records.c.document),
+        forgotten=count(connection, records, theirs & HIDDEN),
+        bytes=sum(int(part or 0) for part in parts),
+    )
+
+
+def holding(text: str) -> ColumnElement[bool]:
+    """Whether a record's text has `text` in it."""
+    return records.c.text.icontains(storable(text), autoescape=True)
+
+
+def _allowed(only: Filter) -> ColumnElement[bool]:
+    allowed: ColumnElement[bool] = HIDDEN if only.forgotten else ~HIDDEN
+    for column in (records.c.session, records.c.document, records.c.kind, records.c.role):
+        wanted: str | None = getattr(only, column.name)
+        if wanted is not None:
+            allowed &= column == storable(wanted)
+    for flag, asked in (
+        (records.c.pinned, only.pinned),
+        (records.c.excluded, only.excluded),
+        (records.c.superseded_by.is_not(None), only.superseded),
+    ):
+        if asked is not None:
+            allowed &= flag if asked else ~flag
+    if only.contains is not None:
+        if len(only.contains) > MAX_CONTAINS:
+            raise InvalidRequest(
+                f"'contains' has {len(only.contains):,} characters and {MAX_CONTAINS:,} are allowed: look for less.",
+                param="contains",
+            )
+        allowed &= holding(only.contains)
+    return allowed
+
+
+def _bytes(connection: Connection, column: ColumnElement[str]) -> ColumnElement[int]:
+    if connection.dialect.name == "postgresql":
+        return func.octet_length(column)
+    return func.length(cast(column, LargeBinary))
+
+
+def _cursor(record: Record) -> str:
+    # With a Z, since the + of an offset is a space in an address.
+    return f"{record.created.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{record.id}"
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    created, _, last = cursor.partition("_")
+    try:
+        moment = datetime.fromisoformat(created).astimezone(UTC) if created.endswith("Z") else None
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or not last:
+        raise InvalidRequest("The cursor is not one: pass on the one that the page before ended with.", param="cursor")
+    return moment, storable(last)

@@ -1,0 +1,120 @@
+"""Records as rows: their columns, an owner's version, and which statement supersedes which.
+
+Knows the rules that hold for rows whoever writes them. Knows nothing about indexes, embedders or who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, or_, select, update
+
+from jc1.database.connection import upsert
+from jc1.database.tables import owners, records
+from jc1.memory.base import Record
+from jc1.memory.subjects import Subjects, subjects
+
+SHOWN = [records.c[field.name] for field in fields(Record)]
+"""The columns that make a `Record`."""
+HIDDEN = records.c.forgotten.is_not(None)
+ROWS = 1000
+"""Rows that are read or written at a time."""
+
+
+def said(speaker: str | None, text: str) -> str:
+    """The text as it is embedded: after the speaker's name."""
+    return f"{speaker}: {text}" if speaker else text
+
+
+def told_by(record: Record) -> Subjects:
+    """What the record is about, if it is one that may supersede another: what the user states, not what a document or
+    somebody else says."""
+    tells = record.role == "user" and record.kind == "statement" and record.document is None and record.speaker is None
+    return subjects(record.text) if tells else Subjects()
+
+
+def next_version(connection: Connection, owner: str) -> int:
+    """Raise the owner's version. First in every transaction that writes records: others of this owner then wait."""
+    version: int = connection.execute(
+        upsert(connection, owners)
+        .values(owner=owner, version=1)
+        .on_conflict_do_update(index_elements=["owner"], set_={"version": owners.c.version + 1})
+        .returning(owners.c.version)
+    ).scalar_one()
+    return version
+
+
+def supersede(connection: Connection, record: Record, told: Subjects, version: int) -> dict[str, str]:
+    """Mark what `record` supersedes, or `record` itself where a newer one was there first (an import of old records).
+
+    Of two records of one time the one that was stored later is the newer. Returns what superseded what, by record id.
+    """
+    if not told.superseded_keys and told.key is None:
+        return {}
+    same_time = records.c.created == record.created
+    own = select(records.c.seq).where(records.c.id == record.id).scalar_subquery()
+    alike = (
+        (records.c.owner == record.owner) & ~HIDDEN & records.c.superseded_by.is_(None) & (records.c.id != record.id)
+    )
+    found: dict[str, str] = {}
+    if keys := told.superseded_keys:
+        before = or_(records.c.created < record.created, and_(same_time, records.c.seq < own))
+        older = alike & records.c.subject.in_(keys) & before
+        for old in connection.execute(select(records.c.id).where(older)).scalars().all():
+            found[old] = record.id
+    if told.key is not None:
+        after = or_(records.c.created > record.created, and_(same_time, records.c.seq > own))
+        newer = alike & (records.c.subject == told.key) & after
+        query = select(records.c.id, records.c.text).where(newer).order_by(records.c.created, records.c.seq).limit(1)
+        if (row := connection.execute(query).first()) and told.key in subjects(row.text).superseded_keys:
+            found[record.id] = row.id
+    for old, new in found.items():
+        connection.execute(update(records).where(records.c.id == old).values(superseded_by=new, changed=version))
+    return found
+
+
+def supersede_changed(connection: Connection, owner: str, version: int) -> None:
+    """`supersede` for every statement that this version changed and that counts, oldest first."""
+    query = select(records.c.id).where(
+        (records.c.owner == owner) & (records.c.changed == version) & ~HIDDEN & records.c.superseded_by.is_(None),
+        (records.c.role == "user") & (records.c.kind == "statement"),
+    )
+    ids = connection.execute(query.order_by(records.c.created, records.c.seq)).scalars().all()
+    superseded: set[str] = set()
+    for start in range(0, len(ids), ROWS):
+        rows = select(*SHOWN).where(records.c.id.in_(ids[start : start + ROWS]))
+        found = connection.execute(rows.order_by(records.c.created, records.c.seq)).mappings().all()
+        for record in (Record(**row) for row in found):
+            if record.id not in superseded:
+                superseded.update(supersede(connection, record, told_by(record), version))
+
+
+def release(
+    connection: Connection,
+    owner: str,
+    version: int,
+    gone: Callable[[FromClause], ColumnElement[bool]],
+    pointing: ColumnElement[bool],
+) -> None:
+    """Let what rows that are `gone` had superseded count again, or be superseded by what superseded those.
+
+    `gone` tells of an alias of the table which rows these are, `pointing` which of those that point there are changed.
+    """
+    newer = records.alias()
+    pointed = select(newer.c.id).where(newer.c.owner == owner, gone(newer))
+    heir = select(newer.c.superseded_by).where(newer.c.id == records.c.superseded_by).scalar_subquery()
+    step = (
+        update(records)
+        .where(records.c.owner == owner, pointing, records.c.superseded_by.in_(pointed))
+        .values(superseded_by=heir, changed=version)
+    )
+    # Every step follows one link further; a link always leads to a newer record, so there is an end.
+    while connection.execute(step).rowcount:
+        pass
+
+
+def count(connection: Connection, table: FromClause, where: ColumnElement[bool]) -> int:
+    """How many rows of a table these are."""
+    found: int = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+    return found

@@ -1,0 +1,148 @@
+"""Forgetting across the house: what was forgotten leaves the database, its files, caches and traces.
+
+Knows every place in JC1 where a text may lie, in which order they are cleared, and when, and the places where JC1 does
+not reach. Knows nothing about how a place is cleared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from jc1.cache.base import HISTORY, owned
+from jc1.errors import Jc1Error
+from jc1.memory.base import Purged
+
+if TYPE_CHECKING:
+    from jc1.memory.base import Forgotten, Restored, Selection
+    from jc1.pipeline import Pipeline
+    from jc1.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DAY_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What was removed for good, as numbers, and whether the files of database and cache are `clean` of it: if others
+    kept the database busy they are not, until the next purge."""
+
+    records: int = 0
+    edits: int = 0
+    turns: int = 0
+    clean: bool = True
+
+
+def forget(pipeline: Pipeline, owner: str, what: str | Selection) -> Forgotten:
+    """Hide what is selected, for as long as the settings let it be restored. Raises as `Memory.forget` does."""
+    forgotten = pipeline.memory.forget(owner, what)
+    _drop_derived(pipeline, owner)
+    return forgotten
+
+
+def restore(pipeline: Pipeline, owner: str, what: str | Selection) -> Restored:
+    """Show again what is selected and not purged yet. Raises as `Memory.restore` does."""
+    restored = pipeline.memory.restore(owner, what)
+    _drop_derived(pipeline, owner)
+    return restored
+
+
+def purge(pipeline: Pipeline, owner: str, what: str | Selection | None = None) -> Purge:
+    """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
+    purged = pipeline.memory.purge(owner, what)
+    _drop_derived(pipeline, owner, purged.records)
+    return _sum([purged], clean=_scrub(pipeline))
+
+
+def purge_overdue(pipeline: Pipeline, *, scrub: bool = False) -> Purge:
+    """Remove what can no longer be restored, and forget what has reached the age that the settings give: every owner's.
+
+    The database's files are seen to where anything was removed, or with `scrub` in any case.
+    """
+    now = datetime.now(UTC)
+    settings = pipeline.settings
+    found: list[Purged] = []
+    for owner in pipeline.memory.owners():
+        if settings.memory_retention_days:
+            pipeline.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
+        purged = pipeline.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
+        _drop_derived(pipeline, owner, purged.records)
+        found.append(purged)
+    removed = any(purged != Purged() for purged in found)
+    return _sum(found, clean=_scrub(pipeline) if removed or scrub else True)
+
+
+@asynccontextmanager
+async def purging_daily(pipeline: Pipeline) -> AsyncIterator[None]:
+    """Purge what is overdue, now and once a day, while the body runs. Where that fails, the log says so."""
+    stop = asyncio.Event()
+    task = asyncio.get_running_loop().create_task(_daily(pipeline, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+def remains(settings: Settings) -> tuple[str, ...]:
+    """Where purged texts may still be, because JC1 does not reach there: a sentence for each place."""
+    places = [
+        f"Backups and snapshots of {settings.home}, exports, and whatever was copied from a reply.",
+        "Replies of other turns that told the same in other words: `jc1 memory list --contains WORD` finds them.",
+        "MLflow and other stores of experiments, where runs logged prompts or replies: delete those runs there.",
+        "Other running processes of JC1, in main memory: until their next search of this owner, or their end.",
+    ]
+    if settings.base_url:
+        places.append(f"The server behind {settings.shown()['base_url']}: its logs and caches are its own.")
+    if settings.cache == "redis":
+        places.append("Redis' snapshots, and for 30 days at most the vectors of texts, under a hash, in Redis itself.")
+    if settings.vectors == "chroma":
+        places.append("Chroma: vectors, without a text or a name, until the owner's next search.")
+    if settings.database_url.startswith("postgres"):
+        places.append("PostgreSQL's files, until VACUUM FULL is run there, its write-ahead log, archives and replicas.")
+    return tuple(places)
+
+
+def _drop_derived(pipeline: Pipeline, owner: str, purged: Collection[str] = ()) -> None:
+    """Drop what was made of the owner's texts and is not in the database: the one place to name such a cache."""
+    pipeline.telemetry.recent.drop(owner, purged)
+    pipeline.replies.forget(owner)
+    pipeline.replies.cache.clear(owned(HISTORY, owner))
+
+
+def _scrub(pipeline: Pipeline) -> bool:
+    """See that what was purged is in no file; whether the database let it be done."""
+    pipeline.replies.cache.scrub()
+    return pipeline.memory.scrub()
+
+
+def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
+    return Purge(
+        records=sum(len(purged.records) for purged in found),
+        edits=sum(purged.edits for purged in found),
+        turns=sum(purged.turns for purged in found),
+        clean=clean,
+    )
+
+
+async def _daily(pipeline: Pipeline, stop: asyncio.Event) -> None:
+    clean = True
+    while True:
+        try:
+            purged = await asyncio.to_thread(purge_overdue, pipeline, scrub=not clean)
+            clean = purged.clean
+            if purged != Purge():
+                log.info("purged %d records and %d turns", purged.records, purged.turns)
+        except Jc1Error as error:
+            log.warning("nothing was purged today: %s", error.message)
+        except Exception:
+            log.exception("nothing was purged today")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), DAY_SECONDS)
+            return

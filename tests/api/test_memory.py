@@ -1,0 +1,166 @@
+"""Governing memory over HTTP: filters, changes, forgetting with its undo, export and import."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from jc1 import Pipeline
+from jc1.memory.base import NewRecord
+from jc1.memory.store import LocalMemory
+from tests.api.conftest import serving
+from tests.api.test_resources import add, chat
+from tests.jc1.memory.conftest import HashingEmbedder
+
+
+async def call(client: httpx.AsyncClient, method: str, path: str, expected: int = 200, **asked: Any) -> Any:
+    """The answer of a call that is answered with the expected status."""
+    response = await client.request(method, f"/v1/memory{path}", **asked)
+    assert response.status_code == expected, response.text
+    return response.json()
+
+
+async def texts(client: httpx.AsyncClient, **params: Any) -> list[str]:
+    return [record["text"] for record in (await call(client, "GET", "", params=params))["data"]]
+
+
+async def test_a_memory_is_edited_pinned_and_excluded(client: httpx.AsyncClient) -> None:
+    path = f"/{(await add(client, 'I live in Oslo.'))['id']}"
+    edited = await call(client, "PATCH", path, json={"text": "I live in Bergen.", "pinned": True})
+    assert (edited["text"], edited["pinned"], edited["excluded"]) == ("I live in Bergen.", True, False)
+    assert edited["edited"] is not None
+    assert (await call(client, "GET", path)) == edited
+    assert [edit["text"] for edit in (await call(client, "GET", f"{path}/history"))["data"]] == ["I live in Oslo."]
+    assert (await call(client, "PATCH", path, json={"pinned": False, "excluded": True}))["text"] == "I live in Bergen."
+    assert (await call(client, "GET", "/search", params={"q": "Bergen"}))["data"] == []
+    assert await texts(client, excluded=True) == ["I live in Bergen."]
+
+
+async def test_the_list_lets_through_what_is_asked_for(client: httpx.AsyncClient) -> None:
+    await chat(client, "My cat is called Ada.", session="s")
+    await add(client, "I live in Oslo.")
+    await add(client, "I moved to Lyon.")
+    assert await texts(client, session="s", role="user") == ["My cat is called Ada."]
+    assert await texts(client, kind="reply") == ["My cat is called Ada."]
+    assert await texts(client, superseded=True) == ["I live in Oslo."]
+    assert await texts(client, contains="LYON", pinned=False) == ["I moved to Lyon."]
+    assert await texts(client, document="none") == []
+    assert (await call(client, "GET", "", params={"kind": "reply"}))["total"] == 1
+
+
+async def test_forgetting_is_previewed_undone_and_made_final(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    await chat(client, "My cat is called Ada.", session="s")
+    asked = (await chat(client, "Who is Ada?", session="t"))["jc1"]
+    (said,) = (await call(client, "GET", "", params={"session": "s", "role": "user"}))["data"]
+    assert said["id"] in [item["id"] for item in asked["recalled"]]
+    body = {"records": [said["id"]]}
+    going = await call(client, "POST", "/forget/preview", json=body)
+    assert (going["records"], going["along"], going["turns"], len(going["first"])) == (2, 1, 1, 2)
+    hidden = await call(client, "POST", "/forget", json=body)
+    assert (hidden["records"], hidden["turns"], hidden["clean"]) == (2, 1, None)
+    assert hidden["restorable_until"] > said["created"]
+    assert (await client.get("/v1/sessions/s")).status_code == 404
+    assert [s["id"] for s in (await client.get("/v1/sessions")).json()["data"]] == ["t"]
+    assert len(await texts(client, forgotten=True)) == 2
+    assert await call(client, "POST", "/restore", json=body) == {"records": 2, "turns": 1}
+    assert (await client.get("/v1/sessions/s")).json()["data"][0]["user"] == "My cat is called Ada."
+    final = await call(client, "POST", "/forget", json={"session": "s", "purge": True})
+    assert (final["records"], final["restorable_until"], final["clean"]) == (2, None, True)
+    await call(client, "POST", "/restore", json=body, expected=404)
+    assert (await client.get(f"/v1/traces/{asked['trace_id']}")).status_code == 404
+    await call(client, "POST", "/forget", json={"everything": True})
+    purged = await call(client, "POST", "/purge")
+    assert (purged["records"], purged["turns"], purged["clean"]) == (2, 1, True)
+    assert any("Backups" in place for place in purged["remains"])
+    assert pipeline.memory.statistics("local").forgotten == 0
+
+
+async def test_the_figures_are_told(client: httpx.AsyncClient) -> None:
+    await chat(client, "My cat is called Ada.", session="s")
+    figures = await call(client, "GET", "/statistics")
+    assert (figures["records"], figures["kinds"], figures["sessions"]) == (2, {"statement": 1, "reply": 1}, {"s": 2})
+
+
+async def test_an_export_can_be_imported_by_somebody_else(client: httpx.AsyncClient) -> None:
+    record = await add(client, "I live in Oslo.")
+    await call(client, "PATCH", f"/{record['id']}", json={"text": "I live in Bergen."})
+    await add(client, "I moved to Lyon.")
+    export = await client.get("/v1/memory/export")
+    assert export.headers["content-type"].startswith("application/x-ndjson")
+    lines = [json.loads(line) for line in export.text.splitlines()]
+    assert [line["text"] for line in lines] == ["I live in Bergen.", "I moved to Lyon."]
+    for expected in ({"added": 2, "same": 0, "kept": 0}, {"added": 0, "same": 2, "kept": 0}):
+        assert await call(client, "POST", "/import", content=export.content, params={"user": "ann"}) == expected
+    assert await texts(client, user="ann", superseded=True) == ["I live in Bergen."]
+    wrong = await call(client, "POST", "/import", 400, content=export.content + b"{}\n", params={"user": "ben"})
+    assert "Line 3" in wrong["error"]["message"]
+    assert await texts(client, user="ben") == []
+
+
+async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own(
+    client: httpx.AsyncClient, pipeline: Pipeline
+) -> None:
+    line = {"id": "mem_1", "text": "x", "role": "user", "kind": "statement", "created": "2026-01-01T00:00:00Z"}
+    blank = b" " * (pipeline.settings.max_body_bytes + 1) + b"\n"
+    assert (await call(client, "POST", "/import", content=blank + json.dumps(line).encode()))["added"] == 1
+    assert (await call(client, "PATCH", "/mem_1", 413, content=blank))["error"]["code"] == "request_too_large"
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield blank
+
+    refused = await call(client, "POST", "/import", 413, content=endless())
+    assert refused["error"]["code"] == "request_too_large"
+
+
+def test_a_client_that_leaves_an_export_early_holds_nothing(pipeline: Pipeline, database: Engine) -> None:
+    pipeline.memory = LocalMemory(database, HashingEmbedder())
+    pipeline.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
+    with serving(pipeline) as server:
+        with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
+            assert next(response.iter_lines())
+        server.wait_until(lambda: database.pool.checkedout() == 0)  # type: ignore[attr-defined]
+        assert len(httpx.get(f"{server.url}/v1/memory/export", timeout=60).text.splitlines()) == 2000
+
+
+async def test_an_owner_governs_nothing_of_another(client: httpx.AsyncClient) -> None:
+    path = f"/{(await add(client, 'I live in Oslo.', user='ann'))['id']}"
+    others = {"params": {"user": "ben"}}
+    await call(client, "PATCH", path, 404, json={"pinned": True}, **others)
+    await call(client, "GET", f"{path}/history", 404, **others)
+    for way in ("/forget", "/forget/preview", "/restore"):
+        await call(client, "POST", way, 404, json={"records": [path[1:]]}, **others)
+        await call(client, "POST", way, json={"everything": True}, **others)
+    await call(client, "POST", "/purge", **others)
+    assert (await client.get("/v1/memory/export", **others)).text == ""
+    assert (await call(client, "GET", "/statistics", **others))["bytes"] == 0
+    assert await texts(client, user="ann") == ["I live in Oslo."]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "param"),
+    [
+        ("PATCH", "/mem_1", {"text": " "}, "text"),
+        ("PATCH", "/mem_1", {"text": "x" * 10_001}, "text"),
+        ("PATCH", "/mem_1", {"kind": "reply"}, "kind"),
+        ("PATCH", "/mem_1", {"pinned": "yes"}, "pinned"),
+        ("POST", "/forget", {"records": ["mem_1"] * 1001}, "records"),
+        ("POST", "/forget", {"session": ""}, "session"),
+        ("POST", "/forget", {"purge": 1, "everything": True}, "purge"),
+        ("POST", "/restore", {"everything": True, "purge": True}, "purge"),
+        ("GET", "?kind=lie", None, "kind"),
+        ("GET", "?contains=" + "x" * 1001, None, "contains"),
+    ],
+)
+async def test_a_wrong_field_is_named(client: httpx.AsyncClient, method: str, path: str, body: Any, param: str) -> None:
+    error = (await call(client, method, path, 400, json=body))["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", param)
+
+
+@pytest.mark.parametrize("body", [{}, {"everything": True, "session": "s"}, {"records": [], "everything": False}])
+async def test_a_selection_says_one_thing(client: httpx.AsyncClient, body: Any) -> None:
+    for way in ("/forget", "/forget/preview", "/restore"):
+        assert "one way" in (await call(client, "POST", way, 400, json=body))["error"]["message"]
