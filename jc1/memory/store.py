@@ -13,7 +13,7 @@ import builtins
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -305,12 +305,17 @@ def _supersede(connection: Connection, record: Record, told: Subjects, version: 
     found: dict[str, str] = {}
     if keys := told.superseded_keys:
         older = alike & records.c.subject.in_(keys) & (records.c.created <= record.created)
-        for old in connection.execute(select(records.c.id).where(older)).scalars().all():
-            found[old] = record.id
+        query = select(records.c.id, records.c.subject, records.c.text).where(older)
+        rows = [row for row in connection.execute(query) if told.former.casefold() in row.text.casefold()]
+        # Of two cats one was renamed, and nobody knows which.
+        several = {row.id for row in rows if subjects(row.text).several}
+        meant = {(row.subject, row.text.casefold()) for row in rows if row.id in several}
+        alone = {subject for subject, count in Counter(subject for subject, _ in meant).items() if count == 1}
+        found.update((row.id, record.id) for row in rows if row.id not in several or row.subject in alone)
     if told.key is not None:
         newer = alike & (records.c.subject == told.key) & (records.c.created > record.created)
-        query = select(records.c.id, records.c.text).where(newer).order_by(records.c.created).limit(1)
-        if (row := connection.execute(query).first()) and told.key in subjects(row.text).superseded_keys:
+        first = select(records.c.id, records.c.text).where(newer).order_by(records.c.created).limit(1)
+        if (row := connection.execute(first).first()) and told.key in subjects(row.text).superseded_keys:
             found[record.id] = row.id
     for old, new in found.items():
         connection.execute(update(records).where(records.c.id == old).values(superseded_by=new, changed=version))
