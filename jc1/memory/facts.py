@@ -453,8 +453,7 @@ _THE_X = rf"(?P<x>{_NP}(?:\s+for\s+(?:my|our|the)\s+[^\s,:;]+)?)"
 _NOTED = _wording(rf"{_THE_X}\s?[:=]{_V}")
 _EVENT = _wording(rf"{_X} is\s+{_VALUE}")
 _SWITCHED = _wording(rf"{_WHO}{_HAVE} (?:switched|moved|transferred) to{_V}")
-_NOUN = r"(?P<x>[\w' -]+?)"
-_AT = rf"(?:(?:{_PREPOSITION}|for|to)\b)"
+_NOUN = r"(?P<x>[\w'-]+(?: (?!(?:and|or)\b)[\w'-]+){0,5}?)"
 _SET = r"(?:changed|set|reset|updated|switched)"
 _MOVED = r"(?:moved|rescheduled|postponed|brought forward|changed|shifted|put back|pushed back|extended)"
 _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
@@ -467,7 +466,7 @@ _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
               rf"i(?: have)? changed my name to){_V}"), _relation("name")),
     (_wording(rf"{_VALUE} is (?:my name|what (?:people|they|my friends) call me)"), _relation("name")),
     (_wording(rf"{_X}(?:{_BE}(?: an? \w+)?\s+(?:called|named|known as)|\s+goes by(?: the name of)?){_V}"), _named),
-    (_wording(rf"{_X}'s (?:new )?name{_BE}{_V}"), _named),
+    (_wording(rf"{_X}'s (?:new )?name(?:{_BE}|(?: has)? changed to){_V}"), _named),
     (_wording(rf"the (?:new )?name of {_X}{_BE}{_V}"), _named),
     (_wording(rf"(?P<v>.+)\s+is the (?:new )?name of {_X}"), _named),
     (_wording(rf"(?:i|we|they){_HAVE} renamed? {_X} (?:(?:to|as)\s+)?(?P<v>\S+(?: \S+)?)"), _named),
@@ -475,7 +474,7 @@ _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
     (_wording(rf"(?:i|we|they){_HAVE} changed? (?:{_X}'s name|the name of (?P<y>{_NP})) to{_V}"),
      _named_either),
     (_wording(rf"(?:everyone|everybody) calls {_X} (?P<v>\S+(?: \S+)?)"), _named),
-    (_wording(rf"the (?P<a>[\w' -]+?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}"), _my_named),
+    (_wording(rf"the (?P<a>[\w'-]+(?: [\w'-]+){0,4}?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}"), _my_named),
     (_wording(rf"(?:i|we){_HAVE} (?:gave|given) {_X} the (?:new )?name{_V}"), _named),
     (_wording(rf"{_X} (?:answers to|has the (?:new )?name|(?:was|has been) given the (?:new )?name){_V}"), _named),
     (_wording(rf"(?:i|we){_HAVE} (?:chose|chosen|picked) (?P<v>.+) as (?:the|a) (?:new )?name (?:of|"
@@ -483,7 +482,7 @@ _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
     (_wording(rf"the name (?P<v>.+) belongs to {_X}"), _named),
     (_wording(rf"(?P<v>.+) is what (?:i|we) call {_X}"), _named),
     (_wording(rf"(?P<v>.+) is what {_X} is called"), _named),
-    (_wording(rf"{_X} (?:was|has been|is|got) renamed (?:to\s+|as\s+)?{_VALUE}"), _named),
+    (_wording(rf"{_X}(?: was| has been|'s been| is| got) renamed (?:to\s+|as\s+)?{_VALUE}"), _named),
     (_wording(rf"{_X} (?:has|got|has got) a new name\s?[,:]?{_V}"), _named),
     (_wording(rf"(?:i|we) (?:have|have got|own|run|got|go to|see) an? {_NOUN}(?:,| called| named|"
               rf"(?P<of> of)){_V}"), _one_of),
@@ -574,9 +573,9 @@ _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
               rf"\s+(?:always\s+)?(?:for\s+)?(?P<v>(?:(?:{_PREPOSITION}|today|tomorrow|tonight|next|"
               rf"this)\b)?.*)"), _place_or_time),
     (_wording(rf"(?:i|we) (?:have|have got) {_X} (?P<v>(?:on|at)\s.+)"), _place_or_time),
-    (_wording(r"(?:i|we) (?:have|have got) an? (?P<a>[\w' -]+?) (?P<v>(?:on|at)\s.+)"), _one_event),
+    (_wording(r"(?:i|we) (?:have|have got) an? (?P<a>[\w'-]+(?: [\w'-]+){0,4}?) (?P<v>(?:on|at)\s.+)"), _one_event),
     (_wording(rf"(?P<v>.+) is when i have {_X}"), _place_or_time),
-    (_wording(rf"{_X}(?:{_HAVE} (?:been |got )?|\s+(?:was|is|got) ){_MOVED} to{_V}"), _moved_to),
+    (_wording(rf"{_X}(?:{_HAVE} (?:been |got )?|\s+(?:was|is|got) ){_MOVED} (?:to|until|till){_V}"), _moved_to),
     (_wording(rf"(?:i|we|they){_HAVE} {_MOVED} {_X} to{_V}"), _moved_to),
     (_wording(rf"we meet for {_X}\s+(?P<v>{_PREPOSITION}\b.+)"), _place_or_time),
     (_wording(rf"(?:i|we){_HAVE} (?:put|moved|hidden|hid) {_X}\s+(?P<v>{_PREPOSITION}\b.+)"), _put),
