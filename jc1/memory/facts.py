@@ -474,7 +474,8 @@ _WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
     (_wording(rf"(?:i|we|they){_HAVE} changed? (?:{_X}'s name|the name of (?P<y>{_NP})) to{_V}"),
      _named_either),
     (_wording(rf"(?:everyone|everybody) calls {_X} (?P<v>\S+(?: \S+)?)"), _named),
-    (_wording(rf"the (?P<a>[\w'-]+(?: [\w'-]+){0,4}?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}"), _my_named),
+    (_wording(rf"the (?P<a>[\w'-]+(?: [\w'-]+){{0,4}}?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}"),
+     _my_named),
     (_wording(rf"(?:i|we){_HAVE} (?:gave|given) {_X} the (?:new )?name{_V}"), _named),
     (_wording(rf"{_X} (?:answers to|has the (?:new )?name|(?:was|has been) given the (?:new )?name){_V}"), _named),
     (_wording(rf"(?:i|we){_HAVE} (?:chose|chosen|picked) (?P<v>.+) as (?:the|a) (?:new )?name (?:of|"

@@ -134,8 +134,9 @@ def test_the_order_of_facts_in_a_statement_does_not_matter() -> None:
 
 LONG = ("my " * 3000, "My cat is called Ada and " * 400, "a.b" * 3000, "my x is y, " * 900)
 TANGLED = (
-    "i have a " + "very " * 55 + "cat", "a " * 140, "my " + "a-b " * 70, "used to be " * 26, "moved from " * 27 + "to x",
-    "is not " * 40, "my x's " * 40, ", it is " * 36, "no longer " * 29, "12 street " * 29, "left x for " * 26, "1" * 299,
+    "i have a " + "very " * 55 + "cat", "a " * 140, "my " + "a-b " * 70, "used to be " * 26,
+    "moved from " * 27 + "to x", "is not " * 40, "my x's " * 40, ", it is " * 36, "no longer " * 29, "12 street " * 29,
+    "left x for " * 26, "1" * 299,
 )  # fmt: skip
 
 
