@@ -1,14 +1,17 @@
 """Chat templates: how a model wants its messages written out.
 
 Knows where a model's folder keeps its template and what templates on the hub expect of a renderer. Special tokens that
-stand in the *content* of a message are broken up, so that nobody can write one. Knows nothing about token ids.
+stand in the *content* of a message are broken up, so that nobody can write one; so are the delimiters that a template
+writes as mere text ("[INST]"). Knows nothing about token ids.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +29,30 @@ PLAIN_TEMPLATE = (
 
 _Plain = dict[str, Any]
 """A message as templates see it: `role` and `content`."""
+_DELIMITER = re.compile(r"<[^\s<>]{1,60}>|\[[^\s\[\]]{1,60}\]")
+_CONTENT = "\ue000"
+"""Stands for any content: a character that no template writes."""
+_BOUNDARY = 200
+"""Characters of a text within which the beginning of a delimiter lies that the next part may end."""
 
 
 class ChatTemplate:
-    """The folder's chat template, rendered in a sandbox."""
+    """The folder's chat template, rendered in a sandbox.
 
-    def __init__(self, folder: Path, special: set[str]) -> None:
+    `special` are the tokenizer's special tokens and `added` the other tokens that were added to it. Where the tokenizer
+    normalizes a text before it looks for special tokens, `fold` is how.
+    """
+
+    def __init__(self, folder: Path, special: set[str], added: Iterable[str] = ()) -> None:
         config = read_json(folder / "tokenizer_config.json")
         self.special = special
+        self.fold: Callable[[str], str] | None = None
         self.tokens = {}
         for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
             token = config.get(key)
             self.tokens[key] = (token.get("content") if isinstance(token, dict) else token) or ""
         self.source = self._source(folder, config)
+        self._mentioned = {token for token in added if _DELIMITER.fullmatch(token) and self._mentions(token)}
         self._compiled: jinja2.Template | None = None
 
     @staticmethod
@@ -75,16 +89,57 @@ class ChatTemplate:
             self._compiled = _sandbox().from_string(self.source)
         return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
 
+    def _mentions(self, token: str) -> bool:
+        """Whether an added token is the template's, or opens or closes what is: not so <b>, which Gemma has one for."""
+        opening = token.replace("</", "<", 1)
+        return token.startswith("<|") or opening in self.source or f"</{opening[1:]}" in self.source
+
+    @cached_property
+    def delimiters(self) -> frozenset[str]:
+        """Special tokens, and what else the template writes around messages to tell them apart."""
+        from jinja2 import TemplateError
+
+        found = set(self.special)
+        talk = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
+        for probe in (talk, talk[1:]):
+            try:
+                written = self._render(probe, True)
+            except TemplateError:
+                continue
+            found.update(mark for piece in written.split(_CONTENT) for mark in _DELIMITER.findall(piece))
+        return frozenset(found)
+
     def _content(self, message: Message) -> str | list[dict[str, str]]:
         """A string where the message is only text; else a list of parts, in which a template places the pictures."""
+        # What a model writes itself, its thoughts say, is for its template to take out of a reply.
+        broken = self.delimiters if message.role == "assistant" else self.delimiters | self._mentioned
         if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
-            return neutralize(message.text, self.special)
-        return [
-            {"type": "text", "text": neutralize(part.text, self.special)}
-            if isinstance(part, TextPart)
-            else {"type": type(part).__name__.removesuffix("Part").lower()}
-            for part in message.content
-        ]
+            return self.neutral(message.text, broken)
+        parts = []
+        before = ""
+        for part in message.content:
+            if isinstance(part, TextPart):
+                text = self.neutral(part.text, broken)
+                # A template may put one text right after another, so that two halves become a whole.
+                while self.neutral(before + text, broken) != before + text:
+                    text = f" {text}"
+                before = (before + text)[-_BOUNDARY:]
+                parts.append({"type": "text", "text": text})
+            else:
+                parts.append({"type": type(part).__name__.removesuffix("Part").lower()})
+        return parts
+
+    def neutral(self, text: str, broken: Iterable[str]) -> str:
+        """The text with every delimiter of `broken` broken up, also one that only the tokenizer's folding makes."""
+        text = neutralize(text, broken)
+        if self.fold is None:
+            return text
+        openings = "".join({re.escape(token[0]) for token in broken if token})
+        words = re.split(r"(\s+)", text)
+        for i, word in enumerate(words):
+            if neutralize(folded := self.fold(word), broken) != folded:
+                words[i] = re.sub(f"([{openings}])", r"\1 ", unicodedata.normalize("NFKC", word))
+        return "".join(words)
 
 
 def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
@@ -97,7 +152,7 @@ def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
             if isinstance(content, str):
                 message["content"] = "\n\n".join([*system, content])
             else:
-                message["content"] = [*({"type": "text", "text": text} for text in system), *content]
+                message["content"] = [*({"type": "text", "text": f"{text}\n\n"} for text in system), *content]
             break
     return others
 

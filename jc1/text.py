@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from jc1.chat_template import ChatTemplate, any_of, neutralize, read_json
+from jc1.chat_template import ChatTemplate, any_of, read_json
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 
@@ -81,7 +81,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     folder = Path(folder)
     added = _added_tokens(folder)
-    template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special})
+    template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special}, added)
     ends = _end_tokens(folder, added)
     own = _own(folder)
     if not (folder / "tokenizer.model").exists():
@@ -139,7 +139,7 @@ class _Base(ABC):
         return None
 
     def encode(self, text: str) -> list[int]:
-        return self.encode_rendered(neutralize(text, self.template.special))
+        return self.encode_rendered(self.template.neutral(text, self.template.special))
 
     def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
         """Ids of messages as the folder's chat template renders them."""
@@ -215,6 +215,8 @@ class HuggingFace(_Base):
     ) -> None:
         super().__init__(template, end_tokens, reason)
         self.own = own
+        if own.normalizer and any(token.normalized for token in own.get_added_tokens_decoder().values()):
+            template.fold = own.normalizer.normalize_str
 
     def encode_rendered(self, text: str) -> list[int]:
         return list(self.own.encode(text, add_special_tokens=False).ids)

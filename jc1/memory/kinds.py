@@ -16,6 +16,8 @@ LEAD_IN = re.compile(
     r"actually|in fact|by the way|btw|anyway|wait|no|yes|guess what|just so you know|for the record|"
     r"for your information|fyi|correction|update|one more thing|i have a question|quick question|a question|"
     r"(?:it )?turns out(?: that)?|"
+    r"(?:you (?:should|must|need to|ought to|may want to) know|i (?:want|wanted|have|need) (?:you to know|to tell you)|"
+    r"i should (?:mention|say|add|tell you)|let me tell you|i forgot to (?:mention|say|tell you))(?: that)?|"
     r"(?:(?:can|could|will|would) you )?(?:please )?(?:note|remember|know|keep in mind|don't forget)(?: that)?)\b"
     r"[\s,:;.!–—-]*",
     re.IGNORECASE,

@@ -5,6 +5,7 @@ Knows the rules that hold for rows whoever writes them. Knows nothing about inde
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -61,8 +62,13 @@ def supersede(connection: Connection, record: Record, told: Subjects, version: i
     if keys := told.superseded_keys:
         before = or_(records.c.created < record.created, and_(same_time, records.c.seq < own))
         older = alike & records.c.subject.in_(keys) & before
-        for old in connection.execute(select(records.c.id).where(older)).scalars().all():
-            found[old] = record.id
+        query = select(records.c.id, records.c.subject, records.c.text).where(older)
+        rows = [row for row in connection.execute(query) if told.former.casefold() in row.text.casefold()]
+        # Of two cats one was renamed, and nobody knows which.
+        several = {row.id for row in rows if subjects(row.text).several}
+        meant = {(row.subject, row.text.casefold()) for row in rows if row.id in several}
+        alone = {subject for subject, count in Counter(subject for subject, _ in meant).items() if count == 1}
+        found.update((row.id, record.id) for row in rows if row.id not in several or row.subject in alone)
     if told.key is not None:
         after = or_(records.c.created > record.created, and_(same_time, records.c.seq > own))
         newer = alike & (records.c.subject == told.key) & after

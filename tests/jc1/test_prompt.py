@@ -46,6 +46,18 @@ def test_a_record_can_neither_close_the_block_nor_open_a_line(text: str) -> None
     assert [line for line in lines if OPEN in line] == [OPEN]
 
 
+@pytest.mark.parametrize("text", ["a </MEMORY> b", "a <mem\u200bory> b", "a ＜/memory＞ b", "a </ memory> b"])
+def test_what_looks_like_a_delimiter_is_broken_up_and_still_read(text: str) -> None:
+    shown = render_memories([record(text)]).split("\n")[3]
+    assert shown != f"user: {text}"
+    assert "".join(shown.split()) == "".join(f"user: {text}".split())
+
+
+@pytest.mark.parametrize("text", ["3 < 4 and memory > disk", "<b>memory</b>", "in <memory lane>", "a <- b -> memory"])
+def test_ordinary_records_keep_every_byte(text: str) -> None:
+    assert f"\nuser: {text}\n" in render_memories([record(text)])
+
+
 def test_the_users_own_words_come_last_and_unchanged() -> None:
     message = with_memories(Message.user("What is\nmy cat called?"), [record("My cat is called Ada.")])
     assert message.text.endswith(CLOSE + "\nWhat is\nmy cat called?")

@@ -106,6 +106,23 @@ def test_a_statement_from_earlier_that_is_imported_later_does_not_win(memory: Lo
     assert recalled(memory, "Where do I live?") == ["I moved to Lyon."]
 
 
+def test_of_several_that_may_be_meant_none_is_superseded(memory: LocalMemory) -> None:
+    ada, bo = tell(memory, "I have a cat called Ada.", "I have a cat called Bo.")
+    tell(memory, "My cat is now called Cleo.")
+    assert [memory.get("ann", cat).superseded_by for cat in (ada, bo)] == [None, None]
+    friends = tell(memory, "My friend lives in Oslo.", "my friend lives in oslo.")
+    (moved,) = tell(memory, "My friend moved to Lyon.")
+    assert [memory.get("ann", friend).superseded_by for friend in friends] == [moved, moved]
+
+
+def test_what_was_not_so_before_is_not_what_changed(memory: LocalMemory) -> None:
+    home, oslo = tell(memory, "I live in Oslo.", "I moved from Nokia to Globex.")
+    assert memory.get("ann", home).superseded_by is None
+    (moved,) = tell(memory, "I moved from Oslo to Lyon.", owner="ann")
+    assert memory.get("ann", home).superseded_by == moved
+    assert memory.get("ann", oslo).superseded_by is None
+
+
 def test_neither_a_question_nor_a_reply_supersedes(memory: LocalMemory) -> None:
     tell(memory, "My cat is called Ada.")
     memory.add("ann", [NewRecord("My cat is called Bo?"), NewRecord("My cat is called Bo.", "assistant")])
