@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments.benchmarks.report import report
 from jc1.database import open_database
@@ -65,12 +66,19 @@ class Texts:
         self._random = np.random.default_rng(2)
         letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
         self._words = np.array(["".join(self._random.choice(letters, 3 + i % 6)) for i in range(vocabulary)])
-        shares = 1 / np.arange(1, vocabulary + 1)
-        self._shares = np.cumsum(shares / shares.sum())
+        self._shares = 1 / np.arange(1, vocabulary + 1)
 
-    def sentences(self, count: int, least: int = 5, most: int = 25) -> list[str]:
+    def sentences(self, count: int) -> list[str]:
+        return self._said(count, 5, 25, self._shares)
+
+    def queries(self, count: int) -> list[str]:
+        """3 to 8 words, none among the 100 most frequent ones: stopwords of a question are not searched for."""
+        return self._said(count, 3, 8, np.where(np.arange(len(self._shares)) < 100, 0, self._shares))
+
+    def _said(self, count: int, least: int, most: int, shares: NDArray[np.float64]) -> list[str]:
         lengths = self._random.integers(least, most + 1, count)
-        chosen = np.searchsorted(self._shares, self._random.random(int(lengths.sum())))
+        up_to = np.cumsum(shares / shares.sum())
+        chosen = np.searchsorted(up_to, self._random.random(int(lengths.sum())))
         return [" ".join(part) for part in np.split(self._words[chosen], np.cumsum(lengths)[:-1])]
 
 
@@ -104,10 +112,7 @@ def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
             began = time.perf_counter()
             memory.search("ann", "warm", Retrieval())
             first = time.perf_counter() - began
-            asked = [
-                memory.search("ann", query, Retrieval(k=10)).seconds["recall"]
-                for query in texts.sentences(queries, 4, 12)
-            ]
+            asked = [memory.search("ann", query, Retrieval(k=10)).seconds["recall"] for query in texts.queries(queries)]
             results[f"{size} records"] = {"first_ms": _ms(first), "search_ms": _percentiles(asked)}
     embedder = OpenVinoEmbedder()
     with memory_of(RandomEmbedder()) as memory:
@@ -116,7 +121,7 @@ def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
         memory._embedder = embedder  # the records' vectors stay as they are: only queries are embedded from here on
         embedder.fingerprint = RandomEmbedder.fingerprint
         asked = []
-        for query in texts.sentences(queries, 4, 12):
+        for query in texts.queries(queries):
             began = time.perf_counter()
             memory.search("ann", query, Retrieval(k=10))
             asked.append(time.perf_counter() - began)
@@ -138,7 +143,7 @@ def many(owners: int, size: int, queries: int) -> dict[str, Any]:
         often = max(owners // 20, 1)
         touched: set[int] = set()
         first, warm = [], []
-        for query in texts.sentences(queries, 4, 12):
+        for query in texts.queries(queries):
             owner = int(random.integers(often) if random.random() < 0.9 else random.integers(owners))
             held = memory.holds(f"owner-{owner}")
             began = time.perf_counter()
@@ -158,7 +163,7 @@ def many(owners: int, size: int, queries: int) -> dict[str, Any]:
 
 def insert(count: int, batch: int) -> dict[str, Any]:
     rates: dict[str, float] = {}
-    texts = Texts().sentences(count, 8, 16)
+    texts = Texts().sentences(count)
     embedder = OpenVinoEmbedder()
     embedder.embed(["warm"])
     embedders: dict[str, Embedder] = {"with_embedding": embedder, "without_embedding": RandomEmbedder()}
