@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -29,6 +30,7 @@ from jc1.errors import Conflict
 from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
 from jc1.memory.store import LocalMemory
 from jc1.sessions import Sessions
+from tests.api.test_serve import serving
 from tests.jc1.database.test_schema import check_first_rows, fill_first_version, migrated
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.redis_server import RedisServer
@@ -167,6 +169,22 @@ def test_rows_of_the_first_version_are_kept_by_every_migration_since(database: E
         fill_first_version(connection)
     upgrade(database)
     check_first_rows(database)
+
+
+def test_what_is_stored_through_one_server_is_recalled_through_the_other_within_a_second(
+    database: Engine, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JC1_DATABASE", server)
+    with serving(tmp_path / "a") as here, serving(tmp_path / "b") as there:
+        for replica in (here, there):  # each has its index, without what comes next
+            assert replica.http.get("/v1/memory/search", params={"q": "walrus"}).json()["data"] == []
+        for number, (writer, reader) in enumerate([(here, there), (there, here), (here, there)]):
+            text = f"Walrus number {number} is called Ida."
+            writer.http.post("/v1/memory", json={"text": text}).raise_for_status()
+            began = time.monotonic()
+            found = reader.http.get("/v1/memory/search", params={"q": "walrus"}).json()["data"]
+            assert text in [hit["memory"]["text"] for hit in found]
+            assert time.monotonic() - began < 1
 
 
 def test_memory_is_governed_as_on_sqlite(database: Engine, server: str) -> None:
