@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from jc1.embedding.base import Vectors
+from jc1.errors import InvalidRequest
 from jc1.memory.base import Receipt, Retrieval
 from jc1.memory.index import OwnerIndex, Scores, Shelf, Wording
 from jc1.memory.vectors import Rows
@@ -84,8 +85,10 @@ def search(
 
     Pinned records stand first, all of them; then every statement stands before any question or reply, however well
     those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
-    nor widened to.
+    nor widened to. Raises `InvalidRequest` for a weight of no signal.
     """
+    if unknown := sorted(retrieval.weights.keys() - WEIGHTS.keys()):
+        raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
     asked = _Query(
         vector,
         index.wording(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),

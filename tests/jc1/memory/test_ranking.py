@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jc1.errors import InvalidRequest
 from jc1.memory import ranking
 from jc1.memory.base import Kind, Receipt, Record, Retrieval
 from jc1.memory.index import OwnerIndex, Row
@@ -69,6 +70,11 @@ def test_a_weight_of_the_retrieval_stands_in_for_the_common_one(index: OwnerInde
     off = dict.fromkeys(WEIGHTS, 0.0)
     assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "words": 1.0}))) == ["r1"]
     assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "meaning": 1.0}))) == ["r2"]
+
+
+def test_a_weight_of_no_signal_is_refused_with_the_signals(index: OwnerIndex) -> None:
+    with pytest.raises(InvalidRequest, match=r"'luck'.*meaning, meaning_nearby"):
+        search(index, "walrus", Retrieval(weights={"luck": 1.0}))
 
 
 def test_the_turns_of_whom_the_query_names_stand_higher(index: OwnerIndex) -> None:
