@@ -48,7 +48,7 @@ print(reply.text)
 #
 # Every reply carries a trace. It names the memories that were recalled, best first, with the score of each
 # search: `dense` is the cosine between the embeddings of question and memory, `lexical` the BM25 score of
-# their words, and `score` what the two rankings give together.
+# its words. `score` sums these two with the same of what was said around it, its day and its speaker, each as z-scores.
 
 # %%
 import pandas as pd

@@ -113,13 +113,14 @@ async def test_a_path_may_have_a_limit_of_its_own() -> None:
         assert (await receive())["type"] == "http.request"
         await JSONResponse({})(scope, receive, send)
 
-    gate = Gate(inner, access=Access("local"), max_body_bytes=1000, larger={"POST /large": 2000})
+    gate = Gate(inner, access=Access("local"), max_body_bytes=1000, larger={"POST /large": ("most", 2000)})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
         answers = [
-            (await client.post(path, content=b"x" * size)).status_code
+            await client.post(path, content=b"x" * size)
             for path, size in (("/large", 2000), ("/large", 2001), ("/", 1001))
         ]
-    assert answers == [200, 413, 413]
+    assert [answer.status_code for answer in answers] == [200, 413, 413]
+    assert ["raise most." in answer.text for answer in answers] == [False, True, False]
 
 
 async def test_a_mount_that_swallows_the_error_is_answered_for(pipeline: Pipeline) -> None:
