@@ -181,9 +181,13 @@ def memories(
             else "Memory was off for this reply."
         )
         return f'<p class="jc1-empty">{reason}</p>'
-    best = max(receipt.score for receipt in receipts)
+    # Statements are compared with statements, the rest with the rest: their scores have nothing to do with each other.
+    best: dict[bool, float] = {}
+    for receipt in receipts:
+        stated = receipt.record.kind == "statement"
+        best[stated] = max(receipt.score, best.get(stated, 0.0))
     ranks = {receipt.record.id: receipt.rank for receipt in receipts}
-    cards = "".join(_memory(r, best, ranks, session, titles) for r in receipts)
+    cards = "".join(_memory(r, best[r.record.kind == "statement"], ranks, session, titles) for r in receipts)
     return f'<ol class="jc1-memories">{cards}</ol>'
 
 
@@ -199,7 +203,7 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
     return (
         f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'
         f'<p dir="auto">{escape(record.text)}</p></div>'
-        f'<div class="jc1-bar" title="score, of the best"><i style="width:{width:.0f}%"></i></div>'
+        f'<div class="jc1-bar" title="score, of the best of its kind"><i style="width:{width:.0f}%"></i></div>'
         f'<div class="jc1-scores"><span>score <b>{receipt.score:.2f}</b></span>'
         f"<span>dense {dense}</span><span>lexical {lexical}</span>{widened}</div>{_why(receipt)}"
         f'<div class="jc1-source">{escape(record.kind)} · {_source(record.session, record.turn, session, titles)}'

@@ -168,3 +168,14 @@ def test_the_facts_tell_what_became_of_drafts_beams_and_shares_where_there_are_a
     assert "best score -0.500 weights 1,500 parameters on each of 2 ranks" in shown
     trace.speculation = {"method": "ngram:4", "fired": False}
     assert "drafts ngram:4: nothing was ever drafted" in text(fragments.facts(trace))
+
+
+def test_a_bar_is_measured_by_the_best_of_its_kind() -> None:
+    receipts = [
+        Receipt(record(), 1, 2.0),
+        Receipt(record(id="m2"), 2, 1.0),
+        Receipt(record(id="m3"), 3, -1.0),
+        Receipt(record(id="m4", kind="reply"), 4, 5.0),
+    ]
+    html = fragments.memories(receipts, session="s", titles={})
+    assert re.findall(r"width:(\d+)%", html) == ["100", "50", "0", "100"]
