@@ -57,7 +57,7 @@ def purge(pipeline: Pipeline, owner: str, what: str | Selection | None = None) -
     """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
     purged = pipeline.memory.purge(owner, what)
     _drop_derived(pipeline, owner, purged.records)
-    return _sum([purged], clean=_scrub(pipeline))
+    return _sum([purged], clean=_scrub(pipeline) if purged != Purged() else True)
 
 
 def purge_overdue(pipeline: Pipeline, *, scrub: bool = False) -> Purge:
@@ -69,10 +69,12 @@ def purge_overdue(pipeline: Pipeline, *, scrub: bool = False) -> Purge:
     settings = pipeline.settings
     found: list[Purged] = []
     for owner in pipeline.memory.owners():
+        expired = 0
         if settings.memory_retention_days:
-            pipeline.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
+            expired = pipeline.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
         purged = pipeline.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
-        _drop_derived(pipeline, owner, purged.records)
+        if expired or purged != Purged():
+            _drop_derived(pipeline, owner, purged.records)
         found.append(purged)
     removed = any(purged != Purged() for purged in found)
     return _sum(found, clean=_scrub(pipeline) if removed or scrub else True)
@@ -96,7 +98,7 @@ def remains(settings: Settings) -> tuple[str, ...]:
         f"Backups and snapshots of {settings.home}, exports, and whatever was copied from a reply.",
         "Replies of other turns that told the same in other words: `jc1 memory list --contains WORD` finds them.",
         "MLflow and other stores of experiments, where runs logged prompts or replies: delete those runs there.",
-        "Other running processes of JC1, in main memory: until their next search of this owner, or their end.",
+        "Other running processes of JC1: their main memory, and the cache's file as they have it open, until they end.",
     ]
     if settings.base_url:
         places.append(f"The server behind {settings.shown()['base_url']}: its logs and caches are its own.")

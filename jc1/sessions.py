@@ -36,7 +36,7 @@ from sqlalchemy import (
 from jc1.cache.base import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
-from jc1.database.tables import sessions, turns
+from jc1.database.tables import records, sessions, turns
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import UnknownSession
 
@@ -147,14 +147,19 @@ class Sessions:
         return kept.turns[-limit:]
 
     def append(self, owner: str, session: str, *, user: str, reply: str, cancelled: bool = False) -> Turn:
-        """Add a turn, and the session itself with the first one."""
+        """Add a turn, and the session itself with the first one.
+
+        Turns count from 1, or from where the memories of an earlier session of that name end.
+        """
         check_name(owner, "owner")
         check_name(session, "session")
         user, reply, now = storable(user), storable(reply), datetime.now(UTC)
+        of_session = (records.c.owner == owner) & (records.c.session == session)
+        first = select(func.coalesce(func.max(records.c.turn), 0) + 1).where(of_session).scalar_subquery()
         with writing(self._database) as connection:
             number: int = connection.execute(
                 upsert(connection, sessions)
-                .values(owner=owner, id=session, title=_title(user), turns=1, created=now, updated=now)
+                .values(owner=owner, id=session, title=_title(user), turns=first, created=now, updated=now)
                 .on_conflict_do_update(
                     index_elements=["owner", "id"],
                     set_={

@@ -48,8 +48,11 @@ class ChromaStore:
         with _translated():
             self._client = _client(path, url)
 
-    def of(self, owner: str) -> VectorIndexes:
-        """The makers of an owner's vector indexes. Another embedder's vectors are others, under another name."""
+    def of(self, owner: str, version: int) -> VectorIndexes:
+        """The makers of an owner's vector indexes, for the owner's records as they are at a version.
+
+        Another embedder's vectors are others, under another name.
+        """
         digest = hashlib.sha256(f"{self._fingerprint}\0{owner}".encode()).hexdigest()[:32]
 
         def make(shelf: str) -> ChromaVectors:
@@ -60,7 +63,7 @@ class ChromaStore:
                     configuration={"hnsw": {"space": "ip", "ef_construction": EFFORT, "ef_search": EFFORT}},
                 )
 
-            return ChromaVectors(collection)
+            return ChromaVectors(collection, version)
 
         return make
 
@@ -75,11 +78,16 @@ class ChromaStore:
 
 
 class ChromaVectors:
-    """A `VectorIndex` in a collection. Keys end in the version of the owner's records that wrote them: `id.version`."""
+    """A `VectorIndex` in a collection. Keys end in the version of the owner's records that wrote them: `id.version`.
 
-    def __init__(self, collection: Callable[[], Collection]) -> None:
+    The first `put` is of all vectors that there are at `version`: what else is there is of records that are gone,
+    unless a later version put it.
+    """
+
+    def __init__(self, collection: Callable[[], Collection], version: int) -> None:
         with _translated():
             self._collection = collection()
+        self._version = version
         self._keys: dict[int, str] = {}
         self._rows: dict[str, int] = {}
         self._begun = False
@@ -139,14 +147,10 @@ class ChromaVectors:
         return self._asked[1], self._asked[2]
 
     def _reconcile(self, keys: Sequence[str]) -> Rows:
-        """Delete what is left from records that are gone, and tell which of `keys` are not there.
-
-        A key of a later version than all of `keys` is another process's, which has written since.
-        """
+        """Delete what is left from records that are gone, and tell which of `keys` are not there."""
         with _translated():
             there = set(self._collection.get(include=[])["ids"])
-            newest = max(map(_version, keys), default=0)
-            left = [key for key in there.difference(keys) if _version(key) <= newest]
+            left = [key for key in there.difference(keys) if _version(key) <= self._version]
             for start in range(0, len(left), AT_ONCE):
                 self._collection.delete(ids=left[start : start + AT_ONCE])
         return np.array([i for i, key in enumerate(keys) if key not in there], np.int64)

@@ -55,17 +55,16 @@ def numbers(connection: Connection, owner: str, title: str, session: str) -> fro
 
 
 def settle(connection: Connection, owner: str, title: str, session: str, parts: int) -> int:
-    """Delete what there is of other versions, and parts that are there twice; returns how many were deleted.
-
-    Forgotten parts of other versions wait for their own end. Raises `Conflict` where a part is missing.
+    """Delete what there is of other versions, forgotten or not, and parts that are there twice; returns how many were
+    deleted. Raises `Conflict` where a part is missing.
     """
     mine = records.c.session == session
     first = select(func.min(records.c.seq)).where(_of(owner, title), mine, _SHOWN).group_by(records.c.turn)
     kept = frozenset(connection.execute(first).scalars())
     if len(kept) != parts:
         raise Conflict(f"Another version of {title!r} was stored at the same time: store it again.", param="title")
-    there = select(records.c.seq, _SHOWN.label("shown"), mine.label("mine")).where(_of(owner, title))
-    gone = [row.seq for row in connection.execute(there) if (row.seq not in kept if row.mine else row.shown)]
+    there = select(records.c.seq).where(_of(owner, title))
+    gone = [seq for seq in connection.execute(there).scalars() if seq not in kept]
     for start in range(0, len(gone), DELETED_AT_ONCE):
         connection.execute(delete(records).where(records.c.seq.in_(gone[start : start + DELETED_AT_ONCE])))
     return len(gone)

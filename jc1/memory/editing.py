@@ -32,7 +32,9 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
     number: int = connection.execute(last).scalar_one()
     connection.execute(insert(edits).values(record=record_id, number=number + 1, text=record.text, replaced=now))
     release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
-    changed = replace(record, text=text, kind=kind_of(record.role, text))
+    # A kind that was not decided by the wording stays: a part of a document is a statement, even where it asks.
+    decided = record.document is None and record.kind == kind_of(record.role, record.text)
+    changed = replace(record, text=text, kind=kind_of(record.role, text) if decided else record.kind)
     connection.execute(
         update(records)
         .where(records.c.id == record_id)
@@ -52,7 +54,7 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
 
 
 def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None, excluded: bool | None) -> Record:
-    """Set what is not `None`. Raises `UnknownRecord`."""
+    """Set what is not `None`. What an excluded record had superseded counts again. Raises `UnknownRecord`."""
     version = next_version(connection, owner)
     record = read(connection, owner, record_id)
     marked = replace(
@@ -62,4 +64,8 @@ def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None
     )
     flags = {"pinned": marked.pinned, "excluded": marked.excluded}
     connection.execute(update(records).where(records.c.id == record_id).values(**flags, changed=version))
-    return marked
+    if marked.excluded and not record.excluded:
+        release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
+    elif record.excluded and not marked.excluded:
+        supersede_changed(connection, owner, version)
+    return read(connection, owner, record_id)

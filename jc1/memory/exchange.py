@@ -228,6 +228,7 @@ def _link(connection: Connection, owner: str, lines: Sequence[Line], version: in
         newer.c.id == bindparam("new"),
         newer.c.owner == owner,
         newer.c.forgotten.is_(None),
+        newer.c.document.is_(None),
         or_(
             newer.c.created > records.c.created,
             (newer.c.created == records.c.created) & (newer.c.seq > records.c.seq),

@@ -299,13 +299,12 @@ class Shelf:
 
     def add(self, rows: Sequence[tuple[int, Row]]) -> None:
         """Add rows that are not there yet."""
-        if not rows:
-            return
         numbers = np.array([number for number, _ in rows], np.int64)
-        if (last := int(numbers.max())) >= len(self._members):
+        if (last := int(numbers.max(initial=-1))) >= len(self._members):
             self._members = np.concatenate([self._members, np.zeros(last + 1, np.bool_)])
         self._members[numbers] = True
-        self.vectors.put(numbers, np.stack([row.vector for _, row in rows]), [row.key for _, row in rows])
+        vectors = np.stack([row.vector for _, row in rows]) if rows else np.empty((0, 0), np.float32)
+        self.vectors.put(numbers, vectors, [row.key for _, row in rows])
 
     def remove(self, rows: Sequence[int]) -> None:
         """Take out rows that are there."""

@@ -55,9 +55,8 @@ def supersede(connection: Connection, record: Record, told: Subjects, version: i
         return {}
     same_time = records.c.created == record.created
     own = select(records.c.seq).where(records.c.id == record.id).scalar_subquery()
-    alike = (
-        (records.c.owner == record.owner) & ~HIDDEN & records.c.superseded_by.is_(None) & (records.c.id != record.id)
-    )
+    counts = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
+    alike = (records.c.owner == record.owner) & counts & (records.c.id != record.id)
     found: dict[str, str] = {}
     if keys := told.superseded_keys:
         before = or_(records.c.created < record.created, and_(same_time, records.c.seq < own))
@@ -84,6 +83,7 @@ def supersede_changed(connection: Connection, owner: str, version: int) -> None:
     """`supersede` for every statement that this version changed and that counts, oldest first."""
     query = select(records.c.id).where(
         (records.c.owner == owner) & (records.c.changed == version) & ~HIDDEN & records.c.superseded_by.is_(None),
+        ~records.c.excluded,
         (records.c.role == "user") & (records.c.kind == "statement"),
     )
     ids = connection.execute(query.order_by(records.c.created, records.c.seq)).scalars().all()

@@ -131,7 +131,12 @@ class LocalMemory:
         slot = self._slot(owner)
         with slot.lock:
             index = self._refreshed(owner, slot)
-            read = frozenset(index.in_session(*already_read)) if already_read else frozenset()
+            # What was edited is not what stands there.
+            read = frozenset(
+                seq
+                for seq in (index.in_session(*already_read) if already_read else ())
+                if not index.records[seq].edited
+            )
             receipts = search(index, vector, query, words, retrieval, excluded=read)
         self._evict()
         return Recall(receipts, {"embed": embedded - began, "recall": time.perf_counter() - embedded})
@@ -256,7 +261,10 @@ class LocalMemory:
         """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
-            return forgetting.purge(connection, owner, None if what is None else forgetting.selection(what), before)
+            purged = forgetting.purge(connection, owner, None if what is None else forgetting.selection(what), before)
+        if purged != Purged():
+            _drop(self._slot(owner))  # its postings know the words
+        return purged
 
     def expire(self, owner: str, before: datetime) -> int:
         """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
@@ -313,30 +321,31 @@ class LocalMemory:
             return slot
 
     def _evict(self) -> None:
-        """Drop the indexes that were not used for longest while all together hold more than the capacity."""
-        dropped = []
+        """Drop the indexes that were not used for longest while all together hold more than the capacity; not the last
+        one used, nor one that is in use."""
         with self._slots_lock:
             sizes = {owner: EMPTY_INDEX + len(slot.index or ()) for owner, slot in self._slots.items()}
-            while sum(sizes.values()) > self._capacity and len(self._slots) > 1:
-                owner, slot = self._slots.popitem(last=False)
-                del sizes[owner]
-                dropped.append(slot)
-        for slot in dropped:
-            _drop(slot)
+            for owner in [*self._slots][:-1]:
+                if sum(sizes.values()) <= self._capacity:
+                    return
+                slot = self._slots[owner]
+                if slot.lock.acquire(blocking=False):
+                    _forget(slot)
+                    slot.lock.release()
+                    del sizes[owner], self._slots[owner]
 
     def _refreshed(self, owner: str, slot: _Slot) -> OwnerIndex:
         """The owner's index, in step with the database. The slot's lock is held."""
         from jc1.memory.index import OwnerIndex, Row
 
-        if slot.index is None or slot.index.worn:
+        if slot.index is not None and slot.index.worn:
             _forget(slot)
-            slot.index, slot.version = OwnerIndex(self._vector_store.of(owner)), 0
-        index = slot.index
+        held, seen = (slot.index.records.keys(), slot.version) if slot.index is not None else (set(), 0)
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
             version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
-            if version == slot.version:
-                return index
+            if slot.index is not None and version == seen:
+                return slot.index
             changed = connection.execute(
                 select(
                     records.c.seq,
@@ -345,11 +354,11 @@ class LocalMemory:
                     records.c.changed,
                     records.c.vector,
                     records.c.embedder,
-                ).where(theirs, records.c.changed > slot.version)
+                ).where(theirs, records.c.changed > seen)
             )
             rows = changed.mappings().all()
             stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
-            known = {row["seq"] for row in rows} | index.records.keys()
+            known = {row["seq"] for row in rows} | held
             silent = {row["seq"] for row in rows if not row["recalled"]}
             gone: set[int] = set()
             if len(known - silent) != stored:
@@ -358,8 +367,10 @@ class LocalMemory:
         fresh = [row for row in rows if row["seq"] not in silent]
         vectors = self._vectors(fresh)
         try:
-            index.remove(gone | silent)
-            index.put(
+            if slot.index is None:
+                slot.index = OwnerIndex(self._vector_store.of(owner, version))
+            slot.index.remove(gone | silent)
+            slot.index.put(
                 [
                     Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
                     for row, vector in zip(fresh, vectors, strict=True)
@@ -369,7 +380,7 @@ class LocalMemory:
             _forget(slot)  # it may hold a part of the change only
             raise
         slot.version = version
-        return index
+        return slot.index
 
     def _vectors(self, rows: Sequence[RowMapping]) -> Sequence[Vectors]:
         """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
@@ -381,9 +392,10 @@ class LocalMemory:
             with writing(self._database) as connection:
                 connection.execute(
                     update(records)
-                    .where(records.c.seq == bindparam("row"))
+                    # Unless it was edited meanwhile.
+                    .where(records.c.seq == bindparam("row"), records.c.changed == bindparam("seen"))
                     .values(vector=bindparam("blob"), embedder=self._embedder.fingerprint),
-                    [{"row": row["seq"], "blob": blobs[row["seq"]]} for row in stale],
+                    [{"row": row["seq"], "seen": row["changed"], "blob": blobs[row["seq"]]} for row in stale],
                 )
         return [_vector(blobs[row["seq"]]) for row in rows]
 

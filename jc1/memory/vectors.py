@@ -44,7 +44,8 @@ class VectorIndex(Protocol):
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
         """Add vectors, shape (rows, dimension), under numbers that were never used before. A key tells a vector from
-        every other of this owner's, today's and earlier ones, for a holder that outlives this process."""
+        every other of this owner's, today's and earlier ones, for a holder that outlives this process. The first call
+        is of all that there are, which may be none."""
 
     def remove(self, rows: Rows) -> None:
         """Take out vectors that are there."""
@@ -66,8 +67,8 @@ VectorIndexes = Callable[[str], VectorIndex]
 class VectorStore(Protocol):
     """Where the vectors of all owners are. May be used from several threads."""
 
-    def of(self, owner: str) -> VectorIndexes:
-        """The makers of an owner's vector indexes."""
+    def of(self, owner: str, version: int) -> VectorIndexes:
+        """The makers of an owner's vector indexes, for the owner's records as they are at a version."""
 
     def close(self) -> None:
         """Give back connections."""
@@ -79,7 +80,7 @@ class FaissStore:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
 
-    def of(self, owner: str) -> VectorIndexes:
+    def of(self, owner: str, version: int) -> VectorIndexes:
         return lambda shelf: FaissVectors(self._dimension)
 
     def close(self) -> None:
@@ -109,6 +110,8 @@ class FaissVectors:
         return self._count
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
+        if not len(rows):
+            return
         self._number(np.concatenate([self._rows, rows]))
         self._gpu = self._asked = None
         if self._graph is not None:

@@ -21,7 +21,10 @@ from jc1.database import open_database, writing
 from jc1.database.tables import sessions as stored_sessions
 from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
+from jc1.memory.base import NewRecord
+from jc1.memory.store import LocalMemory
 from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle, turns_changed
+from tests.jc1.memory.conftest import HashingEmbedder
 from tests.redis_server import RedisServer
 
 
@@ -364,3 +367,13 @@ def test_a_forgotten_turn_is_shown_to_nobody(sessions: Sessions, database: Engin
     with writing(database) as connection:
         assert remove_turns(connection, "ann", gone) == 2
     assert {(info.id, info.title, info.turns) for info in sessions.list("ann")} == {("s", "two", 2), ("t", "five", 1)}
+
+
+def test_a_name_used_again_counts_on_from_the_memories_that_stayed(sessions: Sessions, database: Engine) -> None:
+    memory = LocalMemory(database, HashingEmbedder())
+    sessions.append("ann", "s", user="My cat is called Ada.", reply="Noted.")
+    memory.add("ann", [NewRecord("My cat is called Ada.", session="s", turn=1)])
+    sessions.delete("ann", "s")
+    assert [sessions.append("ann", "s", user=text, reply="").number for text in ("Hello", "again")] == [2, 3]
+    assert sessions.list("ann")[0].turns == 2
+    assert [turn.number for turn in sessions.history("ann", "s")] == [2, 3]

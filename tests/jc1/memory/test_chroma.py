@@ -14,7 +14,7 @@ from jc1.database import writing
 from jc1.database.tables import owners, records
 from jc1.errors import InvalidSettings, VectorsUnavailable
 from jc1.memory import open_memory
-from jc1.memory.base import NewRecord, Recall, Retrieval
+from jc1.memory.base import NewRecord, Recall, Retrieval, Selection
 from jc1.memory.chroma import ChromaStore
 from jc1.memory.store import LocalMemory
 from jc1.settings import Settings
@@ -46,7 +46,7 @@ def told(found: Recall) -> Sequence[tuple[Any, ...]]:
 
 def keys(store: ChromaStore) -> set[str]:
     """All keys of Ann's that are in Chroma."""
-    shelves = [store.of("ann")(shelf) for shelf in ("statements", "others")]
+    shelves = [store.of("ann", 0)(shelf) for shelf in ("statements", "others")]
     return {key for shelf in shelves for key in shelf._collection.get()["ids"]}
 
 
@@ -86,6 +86,21 @@ def test_what_was_left_behind_goes_when_the_index_is_built(
     another = LocalMemory(database, embedder, vectors=store)
     assert [r.record.id for r in another.search("ann", "cat", Retrieval()).receipts] == [kept.id]
     assert {key.partition(".")[0] for key in keys(store)} == {kept.id}
+
+
+@pytest.mark.parametrize("stay", [0, 1])
+def test_what_was_purged_is_not_in_chroma_after_the_next_search(
+    database: Engine, embedder: HashingEmbedder, in_chroma: LocalMemory, store: ChromaStore, stay: int
+) -> None:
+    ids = [in_chroma.add("ann", [NewRecord(text)])[0].id for text in TEXTS[:3]]
+    in_chroma.search("ann", "cat", Retrieval())
+    elsewhere = LocalMemory(database, embedder)
+    elsewhere.forget("ann", Selection(records=tuple(ids[stay:])))
+    elsewhere.purge("ann")
+    another = LocalMemory(database, embedder, vectors=store)
+    assert len(another.search("ann", "cat", Retrieval()).receipts) == stay
+    assert len(keys(store)) == stay
+    elsewhere.close()
 
 
 def test_two_replicas_share_the_vectors_and_follow_each_other(

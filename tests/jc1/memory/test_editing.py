@@ -112,3 +112,25 @@ def test_a_record_that_is_not_there_cannot_be_changed(memory: LocalMemory) -> No
         ):
             with pytest.raises(UnknownRecord):
                 change(record_id)
+
+
+def test_a_part_of_a_document_stays_a_statement_when_it_is_edited(memory: LocalMemory) -> None:
+    (part,) = memory.add("ann", [NewRecord("Where is the ofice?", kind="statement", document="faq.md")])
+    assert memory.edit("ann", part.id, "Where is the office?").kind == "statement"
+
+
+def test_what_an_excluded_record_superseded_counts_again_until_it_is_included(memory: LocalMemory) -> None:
+    old, new = (memory.add("ann", [NewRecord(text)])[0] for text in ("My cat is called Ada.", "My cat is called Bo."))
+    memory.mark("ann", new.id, excluded=True)
+    assert memory.get("ann", old.id).superseded_by is None
+    assert [r.record.id for r in memory.search("ann", "cat", Retrieval()).receipts] == [old.id]
+    memory.mark("ann", new.id, excluded=False)
+    assert memory.get("ann", old.id).superseded_by == new.id
+
+
+def test_an_edited_record_is_recalled_beside_the_turn_that_says_otherwise(memory: LocalMemory) -> None:
+    (said,) = memory.add("ann", [NewRecord("My cat is called Ada.", session="s", turn=1)])
+    read = ("s", {1})
+    assert memory.search("ann", "cat", Retrieval(), already_read=read).receipts == ()
+    memory.edit("ann", said.id, "My cat is called Bo.")
+    assert len(memory.search("ann", "cat", Retrieval(), already_read=read).receipts) == 1

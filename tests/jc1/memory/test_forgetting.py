@@ -70,9 +70,8 @@ def test_a_reply_goes_with_its_turn_and_leaves_the_message_remembered(memory: Lo
 
 
 def test_a_turn_that_has_only_its_number_in_common_stays(memory: LocalMemory, sessions: Sessions) -> None:
-    memory.add("ann", [NewRecord("Imported from elsewhere.", session="s", turn=1)])
-    (imported,) = memory.list("ann").records
     sessions.append("ann", "s", user="Not to be remembered.", reply="Fine.")
+    (imported,) = memory.add("ann", [NewRecord("Imported from elsewhere.", session="s", turn=1)])
     memory.forget("ann", imported.id)
     assert [turn.number for turn in sessions.history("ann", "s")] == [1]
 

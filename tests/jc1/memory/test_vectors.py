@@ -33,7 +33,7 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorInde
     else:
         server: ChromaServer = request.getfixturevalue("chroma_server")
         store = ChromaStore(fingerprint=str(tmp_path), url=server.url)
-    yield store.of("ann")("statements")
+    yield store.of("ann", 1)("statements")
     store.close()
 
 
