@@ -227,9 +227,8 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
     with file.open("w") as out:
         for n in range(6000):
             created = (when + timedelta(seconds=n)).isoformat()
-            out.write(
-                json.dumps({**GOOD, "id": f"mem_{n}", "text": f"{n} " + "word " * 900, "created": created}) + "\n"
-            )
+            line = {**GOOD, "id": f"mem_{n}", "kind": "reply", "text": f"{n} " + "word " * 900, "created": created}
+            out.write(json.dumps(line) + "\n")
     size = file.stat().st_size
     with file.open("rb") as source:
         memory.import_lines("ann", BytesIO(source.readline()))  # what is imported and compiled the first time
