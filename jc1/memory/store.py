@@ -49,9 +49,7 @@ from jc1.memory.base import (
     Statistics,
 )
 from jc1.memory.kinds import kind_of
-from jc1.memory.rows import HIDDEN as _HIDDEN
-from jc1.memory.rows import SHOWN as _SHOWN
-from jc1.memory.rows import next_version, said, supersede, told_by
+from jc1.memory.rows import HIDDEN, SHOWN, next_version, said, supersede, told_by
 from jc1.memory.vectors import FaissStore
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ EMBEDDED_AT_ONCE = 256
 UNDO_DAYS = 7
 """For how long what was forgotten can be restored, where nothing else is said."""
 
-_RECALLED = ~_HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
+_RECALLED = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
 _VECTOR = np.dtype("<f2")
 
 
@@ -160,7 +158,7 @@ class LocalMemory:
                 insert(records),
                 [
                     {
-                        **{column.name: getattr(record, column.name) for column in _SHOWN},
+                        **{column.name: getattr(record, column.name) for column in SHOWN},
                         "subject": about.key,
                         "changed": version,
                         "vector": blob,
@@ -349,7 +347,7 @@ class LocalMemory:
             changed = connection.execute(
                 select(
                     records.c.seq,
-                    *_SHOWN,
+                    *SHOWN,
                     _RECALLED.label("recalled"),
                     records.c.changed,
                     records.c.vector,
@@ -443,7 +441,7 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
 
 
 def _shown(row: RowMapping) -> Record:
-    values: dict[str, Any] = {column.name: row[column.name] for column in _SHOWN}
+    values: dict[str, Any] = {column.name: row[column.name] for column in SHOWN}
     return Record(**values)
 
 
