@@ -21,6 +21,7 @@ from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
 from jc1.memory.base import NewRecord, Receipt, Retrieval, shortened
 from jc1.messages import ROLES, Message
+from jc1.presets import Preset
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
 from jc1.reply_cache import ReplyCache
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
     from jc1.engines.base import Engine
     from jc1.memory.base import Memory
-    from jc1.presets import Preset, Presets
+    from jc1.presets import Presets
     from jc1.sessions import Sessions
     from jc1.settings import Settings
     from jc1.telemetry import Telemetry
@@ -168,7 +169,7 @@ class Pipeline:
         owner: str | None = None,
         session: str | None = None,
         memory: MemoryMode = "on",
-        preset: str | None = None,
+        preset: str | Preset | None = None,
         **decoding: Any,
     ) -> Reply:
         """The reply to a conversation's last message, whole. `stream` tells what the arguments mean."""
@@ -187,14 +188,15 @@ class Pipeline:
         owner: str | None = None,
         session: str | None = None,
         memory: MemoryMode = "on",
-        preset: str | None = None,
+        preset: str | Preset | None = None,
         **decoding: Any,
     ) -> AsyncGenerator[Event, None]:
         """Reply to a conversation's last message, event by event: `Recalled`, `Token` ..., `Done`.
 
         `messages` is a user's text or a conversation that ends with a user message. With `session` the conversation is
         the stored one: only the last message counts and earlier ones are taken as resent. `preset` is a reference as
-        `Presets.resolve` takes it, and `decoding` holds fields of `Decoding` that go before the preset's.
+        `Presets.resolve` takes it, or a preset that need not be saved, and `decoding` holds fields of `Decoding` that
+        go before the preset's.
 
         Closing the generator, or cancelling the task, frees the engine and stores the reply as cancelled.
 
@@ -245,16 +247,13 @@ class Pipeline:
         trace: Trace,
         messages: str | Sequence[Message],
         mode: MemoryMode,
-        reference: str | None,
+        chosen: str | Preset | None,
         fields: dict[str, Any],
     ) -> _Request:
         """Check the request and find out what it means: preset, decoding, system prompt, history that fits."""
         conversation = (Message.user(messages),) if isinstance(messages, str) else tuple(messages)
         self._check(conversation, mode)
-        wanted = reference or self.settings.preset
-        preset = self.presets.recent(wanted)
-        if preset is None:
-            preset = await asyncio.to_thread(self.presets.resolve, wanted)
+        preset = chosen if isinstance(chosen, Preset) else await self._resolved(chosen or self.settings.preset)
         trace.preset = preset.reference
         self._check_engine(preset)
         decoding = self._capped({**preset.decoding, **fields})
@@ -311,6 +310,10 @@ class Pipeline:
             raise InvalidRequest(
                 "A message holds half of a surrogate pair: send text that UTF-8 can carry.", param="messages"
             ) from None
+
+    async def _resolved(self, reference: str) -> Preset:
+        recent = self.presets.recent(reference)
+        return await asyncio.to_thread(self.presets.resolve, reference) if recent is None else recent
 
     def _check_engine(self, preset: Preset) -> None:
         unmet = [name for name, value in preset.engine.items() if getattr(self.settings, name, None) != value]

@@ -28,7 +28,8 @@ VERSION_DIGITS = 9
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Settings under a name. `decoding` holds the fields that differ from `Decoding`'s defaults; `engine` those of the
-    engine that it needs; `version` 0 is one that JC1 ships."""
+    engine that it needs; `version` 0 is one that JC1 ships. `measured` says where it was found best and how well it did
+    there; nothing that a request means depends on it."""
 
     name: str
     version: int = 0
@@ -37,6 +38,7 @@ class Preset:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     retrieval: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reference(self) -> str:

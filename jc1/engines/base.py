@@ -190,6 +190,10 @@ class Engine(ABC):
         """
         return None
 
+    async def forget_prefixes(self) -> bool:
+        """Drop the KV cache of earlier prompts, so that the next ones are read afresh; False where none is kept."""
+        return False
+
     async def sleep(self) -> None:
         """Give the memory of weights and KV cache back until `wake`, where `capabilities.sleeps`."""
         raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine: stop JC1 to free its memory.")

@@ -69,6 +69,9 @@ class VllmEngine(SupervisedEngine):
             except Exception as error:
                 raise self._explained(error, llm, decoding) from None
 
+    async def forget_prefixes(self) -> bool:
+        return await (await self._awake()).reset_prefix_cache()
+
     async def sleep(self) -> None:
         if not self.capabilities.sleeps:
             await super().sleep()

@@ -1,0 +1,72 @@
+"""A trial: the settings that one point of a sweep's space stands for.
+
+Knows which settings a sweep may vary, and how they become a preset. Knows nothing about where they come from or how
+well they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jc1.presets import Preset
+from jc1.prompt import DEFAULT_SYSTEM
+
+
+class TrialSettings(BaseModel):
+    """What a trial sets; what it leaves out is as JC1 has it by default.
+
+    `decoding` holds fields of `Decoding`, `retrieval` those of `Retrieval` (no memory is `k` 0), `engine` those of
+    `EngineSettings` under which it was measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decoding: dict[str, Any] = Field(default_factory=dict)
+    system: str = DEFAULT_SYSTEM
+    retrieval: dict[str, Any] = Field(default_factory=dict)
+    engine: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, preset: Preset) -> TrialSettings:
+        """The settings that a preset holds."""
+        return cls(
+            decoding=dict(preset.decoding),
+            system=preset.system,
+            retrieval=dict(preset.retrieval),
+            engine=dict(preset.engine),
+        )
+
+    def preset(self, name: str, **more: Any) -> Preset:
+        """These settings as a preset that is not saved yet; `more` are further fields of `Preset`."""
+        return Preset(
+            name,
+            system=self.system,
+            decoding=self.decoding,
+            retrieval=self.retrieval,
+            engine=self.engine,
+            **more,
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting under one name, as tables and plots show it: `temperature`, `memory.k`, `engine.dtype` ..."""
+        named: dict[str, Any] = dict(self.decoding)
+        if self.system != DEFAULT_SYSTEM:
+            named["system"] = self.system
+        named |= {f"memory.{name}": value for name, value in self.retrieval.items()}
+        return named | {f"engine.{name}": value for name, value in self.engine.items()}
+
+    def label(self, beside: TrialSettings | None = None) -> str:
+        """The settings in a line, or only those that differ from `beside`."""
+        other: Mapping[str, Any] = beside.flat() if beside else {}
+        own = self.flat()
+        told = [f"{name}={_short(value)}" for name, value in own.items() if name not in other or other[name] != value]
+        told += [f"{name} by default" for name in other if name not in own]
+        return " ".join(told) or ("as the baseline" if beside else "JC1's defaults")
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
