@@ -11,25 +11,31 @@
     │   ├── EmptyDocument          empty_document           400
     │   ├── EncryptedDocument      encrypted_document       400
     │   ├── UnsupportedDocument    unsupported_document     415
+    │   ├── InvalidSuite           invalid_suite            400
+    │   ├── InvalidSpace           invalid_space            400
     │   └── RequestTooLarge        request_too_large        413
     ├── NotFound                   not_found                404
     │   ├── UnknownModel           model_not_found          404
     │   ├── UnknownPreset          preset_not_found         404
     │   ├── UnknownRecord          record_not_found         404
     │   ├── UnknownSession         session_not_found        404
+    │   ├── UnknownRun             run_not_found            404
     │   └── UnknownTrace           trace_not_found          404
     ├── Refused                    refused                  403
     │   ├── HostRefused            host_refused             403
     │   └── OriginRefused          origin_refused           403
     ├── Conflict                   conflict                 409
+    │   └── NotProven              not_proven               409
     ├── InvalidSettings            invalid_settings         500
     │   ├── PortInUse              port_in_use              500
-    │   └── HomeUnusable           home_unusable            500
+    │   ├── HomeUnusable           home_unusable            500
+    │   └── PackageMissing         package_missing          500
     └── Unavailable                unavailable              503
         ├── EngineUnavailable      engine_unavailable       503
         ├── EngineFailed           engine_failed            500
         ├── EmbedderUnavailable    embedder_unavailable     503
         ├── VectorsUnavailable     vectors_unavailable      503
+        ├── TrackingUnavailable    tracking_unavailable     503
         ├── DatabaseUnavailable    database_unavailable     503
         ├── DatabaseCorrupt        database_corrupt         500
         └── StorageFull            storage_full             507
@@ -137,6 +143,18 @@ class UnsupportedDocument(InvalidRequest):
     status = 415
 
 
+class InvalidSuite(InvalidRequest):
+    """A file of prompts cannot be used; the message names file, line and reason."""
+
+    code = "invalid_suite"
+
+
+class InvalidSpace(InvalidRequest):
+    """The settings that a sweep is to try are not described well."""
+
+    code = "invalid_space"
+
+
 class RequestTooLarge(InvalidRequest):
     """The request exceeds a cap on its size."""
 
@@ -181,6 +199,12 @@ class UnknownSession(NotFound):
         super().__init__(f"No session {session!r}: list the sessions to see their ids.")
 
 
+class UnknownRun(NotFound):
+    """No sweep and no MLflow run of that name or id."""
+
+    code = "run_not_found"
+
+
 class UnknownTrace(NotFound):
     """The trace is not, or no longer, in the ring of recent traces."""
 
@@ -216,6 +240,12 @@ class Conflict(Jc1Error):
     status = 409
 
 
+class NotProven(Conflict):
+    """Settings are to be promoted that were not shown to be better."""
+
+    code = "not_proven"
+
+
 class InvalidSettings(Jc1Error):
     """A setting is wrong; JC1 does not start."""
 
@@ -235,6 +265,12 @@ class HomeUnusable(InvalidSettings):
     """JC1_HOME cannot be created or written."""
 
     code = "home_unusable"
+
+
+class PackageMissing(InvalidSettings):
+    """A command needs packages that are not installed."""
+
+    code = "package_missing"
 
 
 class Unavailable(Jc1Error):
@@ -267,6 +303,12 @@ class VectorsUnavailable(Unavailable):
     """The store that holds the vectors of memory does not answer."""
 
     code = "vectors_unavailable"
+
+
+class TrackingUnavailable(Unavailable):
+    """The MLflow server or its database does not answer."""
+
+    code = "tracking_unavailable"
 
 
 class DatabaseUnavailable(Unavailable):

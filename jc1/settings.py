@@ -68,6 +68,7 @@ class Settings(BaseModel):
     memory_window: int = Field(0, ge=0, le=5, description="Neighbouring turns recalled on either side.")
     memory_undo_days: int = Field(7, ge=0, le=3650, description="For how long what is forgotten can be restored.")
     memory_retention_days: int = Field(0, ge=0, le=36500, description="Age at which texts are forgotten; 0 is never.")
+    tracking_uri: str = Field("", description="Where MLflow keeps sweeps; empty is SQLite under the home folder.")
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     max_document_bytes: int = Field(20_000_000, ge=1_000, description="Largest document to remember.")
     max_import_bytes: int = Field(100_000_000, ge=1_000, description="Largest file of memories that is imported.")
@@ -87,10 +88,15 @@ class Settings(BaseModel):
         """The database's URL, filled in from the home folder where none is set."""
         return self.database or f"sqlite:///{self.home / 'jc1.db'}"
 
+    @property
+    def tracking(self) -> str:
+        """MLflow's tracking URI, filled in from the home folder where none is set."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
     def shown(self) -> dict[str, Any]:
         """The settings as they may be shown: a password inside a URL is hidden."""
         values = self.model_dump(mode="json")
-        for name in ("database", "base_url", "redis_url"):
+        for name in ("database", "base_url", "redis_url", "tracking_uri"):
             values[name] = _without_passwords(values[name])
         values["engine_args"] = {name: "***" if "token" in name else value for name, value in self.engine_args.items()}
         return values

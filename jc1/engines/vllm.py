@@ -70,7 +70,7 @@ class VllmEngine(SupervisedEngine):
                 raise self._explained(error, llm, decoding) from None
 
     async def forget_prefixes(self) -> bool:
-        return await (await self._awake()).reset_prefix_cache()
+        return bool(await (await self._awake()).reset_prefix_cache())
 
     async def sleep(self) -> None:
         if not self.capabilities.sleeps:
