@@ -255,9 +255,7 @@ class Pipeline:
         self._check(conversation, mode)
         preset = chosen if isinstance(chosen, Preset) else await self._resolved(chosen or self.settings.preset)
         trace.preset = preset.reference
-        self._check_engine(preset)
-        decoding = self._capped({**preset.decoding, **fields})
-        self.engine.capabilities.check(decoding, self.engine.name)
+        decoding = self.check(preset, **fields)
         retrieval = Retrieval(k=self.settings.memory_k, window=self.settings.memory_window)
         request = _Request(
             owner=trace.owner,
@@ -314,6 +312,16 @@ class Pipeline:
     async def _resolved(self, reference: str) -> Preset:
         recent = self.presets.recent(reference)
         return await asyncio.to_thread(self.presets.resolve, reference) if recent is None else recent
+
+    def check(self, preset: Preset, **fields: Any) -> Decoding:
+        """How a request with this preset, and these fields over it, is decoded here.
+
+        Raises what the request would raise: `InvalidRequest` and its kin where the running engine cannot serve it.
+        """
+        self._check_engine(preset)
+        decoding = self._capped({**preset.decoding, **fields})
+        self.engine.capabilities.check(decoding, self.engine.name)
+        return decoding
 
     def _check_engine(self, preset: Preset) -> None:
         unmet = [name for name, value in preset.engine.items() if getattr(self.settings, name, None) != value]
