@@ -15,6 +15,7 @@ import numpy as np
 from experiments import statistics
 from experiments.results import SCORE, Interval, Trial
 from experiments.rows import OK, Row, RowFile, Split
+from experiments.scoring import NONE
 from experiments.suites import Item
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> B
         asked = of_item.get(item.id, [])
         values: dict[str, list[float]] = defaultdict(list)
         for row in asked:
-            if row.outcome != OK and item.references:
+            if row.outcome != OK and item.scorer != NONE:
                 values[SCORE].append(0.0)
             for metric, value in row.scores.items():
                 values[metric].append(value)

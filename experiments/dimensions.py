@@ -28,7 +28,7 @@ from jc1.settings import Settings
 
 NOT_VARIED = {
     "decoding": {"seed": "the sweep gives every repeat its seed, the same one in all trials"},
-    "engine": {name: "it tells where a server is or opens it, and belongs in jc1.toml" for name in ("base_url", "api_key")},
+    "engine": dict.fromkeys(("base_url", "api_key"), "it tells where a server is or opens it, and belongs in jc1.toml"),
 }
 """Fields that a space may not set, and why."""
 _RETRIEVAL = {"k": "memory_k", "window": "memory_window"}
@@ -179,7 +179,12 @@ def _range(section: str, field: str, raw: Mapping[str, Any]) -> Range:
         raise ValueError("log should be true or false")
     if step is not None:
         number = int if kind is int else float
-        if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf or number(step) != step:
+        if (
+            isinstance(step, bool)
+            or not isinstance(step, int | float)
+            or not 0 < step < math.inf
+            or number(step) != step
+        ):
             raise ValueError(f"step should be a{' whole' if kind is int else ''} number above 0")
         step = number(step)
     if log and step is not None:

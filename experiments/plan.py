@@ -11,7 +11,12 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from experiments.dimensions import Range
 from experiments.results import SuiteFacts
+from experiments.spaces import Space
+from experiments.trials import TrialSettings
+from jc1.decoding import Decoding
+from jc1.errors import InvalidDecoding
 
 
 class Plan(BaseModel):
@@ -70,3 +75,30 @@ class Plan(BaseModel):
 
 def _settings(engine: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in engine.items()) or "as set"
+
+
+def most_requests(space: Space, base: TrialSettings, *, trials: int, repeats: int) -> int:
+    """How often `trials` points of the space ask each prompt at most: those that sample, `repeats` times."""
+    points = space.points()
+    if points is None:
+        return trials * repeats
+    return sum(sorted((found.repeats(repeats) for found in _settings_of(space, base)), reverse=True)[:trials])
+
+
+def most_tokens(space: Space, base: TrialSettings) -> int:
+    """Tokens that one answer may have at most, of all that the space tries and the baseline."""
+    own = space.dimensions.get("max_tokens")
+    if isinstance(own, Range):
+        return int(own.high)
+    asked = [own.values] if own else []
+    return max([Decoding.parse(base.decoding).max_tokens, *(value for values in asked for value in values)])
+
+
+def _settings_of(space: Space, base: TrialSettings) -> list[TrialSettings]:
+    found = []
+    for point in space.points() or ():
+        try:
+            found.append(space.settings(point, base))
+        except InvalidDecoding:
+            continue  # goes with the space's own baseline and not with this one
+    return found

@@ -158,7 +158,14 @@ class Run:
                 pipeline.check(sweep.baseline.preset("baseline"))
                 trials.append(self._add(sweep.baseline))
             if self.engines.key in searched:
-                search = create_search(sweep.space, sweep.kind, trials=next(shares), seed=sweep.seed + i, engine=engine)
+                search = create_search(
+                    sweep.space,
+                    sweep.kind,
+                    trials=next(shares),
+                    seed=sweep.seed + i,
+                    engine=engine,
+                    base=sweep.baseline,
+                )
                 while points := search.ask(at_once):
                     found = [self._add(sweep.space.settings(point, sweep.baseline), engine) for point in points]
                     await self._race(pipeline, [*trials, *self._servable(pipeline, found)])
@@ -208,7 +215,7 @@ class Run:
         if not shared:
             return
         signed = {number: told if direction == "max" else -told for number, told in values.items()}
-        behind = statistics.hopeless(signed, trials=self.plan.trials, seed=self.sweep.seed)
+        behind = statistics.hopeless(signed, trials=self.plan.trials)
         for trial in running:
             if trial.number in behind and trial.number != 0:
                 trial.state = "stopped"
@@ -249,12 +256,14 @@ class Run:
         about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
         self.folder.add_trace({**trace.to_dict(), **about})
 
-    def _told(self, trial: _Trial) -> tuple[float, ...] | None:
+    def _told(self, trial: _Trial) -> tuple[float, ...]:
+        """The trial's objectives, NaN where it has none."""
+        unknown = (math.nan,) * len(self.sweep.space.objectives)
         if trial.state == "refused":
-            return None
+            return unknown
         items = self.sweep.items[: trial.prompts]
         metrics = analysis.figures(self._means(trial, "search", items), items, self.sweep.primary[0])["metrics"]
-        return analysis.objectives_of(metrics, self.sweep.space.objectives)
+        return analysis.objectives_of(metrics, self.sweep.space.objectives) or unknown
 
     def _means(self, trial: _Trial, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
         rows = analysis.rows_of(self.rows, trial.number, split, items, trial.repeats)
@@ -369,7 +378,7 @@ class Run:
             timed = await measure(
                 pipeline,
                 {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
-                sweep.items,
+                (*sweep.items, *sweep.heldout),
                 sweep.loads,
                 requests=sweep.requests,
                 blocks=sweep.blocks,

@@ -350,7 +350,9 @@ class _Reading:
         raw = self._mapping("objectives", self.raw.get("objectives"))
         for metric, wanted in raw.items():
             if not isinstance(metric, str) or wanted not in ("max", "min"):
-                self.problems.append(f"objectives: {metric!r} is {wanted!r}, and should be a metric's name with max or min")
+                self.problems.append(
+                    f"objectives: {metric!r} is {wanted!r}, and should be a metric's name with max or min"
+                )
         return dict(raw) or {SCORE: "max"}
 
     def _scorers(self) -> tuple[str, ...]:
@@ -366,7 +368,9 @@ class _Reading:
         if raw is None or (isinstance(raw, str) and raw):
             return raw
         if not isinstance(raw, Mapping):
-            self.problems.append("baseline should be a preset's name, or a mapping of decoding, system, retrieval, engine")
+            self.problems.append(
+                "baseline should be a preset's name, or a mapping of decoding, system, retrieval, engine"
+            )
             return None
         found: dict[str, dict[str, Any]] = {}
         before = len(self.problems)

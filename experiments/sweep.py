@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments import statistics
-from experiments.plan import Plan
+from experiments.plan import Plan, most_requests, most_tokens
 from experiments.results import Load, SuiteFacts, SweepResult
 from experiments.scoring import create_scoring
 from experiments.spaces import Space
@@ -100,7 +100,7 @@ class Sweep:
         self.repeats, self.seed, self.owner, self.racing = repeats, seed, owner, racing
         self.loads, self.requests, self.blocks, self.objective = tuple(loads), requests, blocks, objective
         self.tracked = tracked
-        self.scoring = create_scoring([*self.space.scorers, *scorers], self.suite)
+        self.scoring = create_scoring([*self.space.objectives, *self.space.scorers, *scorers], self.suite)
         self.items, self.heldout = split(self.suite, holdout, seed)
         self.baseline_name, self.baseline = self._baseline(baseline)
         self.folder = self.settings.home / "sweeps" / self.name
@@ -129,8 +129,9 @@ class Sweep:
     def plan(self) -> Plan:
         """What will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
-        asked = self.space.most_repeats(self.baseline, self.repeats)
-        requests = (trials * asked + self.baseline.repeats(self.repeats)) * len(self.items)
+        own = self.baseline.repeats(self.repeats)
+        asked = most_requests(self.space, self.baseline, trials=trials, repeats=self.repeats)
+        requests = (asked + own) * len(self.items)
         return Plan(
             name=self.name,
             suite=self._facts(),
@@ -145,8 +146,8 @@ class Sweep:
             repeats=self.repeats,
             racing=self.races(trials),
             requests=requests,
-            tokens=requests * self.space.most_tokens(self.baseline),
-            heldout_requests=2 * asked * len(self.heldout),
+            tokens=requests * most_tokens(self.space, self.baseline),
+            heldout_requests=(own + (self.repeats if asked > trials else 1)) * len(self.heldout),
             latency_requests=len(self.loads) * self.blocks * self.requests,
             detectable=statistics.detectable(len(self.items), comparisons=trials),
         )

@@ -145,6 +145,8 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
 
 
 def _print_result(result: SweepResult, folder: Path) -> None:
+    from experiments.report import headline
+
     metric, direction = next(iter(result.objectives.items()))
     measured = sorted(
         (t for t in result.trials if metric in t.metrics),
@@ -158,7 +160,7 @@ def _print_result(result: SweepResult, folder: Path) -> None:
         print(f"and {len(measured) - SHOWN} more in the report")
     for note in result.notes:
         print(note)
-    print(result.headline())
+    print(headline(result))
     print(f"Report: {folder / 'report.html'}")
     if result.winner is not None:
         print(f"Next: jc1 promote {result.name}")

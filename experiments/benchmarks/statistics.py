@@ -96,7 +96,9 @@ def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
                 table = np.stack([draw(generator, prompts) for _ in range(suites)])
                 plain = np.stack(_bootstrap(table, 0), axis=1)
                 if of == "differences":
-                    parts = [compare_all(dict(enumerate(part)), np.zeros(prompts)) for part in np.array_split(table, 20)]
+                    parts = [
+                        compare_all(dict(enumerate(part)), np.zeros(prompts)) for part in np.array_split(table, 20)
+                    ]
                     ends = np.array([(own.low, own.high) for compared in parts for own in compared.values()])
                 else:
                     ends = np.array([(own.low, own.high) for own in map(interval, table)])
