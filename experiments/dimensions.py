@@ -226,7 +226,8 @@ def _field_of(model: type[BaseModel], field: str, value: Any) -> Any:
         if any(found["loc"] for found in error.errors(include_url=False)):
             raise ValueError(_reason(error)) from None
     # Only its company is wrong, such as 'n' above 1 without a temperature.
-    return _told(lambda: TypeAdapter(model.model_fields[field].annotation).validate_python(value))
+    annotation: Any = model.model_fields[field].annotation
+    return _told(lambda: TypeAdapter(annotation).validate_python(value))
 
 
 def _told(work: Callable[[], Any]) -> Any:

@@ -61,8 +61,8 @@ def create_search(
         raise InvalidSpace(
             "TPE goes on for as long as it is asked: say how many --trials."
             if kind == "tpe"
-            else f"The space is continuous or has more than {MOST_COUNTED:,} combinations: say how many --trials, or give "
-            "ranges a larger step."
+            else f"The space is continuous or has more than {MOST_COUNTED:,} combinations: say how many --trials, or "
+            "give ranges a larger step."
         )
     match kind:
         case "grid":
@@ -149,7 +149,7 @@ class _Tpe:
     """The tree-structured Parzen estimator of Optuna (Bergstra and others, NIPS 2011; for several objectives Ozaki and
     others, GECCO 2020). Points of a batch are kept apart by the constant liar: what runs counts as bad.
 
-    The sampler sees settings that mean nothing where memory is off too. What the space refuses is never told, so that it
+    The sampler sees settings that mean nothing where memory is off too. What the space refuses is never told, so it
     counts as bad as well; what is suggested twice is put aside. After `STUBBORN` of those the next point is random.
     """
 

@@ -44,10 +44,10 @@ def false_verdicts(sweeps: int, trials: int, seed: int) -> dict[str, Any]:
     """The share of sweeps of so many equal trials with anything called better or worse than the baseline."""
     generator = np.random.default_rng(seed)
     count = 0
-    for sweep in range(sweeps):
+    for _ in range(sweeps):
         chances = difficulties(generator, PROMPTS, 0.6)
         scores = answers(generator, np.tile(chances, (trials + 1, 1)))
-        found = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0], seed=sweep % 8)
+        found = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
         count += any(comparison.verdict != "not distinguishable" for comparison in found.values())
     return {"sweeps": sweeps, "trials": trials, "share": count / sweeps, "met": count / sweeps <= LIMIT}
 
@@ -65,6 +65,11 @@ def _differing(better: float, worse: float) -> Callable[[np.random.Generator, in
     return draw
 
 
+def _repeated(generator: np.random.Generator, prompts: int) -> Array:
+    chances = difficulties(generator, prompts, 0.6)
+    return answers(generator, chances + (1 - chances) * 0.25) - answers(generator, chances)
+
+
 SCORES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
     **{
         f"right or wrong, {share:.0%} right": (share, lambda g, n, share=share: (g.random(n) < share).astype(float))
@@ -77,16 +82,17 @@ OTHERS: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
     "log-normal, as lengths are": (float(np.exp(0.125)), lambda g, n: g.lognormal(0, 0.5, n)),
 }
 DIFFERENCES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
-    "30% of prompts differ": (0.1, _differing(0.2, 0.1)),
-    "7% of prompts differ": (0.03, _differing(0.05, 0.02)),
+    "right or wrong, 30% of prompts differ": (0.1, _differing(0.2, 0.1)),
+    "right or wrong, 7% of prompts differ": (0.03, _differing(0.05, 0.02)),
+    "means of 3 repeats": (0.1, _repeated),
 }
 
 
 def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
     """For each kind of value and size: the share of suites whose interval holds the true mean, and its mean width.
 
-    Beside it the share for the percentile bootstrap alone. `attainable` is, for right-or-wrong scores, whether a
-    coverage in the wanted range exists at all: the number of right answers is whole, so coverage moves in steps.
+    Beside it the share for the percentile bootstrap alone and, for right-or-wrong scores, the exact coverage and the
+    next one below that could be had.
     """
     generator = np.random.default_rng(seed)
     cells = []
@@ -112,8 +118,8 @@ def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
                     "percentile_bootstrap": _holding(plain, truth),
                     "met": COVERED[0] <= share <= COVERED[1],
                 }
-                if name.startswith("right or wrong"):
-                    cell["exact_steps"] = _steps(prompts, truth)
+                if of == "scores" and name.startswith("right or wrong"):
+                    cell["exact"], cell["next_narrower"] = _exact(prompts, truth)
                 cells.append(cell)
     return cells
 
@@ -123,21 +129,17 @@ def _holding(ends: Array, truth: float) -> float:
     return float(((ends[:, 0] <= truth + 1e-6) & (truth - 1e-6 <= ends[:, 1])).mean())
 
 
-def _steps(prompts: int, share: float) -> list[float]:
-    """Coverages that an interval around a whole number of right answers can have, next to the wanted range.
-
-    An interval that grows with its number covers `share` for the numbers from some a to some b; listed are the sums of
-    their probabilities between .90 and 1.
-    """
+def _exact(prompts: int, share: float) -> tuple[float, float]:
+    """The coverage of right-or-wrong scores without simulation, and without the rarest number of right answers that the
+    interval covers: what is in between cannot be had, as that number is whole."""
     from scipy.stats import binom
 
-    below = binom.cdf(np.arange(-1, prompts), prompts, share)
-    above = binom.sf(np.arange(prompts + 1), prompts, share)
-    sums = 1 - below[:, None] - above[None, :]  # (a, b)
-    # Neither tail is ignored nor spends everything: each misses at most .05.
-    fair = (below[:, None] <= 0.05) & (above[None, :] <= 0.05)
-    near = np.unique(sums[fair].round(3))
-    return near[np.argsort(np.abs(near - 0.95))[:3]].tolist()
+    numbers = np.arange(prompts + 1)
+    ends = np.array(
+        [(own.low, own.high) for own in (interval((np.arange(prompts) < k).astype(float)) for k in numbers)]
+    )
+    held = binom.pmf(numbers, prompts, share)[(ends[:, 0] <= share) & (share <= ends[:, 1])]
+    return float(held.sum()), float(held.sum() - min(held[0], held[-1]))
 
 
 def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dict[str, Any]:
@@ -148,11 +150,11 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
     """
     generator = np.random.default_rng(seed)
     found = called = 0
-    for sweep in range(sweeps):
+    for _ in range(sweeps):
         chances = difficulties(generator, prompts, 0.6)
         better = chances + (1 - chances) * gain / 0.4
         scores = answers(generator, np.vstack([np.tile(chances, (trials, 1)), better]))
-        compared = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0], seed=sweep % 8)
+        compared = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
         best = max(compared, key=lambda number: scores[number].mean())
         found += best == trials
         called += compared[trials].verdict == "better"
