@@ -90,7 +90,7 @@ def _about(scene: Scene, category: str) -> Fact:
 
 def _beside(scene: Scene, asked: Fact, count: int) -> list[Fact]:
     """Facts that are not asked for, every third easily mistaken for the one that is."""
-    found = []
+    found: list[Fact] = []
     while len(found) < count:
         fact = scene.new_fact(asked if len(found) % 3 == 0 else None)
         scene.keep(fact)

@@ -48,23 +48,24 @@ def find(name: str) -> Measure:
         sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
     except ModuleNotFoundError as error:
         raise InvalidSuite(
             f"The scorer {name!r} cannot be imported: no module {error.name!r}. Install it, or run this in its folder.",
             param="scorer",
         ) from None
-    except AttributeError:
-        raise InvalidSuite(f"The scorer {name!r} is not there: {module!r} has no {path!r}.", param="scorer") from None
     except Exception as error:  # whatever the module's code raises
         raise InvalidSuite(
             f"The scorer {name!r} cannot be imported: its module raised {type(error).__name__}. Import it in Python to "
             "see where.",
             param="scorer",
         ) from error
-    mlflow = sys.modules.get("mlflow.genai.scorers.base")
-    if mlflow is not None and isinstance(found, mlflow.Scorer):
+    try:
+        for part in path.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise InvalidSuite(f"The scorer {name!r} is not there: {module!r} has no {path!r}.", param="scorer") from None
+    of_mlflow = sys.modules.get("mlflow.genai.scorers.base")
+    if of_mlflow is not None and isinstance(found, of_mlflow.Scorer):
         return _of_mlflow(name, found)
     return _of_python(name, found)
 

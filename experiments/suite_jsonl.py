@@ -117,11 +117,12 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
     all_told = True
     for number, value in values(path, problems):
         tells = isinstance(value, Mapping) and "owner" in value and not {"prompt", "messages"} & value.keys()
-        line = checked(_Owner if tells else _Prompt, value, number, problems)
-        if isinstance(line, _Prompt):
-            prompts[number] = line
-        elif line is None:
+        shape: type[_Owner] | type[_Prompt] = _Owner if tells else _Prompt
+        line = checked(shape, value, number, problems)
+        if line is None:
             all_told = all_told and not tells
+        elif isinstance(line, _Prompt):
+            prompts[number] = line
         elif line.owner in memories:
             problems.add(number, f"the memories of {line.owner!r} stand in an earlier line already")
         else:
