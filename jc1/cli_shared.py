@@ -41,6 +41,22 @@ def stores(home: Path | None) -> Iterator[Pipeline]:
         run(pipeline.close())
 
 
+@contextmanager
+def lab() -> Iterator[None]:
+    """Where the lab's packages are used: one that is not installed is a `PackageMissing` with the next step."""
+    from jc1.errors import PackageMissing
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "jc1", "experiments"):
+            raise
+        raise PackageMissing(
+            f"This needs {package}, which is not installed: run `make install-dev` in JC1's folder."
+        ) from None
+
+
 def print_json(value: Any) -> None:
     """Print a value for scripts; times in ISO 8601."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=datetime.isoformat))
