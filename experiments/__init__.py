@@ -1,1 +1,33 @@
-"""Experiments: training of the bundled models, suites, sweeps and benchmarks. It imports `jc1`, never the reverse."""
+"""Experiments: suites, sweeps, their statistics and promotion; training of the bundled models; benchmarks.
+
+It imports `jc1`, never the reverse. `Sweep` is where to begin; docs/lab.md tells the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.latency import Objective
+    from experiments.results import Load, SweepResult
+    from experiments.spaces import Space
+    from experiments.suites import Suite
+    from experiments.sweep import Sweep
+
+_HOMES = {
+    "Load": "results",
+    "Objective": "latency",
+    "Space": "spaces",
+    "Suite": "suites",
+    "Sweep": "sweep",
+    "SweepResult": "results",
+}
+__all__ = ["Load", "Objective", "Space", "Suite", "Sweep", "SweepResult"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"experiments.{_HOMES[name]}"), name)

@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from experiments.benchmarks.report import report
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
-    from jc1.memory.base import Memory
+    from jc1.memory.base import Memory, NewRecord
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 """LoCoMo's own numbers; 5 asks for what was never said and is left out."""
@@ -58,11 +59,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, its category, and the turns that hold the answer."""
+    """What is asked, its category, the turns that hold the answer, and the answer."""
 
     text: str
     category: int
     evidence: frozenset[Turn]
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _conversation(entry: dict[str, Any], number: int) -> Conversation:
     for asked in entry["qa"]:
         evidence = frozenset(turn for text in asked["evidence"] for turn in _turns(text)) & known
         if asked["category"] in CATEGORIES and evidence:
-            questions.append(Question(asked["question"], asked["category"], evidence))
+            questions.append(Question(asked["question"], asked["category"], evidence, str(asked.get("answer", ""))))
     return Conversation(f"conversation-{number}", tuple(sorted(turns, key=lambda t: t.turn)), tuple(questions))
 
 
@@ -193,24 +195,26 @@ def _ask_memory(
         memory.close()
 
 
-def _ingest(memory: Memory, conversation: Conversation) -> None:
+def records(conversation: Conversation) -> list[NewRecord]:
+    """The conversation's turns as what memory stores."""
     from jc1.memory.base import NewRecord
 
-    sessions: dict[int, list[NewRecord]] = defaultdict(list)
-    for said in conversation.turns:
-        session, number = said.turn
-        sessions[session].append(
-            NewRecord(
-                said.text,
-                kind="statement",
-                created=said.when,
-                session=f"session-{session}",
-                turn=number,
-                speaker=said.speaker,
-            )
+    return [
+        NewRecord(
+            said.text,
+            kind="statement",
+            created=said.when,
+            session=f"session-{said.turn[0]}",
+            turn=said.turn[1],
+            speaker=said.speaker,
         )
-    for records in sessions.values():
-        memory.add(conversation.name, records)
+        for said in conversation.turns
+    ]
+
+
+def _ingest(memory: Memory, conversation: Conversation) -> None:
+    for _, session in groupby(records(conversation), key=lambda record: record.session):
+        memory.add(conversation.name, list(session))
 
 
 def _source(record: Any) -> Turn:

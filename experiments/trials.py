@@ -7,12 +7,21 @@ well they do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from jc1.decoding import Decoding
+from jc1.engines.base import EngineSettings
 from jc1.presets import Preset
 from jc1.prompt import DEFAULT_SYSTEM
+
+if TYPE_CHECKING:
+    from jc1.settings import Settings
+
+ENGINE_FIELDS = tuple(field.name for field in fields(EngineSettings) if field.name != "api_key")
 
 
 class TrialSettings(BaseModel):
@@ -50,6 +59,11 @@ class TrialSettings(BaseModel):
             **more,
         )
 
+    def repeats(self, repeats: int) -> int:
+        """How often each prompt is asked: once where the answer would be the same again."""
+        decoding = Decoding.parse(self.decoding)
+        return repeats if decoding.temperature > 0 and decoding.seed is None else 1
+
     def flat(self) -> dict[str, Any]:
         """Every setting under one name, as tables and plots show it: `temperature`, `memory.k`, `engine.dtype` ..."""
         named: dict[str, Any] = dict(self.decoding)
@@ -65,6 +79,13 @@ class TrialSettings(BaseModel):
         told = [f"{name}={_short(value)}" for name, value in own.items() if name not in other or other[name] != value]
         told += [f"{name} by default" for name in other if name not in own]
         return " ".join(told) or ("as the baseline" if beside else "JC1's defaults")
+
+
+def engine_key(settings: Settings, engine: Mapping[str, Any]) -> str:
+    """The same for all `engine` settings, laid over `settings`, that one started engine serves."""
+    merged = settings.model_copy(update=dict(engine))
+    named = {name: getattr(merged, name) for name in ("engine", *ENGINE_FIELDS)}
+    return orjson.dumps(named, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _short(value: Any) -> str:

@@ -12,7 +12,27 @@ import typer
 
 from jc1 import cli_presets
 from jc1.cli_memory import app as memory_app
-from jc1.cli_shared import Home, Json, Owner, print_json, print_table, settings_of
+from jc1.cli_shared import (
+    BaseUrl,
+    CpuOffload,
+    Dtype,
+    Engine,
+    Home,
+    Json,
+    KvCache,
+    LoadFormat,
+    MaxModelLen,
+    Model,
+    Owner,
+    PipelineParallel,
+    Ranks,
+    Speculation,
+    TensorParallel,
+    print_json,
+    print_table,
+    settings_of,
+)
+from jc1.cli_sweep import sweep
 
 app = typer.Typer(
     name="jc1",
@@ -25,46 +45,7 @@ app.add_typer(memory_app, name="memory")
 app.add_typer(cli_presets.app, name="presets")
 app.command()(cli_presets.promote)
 app.command()(cli_presets.rollback)
-
-Model = Annotated[str | None, typer.Option(help="A bundled name, a folder or a hub id.", show_default="jc1-tiny")]
-ENGINE = "Engine"
-"""The heading under which `--help` lists what is fixed when an engine starts."""
-Engine = Annotated[
-    str | None,
-    typer.Option(help="auto, transformers, vllm, deepspeed, openai or echo.", show_default="auto"),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="auto, float32, bfloat16 or float16.", show_default="auto", rich_help_panel=ENGINE),
-]
-Speculation = Annotated[
-    str | None,
-    typer.Option(help="off, ngram:4 or draft:MODEL:3.", show_default="off", rich_help_panel=ENGINE),
-]
-TensorParallel = Annotated[
-    int | None, typer.Option(help="Devices that share each layer (vllm).", show_default="1", rich_help_panel=ENGINE)
-]
-PipelineParallel = Annotated[
-    int | None,
-    typer.Option(help="Devices that take the layers in turn (vllm).", show_default="1", rich_help_panel=ENGINE),
-]
-Ranks = Annotated[
-    int | None,
-    typer.Option(help="Processes that share the weights (deepspeed).", show_default="1", rich_help_panel=ENGINE),
-]
-CpuOffload = Annotated[
-    bool | None, typer.Option("--cpu-offload", help="Keep weights in main memory (deepspeed).", rich_help_panel=ENGINE)
-]
-MaxModelLen = Annotated[
-    int | None, typer.Option(help="Longest prompt and reply, in tokens (vllm).", rich_help_panel=ENGINE)
-]
-KvCache = Annotated[float | None, typer.Option(help="Size of the KV cache in GiB (vllm).", rich_help_panel=ENGINE)]
-LoadFormat = Annotated[
-    str | None, typer.Option(help="dummy makes weights up, for speed runs (vllm).", rich_help_panel=ENGINE)
-]
-BaseUrl = Annotated[
-    str | None, typer.Option(help="An OpenAI-compatible server, up to /v1 (openai).", rich_help_panel=ENGINE)
-]
+app.command()(sweep)
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ class Settings(BaseModel):
         """The settings as they may be shown: a password inside a URL is hidden."""
         values = self.model_dump(mode="json")
         for name in ("database", "base_url", "redis_url", "tracking_uri"):
-            values[name] = _without_passwords(values[name])
+            values[name] = without_passwords(values[name])
         values["engine_args"] = {name: "***" if "token" in name else value for name, value in self.engine_args.items()}
         return values
 
@@ -153,8 +153,8 @@ class Settings(BaseModel):
         return self.home
 
 
-def _without_passwords(url: str) -> str:
-    """`url` with the password before its host hidden, and those among its parameters."""
+def without_passwords(url: str) -> str:
+    """A URL as it may be shown: the password before its host is hidden, and those among its parameters."""
     hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"(?<=[?&])(\w*password)=[^&]*", r"\1=***", hidden, flags=re.IGNORECASE)
 

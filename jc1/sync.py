@@ -1,6 +1,7 @@
 """The pipeline for blocking code: scripts, notebooks, REPLs. Works inside a running event loop too.
 
-Knows how to hand work to an event loop in a thread of its own. Everything else is `jc1.pipeline`.
+Knows how to hand work to an event loop in a thread of its own, and how the one who waits may be interrupted. Everything
+else is `jc1.pipeline`.
 """
 
 from __future__ import annotations
@@ -22,25 +23,19 @@ WAKE_SECONDS = 0.5
 """Ctrl-C that comes at the very moment when a wait begins is noticed when the wait ends, so no wait is longer."""
 
 
-class SyncPipeline:
-    """`Pipeline`, blocking. Starts when it is made; close it, or use it in a `with`.
+class LoopThread:
+    """An event loop in a thread of its own. Close it, or use it in a `with`."""
 
-    Takes settings, or a pipeline that was not started yet.
-    """
-
-    def __init__(self, settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> None:
-        self.pipeline = pipeline or Pipeline.from_settings(settings)
-        self._open: set[AsyncGenerator[Event, None]] = set()
+    def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="jc1", daemon=True)
         self._thread.start()
-        try:
-            self._run(self.pipeline.start())
-        except BaseException:
-            self.close()
-            raise
 
-    def _run(self, work: Awaitable[T]) -> T:
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def run(self, work: Awaitable[T]) -> T:
         """The result of `work`, done in the loop. If the caller is interrupted, `work` is cancelled and ends first."""
         outcome: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
@@ -60,9 +55,39 @@ class SyncPipeline:
                 wait([outcome])
             raise
 
+    def close(self) -> None:
+        """End the loop and its thread. May be called twice."""
+        if not self.closed:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class SyncPipeline:
+    """`Pipeline`, blocking. Starts when it is made; close it, or use it in a `with`.
+
+    Takes settings, or a pipeline that was not started yet.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> None:
+        self.pipeline = pipeline or Pipeline.from_settings(settings)
+        self._open: set[AsyncGenerator[Event, None]] = set()
+        self._loop = LoopThread()
+        try:
+            self._loop.run(self.pipeline.start())
+        except BaseException:
+            self.close()
+            raise
+
     def chat(self, messages: str | Sequence[Message], **options: Any) -> Reply:
         """See `Pipeline.chat`."""
-        return self._run(self.pipeline.chat(messages, **options))
+        return self._loop.run(self.pipeline.chat(messages, **options))
 
     def stream(self, messages: str | Sequence[Message], **options: Any) -> Iterator[Event]:
         """See `Pipeline.stream`. Leaving the loop early cancels the reply."""
@@ -71,7 +96,7 @@ class SyncPipeline:
         try:
             while events in self._open:
                 try:
-                    yield self._run(anext(events))
+                    yield self._loop.run(anext(events))
                 except StopAsyncIteration:
                     return
         finally:
@@ -79,19 +104,17 @@ class SyncPipeline:
 
     def close(self) -> None:
         """Cancel the streams that were left open, close the pipeline and end the thread. May be called twice."""
-        if self._loop.is_closed():
+        if self._loop.closed:
             return
         for events in [*self._open]:
             self._leave(events)
-        self._run(self.pipeline.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.run(self.pipeline.close())
         self._loop.close()
 
     def _leave(self, events: AsyncGenerator[Event, None]) -> None:
         if events in self._open:
             self._open.discard(events)
-            self._run(events.aclose())
+            self._loop.run(events.aclose())
 
     def __enter__(self) -> Self:
         return self

@@ -10,36 +10,18 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from jc1.trace import STAGES
+from experiments.look import STAGE_COLOURS as COLOURS
+from experiments.look import duration
 
 if TYPE_CHECKING:
     from jc1.trace import Trace
 
-# One hue a family, mid tones that stand out from white and from near-black: reading, memory, waiting, engine, speech.
-_READ, _MEMORY, _WAIT, _PREFILL, _DECODE, _SPEAK = "#64748b", "#8b5cf6", "#f59e0b", "#0ea5e9", "#4f6ef7", "#14b8a6"
-COLOURS = dict(
-    zip(
-        STAGES,
-        (_READ, _READ, _READ, _MEMORY, _MEMORY, _READ, _WAIT, _PREFILL, _DECODE, _MEMORY, _SPEAK),
-        strict=True,
-    )
-)
-"""The colour of each stage, the same in every figure."""
+__all__ = ["COLOURS", "duration", "waterfall"]
 
 ROW_HEIGHT = 26
 """Pixels of a stage's row."""
 _QUIET = "rgba(128, 128, 140, 0.9)"
 _GRID = "rgba(128, 128, 140, 0.18)"
-
-
-def duration(seconds: float) -> str:
-    """A time as people read it: three significant figures at most, in milliseconds below a second."""
-    if seconds >= 1:
-        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
-    if seconds < 5e-6:
-        return "0 ms"
-    milliseconds = seconds * 1000
-    return f"{milliseconds:.2f} ms" if milliseconds < 1 else f"{milliseconds:.3g} ms"
 
 
 def waterfall(trace: Trace) -> go.Figure:

@@ -132,7 +132,7 @@ class Writer:
         self.chatter = Chatter(rng, self.words)
 
     def write(self, shape: Shape) -> Dialogue:
-        return _Scene(self, shape).play()
+        return Scene(self, shape).play()
 
     def copying(self, pairs: int, questions: int) -> Dialogue:
         """Made-up words with made-up values, then asked for one by one: the bare skill of looking something up."""
@@ -149,7 +149,7 @@ class Writer:
         return Dialogue(turns)
 
 
-class _Scene:
+class Scene:
     """One dialogue in the making: what has been said where, and what is therefore true."""
 
     def __init__(self, writer: Writer, shape: Shape) -> None:

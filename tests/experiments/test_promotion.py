@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -299,12 +298,6 @@ def test_a_champion_that_nobody_measured_cannot_be_compared_with(presets: Preset
         promote(sweep(), 2, presets, champion=sweep("other"))
 
 
-needs_statistics = pytest.mark.skipif(
-    importlib.util.find_spec("experiments.statistics") is None, reason="experiments/statistics.py is not here yet"
-)
-
-
-@needs_statistics
 @pytest.mark.parametrize("remembered", [True, False], ids=["as the preset remembers", "as its sweep says"])
 def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Presets, remembered: bool) -> None:
     spread = {prompt: (i % 4) / 4 for i, prompt in enumerate(HELDOUT)}

