@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import jc1
-from api import chat, docs, documents, errors, health, memory, metrics, models, sessions, traces
+from api import chat, docs, documents, errors, health, memory, metrics, models, presets, sessions, traces
 from api.gate import Gate
 from api.shapes import Error
 from jc1.access import Access
@@ -24,6 +24,7 @@ from jc1.purging import purging_daily
 ROUTERS = (
     chat.router,
     models.router,
+    presets.router,
     documents.router,
     memory.router,
     sessions.router,

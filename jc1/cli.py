@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jc1 import cli_presets
 from jc1.cli_memory import app as memory_app
 from jc1.cli_shared import (
     BaseUrl,
@@ -30,7 +31,6 @@ from jc1.cli_shared import (
     print_json,
     print_table,
     settings_of,
-    stores,
 )
 from jc1.cli_sweep import sweep
 
@@ -42,6 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(memory_app, name="memory")
+app.add_typer(cli_presets.app, name="presets")
+app.command()(cli_presets.promote)
+app.command()(cli_presets.rollback)
 app.command()(sweep)
 
 
@@ -143,24 +146,6 @@ def chat(
                     print()
                 if trace.remembered is False:
                     print(f"jc1: this turn was not remembered [{trace.remember_error}]", file=sys.stderr)
-
-
-@app.command()
-def presets(home: Home = None, as_json: Json = False) -> None:
-    """List the presets and where the aliases point."""
-    from dataclasses import asdict
-
-    with stores(home) as pipeline:
-        known, aliases = pipeline.presets.list(), pipeline.presets.aliases()
-    if as_json:
-        print_json({"presets": [asdict(preset) for preset in known], "aliases": aliases})
-        return
-    rows = [
-        [p.reference, ", ".join(a for a, target in aliases.items() if target == p.reference),
-         " ".join(f"{k}={v}" for k, v in p.decoding.items()) or "greedy", p.description]
-        for p in known
-    ]  # fmt: skip
-    print_table(["preset", "aliases", "decoding", "what it is for"], rows)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
 from jc1.memory.base import NewRecord, Receipt, Retrieval, shortened
 from jc1.messages import ROLES, Message
+from jc1.needs import Missing, missing, refusal
 from jc1.presets import Preset
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
@@ -324,13 +325,12 @@ class Pipeline:
         return decoding
 
     def _check_engine(self, preset: Preset) -> None:
-        unmet = [name for name, value in preset.engine.items() if getattr(self.settings, name, None) != value]
-        if unmet:
-            raise InvalidRequest(
-                f"The preset {preset.reference} needs the engine started with another {', '.join(sorted(unmet))}: "
-                "start JC1 with these settings, or choose another preset.",
-                param="preset",
-            )
+        if lacking := self.missing(preset):
+            raise InvalidRequest(refusal(preset, lacking), param="preset")
+
+    def missing(self, preset: Preset) -> dict[str, Missing]:
+        """What the running engine lacks for `preset`, by setting."""
+        return missing(preset, self.settings, self.engine)
 
     def _capped(self, fields: dict[str, Any]) -> Decoding:
         """The decoding that the fields ask for, within this server's limits. Raises `InvalidRequest` beyond them."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any, Protocol
 
 from jc1.decoding import Decoding
-from jc1.errors import Conflict, UnknownPreset
+from jc1.errors import Conflict, InvalidRequest, UnknownPreset
 from jc1.memory.base import Retrieval
+from jc1.needs import NEEDS
 from jc1.prompt import DEFAULT_SYSTEM
 
 FRESH_SECONDS = 1.0
@@ -29,7 +31,8 @@ VERSION_DIGITS = 9
 class Preset:
     """Settings under a name. `decoding` holds the fields that differ from `Decoding`'s defaults; `engine` those of the
     engine that it needs; `version` 0 is one that JC1 ships. `measured` says where it was found best and how well it did
-    there; nothing that a request means depends on it."""
+    there; nothing that a request means depends on it. `unread` names what a newer JC1 saved in it and this one does not
+    know: such a preset is listed, and not served."""
 
     name: str
     version: int = 0
@@ -39,11 +42,27 @@ class Preset:
     retrieval: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
         """The name that always means this very version."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """`measured` without the score of each prompt, which are many."""
+        return {name: value for name, value in self.measured.items() if name != "scores"}
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """An alias was pointed at a version. `moved` is None where that was before JC1 kept such times; `undone` is when it
+    was taken back."""
+
+    reference: str
+    moved: datetime | None
+    undone: datetime | None = None
 
 
 SHIPPED = (
@@ -63,6 +82,8 @@ class PresetRows(Protocol):
     def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None: ...
     def list(self) -> list[tuple[str, int, dict[str, Any]]]: ...
     def set_alias(self, alias: str, name: str, version: int) -> None: ...
+    def undo_alias(self, alias: str) -> tuple[str, int] | None: ...
+    def moves(self, alias: str) -> Sequence[tuple[str, int, datetime | None, datetime | None]]: ...
     def aliases(self) -> dict[str, tuple[str, int]]: ...
 
 
@@ -107,36 +128,95 @@ class Presets:
 
     def _find(self, name: str, version: int | None) -> Preset | None:
         if version != 0 and (row := self._rows.get(name, version)):
-            return Preset(name=name, version=row[0], **row[1])
+            return _read(name, *row)
         return self._shipped.get(name) if not version else None
 
     def list(self) -> list[Preset]:
         """Every version there is, shipped ones first."""
-        saved = [Preset(name=name, version=version, **body) for name, version, body in self._rows.list()]
-        return [*SHIPPED, *saved]
+        return [*SHIPPED, *(_read(*row) for row in self._rows.list())]
 
     def aliases(self) -> dict[str, str]:
         """Where each alias points, as `name@version`."""
         return {alias: f"{name}@{version}" for alias, (name, version) in self._rows.aliases().items()}
 
     def save(self, preset: Preset) -> Preset:
-        """Keep `preset` as the next version of its name. Raises `InvalidDecoding` when its decoding is not valid."""
+        """Keep `preset` as the next version of its name.
+
+        Raises `InvalidDecoding` when its decoding is not valid, `InvalidRequest` when it asks for what is not known
+        here, `Conflict` when its name cannot be one.
+        """
         if not preset.name or "@" in preset.name or preset.name in self._rows.aliases():
             raise Conflict(
                 f"{preset.name!r} cannot name a preset: it is empty, holds '@' or is an alias.", param="name"
             )
         Decoding.parse(preset.decoding)
-        Retrieval(**preset.retrieval)
-        body = {key: value for key, value in asdict(preset).items() if key not in ("name", "version")}
+        unknown = [f"engine.{name}" for name in preset.engine if name not in NEEDS]
+        unknown += [*preset.unread, *_unknown_retrieval(preset.retrieval)]
+        if unknown:
+            raise InvalidRequest(f"A preset cannot hold {', '.join(map(repr, unknown))}: leave it out.", param="preset")
+        body = {key: value for key, value in asdict(preset).items() if key in _BODY}
         version = self._rows.save(preset.name, body)
         self._recent.clear()
         return Preset(name=preset.name, version=version, **body)
 
-    def set_alias(self, alias: str, reference: str) -> Preset:
-        """Point `alias` at a version."""
+    def check_alias(self, alias: str) -> None:
+        """Raise `Conflict` where `alias` cannot be one."""
         if not alias or "@" in alias or any(preset.name == alias for preset in self.list()):
             raise Conflict(f"{alias!r} cannot be an alias: it is empty, holds '@' or names a preset.", param="alias")
+
+    def set_alias(self, alias: str, reference: str) -> Preset:
+        """Point `alias` at a version; `rollback` takes that back."""
+        self.check_alias(alias)
         preset = self.resolve(reference)
         self._rows.set_alias(alias, preset.name, preset.version)
         self._recent.clear()
         return preset
+
+    def rollback(self, alias: str) -> Preset:
+        """Point `alias` where it pointed before, each time further back; the preset that it means now.
+
+        Raises `UnknownPreset` where there is no such alias, `Conflict` where it never pointed elsewhere.
+        """
+        before = self._alias(alias)
+        target = self._rows.undo_alias(alias)
+        self._recent.clear()
+        if target is None:
+            raise Conflict(
+                f"The alias {alias!r} points at {before} and has nothing to go back to: promote another run to it.",
+                param="alias",
+            )
+        name, version = target
+        return self.resolve(f"{name}@{version}")
+
+    def history(self, alias: str) -> tuple[AliasMove, ...]:
+        """Where `alias` was pointed, newest first, what was taken back included. Raises `UnknownPreset`."""
+        self._alias(alias)
+        return tuple(
+            AliasMove(f"{name}@{version}", moved, undone) for name, version, moved, undone in self._rows.moves(alias)
+        )
+
+    def _alias(self, alias: str) -> str:
+        """Where `alias` points. Raises `UnknownPreset` naming those that there are."""
+        known = self.aliases()
+        if alias not in known:
+            there = f"there are {', '.join(known)}" if known else "there is none yet, `jc1 promote` makes one"
+            raise UnknownPreset(f"No alias {alias!r}: {there}.", param="alias")
+        return known[alias]
+
+
+_BODY = tuple(f.name for f in fields(Preset) if f.name not in ("name", "version", "unread"))
+"""What a row's body holds."""
+
+
+def _read(name: str, version: int, body: Mapping[str, Any]) -> Preset:
+    """The preset in a row, whichever version of JC1 wrote it."""
+    known = {key: value for key, value in body.items() if key in _BODY}
+    unread = [key for key in body if key not in _BODY]
+    return Preset(
+        name=name, version=version, **known, unread=(*unread, *_unknown_retrieval(known.get("retrieval", {})))
+    )
+
+
+def _unknown_retrieval(retrieval: Mapping[str, Any]) -> list[str]:
+    known = {f.name for f in fields(Retrieval)}
+    return [f"retrieval.{name}" for name in retrieval if name not in known]

@@ -16,6 +16,7 @@ import gradio as gr
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error, UnknownRecord, UnknownSession
 from jc1.memory.base import Receipt
+from jc1.needs import told
 from ui import controls, fragments
 from ui.live import LiveReply
 from ui.plots import duration, waterfall
@@ -169,6 +170,7 @@ class Chat:
             event(self.follow_preset, self.preset, [self.notice, *self.controls], **hidden)
         blocks.load(self.open_stored, self.session, page, js=_LOAD_SCRIPT, **hidden).then(fn=None, js=_WRITE_SCRIPT)
         blocks.load(self.fit, None, [self.notice, *fitted], **hidden)
+        self.preset.focus(self.offer, None, [self.notice, self.preset], **hidden)
         blocks.unload(self.stop)
         self.session.change(fn=None, inputs=self.session, js=_KEEP_SCRIPT)
 
@@ -381,28 +383,50 @@ class Chat:
 
     async def fit(self) -> Updates:
         """Offer the presets there are and the controls that the running engine honours."""
+        updates: Updates = {}
         try:
-            presets = await asyncio.to_thread(self.pipeline.presets.list)
-            aliases = await asyncio.to_thread(self.pipeline.presets.aliases)
+            choices = await asyncio.to_thread(self._choices)
             preset = await asyncio.to_thread(self.pipeline.presets.resolve, self.pipeline.settings.preset)
+            updates[self.preset] = gr.update(choices=choices, value=preset.reference)
+            updates |= await self._fitted(preset.reference)
+        except Jc1Error as error:
+            updates[self.notice] = fragments.notice(error)
+        return updates
+
+    async def offer(self) -> Updates:
+        """Offer what was promoted or taken back since the page was loaded, and leave the chosen preset."""
+        try:
+            return {self.preset: gr.update(choices=await asyncio.to_thread(self._choices))}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
-        choices = [
-            *((preset.reference if preset.version else preset.name, preset.reference) for preset in presets),
-            *((f"{alias} ({reference})", alias) for alias, reference in aliases.items()),
+
+    def _choices(self) -> list[tuple[str, str]]:
+        """Presets and aliases as they are called here, with what the running engine lacks for them."""
+        registry = self.pipeline.presets
+        presets = {preset.reference: preset for preset in registry.list()}
+        needs = {reference: told(self.pipeline.missing(preset)) for reference, preset in presets.items()}
+        suffix = {reference: f", needs {lacking}" if lacking else "" for reference, lacking in needs.items()}
+        return [
+            *((f"{ref if it.version else it.name}{suffix[ref]}", ref) for ref, it in presets.items()),
+            *((f"{alias} ({ref}{suffix.get(ref, '')})", alias) for alias, ref in registry.aliases().items()),
         ]
-        updates = {self.preset: gr.update(choices=choices, value=preset.reference)}
-        return updates | await self.follow_preset(preset.reference)
 
     async def follow_preset(self, preset: str | None) -> Updates:
-        """Set the controls to the preset's values."""
+        """Set the controls to the preset's values. One that the running engine cannot serve is told at once."""
         try:
-            base = await self._decoding(preset)
-            shown = controls.show(
-                base, self.pipeline.engine.capabilities, most_tokens=self.pipeline.settings.max_tokens
-            )
+            return {self.notice: "", **await self._fitted(preset)}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
+
+    async def _fitted(self, preset: str | None) -> Updates:
+        """The controls as the preset sets them. Raises what a request with it would raise."""
+        resolved = await asyncio.to_thread(self.pipeline.presets.resolve, preset or self.pipeline.settings.preset)
+        self.pipeline.check(resolved)
+        shown = controls.show(
+            Decoding.parse(resolved.decoding),
+            self.pipeline.engine.capabilities,
+            most_tokens=self.pipeline.settings.max_tokens,
+        )
         return dict(zip(self.controls, shown, strict=True))
 
     async def _decoding(self, preset: str | None) -> Decoding:

@@ -1,6 +1,7 @@
 """Saved presets and aliases as rows.
 
-Knows versions and where an alias points. Knows nothing about what a preset means or how a reference is resolved.
+Knows versions, where an alias points and where it pointed. Knows nothing about what a preset means or how a reference
+is resolved.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jc1.database.connection import reading, upsert, writing
-from jc1.database.tables import preset_aliases, presets
+from jc1.database.tables import alias_moves, preset_aliases, presets
 from jc1.errors import Conflict
 
 
@@ -55,14 +56,52 @@ class PresetRepository:
             return [(row.name, row.version, row.body) for row in connection.execute(query)]
 
     def set_alias(self, alias: str, name: str, version: int) -> None:
-        """Point `alias` at a version; where it pointed before is forgotten."""
+        """Point `alias` at a version; that it points there already is no move."""
+        target = {"name": name, "version": version}
+        of_alias = alias_moves.c.alias == alias
         with writing(self._database) as connection:
-            target = {"name": name, "version": version}
+            # First, so that others who move the alias wait: what they did is seen below.
             connection.execute(
                 upsert(connection, preset_aliases)
                 .values(alias=alias, **target)
                 .on_conflict_do_update(index_elements=["alias"], set_=target)
             )
+            standing = select(alias_moves.c.name, alias_moves.c.version).where(of_alias, alias_moves.c.undone.is_(None))
+            last = connection.execute(standing.order_by(alias_moves.c.number.desc()).limit(1)).first()
+            if last is not None and last == (name, version):
+                return
+            newest = connection.execute(select(func.max(alias_moves.c.number)).where(of_alias)).scalar() or 0
+            connection.execute(
+                insert(alias_moves).values(alias=alias, number=newest + 1, **target, moved=datetime.now(UTC))
+            )
+
+    def undo_alias(self, alias: str) -> tuple[str, int] | None:
+        """Take the last move of `alias` back, and return where it points now; `None` when there was one at most."""
+        of_alias = alias_moves.c.alias == alias
+        with writing(self._database) as connection:
+            connection.execute(select(preset_aliases).where(preset_aliases.c.alias == alias).with_for_update())
+            standing = select(alias_moves).where(of_alias, alias_moves.c.undone.is_(None))
+            rows = connection.execute(standing.order_by(alias_moves.c.number.desc()).limit(2)).all()
+            if len(rows) < 2:
+                return None
+            last, before = rows
+            connection.execute(
+                update(alias_moves)
+                .where(of_alias, alias_moves.c.number == last.number)
+                .values(undone=datetime.now(UTC))
+            )
+            connection.execute(
+                update(preset_aliases)
+                .where(preset_aliases.c.alias == alias)
+                .values(name=before.name, version=before.version)
+            )
+        return before.name, before.version
+
+    def moves(self, alias: str) -> builtins.list[tuple[str, int, datetime | None, datetime | None]]:
+        """Name and version that `alias` was pointed at, when, and when that was taken back; newest first."""
+        query = select(alias_moves).where(alias_moves.c.alias == alias).order_by(alias_moves.c.number.desc())
+        with reading(self._database) as connection:
+            return [(row.name, row.version, row.moved, row.undone) for row in connection.execute(query)]
 
     def aliases(self) -> dict[str, tuple[str, int]]:
         """Name and version behind each alias."""

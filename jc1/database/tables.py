@@ -168,3 +168,17 @@ preset_aliases = Table(
     Column("name", String(MAX_NAME), nullable=False),
     Column("version", Integer, nullable=False),
 )
+
+# Every pointing of an alias, counted from 1. The last one that was not taken back is where the alias points.
+alias_moves = Table(
+    "alias_moves",
+    metadata,
+    Column("alias", String(MAX_NAME), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(MAX_NAME), nullable=False),
+    Column("version", Integer, nullable=False),
+    # NULL where the alias was pointed there before moves were kept.
+    Column("moved", UtcDateTime),
+    # Since when it is taken back.
+    Column("undone", UtcDateTime),
+)

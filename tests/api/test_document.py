@@ -11,6 +11,7 @@ import httpx
 import api.errors
 from api.app import create_app
 from api.main import DRAIN_SECONDS
+from api.preset_shapes import PresetShown
 from api.schemas import ChatRequest
 from api.shapes import Story
 from jc1 import Pipeline
@@ -53,11 +54,13 @@ def test_every_endpoint_is_in_the_table(pipeline: Pipeline) -> None:
     }
 
 
-def test_every_field_of_jc1_is_in_the_tables() -> None:
+def test_every_field_is_in_the_tables() -> None:
     told = {name for cell, _ in rows("| field of `jc1` |") for name in re.findall(r"`(\w+)`", cell)}
     assert told == set(Story.model_fields)
     asked = {name for cell, _ in rows("| field | |") for name in re.findall(r"`(\w+)`", cell)}
     assert asked <= set(ChatRequest.model_fields)
+    shown = {name for cell, _ in rows("| field of a preset |") for name in re.findall(r"`(\w+)`", cell)}
+    assert shown == set(PresetShown.model_fields)
     stages = re.search(r"seconds by stage: `([^`]*)`", DOCUMENT)
     assert stages is not None
     assert set(stages[1].split()) <= set(STAGES)

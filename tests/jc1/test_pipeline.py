@@ -406,8 +406,12 @@ async def test_a_store_that_breaks_in_an_unknown_way_costs_no_reply(
 
 async def test_a_preset_for_another_engine_is_refused(pipeline: Pipeline) -> None:
     pipeline.presets.save(Preset("fast", engine={"dtype": "bfloat16", "engine": "echo"}))
-    with pytest.raises(InvalidRequest, match=r"fast@1 needs the engine started with another dtype"):
+    told = r"fast@1 needs dtype=bfloat16 \(running: auto\): start JC1 with --dtype bfloat16"
+    with pytest.raises(InvalidRequest, match=told):
         await pipeline.chat("Hello.", preset="fast")
+    with pytest.raises(InvalidRequest, match="asks for 'warp'"):
+        await pipeline.chat("Hello.", preset=Preset("made", engine={"warp": None}))
+    assert pipeline.missing(pipeline.presets.resolve("default")) == {}
 
 
 async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: Path, make: Make) -> None:

@@ -1,21 +1,26 @@
 """How a preset is found by reference, and what may not be saved."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
-from jc1.errors import Conflict, InvalidDecoding, UnknownPreset
+from jc1.errors import Conflict, InvalidDecoding, InvalidRequest, UnknownPreset
 from jc1.presets import Preset, Presets
 
 
 @pytest.fixture
-def presets(tmp_path: Path) -> Iterator[Presets]:
+def rows(tmp_path: Path) -> Iterator[PresetRepository]:
     database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
-    yield Presets(PresetRepository(database))
+    yield PresetRepository(database)
     database.dispose()
+
+
+@pytest.fixture
+def presets(rows: PresetRepository) -> Presets:
+    return Presets(rows)
 
 
 def test_shipped_presets_are_there_from_the_start(presets: Presets) -> None:
@@ -84,3 +89,87 @@ def test_another_registrys_change_is_seen_when_the_while_is_over(
 def test_a_version_of_too_many_digits_is_unknown(presets: Presets) -> None:
     with pytest.raises(UnknownPreset):
         presets.resolve("default@" + "9" * 30)
+
+
+def test_an_alias_goes_back_version_by_version_until_there_is_none(presets: Presets) -> None:
+    for temperature in (0.1, 0.2, 0.3):
+        saved = presets.save(Preset("mine", decoding={"temperature": temperature}))
+        presets.set_alias("champion", saved.reference)
+    presets.set_alias("champion", "mine@3")
+    assert presets.rollback("champion").reference == "mine@2"
+    assert presets.resolve("champion").decoding == {"temperature": 0.2}
+    assert presets.rollback("champion").reference == "mine@1"
+    with pytest.raises(Conflict, match="'champion' points at mine@1 and has nothing to go back to: promote"):
+        presets.rollback("champion")
+    moves = presets.history("champion")
+    assert [(move.reference, move.undone is not None) for move in moves] == [
+        ("mine@3", True),
+        ("mine@2", True),
+        ("mine@1", False),
+    ]
+
+
+def test_an_alias_may_go_back_to_a_shipped_preset(presets: Presets) -> None:
+    presets.set_alias("champion", "default")
+    presets.save(Preset("mine"))
+    presets.set_alias("champion", "mine")
+    assert presets.rollback("champion").reference == "default@0"
+
+
+def test_a_rollback_is_seen_at_once_where_it_was_made(presets: Presets) -> None:
+    for name in ("creative", "default"):
+        presets.set_alias("champion", name)
+    presets.resolve("champion")
+    presets.rollback("champion")
+    assert presets.recent("champion") is None
+
+
+@pytest.mark.parametrize("ask", [Presets.rollback, Presets.history])
+def test_an_alias_that_is_none_is_told_with_those_there_are(
+    presets: Presets, ask: Callable[[Presets, str], object]
+) -> None:
+    with pytest.raises(UnknownPreset, match="'nobody': there is none yet, `jc1 promote` makes one"):
+        ask(presets, "nobody")
+    presets.set_alias("champion", "default")
+    with pytest.raises(UnknownPreset, match="'nobody': there are champion"):
+        ask(presets, "nobody")
+
+
+MEASURED = {"sweep": "first", "heldout": {"mean": 0.8, "prompts": 2}, "scores": {"q1": 1.0, "q2": 0.6}}
+
+
+def test_what_a_preset_was_measured_with_is_kept_and_told_without_the_score_of_each_prompt(presets: Presets) -> None:
+    saved = presets.save(Preset("mine", measured=MEASURED))
+    assert presets.resolve("mine@1") == saved == Preset("mine", 1, measured=MEASURED)
+    assert presets.resolve("mine").figures == {"sweep": "first", "heldout": {"mean": 0.8, "prompts": 2}}
+    assert presets.list()[-1] == saved
+
+
+def test_a_preset_of_an_earlier_version_is_read(presets: Presets, rows: PresetRepository) -> None:
+    rows.save("old", {"description": "", "system": "Be brief.", "decoding": {"top_k": 5}, "retrieval": {}})
+    assert presets.resolve("old") == Preset("old", 1, system="Be brief.", decoding={"top_k": 5})
+
+
+def test_a_preset_of_a_newer_version_is_listed_with_what_is_not_known_of_it(
+    presets: Presets, rows: PresetRepository
+) -> None:
+    rows.save("new", {"decoding": {}, "guard": {"level": 3}, "retrieval": {"k": 2, "rerank": True}})
+    assert presets.resolve("new") == presets.list()[-1]
+    assert presets.resolve("new").unread == ("guard", "retrieval.rerank")
+
+
+@pytest.mark.parametrize(
+    ("preset", "named"),
+    [
+        (Preset("mine", engine={"warp": 9}), "'engine.warp'"),
+        (Preset("mine", engine={"api_key": "x"}), "'engine.api_key'"),
+        (Preset("mine", engine={"port": 80}), "'engine.port'"),
+        (Preset("mine", retrieval={"rerank": True}), "'retrieval.rerank'"),
+        (Preset("mine", unread=("guard",)), "'guard'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_not_known_here_is_not_saved(presets: Presets, preset: Preset, named: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"cannot hold {named}"):
+        presets.save(preset)
+    assert [p.name for p in presets.list()] == ["default", "creative"]

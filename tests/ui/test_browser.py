@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Locator, expect
 
+from jc1.presets import Preset
 from jc1.trace import STAGES
 from tests.ui.conftest import PATIENCE, Open, Server
 
@@ -117,6 +118,28 @@ def test_two_visitors_write_at_once_and_a_window_that_closes_frees_the_engine(op
     assert server.pipeline.engine.active == 1
     first.close()
     server.wait_until_idle()
+
+
+def test_a_preset_promoted_while_the_page_is_open_can_be_chosen_and_one_that_cannot_be_served_is_told(
+    open_page: Open, server: Server
+) -> None:
+    page = open_page()
+    chosen = page.get_by_label("Preset", exact=True)
+    expect(chosen).to_have_value("default")
+    presets = server.pipeline.presets
+    presets.set_alias("champion", presets.save(Preset("short", decoding={"max_tokens": 2})).reference)
+    presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
+
+    chosen.click()
+    page.get_by_role("option", name="fast@1, needs speculation=ngram:4").click()
+    expect(page.locator(".jc1-notice")).to_contain_text("start JC1 with --speculation ngram:4")
+    page.get_by_label("Message", exact=True).click()
+    chosen.click()
+    page.get_by_role("option", name="champion (short@1)").click()
+    expect(page.locator(".jc1-notice")).to_have_count(0)
+    write(page, "Hello there.")
+    expect(replies(page).last).to_have_text("He")
+    ended(page)
 
 
 def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: Open) -> None:

@@ -229,6 +229,8 @@ async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monk
     monkeypatch.setattr(chat.pipeline.sessions, "history", away)
     assert "database_unavailable" in (await send(chat, "Hello there."))[chat.notice]
     assert "database_unavailable" in (await chat.open_stored("s"))[chat.notice]
+    monkeypatch.setattr(chat.pipeline.presets, "list", away)
+    assert "database_unavailable" in (await chat.offer())[chat.notice]
     monkeypatch.setattr(chat.pipeline.presets, "resolve", away)
     assert "database_unavailable" in (await chat.fit())[chat.notice]
     assert "database_unavailable" in (await chat.follow_preset("default"))[chat.notice]
@@ -317,7 +319,28 @@ async def test_presets_and_aliases_are_offered_and_the_settings_one_is_chosen(ch
     chat.pipeline.presets.set_alias("champion", saved.reference)
     shown = await chat.fit()
     assert shown[chat.preset]["value"] == "default@0"
-    assert [value for _, value in shown[chat.preset]["choices"]] == ["default@0", "creative@0", "mine@1", "champion"]
+    offered = [value for _, value in shown[chat.preset]["choices"]]
+    assert offered[:2] == ["default@0", "creative@0"]
+    assert {"mine@1", "champion"} <= set(offered)
+
+
+async def test_what_was_promoted_since_is_offered_and_the_choice_is_left(chat: Chat) -> None:
+    await chat.fit()
+    chat.pipeline.presets.set_alias("newer", chat.pipeline.presets.save(Preset("late")).reference)
+    offered = (await chat.offer())[chat.preset]
+    assert ("newer (late@1)", "newer") in offered["choices"]
+    assert "value" not in offered
+
+
+async def test_a_preset_that_the_engine_cannot_serve_says_so_and_gives_the_plain_message(chat: Chat) -> None:
+    saved = chat.pipeline.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
+    chat.pipeline.presets.set_alias("quick", saved.reference)
+    choices = (await chat.offer())[chat.preset]["choices"]
+    assert ("fast@1, needs speculation=ngram:4", "fast@1") in choices
+    assert ("quick (fast@1, needs speculation=ngram:4)", "quick") in choices
+    shown = await chat.follow_preset("quick")
+    assert "fast@1 needs speculation=ngram:4 (running: off): start JC1 with" in shown[chat.notice]
+    assert (await chat.follow_preset("default"))[chat.notice] == ""
 
 
 async def test_choosing_a_preset_sets_the_controls(chat: Chat) -> None:

@@ -144,6 +144,26 @@ def test_versions_of_a_preset_saved_at_once_are_refused_or_numbered(database: En
     assert rows.aliases() == {"champion": ("a", 2)}
 
 
+def test_an_alias_moved_and_taken_back_at_once_points_where_its_last_move_says(database: Engine) -> None:
+    rows = PresetRepository(database)
+    rows.set_alias("champion", "a", 1)
+
+    def move(number: int) -> None:
+        if number % 3:
+            rows.set_alias("champion", "a", number)
+        else:
+            rows.undo_alias("champion")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(move, range(2, 26)))
+    standing = [(name, version) for name, version, _, undone in rows.moves("champion") if undone is None]
+    assert rows.aliases() == {"champion": standing[0]}
+    while (target := rows.undo_alias("champion")) is not None:
+        standing.pop(0)
+        assert target == standing[0]
+    assert standing == [("a", 1)]
+
+
 def test_two_replicas_see_each_others_records(database: Engine, server: str) -> None:
     here, there = LocalMemory(database, HashingEmbedder()), LocalMemory(open_database(server), HashingEmbedder())
     (old, walrus) = here.add("ann", [NewRecord("I live in Oslo."), NewRecord("The walrus \0 sleeps.")])

@@ -41,3 +41,33 @@ def test_an_alias_points_where_it_was_last_set(rows: PresetRepository) -> None:
     rows.set_alias("champion", "b", 0)
     rows.set_alias("challenger", "a", 1)
     assert rows.aliases() == {"challenger": ("a", 1), "champion": ("b", 0)}
+
+
+def test_an_alias_is_taken_back_move_by_move(rows: PresetRepository) -> None:
+    for version in (1, 2, 2, 3):
+        rows.set_alias("champion", "a", version)
+    rows.set_alias("other", "b", 7)
+    assert (rows.undo_alias("champion"), rows.aliases()["champion"]) == (("a", 2), ("a", 2))
+    assert (rows.undo_alias("champion"), rows.aliases()["champion"]) == (("a", 1), ("a", 1))
+    assert (rows.undo_alias("champion"), rows.aliases()["champion"]) == (None, ("a", 1))
+    assert rows.undo_alias("nobody") is None
+    assert rows.aliases()["other"] == ("b", 7)
+
+
+def test_what_was_taken_back_is_not_gone_back_to_and_stays_in_the_history(rows: PresetRepository) -> None:
+    for version in (1, 2):
+        rows.set_alias("champion", "a", version)
+    rows.undo_alias("champion")
+    rows.set_alias("champion", "a", 3)
+    assert [(name, version, undone is None) for name, version, _, undone in rows.moves("champion")] == [
+        ("a", 3, True),
+        ("a", 2, False),
+        ("a", 1, True),
+    ]
+    (_, _, last, _), (_, _, before, undone), (_, _, first, _) = rows.moves("champion")
+    assert first is not None
+    assert before is not None
+    assert undone is not None
+    assert last is not None
+    assert first <= before <= undone <= last
+    assert rows.undo_alias("champion") == ("a", 1)

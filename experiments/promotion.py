@@ -1,0 +1,304 @@
+"""Promotion: a trial that was shown to be better becomes a preset version, and the alias moves to it.
+
+Knows what counts as shown, which comparison that takes, and what a preset remembers of it. Knows nothing about where
+results come from, how a difference is computed (`experiments.statistics`), or serving: whoever resolves the alias next
+gets the new version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from experiments.results import SCORE, Comparison, Interval, Latency, SweepResult, Trial
+from experiments.trials import TrialSettings
+from jc1.decoding import Decoding
+from jc1.errors import Conflict, NotProven, UnknownRun
+from jc1.presets import SHIPPED, Preset, Presets
+
+ALIAS = "champion"
+"""The alias that a promotion moves unless it is told another."""
+NAME_LENGTH = 100
+"""Most characters of a preset's name that is made from a sweep's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What became of a promotion: `alias` means `preset` now, and meant `before` (a reference; None where it is new).
+
+    `comparison` is of the held-out scores, the trial's minus those of `against`; None where there is none, which takes
+    force. `saved` is whether a version was made: a trial that was promoted before keeps the one it has. `forced` says
+    what would have refused the promotion; empty where nothing would.
+    """
+
+    preset: Preset
+    alias: str
+    before: str | None
+    against: str
+    comparison: Comparison | None
+    saved: bool
+    forced: str = ""
+
+    def lines(self) -> list[str]:
+        """What a person is told."""
+        told = []
+        if self.forced:
+            told.append(f"Forced: {self.forced}.")
+        elif self.comparison is not None:
+            told.append(
+                f"{self.preset.reference} is {relation(self.comparison)} {self.against}{figures(self.comparison)}."
+            )
+        if not self.saved:
+            told.append(f"This trial was promoted before, as {self.preset.reference}: no other version was saved.")
+        if self.before == self.preset.reference:
+            return [*told, f"{self.alias} is {self.preset.reference}, as it was."]
+        return [*told, f"{self.alias} is {self.preset.reference}" + (f", was {self.before}." if self.before else ".")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for scripts, without the score of each prompt."""
+        return {
+            "preset": self.preset.reference,
+            "alias": self.alias,
+            "before": self.before,
+            "against": self.against,
+            "comparison": self.comparison.model_dump() if self.comparison else None,
+            "saved": self.saved,
+            "forced": self.forced,
+            "measured": self.preset.figures,
+        }
+
+
+def relation(comparison: Comparison) -> str:
+    """A verdict as it stands before what was compared with."""
+    return {"better": "better than", "worse": "worse than"}.get(comparison.verdict, "not distinguishable from")
+
+
+def figures(comparison: Comparison) -> str:
+    """The difference with its interval, as it stands after what was compared with."""
+    return (
+        f", by {comparison.difference:+.3f} (95 % interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
+        f"{comparison.prompts} held-out prompts)"
+    )
+
+
+def promote(
+    result: SweepResult,
+    trial: int,
+    presets: Presets,
+    *,
+    name: str | None = None,
+    alias: str = ALIAS,
+    force: bool = False,
+    champion: SweepResult | None = None,
+) -> Promotion:
+    """Save `trial`'s settings as the next version of the preset `name` (the sweep's name unless given), with what was
+    measured, and point `alias` at it. A trial that `alias` means already changes nothing.
+
+    The trial is compared, on held-out prompts, with what `alias` means now; with the sweep's baseline where there is no
+    such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
+    prompts with the same model: by itself, as its preset remembers, or in `champion`, the sweep it came from.
+
+    Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
+    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one.
+    """
+    chosen = _measured(result, trial)
+    presets.check_alias(alias)
+    known = presets.aliases()
+    current = presets.resolve(known[alias]) if alias in known else None
+    if current is not None and _is_of(current, result, trial) and name in (None, current.name):
+        return Promotion(current, alias, current.reference, *_compared(current), saved=False)
+    name = name or _name(result.name, {alias, *known, *(preset.name for preset in SHIPPED)})
+    if name == alias:
+        raise Conflict(f"The preset and the alias cannot both be {alias!r}: name the preset otherwise.", param="name")
+    against = current.reference if current else f"the baseline {result.baseline_name}"
+    comparison, doubt, advice = _compare(result, trial, current, champion, against, alias)
+    if doubt and not force:
+        raise NotProven(f"{doubt}: {advice}, or add --force.")
+    preset = next((p for p in reversed(presets.list()) if p.name == name and _is_of(p, result, trial)), None)
+    saved = preset is None
+    if preset is None:
+        measured = _remember(result, chosen, against, comparison, forced=bool(doubt))
+        score = measured.get("heldout", measured["search"])
+        preset = presets.save(
+            Preset(
+                name,
+                description=f"Trial {trial} of the sweep {result.name}" + (f": {score['mean']:.3f}." if score else "."),
+                system=chosen.settings.system,
+                decoding=chosen.settings.decoding,
+                retrieval=chosen.settings.retrieval,
+                engine=_varied(result, chosen),
+                measured=measured,
+            )
+        )
+    presets.set_alias(alias, preset.reference)
+    return Promotion(preset, alias, current.reference if current else None, against, comparison, saved, doubt)
+
+
+def _measured(result: SweepResult, number: int) -> Trial:
+    try:
+        trial = result.trial(number)
+    except KeyError:
+        raise UnknownRun(
+            f"The sweep {result.name!r} has no trial {number}: `jc1 runs show {result.name}` lists them."
+        ) from None
+    if trial.state != "measured":
+        raise NotProven(
+            f"Trial {number} of {result.name!r} was {trial.state} ({trial.reason or 'no reason given'}): promote one "
+            "that was measured to the end."
+        )
+    return trial
+
+
+# Which comparison
+
+
+def _compare(
+    result: SweepResult, trial: int, current: Preset | None, champion: SweepResult | None, against: str, alias: str
+) -> tuple[Comparison | None, str, str]:
+    """The difference to what the alias means, if it can be told; why that does not prove the trial better, and what to
+    do about it."""
+    subject = f"Trial {trial} of {result.name!r}"
+    own = _heldout(result, trial)
+    if own is None:
+        doubt = f"{subject} was not measured on prompts held out from the search, where the best of many is flattered"
+        advice = f"promote the winner, trial {result.verified.trial}" if result.verified else "run the sweep to its end"
+        return None, doubt, advice
+    comparison: Comparison | None = None
+    if current is None or _is_baseline(current, result):
+        if result.verified is None or trial != result.verified.trial:
+            return None, f"{subject} is {against} itself", "promote another trial"
+        comparison = result.verified.comparison
+    elif scores := _same_prompts(current, result, champion):
+        comparison = _paired(trial, own[1], scores, result)
+    else:
+        return (
+            None,
+            f"{subject} cannot be compared with {against}, which was not measured on the same held-out prompts with "
+            "the same model",
+            f"run `jc1 sweep SPACE.yaml --suite {result.suite.source} --baseline {alias}` and promote its winner",
+        )
+    if comparison.verdict == "better":
+        return comparison, "", ""
+    return comparison, f"{subject} is {relation(comparison)} {against}{figures(comparison)}", "ask more prompts"
+
+
+def _heldout(result: SweepResult, trial: int) -> tuple[Interval, Mapping[str, float]] | None:
+    """The score on held-out prompts, and that of each."""
+    verified = result.verified
+    if verified is not None and trial == verified.trial:
+        return verified.heldout, verified.scores
+    if verified is not None and trial == result.baseline.number:
+        return verified.baseline, verified.baseline_scores
+    return None
+
+
+def _is_baseline(preset: Preset, result: SweepResult) -> bool:
+    """Whether the sweep's baseline was this preset, by reference or by what it sets: an alias may have moved since."""
+    if result.baseline_name == preset.reference:
+        return True
+    own, baseline = TrialSettings.of(preset), result.baseline.settings
+    return (
+        (own.system, own.retrieval) == (baseline.system, baseline.retrieval)
+        and Decoding.parse(own.decoding) == Decoding.parse(baseline.decoding)
+        and all(baseline.engine.get(name) == value for name, value in own.engine.items())
+    )
+
+
+def _same_prompts(preset: Preset, result: SweepResult, champion: SweepResult | None) -> Mapping[str, float] | None:
+    """The preset's score on each held-out prompt of `result`, if it was measured on just these with the same model."""
+    measured = preset.measured
+    suite, model, scores = measured.get("suite", {}).get("digest"), measured.get("model"), measured.get("scores")
+    if champion is not None and _is_of(preset, champion, measured.get("trial")):
+        heldout = _heldout(champion, measured["trial"])
+        suite, model, scores = champion.suite.digest, champion.settings.get("model"), heldout[1] if heldout else None
+    own = result.verified.scores if result.verified else {}
+    same = (suite, model) == (result.suite.digest, result.settings.get("model"))
+    return scores if same and scores and scores.keys() == own.keys() else None
+
+
+def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], result: SweepResult) -> Comparison:
+    import numpy as np
+
+    from experiments.statistics import compare_all
+
+    prompts = sorted(own)
+    found: Comparison = compare_all(
+        {trial: np.array([own[prompt] for prompt in prompts])},
+        np.array([other[prompt] for prompt in prompts]),
+        direction=result.objectives.get(SCORE, "max"),
+    )[trial]
+    return found
+
+
+# What is saved
+
+
+def _is_of(preset: Preset, result: SweepResult, trial: int | None) -> bool:
+    """Whether the preset was promoted from this very trial."""
+    measured = preset.measured
+    own = (result.name, result.created, trial)
+    return (measured.get("sweep"), measured.get("created"), measured.get("trial")) == own
+
+
+def _compared(preset: Preset) -> tuple[str, Comparison | None]:
+    """What the preset was compared with when it was promoted, and the difference."""
+    stored = dict(preset.measured.get("difference") or {})
+    return stored.pop("against", "what was before"), Comparison(**stored) if stored else None
+
+
+def _name(sweep: str, taken: set[str]) -> str:
+    name = re.sub(r"[^\w.-]+", "-", sweep).strip("-.")[:NAME_LENGTH] or "sweep"
+    return f"sweep-{name}" if name in taken else name
+
+
+def _varied(result: SweepResult, trial: Trial) -> dict[str, Any]:
+    """The engine settings of the trial that another trial of the sweep had otherwise: the others it does not need."""
+    others = [other.settings.engine for other in result.trials]
+    return {
+        name: value
+        for name, value in trial.settings.engine.items()
+        if any(name not in engine or engine[name] != value for engine in others)
+    }
+
+
+def _remember(
+    result: SweepResult, trial: Trial, against: str, comparison: Comparison | None, *, forced: bool
+) -> dict[str, Any]:
+    """What the preset remembers: plain JSON values."""
+    found: dict[str, Any] = {
+        "run": result.mlflow_run,
+        "sweep": result.name,
+        "created": result.created,
+        "trial": trial.number,
+        "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
+        "forced": forced,
+        "suite": {"name": result.suite.name, "digest": result.suite.digest},
+        "model": result.settings.get("model"),
+        "search": trial.metrics[SCORE].model_dump() if SCORE in trial.metrics else None,
+    }
+    if (heldout := _heldout(result, trial.number)) is not None and result.verified is not None:
+        found["heldout"] = heldout[0].model_dump()
+        found["baseline"] = {"name": result.baseline_name, **result.verified.baseline.model_dump()}
+        found["scores"] = dict(heldout[1])
+    if comparison is not None:
+        found["difference"] = {"against": against, **comparison.model_dump()}
+    if trial.latency:
+        found["latency"] = [_latency(latency) for latency in trial.latency]
+    return found
+
+
+def _latency(latency: Latency) -> dict[str, Any]:
+    """Seconds, and what was done in one."""
+    figures = {
+        "load": str(latency.load),
+        "ttft_p50": latency.ttft.p50,
+        "total_p50": latency.total.p50,
+        "total_p99": latency.total.p99,
+        "tokens_per_second": latency.tokens_per_second,
+        "requests_per_second": latency.requests_per_second,
+        "goodput": latency.goodput,
+    }
+    return {name: value for name, value in figures.items() if value is not None}

@@ -1,0 +1,85 @@
+"""What a preset needs of the running engine, and what of that is missing.
+
+Knows which settings a preset may ask for and how `jc1 serve` is given them. Knows nothing about decoding: what is
+honoured there, the running engine says itself.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from jc1.engines.base import EngineSettings
+
+if TYPE_CHECKING:
+    from jc1.engines.base import Engine
+    from jc1.presets import Preset
+    from jc1.settings import Settings
+
+NEEDS = frozenset(field.name for field in fields(EngineSettings)) - {"base_url", "api_key"} | {"engine"}
+"""The settings that a preset may ask for. Where a remote engine is, and its key, are the installation's own."""
+FLAGS = (
+    *("engine", "model", "dtype", "speculation", "tensor_parallel", "pipeline_parallel", "max_model_len"),
+    *("kv_cache_gib", "load_format", "ranks"),
+)
+"""Those that are flags of `jc1 serve` and take a value; the others are given by the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a preset needs of one setting and what `running` has instead; `known` is False where this JC1 has no such
+    setting."""
+
+    needs: Any
+    running: Any = None
+    known: bool = True
+
+
+def missing(preset: Preset, settings: Settings, engine: Engine) -> dict[str, Missing]:
+    """What `engine`, started with `settings`, lacks for `preset`, by setting; empty where it lacks nothing."""
+    found = {name: Missing(None, known=False) for name in preset.unread}
+    for name, needed in preset.engine.items():
+        if name not in NEEDS:
+            found[name] = Missing(needed, known=False)
+        elif needed not in _fitting(name, settings, engine):
+            # As `jc1 config` shows it: some values hold secrets.
+            running = {"engine": engine.name, "model": engine.model}.get(name, settings.shown()[name])
+            found[name] = Missing(needed, running)
+    return found
+
+
+def _fitting(name: str, settings: Settings, engine: Engine) -> tuple[Any, ...]:
+    """The values of a setting that mean what runs."""
+    return {"engine": (engine.name, "auto"), "model": (engine.model, settings.model)}.get(
+        name, (getattr(settings, name),)
+    )
+
+
+def told(lacking: Mapping[str, Missing]) -> str:
+    """What is missing, in a few words: `speculation=ngram:4`."""
+    return ", ".join(f"{name}={_text(it.needs)}" if it.known else name for name, it in lacking.items())
+
+
+def refusal(preset: Preset, lacking: Mapping[str, Missing]) -> str:
+    """Why `preset` cannot be served, with the next step."""
+    if unknown := [name for name, it in lacking.items() if not it.known]:
+        names = ", ".join(map(repr, unknown))
+        return (
+            f"The preset {preset.reference} asks for {names}, which this version of JC1 does not know: update JC1, or "
+            "choose another preset."
+        )
+    needs = ", ".join(f"{name}={_text(it.needs)} (running: {_text(it.running)})" for name, it in lacking.items())
+    given = " ".join(_given(name, it.needs) for name, it in lacking.items())
+    return f"The preset {preset.reference} needs {needs}: start JC1 with {given}, or choose another preset."
+
+
+def _given(name: str, value: Any) -> str:
+    text = shlex.quote(_text(value))
+    return f"--{name.replace('_', '-')} {text}" if name in FLAGS else f"JC1_{name.upper()}={text}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, default=str)
