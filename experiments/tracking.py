@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,9 @@ import experiments.tracking_client as connection
 from experiments.results import SCORE, Comparison, Interval, SweepResult, Trial
 from experiments.tracking_traces import log_traces
 from experiments.trials import TrialSettings
+from jc1.decoding import Decoding
+from jc1.engines.base import EngineSettings
+from jc1.memory.base import Retrieval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,13 +43,15 @@ _BATCH = 100
 def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
     """Open a parent run for a sweep, with status RUNNING, and return its id.
 
-    `about` is what is known already, kept as tags `jc1.*`; where `created` is among them, `finish` finds the run by
-    name and time. Raises `PackageMissing`, `StorageFull` and `TrackingUnavailable`.
+    `about` is what is known already, kept as tags `jc1.*`. It should hold `created`, in ISO 8601 and as the result will
+    have it: by that and the name `finish` finds the run where the result does not name it. Raises `PackageMissing`,
+    `StorageFull` and `TrackingUnavailable`.
     """
+    created = str(about.get("created") or datetime.now(UTC).isoformat())
+    tags = {f"jc1.{key}": _text(value) for key, value in about.items()} | {SWEEP: name, CREATED: created}
     with connection.connected(uri) as client:
         experiment = _experiment(client, uri)
-        tags = {SWEEP: name} | {f"jc1.{key}": _text(value) for key, value in about.items()}
-        return client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        return client.create_run(experiment, _milliseconds(created), tags, run_name=name).info.run_id
 
 
 def fail(run_id: str, uri: str, status: Literal["FAILED", "KILLED"] = "FAILED") -> None:
@@ -68,7 +74,7 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
         run_id = parent.info.run_id
         if parent.data.tags.get(LOGGED) == digest:
             return run_id
-        known = {run.data.tags[TRIAL]: run for run in _children(client, experiment, run_id)}
+        known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
         tables = _tables(folder)
         runs = {
             trial.number: _log_trial(client, experiment, result, run_id, trial, known, tables.get(trial.number, []))
@@ -101,10 +107,11 @@ def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
     )  # fmt: skip
 
 
-def _children(client: MlflowClient, experiment: str, parent: str) -> Iterator[Run]:
+def pages(client: MlflowClient, experiment: str, only: str) -> Iterator[Run]:
+    """Every run of an experiment that a filter lets through, newest first."""
     token: str | None = None
     while True:
-        page = client.search_runs([experiment], f"tags.`{PARENT}` = '{parent}'", max_results=_PAGE, page_token=token)
+        page = client.search_runs([experiment], only, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -136,7 +143,7 @@ def _log_trial(
         "jc1.verdict": trial.comparison.verdict if trial.comparison else "baseline" if trial.number == 0 else "",
         "jc1.reason": trial.reason,
     }
-    files = {"settings.json": _json(settings.model_dump())}
+    files = {"settings.json": _json(_resolved(settings))}
     if rows:
         files[TABLE] = _table(rows)
         # What `log_table` of MLflow sets: its pages then show the rows side by side with those of other runs.
@@ -276,12 +283,14 @@ def _comparison(name: str, of: Comparison) -> dict[str, float]:
 def _table(rows: list[dict[str, Any]]) -> str:
     """Rows as MLflow keeps a table: columns once, then values."""
     metrics = sorted({name for row in rows for name in row["scores"]}, key=lambda name: (name != SCORE, name))
-    columns = ["item", "split", "repeat", "seed", "outcome", "text", *metrics]
+    told = ("outcome", "split", "repeat", "seed")
     data = [
-        [row["item"], row["split"], row["repeat"], row["seed"], row["outcome"], "\n---\n".join(row["texts"])]
-        + [row["scores"].get(name) for name in metrics]
+        [row["item"], *(row["scores"].get(name) for name in metrics[:1]), "\n---\n".join(row["texts"])]
+        + [row["scores"].get(name) for name in metrics[1:]]
+        + [row[name] for name in told]
         for row in rows
     ]
+    columns = ["item", *metrics[:1], "text", *metrics[1:], *told]
     return _json({"columns": columns, "data": data})
 
 
@@ -301,6 +310,16 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
 def _public(settings: TrialSettings) -> TrialSettings:
     engine = {name: value for name, value in settings.engine.items() if name not in _SECRET}
     return settings.model_copy(update={"engine": engine})
+
+
+def _resolved(settings: TrialSettings) -> dict[str, Any]:
+    """Every setting, those by default too."""
+    return {
+        "decoding": Decoding().model_dump() | settings.decoding,
+        "system": settings.system,
+        "retrieval": asdict(Retrieval()) | settings.retrieval,
+        "engine": {name: v for name, v in asdict(EngineSettings()).items() if name not in _SECRET} | settings.engine,
+    }
 
 
 def _flat(settings: TrialSettings) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def _span(
             "name": name,
             "start_time_unix_nano": start,
             "end_time_unix_nano": start + length,
-            "status": {"code": "STATUS_CODE_OK" if outcome == "ok" else "STATUS_CODE_ERROR", "message": outcome},
+            "status": {"code": "STATUS_CODE_OK"}
+            if outcome == "ok"
+            else {"code": "STATUS_CODE_ERROR", "message": outcome},
             "attributes": {key: json.dumps(value) for key, value in attributes.items() if value is not None},
             "events": [],
         }

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from jc1.cli_memory import app as memory_app
+from jc1.cli_runs import app as runs_app
 from jc1.cli_shared import Home, Json, Owner, print_json, print_table, settings_of, stores
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(memory_app, name="memory")
+app.add_typer(runs_app, name="runs")
 
 Model = Annotated[str | None, typer.Option(help="A bundled name, a folder or a hub id.", show_default="jc1-tiny")]
 ENGINE = "Engine"
