@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import look
-from experiments.results import SCORE, Comparison, Interval, SweepResult, Trial
+from experiments.results import SCORE, Comparison, Latency, SweepResult, Trial
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -83,8 +83,8 @@ def html(result: SweepResult, folder: Path) -> str:
         headline=headline(result),
         facts=_facts(result),
         captions=CAPTIONS,
-        rows=[_row(result, trial) for trial in _sorted(result)],
-        timed=[_times(trial, latency) for trial in _sorted(result) for latency in trial.latency],
+        rows=[_row(result, trial) for trial in ordered(result)],
+        timed=[_times(trial, latency) for trial in ordered(result) for latency in trial.latency],
         pairs=pairs,
         parted=f"{len(pairs)} of the {differing} prompts on which they score differently, widest apart first.",
         origin=list(_origin(result)),
@@ -109,9 +109,9 @@ def comparison(results: Sequence[SweepResult]) -> str:
     )
 
 
-def told(interval: Interval | None) -> str:
-    """`0.84 (0.72 to 0.97)`, or nothing."""
-    return f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
+def ordered(result: SweepResult) -> list[Trial]:
+    """The trials, best score first; those that were given up or refused last."""
+    return sorted(result.trials, key=lambda t: (t.state != "measured", -t.metrics[SCORE].mean if t.metrics else 1.0))
 
 
 def signed(difference: float) -> str:
@@ -168,10 +168,6 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
     ]
 
 
-def _sorted(result: SweepResult) -> list[Trial]:
-    return sorted(result.trials, key=lambda t: (t.state != "measured", -t.metrics[SCORE].mean if t.metrics else 1.0))
-
-
 def _row(result: SweepResult, trial: Trial) -> dict[str, Any]:
     from experiments.plots import role
 
@@ -200,7 +196,7 @@ def _p(between: Comparison) -> str:
     return "p < 0.001" if between.p_adjusted < 0.001 else f"p = {between.p_adjusted:.2g}"
 
 
-def _times(trial: Trial, latency: Any) -> dict[str, Any]:
+def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
     times = (latency.ttft.p50, latency.ttft.p99, latency.total.p50, latency.total.p99)
     figures = [*map(look.duration, times), f"{latency.tokens_per_second:,.0f}", str(latency.requests)]
     return {"trial": f"#{trial.number}", "load": str(latency.load), "figures": figures}

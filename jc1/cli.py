@@ -12,6 +12,7 @@ import typer
 
 from jc1 import cli_presets
 from jc1.cli_memory import app as memory_app
+from jc1.cli_runs import app as runs_app
 from jc1.cli_shared import (
     BaseUrl,
     CpuOffload,
@@ -46,6 +47,7 @@ app.add_typer(cli_presets.app, name="presets")
 app.command()(cli_presets.promote)
 app.command()(cli_presets.rollback)
 app.command()(sweep)
+app.add_typer(runs_app, name="runs")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ Knows the environment. Fixtures of one room stand in that room's own conftest.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from jc1.embedding.base import Embedder
     from tests.redis_server import RedisServer
 
@@ -82,3 +85,25 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
     with shared_redis.client() as client:
         client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is. Only a developer's machine may lack it."""
+    found = shutil.which("google-chrome") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        assert "CI" not in os.environ, "the browser tests need chromium"
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    # The services that Chromium calls by itself are off: what is left are the page's own requests.
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=options, timeout=90_000)
+        yield launched
+        launched.close()

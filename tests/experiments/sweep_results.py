@@ -247,7 +247,7 @@ def _trace(index: int, trial: Trial) -> dict[str, Any]:
     return {
         **trace.to_dict(),
         "trial": trial.number,
-        "item": HELDOUT[2 + 4 * index] if index < 3 else SEARCHED[index],
+        "item": HELDOUT[2 + 4 * index] if index < 3 else SEARCHED[index % len(SEARCHED)],
         "prompt": prompt,
         "text": f"Answer {index}.",
     }

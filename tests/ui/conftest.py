@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -110,28 +108,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
     with serving(settings, MeteredEngine(context_length=2000)) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Where the browser is. Only a developer's machine may lack it."""
-    found = shutil.which("google-chrome") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        assert "CI" not in os.environ, "the browser tests need chromium"
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    # The services that Chromium calls by itself are off: what is left are the page's own requests.
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=options, timeout=PATIENCE * 1000)
-        yield launched
-        launched.close()
 
 
 Open = Callable[..., "Page"]

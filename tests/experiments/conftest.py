@@ -1,0 +1,35 @@
+"""A sweep in a folder and in MLflow, made once for all tests that only read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from experiments import tracking
+from experiments.results import SweepResult
+from jc1 import Settings
+from tests.experiments.sweep_results import sweep_result, write_folder
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A sweep that was logged: its home, its folder, and the parent's run id."""
+
+    settings: Settings
+    result: SweepResult
+    folder: Path
+    run_id: str
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    """Logged into SQLite under a home. Tests leave it as it is."""
+    settings = Settings(home=tmp_path_factory.mktemp("tracked"))
+    result = sweep_result()
+    run_id = tracking.begin(result.name, settings.tracking, about={"created": result.created, "suite": "memory-qa"})
+    result = result.model_copy(update={"mlflow_run": run_id})
+    folder = write_folder(result, settings.home / "sweeps" / result.name)
+    assert tracking.finish(result, folder, settings.tracking) == run_id
+    return Tracked(settings, result, folder, run_id)
