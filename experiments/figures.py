@@ -20,8 +20,13 @@ FAINT = "rgba(128, 128, 140, 0.22)"
 """Grids, and what was left out."""
 FONT = "IBM Plex Sans, Inter, system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 _BLUE = "59, 125, 216"
-SCALE = [[0, f"rgba({_BLUE}, 0.06)"], [1, f"rgba({_BLUE}, 1)"]]
-"""A colour scale from nothing to blue."""
+SCALE = [
+    [0, f"rgba({_BLUE}, 0.04)"],
+    [0.5, f"rgba({_BLUE}, 0.22)"],
+    [0.5, f"rgba({_BLUE}, 0.72)"],
+    [1, f"rgba({_BLUE}, 1)"],
+]
+"""From nothing to blue, pale up to the middle and strong above it: what is written on it is legible everywhere."""
 
 
 def use() -> None:
@@ -47,8 +52,7 @@ def use() -> None:
             "showlegend": False,
             "legend": {
                 "orientation": "h",
-                "x": 0.01,
-                "xref": "container",
+                "x": 0,
                 "y": 1.02,
                 "yanchor": "bottom",
                 "traceorder": "normal",
