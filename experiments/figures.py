@@ -128,7 +128,7 @@ def heatmap(
     )
     for i, row in enumerate(z):
         for j, value in enumerate(row):
-            strong = (value - low) / ((high - low) or 1) > 0.5
+            strong = (value - low) / ((high - low) or 1) >= 0.5
             figure.add_annotation(
                 text=texts[i][j], x=j, y=i, showarrow=False, font={"color": "#ffffff" if strong else QUIET}
             )
