@@ -1,5 +1,12 @@
-"""The notebooks run from top to bottom, and their two halves say the same."""
+"""The notebooks run from top to bottom, their two halves say the same, and what is saved of a run can be shown around.
 
+Knows whatever notebooks there are. Two run in the ordinary tests, the others with the slow ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
 from pathlib import Path
 
 import jupytext
@@ -7,26 +14,80 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
-SCRIPTS = sorted(FOLDER.glob("*.py"))
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "notebooks"
+NAMES = sorted({path.stem for path in FOLDER.iterdir() if path.suffix in (".py", ".ipynb")})
+ORDINARY = ("00_quickstart", "04_memory")
+"""Those that show most for their time."""
+LARGEST = 400_000
+"""Bytes that a notebook may have with its outputs."""
 LARGEST_OUTPUT = 200_000
 """Characters that one cell's saved output may have."""
+NOT_FOR_OTHERS = {
+    "an absolute path": re.compile(
+        r"(?<![\w:/.])/(?:home|root|Users|tmp|work|private|var|usr|opt|mnt)/\w|[A-Z]:\\\\\w"
+    ),
+    "a memory address": re.compile(r"\bat 0x[0-9a-fA-F]{6,}"),
+    "a widget, which is empty where no kernel runs": re.compile(r"application/vnd\.jupyter\.widget"),
+    "a library inlined": re.compile(r"plotly\.js v|<script[^>]*>"),
+}
+"""What must not be in a saved output."""
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_notebook_runs(script: Path, tmp_path: Path) -> None:
-    notebook = jupytext.read(script)
-    NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
+def slow_but(name: str) -> object:
+    return name if name in ORDINARY else pytest.param(name, marks=pytest.mark.slow)
+
+
+def saved(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_the_notebooks_of_the_ordinary_run_are_there() -> None:
+    assert set(ORDINARY) <= set(NAMES)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [slow_but(name) for name in NAMES])
+def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("JC1_HOME", str(tmp_path / "home"))
+    notebook = jupytext.read(FOLDER / f"{name}.py")
+    NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
     assert outputs
-    assert all(o.output_type != "error" for o in outputs)
+    assert all(output.output_type != "error" for output in outputs)
+    assert not (tmp_path / "home").exists(), "it wrote into the reader's home folder instead of a temporary one"
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_script_and_notebook_hold_the_same_cells(script: Path) -> None:
-    saved = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
-    written = jupytext.read(script)
-    assert [(c.cell_type, c.source) for c in saved.cells] == [(c.cell_type, c.source) for c in written.cells]
-    for cell in saved.cells:
-        assert len(str(cell.get("outputs", ""))) < LARGEST_OUTPUT
+@pytest.mark.parametrize("name", NAMES)
+def test_script_and_notebook_hold_the_same_cells(name: str) -> None:
+    written = jupytext.read(FOLDER / f"{name}.py")
+    assert [(c.cell_type, c.source) for c in saved(name).cells] == [(c.cell_type, c.source) for c in written.cells]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_saved_as_it_ran_from_top_to_bottom(name: str) -> None:
+    cells = code(saved(name))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    assert all(output.output_type != "error" for output in outputs)
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_outputs_are_small(name: str) -> None:
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < LARGEST
+    assert all(len(json.dumps(cell.outputs)) < LARGEST_OUTPUT for cell in code(saved(name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_outputs_tell_nothing_of_the_machine(name: str) -> None:
+    for cell in code(saved(name)):
+        outputs = json.dumps(cell.outputs).replace("\\n", "\n")
+        found = [what for what, pattern in NOT_FOR_OTHERS.items() if pattern.search(outputs)]
+        assert not found, cell.source
