@@ -93,7 +93,11 @@ async def _row(
     pipeline: Pipeline, ask: Ask, scoring: Scoring, on_trace: Callable[[Ask, Trace, str], None] | None
 ) -> Row:
     fields = {} if ask.seed is None or "seed" in ask.preset.decoding else {"seed": ask.seed}
-    if scoring.needs_logprobs and "logprobs" not in ask.preset.decoding:
+    if (
+        scoring.needs_logprobs
+        and ask.preset.decoding.get("beam_width", 1) == 1
+        and "logprobs" not in ask.preset.decoding
+    ):
         fields["logprobs"] = 0
     about = {"trial": ask.trial, "split": ask.split, "item": ask.item.id, "repeat": ask.repeat, "seed": ask.seed}
     for attempt in range(1, ATTEMPTS + 1):

@@ -52,10 +52,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class _Trial:
-    """A trial while the sweep runs. `engine` is the key of the engine that it needs."""
+    """A trial while the sweep runs. `key` tells it from others, `engine` its engine from others."""
 
     number: int
     settings: TrialSettings
+    key: str
     engine: str
     repeats: int
     state: Literal["measured", "stopped", "refused"] = "measured"
@@ -177,12 +178,12 @@ class Run:
     def _add(self, settings: TrialSettings, engine: Mapping[str, Any] | None = None) -> _Trial:
         """The trial of these settings: a new one, or the one that has them already."""
         settings = settings.model_copy(update={"engine": {**settings.engine, **(engine or {})}})
-        key = engine_key(self.sweep.settings, settings.engine)
-        same = {"engine": {}}
+        key = settings.key(self.sweep.settings)
         for trial in self.trials:
-            if trial.engine == key and trial.settings.model_copy(update=same) == settings.model_copy(update=same):
+            if trial.key == key:
                 return trial
-        trial = _Trial(len(self.trials), settings, key, settings.repeats(self.sweep.repeats))
+        own = engine_key(self.sweep.settings, settings.engine)
+        trial = _Trial(len(self.trials), settings, key, own, settings.repeats(self.sweep.repeats))
         self.trials.append(trial)
         return trial
 

@@ -7,7 +7,7 @@ well they do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jc1.decoding import Decoding
 from jc1.engines.base import EngineSettings
+from jc1.memory.base import Retrieval
 from jc1.presets import Preset
 from jc1.prompt import DEFAULT_SYSTEM
 
@@ -63,6 +64,17 @@ class TrialSettings(BaseModel):
         """How often each prompt is asked: once where the answer would be the same again."""
         decoding = Decoding.parse(self.decoding)
         return repeats if decoding.temperature > 0 and decoding.seed is None else 1
+
+    def key(self, settings: Settings) -> str:
+        """The same for trials that mean the same under these settings, however they are written."""
+        recalled = replace(Retrieval(k=settings.memory_k, window=settings.memory_window), **self.retrieval)
+        meant = {
+            "decoding": Decoding.parse(self.decoding).model_dump(mode="json"),
+            "system": self.system,
+            "retrieval": asdict(recalled) if recalled.k else None,
+            "engine": engine_key(settings, self.engine),
+        }
+        return orjson.dumps(meant, option=orjson.OPT_SORT_KEYS).decode()
 
     def flat(self) -> dict[str, Any]:
         """Every setting under one name, as tables and plots show it: `temperature`, `memory.k`, `engine.dtype` ..."""

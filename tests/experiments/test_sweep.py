@@ -171,29 +171,21 @@ def test_the_best_are_timed_under_the_loads_asked_for() -> None:
         assert latency.requests == 8
 
 
-class _Stop:
-    """Progress that interrupts once so many rows are there."""
-
-    def __init__(self, after: int, error: type[BaseException] = KeyboardInterrupt) -> None:
-        self.after, self.error = after, error
-
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        if phase == "search" and done >= self.after:
-            raise self.error
-
-
-def test_an_interrupted_sweep_goes_on_where_it_was_and_ends_the_same() -> None:
-    whole = echo_sweep(PLANTED, name="whole")
-    expected = run(whole)
-    sweep = echo_sweep(PLANTED)
-    with pytest.raises(KeyboardInterrupt):
-        sweep.run(progress=_Stop(20))
-    with RowFile(sweep.folder / "rows.jsonl") as rows:
-        kept = len(rows)
-    assert 20 <= kept < expected.rows
-    result = run(sweep, resume=True)
-    assert result.trials == expected.trials
-    assert (sweep.folder / "table.jsonl").read_bytes() == (whole.folder / "table.jsonl").read_bytes()
+def test_ctrl_c_keeps_what_was_answered_and_the_rest_ends_the_same(home: Path) -> None:
+    run(_killed("grid"))
+    folder, whole = home / "sweeps" / "killed", home / "sweeps" / "whole"
+    folder.rename(whole)
+    with _counting("grid") as process:
+        assert process.stdout
+        for said in process.stdout:
+            if int(said) == 30:
+                process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
+    kept = _lines(folder / "rows.jsonl")
+    assert 30 <= len(kept) < len(_lines(whole / "rows.jsonl"))
+    run(_killed("grid"), resume=True)
+    assert _lines(folder / "rows.jsonl")[: len(kept)] == kept
+    assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("search", ["grid", "tpe"])
@@ -216,8 +208,7 @@ def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
     finished: dict[str, bytes] = {}
     total = len(_lines(whole / "rows.jsonl"))
     for kill in range(kills):
-        code = f"from tests.experiments import test_sweep; test_sweep.count_aloud({search!r}, resume={kill > 0})"
-        with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with _counting(search, resume=kill > 0) as process:
             assert process.stdout
             for said in process.stdout:
                 if int(said) >= (kill + 1) * total // (kills + 2):
@@ -232,6 +223,12 @@ def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
     assert len(_lines(path)) == total
     assert {*finished.values()} <= {*_lines(path)}
     assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
+
+
+def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
+    """A process that runs `count_aloud`."""
+    code = f"from tests.experiments import test_sweep; test_sweep.count_aloud({search!r}, resume={resume})"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def count_aloud(search: str, *, resume: bool) -> None:
