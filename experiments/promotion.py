@@ -113,7 +113,8 @@ def promote(
     name = name or _name(result.name, {alias, *known, *(preset.name for preset in SHIPPED)})
     if name == alias:
         raise Conflict(f"The preset and the alias cannot both be {alias!r}: name the preset otherwise.", param="name")
-    against = current.reference if current else f"the baseline {result.baseline_name}"
+    baseline = f"the baseline {result.baseline_name}" if "@" in result.baseline_name else result.baseline_name
+    against = current.reference if current else baseline
     comparison, doubt, advice = _compare(result, trial, current, champion, against, alias)
     if doubt and not force:
         raise NotProven(f"{doubt}: {advice}, or add --force.")

@@ -104,7 +104,7 @@ def test_damage_in_a_file_too_large_to_read_through_is_named_when_it_is_met(
     path = tmp_path / "jc1.db"
     filled(path)
     with path.open("r+b") as file:
-        file.seek(4096 * 20)
+        file.seek(4096 * 40)
         file.write(b"\xff" * 4096 * 10)
     before = contents(path)
     database = open_database(url(path))
