@@ -14,6 +14,10 @@ from tests.experiments.sweep_results import HOSTILE, sweep_result, write_folder
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# Figures follow the window a moment later. The page forbids what `wait_for_function` does, to evaluate a string.
+UNTIL_IT_FITS = """async width => {
+  while (document.documentElement.scrollWidth !== width) await new Promise(requestAnimationFrame);
+}"""
 Show = Callable[..., "Page"]
 
 
@@ -80,7 +84,7 @@ def test_it_fits_narrow_and_wide_and_follows_light_and_dark(show: Show, document
         for scheme, colour in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(19, 19, 22)")):
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
-            page.wait_for_function(f"document.documentElement.scrollWidth === {width}")
+            page.evaluate(UNTIL_IT_FITS, width)
             assert page.evaluate("getComputedStyle(document.body).backgroundColor") == colour
 
 
