@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import look
-from experiments.results import SCORE, Comparison, Latency, SweepResult, Trial
+from experiments.results import SCORE, Comparison, Interval, Latency, SweepResult, Trial
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -109,9 +109,20 @@ def comparison(results: Sequence[SweepResult]) -> str:
     )
 
 
+def summary(result: SweepResult) -> dict[str, Any]:
+    """What scripts want to know of a sweep, as plain JSON values."""
+    wanted = {"name", "created", "suite", "winner", "verified", "mlflow_run"}
+    return {**result.model_dump(mode="json", include=wanted), "headline": headline(result)}
+
+
 def ordered(result: SweepResult) -> list[Trial]:
     """The trials, best score first; those that were given up or refused last."""
     return sorted(result.trials, key=lambda t: (t.state != "measured", -t.metrics[SCORE].mean if t.metrics else 1.0))
+
+
+def told(interval: Interval | None) -> str:
+    """`0.84 (0.72 to 0.97)`, or nothing."""
+    return f"{interval.mean:.2f} ({_minus(interval.low)} to {_minus(interval.high)})" if interval else ""
 
 
 def signed(difference: float) -> str:
@@ -125,7 +136,6 @@ def _minus(value: float) -> str:
 
 def _render(template: str, figures: Mapping[str, go.Figure], **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader
-    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True)
@@ -135,8 +145,8 @@ def _render(template: str, figures: Mapping[str, go.Figure], **values: Any) -> s
     # Inside a script element only "<" can end it or begin a comment.
     data = json.dumps(drawn).replace("<", "\\u003c")
     return environment.get_template(template).render(
-        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
-        figures=Markup(data),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+        figures=data,
         heights={name: figure.layout.height for name, figure in figures.items()},
         **values,
     )

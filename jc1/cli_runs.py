@@ -9,14 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jc1.cli_shared import Home, Json, print_json, print_table, settings_of
-
-if TYPE_CHECKING:
-    from experiments.results import Interval, SweepResult
 
 app = typer.Typer(help="See and compare what sweeps found.", no_args_is_help=True)
 
@@ -65,7 +62,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
             [
                 str(trial.number),
                 result.baseline_name if trial.number == 0 else trial.label,
-                _told(trial.metrics.get("score")),
+                report.told(trial.metrics.get("score")),
                 report.signed(between.difference) if (between := trial.comparison) else "",
                 trial.comparison.verdict if trial.comparison else "",
                 "" if trial.state == "measured" else f"{trial.state}: {trial.reason}",
@@ -91,7 +88,7 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
         if html:
             _write(html, report.comparison(results))
         if as_json:
-            print_json([_summary(result, report.headline(result)) for result in results])
+            print_json([report.summary(result) for result in results])
             return
         rows = []
         for result in results:
@@ -102,9 +99,9 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
                 [
                     result.name,
                     f"{result.suite.name} {result.suite.digest[:8]}",
-                    _told(held.baseline if held else result.baseline.metrics.get("score")),
+                    report.told(held.baseline if held else result.baseline.metrics.get("score")),
                     f"#{best.number} {best.label}" if best else "",
-                    _told(held.heldout if held else searched),
+                    report.told(held.heldout if held else searched),
                     "held out" if held else "search",
                     held.comparison.verdict if held else "",
                 ]
@@ -125,15 +122,6 @@ def _lab() -> Iterator[None]:
         raise PackageMissing(
             f"{error.name} is not installed, and the lab needs it. Next step: make install-dev."
         ) from None
-
-
-def _told(interval: Interval | None) -> str:
-    return f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
-
-
-def _summary(result: SweepResult, headline: str) -> dict[str, Any]:
-    told = {"name", "created", "suite", "winner", "verified", "mlflow_run"}
-    return {**result.model_dump(mode="json", include=told), "headline": headline}
 
 
 def _write(file: Path, text: str) -> None:

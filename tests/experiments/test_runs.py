@@ -45,7 +45,7 @@ def test_a_trial_is_the_one_named_else_the_winner(tracked: Tracked) -> None:
         ("0" * 32, "jc1 runs list"),
         ("", "neither"),
         ("..", "neither"),
-        ("../sweeps/sober-otter", "has no trial"),
+        ("../sweeps/sober-otter", "neither"),
         ("sober-otter/99", "jc1 runs show sober-otter"),
         ("sober-otter/one", "has no trial 'one'"),
     ],

@@ -104,12 +104,13 @@ def test_a_childs_prompts_are_a_table_and_its_settings_are_complete(tracked: Tra
     won = children[str(WINNER)]
     assert json.loads(won.data.tags["mlflow.loggedArtifacts"]) == [{"path": "prompts.json", "type": "table"}]
     with connected(tracked.settings.tracking) as client:
-        table = client.load_table(won.info.experiment_id, "prompts.json", [won.info.run_id])
+        table = json.loads(Path(client.download_artifacts(won.info.run_id, "prompts.json", tmp_path)).read_text())
         settings = json.loads(Path(client.download_artifacts(won.info.run_id, "settings.json", tmp_path)).read_text())
-    assert list(table.columns[:3]) == ["item", "score", "text"]
-    searched = table[table["split"] == "search"]
-    assert dict(zip(searched["item"], searched["score"], strict=True)) == tracked.result.trial(WINNER).scores
-    assert (table["split"] == "heldout").sum() == len(tracked.result.suite.heldout)
+    assert table["columns"][:3] == ["item", "score", "text"]
+    rows = [dict(zip(table["columns"], values, strict=True)) for values in table["data"]]
+    searched = {row["item"]: row["score"] for row in rows if row["split"] == "search"}
+    assert searched == tracked.result.trial(WINNER).scores
+    assert sum(row["split"] == "heldout" for row in rows) == len(tracked.result.suite.heldout)
     assert settings["decoding"]["temperature"] == 0
     assert settings["retrieval"]["k"] == 8
     assert settings["engine"]["dtype"] == "bfloat16"
