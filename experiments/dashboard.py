@@ -147,8 +147,8 @@ class Dashboard:
             self.figure.add_traces(traces)
             self.figure.layout.title.update(text=f"<b>{self._title}</b>", subtitle_text=self._told())
             self.figure.layout.yaxis4.dtick = 1 if max(count for _, count in self._flight) <= 5 else None
-            end = max((sample.ended for sample in samples), default=1.0)
-            self.figure.update_xaxes(range=[0, max(end, self._flight[-1][0], 1.0)])
+            slices = math.ceil(max(self._flight[-1][0], 1.0) / self._slice(good))
+            self.figure.update_xaxes(range=[0, slices * self._slice(good)])
         return self.figure
 
     def _told(self) -> str:
@@ -245,6 +245,14 @@ class Dashboard:
     def _slice(self, samples: Sequence[Sample]) -> float:
         span = max((sample.ended for sample in samples), default=1.0)
         return next((width for width in SLICES if span / width <= BINS), span / BINS)
+
+
+def bundle(figure: go.Figure) -> dict[str, Any]:
+    """The figure for `display(..., raw=True, display_id=True)`, and for `update(..., raw=True)` of what that returns.
+
+    A figure handed to `display` as it is cannot be updated: it displays itself, and each time anew.
+    """
+    return dict(figure._repr_mimebundle_())
 
 
 async def watch(
