@@ -351,9 +351,9 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
         xshift=-6,
         showarrow=False,
     )
-    for name, colour, values in (
-        ("replies", QUIET, [latency.requests_per_second for latency in latencies]),
-        ("goodput", BLUE, [latency.goodput or 0.0 for latency in latencies]),
+    for name, colour, shift, values in (
+        ("replies", QUIET, 8, [latency.requests_per_second for latency in latencies]),
+        ("goodput", BLUE, -8, [latency.goodput or 0.0 for latency in latencies]),
     ):
         figure.add_scatter(
             x=rates,
@@ -369,6 +369,7 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
             y=values[-1],
             xanchor="left",
             xshift=12,
+            yshift=shift,
             showarrow=False,
             font_color=colour,
         )

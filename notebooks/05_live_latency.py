@@ -145,33 +145,21 @@ await live(past, Load(rate=rate))
 # kept the objective. Let us offer less and more than the capacity.
 
 # %%
-rates = [Load(rate=share * capacity) for share in (0.3, 0.6, 0.8, 1.0, 1.5)]
-by_rate = [
-    (
-        await measure(
-            target,
-            {0: preset},
-            prompts,
-            [load],
-            requests=max(12, int(5 * load.rate)),
-            blocks=1,
-            warm_up=2,
-            objective=OBJECTIVE,
-        )
-    )[0][0]
-    for load in rates
-]
+rates = [Load(rate=share * capacity) for share in (0.3, 0.6, 1.0, 1.5, 3.0)]
+by_rate = (await measure(target, {0: preset}, prompts, rates, requests=30, blocks=2, warm_up=2, objective=OBJECTIVE))[0]
 goodput_curve(by_rate, OBJECTIVE).show()
 
 # %% [markdown]
 # Up to the knee both lines follow the arrivals. Past it the replies level off, at capacity, while goodput
 # falls away: the target works as hard as before, for replies that come too late. Run such a service where
-# goodput still follows the arrivals, and turn away, or send to another replica, what exceeds that.
+# goodput still follows the arrivals, and turn away, or send to another replica, what exceeds that. If the
+# lines here do not look like that, then something else used the machine meanwhile, or the load was too short
+# for a queue: see below.
 #
 # ## What these figures are not
 #
-# - Each rate was measured for some five seconds. That shows the shape, not the third digit: for a decision
-#   take more requests, more blocks, and the interval that `jc1 sweep` gives.
+# - Each rate was measured with 60 requests. That shows the shape, not the third digit: for a decision take
+#   more requests and more blocks.
 # - `p99` of fewer than 100 requests is the slowest of them, so the dashboard calls it that.
 # - Drawing costs the same processor that serves here. The dashboard is for looking, `measure` for figures.
 # - Questions that come again may be found in an engine's prefix cache. Give `measure` at least as many
