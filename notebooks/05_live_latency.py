@@ -123,14 +123,14 @@ print(f"capacity: about {capacity:.1f} replies a second")
 # The closed loop hides something: its users are patient. When replies are slow, they ask less often, so the
 # load goes down just when it hurts. Real users do not know of each other. In an **open loop** requests arrive
 # at random times at a set rate (a Poisson process), whatever is still running, and each is timed from the
-# moment at which it *should* have been sent. Let a few more arrive than the target can take.
+# moment at which it *should* have been sent. Let far more arrive than the target can take.
 #
 # We also say now what we want: an **objective**. What keeps it is blue, what misses it is orange.
 
 # %%
 OBJECTIVE = Objective(ttft=0.5, tpot=0.1)  # seconds
 
-rate = 1.5 * capacity
+rate = 2.5 * capacity
 past = Dashboard(f"Open loop: {rate:.1f} arrivals a second, capacity {capacity:.1f}", objective=OBJECTIVE)
 await live(past, Load(rate=rate))
 
