@@ -147,8 +147,8 @@ class Dashboard:
             self.figure.add_traces(traces)
             self.figure.layout.title.update(text=f"<b>{self._title}</b>", subtitle_text=self._told())
             self.figure.layout.yaxis4.dtick = 1 if max(count for _, count in self._flight) <= 5 else None
-            end = max((sample.ended for sample in samples), default=1.0)
-            self.figure.update_xaxes(range=[0, max(end, self._flight[-1][0], 1.0)])
+            slices = math.ceil(max(self._flight[-1][0], 1.0) / self._slice(good))
+            self.figure.update_xaxes(range=[0, slices * self._slice(good)])
         return self.figure
 
     def _told(self) -> str:
@@ -247,6 +247,14 @@ class Dashboard:
         return next((width for width in SLICES if span / width <= BINS), span / BINS)
 
 
+def bundle(figure: go.Figure) -> dict[str, Any]:
+    """The figure for `display(..., raw=True, display_id=True)`, and for `update(..., raw=True)` of what that returns.
+
+    A figure handed to `display` as it is cannot be updated: it displays itself, and each time anew.
+    """
+    return dict(figure._repr_mimebundle_())
+
+
 async def watch(
     work: Coroutine[Any, Any, T],
     dashboard: Dashboard,
@@ -343,9 +351,9 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
         xshift=-6,
         showarrow=False,
     )
-    for name, colour, values in (
-        ("replies", QUIET, [latency.requests_per_second for latency in latencies]),
-        ("goodput", BLUE, [latency.goodput or 0.0 for latency in latencies]),
+    for name, colour, shift, values in (
+        ("replies", QUIET, 8, [latency.requests_per_second for latency in latencies]),
+        ("goodput", BLUE, -8, [latency.goodput or 0.0 for latency in latencies]),
     ):
         figure.add_scatter(
             x=rates,
@@ -361,6 +369,7 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
             y=values[-1],
             xanchor="left",
             xshift=12,
+            yshift=shift,
             showarrow=False,
             font_color=colour,
         )

@@ -13,6 +13,7 @@ https://www.scylladb.com/2021/04/22/on-coordinated-omission/).
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -99,9 +100,11 @@ async def drive(
     load: Load,
     *,
     seed: int | str = 0,
+    seconds: float = math.inf,
     watcher: Watcher | None = None,
 ) -> list[Sample]:
-    """Send the calls under the load; the samples, in the order of the calls.
+    """Send the calls under the load, none of them later than `seconds` after the beginning; the samples of those that
+    were sent, in the order of the calls.
 
     A `Jc1Error` from `send` is a failed request. Anything else ends the load and is raised. When this is cancelled, so
     are the requests under way, and it returns after the last of them has ended. Raises `InvalidRequest` for no load.
@@ -139,8 +142,8 @@ async def drive(
             watcher.ended(sample)
 
     async def worker(waiting: Iterator[tuple[int, T]]) -> None:
-        for number, call in waiting:
-            await one(number, call)
+        while clock() < seconds and (following := next(waiting, None)):
+            await one(*following)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -150,8 +153,10 @@ async def drive(
                     group.create_task(worker(waiting))
             elif load.rate is not None:
                 for number, at in enumerate(arrivals(load.rate, len(calls), seed)):
+                    if at > seconds:
+                        break
                     await asyncio.sleep(at - clock())
                     group.create_task(one(number, calls[number], at))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return [found[number] for number in range(len(calls))]
+    return [found[number] for number in sorted(found)]

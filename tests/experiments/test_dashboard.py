@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import plotly.graph_objects as go
+import plotly.io as pio
 import pytest
 
-from experiments.dashboard import Dashboard, compare_loads, goodput_curve, watch
+from experiments.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
 from experiments.latency import Objective
 from experiments.load import Sample, Timing, drive
 from experiments.results import Latency, Load, Percentiles
@@ -118,6 +119,14 @@ async def test_leaving_early_ends_the_work_first() -> None:
 def test_a_long_load_makes_a_small_figure() -> None:
     _, figure = shown(*(sample(at / 10) for at in range(600)))
     assert len(figure.to_json()) < 100_000
+
+
+def test_a_notebook_gets_the_figure_as_plain_json_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pio.renderers, "default", "plotly_mimetype")  # as in a notebook
+    _, figure = shown(sample(0.0))
+    found = bundle(figure)
+    assert found.keys() == {"application/vnd.plotly.v1+json"}
+    assert len(str(found)) < 30_000
 
 
 def latency(load: Load, goodput: float = 1.0) -> Latency:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import statistics
+import time
 
 import pytest
 
@@ -46,9 +47,9 @@ def test_arrivals_are_a_poisson_process_that_a_seed_repeats() -> None:
     assert statistics.mean(gaps) == pytest.approx(0.2, rel=0.03)
     assert statistics.stdev(gaps) == pytest.approx(0.2, rel=0.03)
     counts = [0] * int(times[-1])
-    for time in times:
-        if time < len(counts):
-            counts[int(time)] += 1
+    for at in times:
+        if at < len(counts):
+            counts[int(at)] += 1
     assert statistics.variance(counts) == pytest.approx(statistics.mean(counts), rel=0.1)
     assert arrivals(5.0, 20_000, seed=7) == times
     assert arrivals(5.0, 20_000, seed=8) != times
@@ -74,6 +75,17 @@ async def test_an_open_loop_sends_on_while_nothing_is_answered() -> None:
     assert [sample.planned for sample in samples] == pytest.approx(planned, abs=1e-3)
 
 
+@pytest.mark.parametrize("load", [Load(concurrency=2), Load(rate=1000.0)], ids=str)
+async def test_nothing_is_sent_after_the_time_is_over(load: Load) -> None:
+    async def send(call: int) -> Timing:
+        await asyncio.sleep(0.005)
+        return Timing(0.005, 0.005, 1)
+
+    samples = await drive(send, range(100_000), load, seconds=0.1)
+    assert 0 < len(samples) < 100_000
+    assert max(sample.planned for sample in samples) <= 0.1
+
+
 async def test_a_request_that_was_sent_late_was_late() -> None:
     """No coordinated omission: the first reply keeps the loop itself from sending."""
 
@@ -82,8 +94,6 @@ async def test_a_request_that_was_sent_late_was_late() -> None:
     async def hold(call: int) -> Timing:
         nonlocal held
         if call == 0:
-            import time
-
             began = time.perf_counter()
             while (held := time.perf_counter() - began) < 0.05:
                 pass
