@@ -12,7 +12,7 @@ else of what is in them.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,11 +77,6 @@ class SweepFolder:
         with _room():
             beside.write_text(text, encoding="utf-8")
             beside.replace(self.path / name)
-
-    def add_trace(self, told: Mapping[str, Any]) -> None:
-        """Keep a request's trace."""
-        with _room(), (self.path / "traces.jsonl").open("ab") as file:
-            file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager

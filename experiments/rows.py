@@ -6,8 +6,6 @@ come from or what is made of them.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any, Literal, Self
 
 import orjson
 
-from jc1.errors import Conflict, StorageFull
+from experiments.lines import Lines
 
 Split = Literal["search", "heldout"]
 Key = tuple[int, str, str, int]
@@ -55,26 +53,8 @@ class RowFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a+b", buffering=0)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise Conflict(
-                f"Another process runs the sweep {path.parent.name!r}: wait for it, or give another --name."
-            ) from None
-        self._rows = {row.key: row for row in self._whole_lines()}
-
-    def _whole_lines(self) -> Iterator[Row]:
-        """The rows that are there; half a line, left by a killed process, is cut off."""
-        self._file.seek(0)
-        whole = 0
-        for line in self._file.read().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            yield _row(orjson.loads(line))
-            whole += len(line)
-        self._file.truncate(whole)
+        self._lines = Lines(path)
+        self._rows = {row.key: row for row in map(_row, map(orjson.loads, self._lines.read()))}
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
@@ -90,21 +70,11 @@ class RowFile:
 
     def add(self, row: Row) -> None:
         """Keep a row. Raises `StorageFull` where the disk is, and keeps nothing of it then."""
-        line = orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE)
-        end = self._file.seek(0, 2)
-        try:
-            written = self._file.write(line)
-        except OSError as error:
-            written = 0
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-        if written < len(line):
-            self._file.truncate(end)
-            raise StorageFull("The disk is full: free some space, then continue the sweep with --resume.")
+        self._lines.add(orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE))
         self._rows[row.key] = row
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self

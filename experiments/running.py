@@ -10,14 +10,17 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import orjson
+
 from experiments import analysis, machine, quality, statistics, tracking
 from experiments.folder import SweepFolder
 from experiments.latency import measure
+from experiments.lines import Lines
 from experiments.results import SCORE, Comparison, Latency, SweepResult, Trial, Verified
 from experiments.rows import Row, RowFile, Split, write_table
 from experiments.search import create_search
@@ -83,7 +86,11 @@ class Run:
         sweep = self.sweep
         sweep.settings.prepare_home()
         created = self.folder.open(self.plan, resume=resume)
-        with RowFile(sweep.folder / "rows.jsonl") as self.rows:
+        with (
+            RowFile(sweep.folder / "rows.jsonl") as self.rows,
+            closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
+        ):
+            self.traces.read()  # so that it ends with a whole line
             self.mlflow_run = await asyncio.to_thread(self._begin)
             try:
                 async with AsyncExitStack() as stack:
@@ -169,7 +176,8 @@ class Run:
                 )
                 while points := search.ask(at_once):
                     found = [self._add(sweep.space.settings(point, sweep.baseline), engine) for point in points]
-                    await self._race(pipeline, [*trials, *self._servable(pipeline, found)])
+                    trials += self._servable(pipeline, found)
+                    await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
                     search.tell(points, [self._told(trial) for trial in found])
                     trials = []
             if trials:
@@ -255,7 +263,7 @@ class Run:
         if ask.repeat or ask.split != "search" or ask.item.id != self.sweep.items[0].id or ask.trial >= TRACES:
             return
         about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
-        self.folder.add_trace({**trace.to_dict(), **about})
+        self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
 
     def _told(self, trial: _Trial) -> tuple[float, ...]:
         """The trial's objectives, NaN where it has none."""

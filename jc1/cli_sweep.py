@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,10 +25,6 @@ from jc1.cli_shared import (
     print_table,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from experiments.plan import Plan
-    from experiments.results import SweepResult, Trial
 
 SHOWN = 20
 """Trials that are listed at most, best first."""
@@ -135,7 +131,7 @@ def sweep(
         _print_result(result, chosen.folder)
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
+def _print_plan(plan: Any, as_json: bool) -> None:
     if as_json:
         print_json(plan.model_dump(mode="json"))
         return
@@ -144,7 +140,7 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         print(f"{name:<{width}}  {told}")
 
 
-def _print_result(result: SweepResult, folder: Path) -> None:
+def _print_result(result: Any, folder: Path) -> None:
     from experiments.report import headline
 
     metric, direction = next(iter(result.objectives.items()))
@@ -166,7 +162,7 @@ def _print_result(result: SweepResult, folder: Path) -> None:
         print(f"Next: jc1 promote {result.name}")
 
 
-def _row(trial: Trial, metric: str, result: SweepResult) -> list[str]:
+def _row(trial: Any, metric: str, result: Any) -> list[str]:
     told: Any = trial.metrics[metric]
     compared = trial.comparison
     against = (
