@@ -1,9 +1,10 @@
 """A sweep's folder: its plan, what was done of it, and what came of it.
 
     plan.json      what was asked for, and when       rows.jsonl     each answer as it came (experiments/rows.py)
-    memory.db      the memory that it reads           table.jsonl    the same rows in order, once all are there
-    traces.jsonl   some requests' traces              latency.json   how long the best took
-    mlflow.json    the run that tells of it           result.json, report.html
+    prompts.json   the prompts, and what is right     table.jsonl    the same rows in order, once all are there
+    memory.db      the memory that it reads           latency.json   how long the best took
+    traces.jsonl   some requests' traces              result.json    what came of it (experiments/results.py)
+    mlflow.json    the run that tells of it           report.html    the same to be read
 
 Knows how files are written whole, and that a resumed sweep must have the plan that it was begun with. Knows nothing
 else of what is in them.

@@ -224,17 +224,16 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, str]], int
     apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
     shown = apart[:_MOST_PAIRS]
     texts: dict[tuple[int, str], str] = {}
-    prompts: dict[str, str] = {}
     for row in _lines(folder / "table.jsonl"):
         if row["split"] == split and row["item"] in shown and row["trial"] in (result.baseline.number, result.winner):
             texts.setdefault((row["trial"], row["item"]), "\n".join(row["texts"]))
-            prompts.setdefault(row["item"], row.get("prompt", ""))
-    for line in _lines(folder / "traces.jsonl"):
-        prompts[line["item"]] = prompts.get(line["item"]) or line.get("prompt", "")
+    asked = folder / "prompts.json"
+    prompts = json.loads(asked.read_bytes()) if asked.exists() else {}
     return [
         {
             "item": item,
-            "prompt": _cut(prompts.get(item, "")),
+            "prompt": _cut(prompts.get(item, {}).get("prompt", "")),
+            "right": _cut(" or ".join(prompts.get(item, {}).get("references", ()))),
             "baseline": _cut(texts[0, item]),
             "winner": _cut(texts[result.winner, item]),
             "baseline_score": f"score {other[item]:.2g}",

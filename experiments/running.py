@@ -85,12 +85,13 @@ class Run:
         """Do what is not done yet. Raises `Conflict` where the name is taken or the plan is another one."""
         sweep = self.sweep
         sweep.settings.prepare_home()
-        created = self.folder.open(self.plan, resume=resume)
+        self.created = self.folder.open(self.plan, resume=resume)
         with (
             RowFile(sweep.folder / "rows.jsonl") as self.rows,
             closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
         ):
             self.traces.read()  # so that it ends with a whole line
+            self._write_prompts()
             self.mlflow_run = await asyncio.to_thread(self._begin)
             try:
                 async with AsyncExitStack() as stack:
@@ -104,7 +105,7 @@ class Run:
                     winner = self._winner(results)
                     verified = await self._timed("heldout", self._verify(results, winner))
                     await self._timed("latency", self._latency(results, winner))
-                result = await asyncio.to_thread(self._finish, created, winner, verified)
+                result = await asyncio.to_thread(self._finish, winner, verified)
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
                 self._tell_failed("KILLED" if interrupted else "FAILED")
@@ -113,6 +114,12 @@ class Run:
 
     # around the phases
 
+    def _write_prompts(self) -> None:
+        """What is asked, and what would be right, for whoever reads the rows."""
+        items = (*self.sweep.items, *self.sweep.heldout)
+        told = {item.id: {"prompt": item.messages[-1].text, "references": item.references} for item in items}
+        self.folder.write("prompts.json", told)
+
     def _begin(self) -> str:
         if not self.sweep.tracked:
             return ""
@@ -120,7 +127,8 @@ class Run:
         kept = self.folder.read("mlflow.json")
         if kept and kept["uri"] == where:
             return str(kept["run"])
-        run = tracking.begin(self.plan.name, self.sweep.settings.tracking, about=self.plan.model_dump(mode="json"))
+        about = self.plan.model_dump(mode="json") | {"created": self.created}
+        run = tracking.begin(self.plan.name, self.sweep.settings.tracking, about=about)
         self.folder.write("mlflow.json", {"uri": where, "run": run})
         return run
 
@@ -402,7 +410,7 @@ class Run:
                 kept[str(trial.number)] = [told.model_dump(mode="json") for told in trial.latency]
             self.folder.write("latency.json", kept)
 
-    def _finish(self, created: str, winner: int | None, verified: Verified | None) -> SweepResult:
+    def _finish(self, winner: int | None, verified: Verified | None) -> SweepResult:
         """Put result, table and report into the folder, and tell MLflow."""
         from experiments.report import html
 
@@ -420,7 +428,7 @@ class Run:
         write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
         result = SweepResult(
             name=sweep.name,
-            created=created,
+            created=self.created,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             baseline_name=sweep.baseline_name,
             suite=plan.suite,

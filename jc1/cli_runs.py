@@ -6,14 +6,12 @@ Knows how arguments become calls and how results are printed. Knows nothing abou
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jc1.cli_shared import Home, Json, print_json, print_table, settings_of
+from jc1.cli_shared import Home, Json, lab, print_json, print_table, settings_of
 
 app = typer.Typer(help="See and compare what sweeps found.", no_args_is_help=True)
 
@@ -27,7 +25,7 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     """List the sweeps, newest first."""
     from dataclasses import asdict
 
-    with _lab():
+    with lab():
         from experiments.runs import list_runs
 
         listing = list_runs(settings_of(home=home))
@@ -46,7 +44,7 @@ def list_(home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Show what a sweep found: the winner, and every trial beside the baseline."""
-    with _lab():
+    with lab():
         from experiments import report
         from experiments.runs import find, folder_of
 
@@ -79,7 +77,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
 @app.command()
 def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Put sweeps side by side: winner and baseline of each."""
-    with _lab():
+    with lab():
         from experiments import report
         from experiments.runs import find
 
@@ -109,19 +107,6 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
     print_table(["sweep", "suite", "baseline", "winner", "score (95 %)", "on", "verdict"], rows)
     if len({result.suite.digest for result in results}) > 1:
         print("These sweeps asked different prompts: compare differences to each baseline, not scores.")
-
-
-@contextmanager
-def _lab() -> Iterator[None]:
-    """What only the lab needs may be missing."""
-    from jc1.errors import PackageMissing
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise PackageMissing(
-            f"{error.name} is not installed, and the lab needs it. Next step: make install-dev."
-        ) from None
 
 
 def _write(file: Path, text: str) -> None:

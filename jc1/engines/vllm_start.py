@@ -131,6 +131,9 @@ def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculat
         # Of a request with a seed whose prompt was read in part, vLLM turns the generator back, which that of a CPU
         # cannot be: the engine would die. So prompts are read whole.
         arguments["enable_chunked_prefill"] = False
+        # Prompts share the KV cache of whole blocks only: with vLLM's 128 tokens a prompt with memories would be read
+        # again nearly whole. The CPU's kernels take no fewer than 32.
+        arguments["block_size"] = 32
         check_kv_cache(config, settings, arguments["kv_cache_memory_bytes"])
         bind_cores(workers)
     if speculation is not None:

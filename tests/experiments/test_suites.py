@@ -346,7 +346,7 @@ def test_too_little_to_split_is_told() -> None:
 
 def test_the_documented_example_is_a_suite(write: Write) -> None:
     docs = Path(__file__).parents[2] / "docs"
-    pages = [path.read_text(encoding="utf-8") for path in (docs / "lab-suites.md", docs / "lab.md") if path.exists()]
+    pages = [path.read_text(encoding="utf-8") for path in (docs / "suites.md",)]
     examples = [code for page in pages for code in re.findall(r"^```jsonl\n(.*?)^```", page, flags=re.M | re.S)]
     assert examples
     for example in examples:
