@@ -44,14 +44,20 @@ class LoopThread:
             tasks.append(self._loop.create_task(_awaited(work)))
             tasks[0].add_done_callback(lambda task: _hand_over(task, outcome))
 
-        self._loop.call_soon_threadsafe(begin)
+        def stop() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:
+                outcome.cancel()  # the interrupt came before `begin` was handed over
+
         try:
+            self._loop.call_soon_threadsafe(begin)
             while not outcome.done():
                 wait([outcome], WAKE_SECONDS)
             return outcome.result()
         except BaseException:
             if not outcome.done():
-                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                self._loop.call_soon_threadsafe(stop)
                 wait([outcome])
             raise
 

@@ -129,12 +129,14 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
 
 
 def write_folder(result: SweepResult, folder: Path, *, traces: int = 6) -> Path:
-    """The folder of that sweep: `result.json`, `table.jsonl` and `traces.jsonl`. Returns `folder`."""
+    """The folder of that sweep: `result.json`, `table.jsonl`, `prompts.json` and `traces.jsonl`. Returns `folder`."""
     folder.mkdir(parents=True)
     result.write(folder)
     with (folder / "table.jsonl").open("w", encoding="utf-8") as table:
         for row in _rows(result):
             table.write(json.dumps(row) + "\n")
+    asked = {item: {"prompt": HOSTILE, "references": ["Ada"]} for item in (*SEARCHED, *HELDOUT)}
+    (folder / "prompts.json").write_text(json.dumps(asked), encoding="utf-8")
     with (folder / "traces.jsonl").open("w", encoding="utf-8") as file:
         for index in range(traces):
             file.write(json.dumps(_trace(index, result.trials[index % 4])) + "\n")
