@@ -86,11 +86,18 @@ class TrialSettings(BaseModel):
 
     def label(self, beside: TrialSettings | None = None) -> str:
         """The settings in a line, or only those that differ from `beside`."""
-        other: Mapping[str, Any] = beside.flat() if beside else {}
         own = self.flat()
-        told = [f"{name}={_short(value)}" for name, value in own.items() if name not in other or other[name] != value]
-        told += [f"{name} by default" for name in other if name not in own]
-        return " ".join(told) or ("as the baseline" if beside else "JC1's defaults")
+        if beside is None:
+            return " ".join(f"{name}={_short(value)}" for name, value in own.items()) or "JC1's defaults"
+        other = beside.flat()
+        standard = Decoding().model_dump()
+        names = [
+            name
+            for name in {**own, **other}
+            if own.get(name, standard.get(name)) != other.get(name, standard.get(name))
+        ]
+        told = [f"{name}={_short(own[name])}" if name in own else f"{name} by default" for name in names]
+        return " ".join(told) or "as the baseline"
 
 
 def engine_key(settings: Settings, engine: Mapping[str, Any]) -> str:
