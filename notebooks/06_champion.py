@@ -37,8 +37,8 @@ settings = Settings.load({"engine": ENGINE, "model": MODEL})
 # ## What to try
 #
 # A space names settings and their values. Here: how many memories are recalled for a question (`k`), none at all, and
-# whether the reply is sampled. The baseline, with which every trial is compared, is what JC1 does unless told otherwise,
-# with short replies: 8 memories, no sampling.
+# whether the reply is sampled. The baseline, with which every trial is compared, is what JC1 does unless told
+# otherwise, with short replies: 8 memories, no sampling.
 
 # %%
 space = {
