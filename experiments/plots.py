@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -80,7 +80,7 @@ def pareto(result: SweepResult) -> go.Figure:
     if cost is None:
         return _base(figure, height=120)
     value, axis, spell = cost
-    known = [trial for trial in result.trials if SCORE in trial.metrics]
+    known = [trial for trial in result.trials if result.primary in trial.metrics]
     apart = [trial for trial in known if value(trial) is None]
     crowded = len(known) > _MOST_ROWS
     for name, (colour, shape, size) in _MARKS.items():
@@ -93,7 +93,7 @@ def pareto(result: SweepResult) -> go.Figure:
         ):
             if not trials:
                 continue
-            scores = [trial.metrics[SCORE] for trial in trials]
+            scores = [trial.metrics[result.primary] for trial in trials]
             figure.add_scatter(
                 x=[value(trial) if x_axis == "x" else _spread(apart.index(trial)) for trial in trials],
                 y=[score.mean for score in scores],
@@ -109,14 +109,18 @@ def pareto(result: SweepResult) -> go.Figure:
                 textfont={"color": colour, "size": 12},
                 cliponaxis=False,
                 error_y=_errors(scores, colour) if not (minor and crowded) else None,
-                customdata=[[_named(trial), _says(trial.metrics[SCORE]), spell(value(trial))] for trial in trials],
-                hovertemplate="%{customdata[0]}<br>score %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+                customdata=[
+                    [_named(trial), _says(trial.metrics[result.primary]), spell(value(trial))] for trial in trials
+                ],
+                hovertemplate="<br>".join(
+                    ("%{customdata[0]}", f"{_words(result)} %{{customdata[1]}}", "%{customdata[2]}<extra></extra>")
+                ),
             )
             first = False
     _base(figure, height=420, legend=True)
     dearest = max((value(trial) or 0.0 for trial in known), default=1.0)
     figure.update_xaxes(title_text=axis, range=[0, dearest * 1.15 or 1], domain=[0, 0.84 if apart else 1])
-    figure.update_yaxes(title_text="score", range=[0, 1.04], tickformat=".1f")
+    figure.update_yaxes(title_text=_words(result), **_span(result.primary, 1.04))
     if apart:
         figure.update_layout(
             xaxis2={
@@ -141,10 +145,10 @@ def winner(result: SweepResult) -> go.Figure:
     differences: list[tuple[str, float, float, float]] = []
     if result.winner is not None:
         best = result.trial(result.winner)
-        if SCORE in result.baseline.metrics:
-            scores.append(("baseline, search", result.baseline.metrics[SCORE], look.BASELINE))
-        if SCORE in best.metrics:
-            scores.append((f"winner #{best.number}, search", best.metrics[SCORE], look.WINNER))
+        if result.primary in result.baseline.metrics:
+            scores.append(("baseline, search", result.baseline.metrics[result.primary], look.BASELINE))
+        if result.primary in best.metrics:
+            scores.append((f"winner #{best.number}, search", best.metrics[result.primary], look.WINNER))
         if own := best.comparison:
             differences.append(("difference, search", own.difference, own.low, own.high))
     if result.verified:
@@ -160,9 +164,9 @@ def winner(result: SweepResult) -> go.Figure:
     for name, mean, low, high in differences:
         _dot(figure, 2, name, mean, low, high, look.PARETO, f"{mean:+.2f}")
     _base(figure, height=150 + 34 * (len(scores) + len(differences)))
-    figure.update_xaxes(range=[0, 1.02], tickformat=".1f", title_text="score", row=1)
+    figure.update_xaxes(title_text=_words(result), row=1, **_span(result.primary, 1.02))
     reach = max([0.1, *(abs(end) for _, _, *ends in differences for end in ends)]) * 1.1
-    figure.update_xaxes(range=[-reach, reach], tickformat="+.1~f", title_text="winner minus baseline", row=2)
+    figure.update_xaxes(range=[-reach, reach], tickformat="+.2~f", title_text="winner minus baseline", row=2)
     figure.add_vline(x=0, line={"color": look.ZERO, "width": 1.5}, row=2)
     figure.update_layout(margin_t=28)
     return _rows(figure)
@@ -175,8 +179,9 @@ def by_prompt(result: SweepResult) -> go.Figure:
     tried = [trial for trial in result.trials[1:] if trial.scores]
     helped = {item: sum(trial.scores.get(item, 0.0) for trial in tried) / max(len(tried), 1) for item in baseline}
     items = sorted(baseline, key=lambda item: (baseline[item], helped[item], item))
-    trials = sorted(tried, key=lambda trial: -trial.metrics[SCORE].mean)[:_MOST_ROWS]
+    trials = sorted(tried, key=lambda trial: -result.sign * trial.metrics[result.primary].mean)[:_MOST_ROWS]
     figure = make_subplots(rows=2, row_heights=[1.2, max(len(trials), 1)], vertical_spacing=0.03, shared_xaxes=True)
+    most = 1.0 if result.primary == SCORE else max([*baseline.values()], default=1.0) or 1.0
     places = list(range(1, len(items) + 1))
     names = [escape(item) for item in items]
     figure.add_heatmap(
@@ -184,7 +189,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
         y=["baseline"],
         z=[[baseline[item] for item in items]],
         zmin=0,
-        zmax=1,
+        zmax=most,
         colorscale=_AMOUNT,
         showscale=False,
         customdata=[names],
@@ -196,9 +201,9 @@ def by_prompt(result: SweepResult) -> go.Figure:
         x=places,
         y=[_brief(result, trial) for trial in trials],
         z=[[trial.scores[i] - baseline[i] if i in trial.scores else None for i in items] for trial in trials],
-        zmin=-1,
-        zmax=1,
-        colorscale=_DIVERGING,
+        zmin=-most,
+        zmax=most,
+        colorscale=_DIVERGING if result.sign > 0 else [[1 - place, colour] for place, colour in reversed(_DIVERGING)],
         customdata=[names for _ in trials],
         hovertemplate="%{customdata}<br>%{y}: %{z:+.2f} beside the baseline<extra></extra>",
         hoverongaps=False,
@@ -294,11 +299,13 @@ def compare(results: Sequence[SweepResult]) -> go.Figure:
     for result in results:
         held = result.verified
         pairs: list[tuple[str, Interval | None, str]] = [
-            ("baseline", held.baseline if held else result.baseline.metrics.get(SCORE), look.BASELINE)
+            ("baseline", held.baseline if held else result.baseline.metrics.get(result.primary), look.BASELINE)
         ]
         if result.winner is not None:
             best = result.trial(result.winner)
-            pairs.append((f"winner #{best.number}", held.heldout if held else best.metrics.get(SCORE), look.WINNER))
+            pairs.append(
+                (f"winner #{best.number}", held.heldout if held else best.metrics.get(result.primary), look.WINNER)
+            )
         for what, interval, colour in pairs:
             if interval:
                 name = f"{escape(result.name)}, {what}{'' if held else ', search'}"
@@ -306,8 +313,19 @@ def compare(results: Sequence[SweepResult]) -> go.Figure:
                 low, high, told = interval.low, interval.high, f"{interval.mean:.2f}"
                 _dot(figure, None, name, interval.mean, low, high, colour, told)
     _base(figure, height=110 + 34 * len(rows))
-    figure.update_xaxes(title_text="score", range=[0, 1.02], tickformat=".1f")
+    metrics = {result.primary for result in results}
+    metric = metrics.pop() if len(metrics) == 1 else ""
+    figure.update_xaxes(title_text=escape(metric.replace("_", " ")), **_span(metric, 1.02))
     return _rows(figure, rows)
+
+
+def _words(result: SweepResult) -> str:
+    return escape(result.primary.replace("_", " "))
+
+
+def _span(metric: str, end: float) -> dict[str, Any]:
+    """A score's axis is the same in every figure; that of another metric begins at 0."""
+    return {"range": [0, end], "tickformat": ".1f"} if metric == SCORE else {"rangemode": "tozero"}
 
 
 def _cost(

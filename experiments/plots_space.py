@@ -5,6 +5,7 @@ Knows which settings the trials varied. Knows nothing about the space that they 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import combinations, pairwise
 from statistics import fmean
@@ -30,7 +31,7 @@ Value = str | float
 
 def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
     """The settings that differ between measured trials: by name, each trial's value; a number stays one."""
-    trials = [trial for trial in result.trials if SCORE in trial.metrics]
+    trials = [trial for trial in result.trials if result.primary in trial.metrics]
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings.flat()))
     found = {name: {trial.number: _value(trial, name) for trial in trials} for name in names}
     return {name: values for name, values in found.items() if len(set(values.values())) > 1}
@@ -40,7 +41,7 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
     """Each measured trial as a line through its settings, one axis below the other, down to its score: the winner and
     the baseline named, the others the stronger the better they are."""
     settings = varied(result)
-    trials = [trial for trial in result.trials if SCORE in trial.metrics]
+    trials = [trial for trial in result.trials if result.primary in trial.metrics]
     figure = go.Figure()
     places: dict[int, list[float]] = {trial.number: [] for trial in trials}
     depth = len(settings)
@@ -49,20 +50,25 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
         for trial in trials:
             places[trial.number].append(scale[values[trial.number]])
         _axis(figure, depth - row, name, [(scale[tick], _said(name, tick)) for tick in ticks])
-    _axis(figure, 0, "score", [(tick / 5, f"{tick / 5:.1f}") for tick in range(6)])
+    unit, ticks = _unit([trial.metrics[result.primary].mean for trial in trials], result.primary)
+    metric = result.primary.replace("_", " ")
+    _axis(figure, 0, metric, ticks)
     depths = [depth - row for row in range(depth + 1)]
     last = sorted(trials, key=lambda trial: _rank(result, trial))
-    best = max((trial.metrics[SCORE].mean for trial in trials), default=1) or 1
+    good = {t.number: unit(t.metrics[result.primary].mean) for t in trials}
+    if result.sign < 0:
+        good = {number: 1 - place for number, place in good.items()}
+    best = max(good.values(), default=1) or 1
     for trial in last:
-        score = trial.metrics[SCORE].mean
-        colour, width, dash = f"rgba(79, 111, 247, {0.12 + 0.5 * (score / best) ** 3:.2f})", 1.5, "solid"
+        score = trial.metrics[result.primary].mean
+        colour, width, dash = f"rgba(79, 111, 247, {0.12 + 0.5 * (good[trial.number] / best) ** 3:.2f})", 1.5, "solid"
         if trial.number == result.winner:
             colour, width = look.WINNER, 3
         elif trial.number == result.baseline.number:
             colour, width, dash = look.BASELINE, 2.5, "dot"
         named = "winner" if trial.number == result.winner else "baseline" if dash == "dot" else None
         figure.add_scatter(
-            x=[*places[trial.number], min(max(score, 0.0), 1.0)],
+            x=[*places[trial.number], unit(score)],
             y=depths,
             mode="lines+markers",
             line={"color": colour, "width": width, "dash": dash},
@@ -70,7 +76,7 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
             name=named,
             showlegend=named is not None,
             cliponaxis=False,
-            hovertemplate=f"#{trial.number} {escape(trial.label)}<br>score {score:.2f}<extra></extra>",
+            hovertemplate=f"#{trial.number} {escape(trial.label)}<br>{escape(metric)} {score:.2f}<extra></extra>",
         )
     figure.update_layout(
         height=96 + _ROW * depth,
@@ -88,7 +94,10 @@ def heatmap(result: SweepResult) -> go.Figure:
     """Mean score by the two settings that explain most of it together; a number below tells how many trials there are,
     where several share a cell."""
     settings = varied(result)
-    scores = {trial.number: trial.metrics[SCORE].mean for trial in result.trials if SCORE in trial.metrics}
+    scores = {
+        trial.number: trial.metrics[result.primary].mean for trial in result.trials if result.primary in trial.metrics
+    }
+    unit, _ = _unit([*scores.values()], result.primary)
     binned = {name: _binned(values) for name, values in settings.items()}
     figure = go.Figure()
     pairs = list(combinations(binned, 2))
@@ -105,7 +114,7 @@ def heatmap(result: SweepResult) -> go.Figure:
                 means[-1].append(fmean(inside) if inside else None)
                 if inside:
                     many = f"<br>{len(inside)} trials" if len(inside) > 1 else ""
-                    ink = "#ffffff" if fmean(inside) > 0.72 else "#18181b"
+                    ink = "#ffffff" if unit(fmean(inside)) > 0.72 else "#18181b"
                     figure.add_annotation(
                         x=columns.index(column),
                         y=rows.index(row),
@@ -116,7 +125,7 @@ def heatmap(result: SweepResult) -> go.Figure:
         figure.add_heatmap(
             x=list(range(len(columns))),
             y=list(range(len(rows))),
-            z=means,
+            z=[[None if mean is None else unit(mean) for mean in row] for row in means],
             zmin=0,
             zmax=1,
             colorscale=[[0, f"rgb{_PALE}"], [1, f"rgb{_DEEP}"]],
@@ -183,9 +192,22 @@ def _axis(figure: go.Figure, depth: int, name: str, ticks: list[tuple[float, str
         )
 
 
+def _unit(means: Sequence[float], metric: str) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
+    """Where a mean lies on an axis from 0 to 1, and the axis's ticks: a score's own scale, else from least to most."""
+    if metric == SCORE:
+        return lambda mean: min(max(mean, 0.0), 1.0), [(tick / 5, f"{tick / 5:.1f}") for tick in range(6)]
+    low, high = min(means, default=0.0), max(means, default=1.0)
+    span = high - low or 1.0
+    return lambda mean: (mean - low) / span, [(0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
+
+
 def _rank(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
     """The winner is drawn last, the baseline before it."""
-    return trial.number == result.winner, trial.number == result.baseline.number, trial.metrics[SCORE].mean
+    return (
+        trial.number == result.winner,
+        trial.number == result.baseline.number,
+        result.sign * trial.metrics[result.primary].mean,
+    )
 
 
 def _binned(values: dict[int, Value]) -> dict[int, Value]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from experiments.results import SCORE, Comparison, Interval, Latency, SweepResult, Trial
+from experiments.results import Comparison, Interval, Latency, SweepResult, Trial
 from experiments.trials import TrialSettings
 from jc1.decoding import Decoding
 from jc1.errors import Conflict, NotProven, UnknownRun
@@ -209,14 +209,16 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
 
 
 def _same_prompts(preset: Preset, result: SweepResult, champion: SweepResult | None) -> Mapping[str, float] | None:
-    """The preset's score on each held-out prompt of `result`, if it was measured on just these with the same model."""
+    """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric and
+    with the same model."""
     measured = preset.measured
     suite, model, scores = measured.get("suite", {}).get("digest"), measured.get("model"), measured.get("scores")
+    metric = measured.get("metric")
     if champion is not None and _is_of(preset, champion, measured.get("trial")):
         heldout = _heldout(champion, measured["trial"])
         suite, model, scores = champion.suite.digest, champion.settings.get("model"), heldout[1] if heldout else None
     own = result.verified.scores if result.verified else {}
-    same = (suite, model) == (result.suite.digest, result.settings.get("model"))
+    same = (suite, model, metric) == (result.suite.digest, result.settings.get("model"), result.primary)
     return scores if same and scores and scores.keys() == own.keys() else None
 
 
@@ -229,7 +231,7 @@ def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], re
     found: Comparison = compare_all(
         {trial: np.array([own[prompt] for prompt in prompts])},
         np.array([other[prompt] for prompt in prompts]),
-        direction=result.objectives.get(SCORE, "max"),
+        direction=result.objectives[result.primary],
     )[trial]
     return found
 
@@ -278,7 +280,8 @@ def _remember(
         "forced": forced,
         "suite": {"name": result.suite.name, "digest": result.suite.digest},
         "model": result.settings.get("model"),
-        "search": trial.metrics[SCORE].model_dump() if SCORE in trial.metrics else None,
+        "metric": result.primary,
+        "search": trial.metrics[result.primary].model_dump() if result.primary in trial.metrics else None,
     }
     if (heldout := _heldout(result, trial.number)) is not None and result.verified is not None:
         found["heldout"] = heldout[0].model_dump()

@@ -7,12 +7,13 @@ file asks nobody for anything: plotly.js is inside, and a content security polic
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import look
-from experiments.results import SCORE, Comparison, Interval, Latency, SweepResult, Trial
+from experiments.results import Comparison, Interval, Latency, SweepResult, Trial
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -52,14 +53,14 @@ CAPTIONS = {
 def headline(result: SweepResult) -> str:
     """Who won and by how much, in one or two sentences."""
     if result.winner is None:
-        return f"No trial could be measured beside the baseline {result.baseline_name}."
+        return f"No trial was left beside the baseline {result.baseline_name}: each was stopped early or refused."
     best = result.trial(result.winner)
     if result.verified:
         found, where = result.verified.comparison, "on held-out prompts"
         score, other = result.verified.heldout.mean, result.verified.baseline.mean
     elif best.comparison:
         found, where = best.comparison, "in the search, not yet verified on held-out prompts"
-        score, other = best.metrics[SCORE].mean, result.baseline.metrics[SCORE].mean
+        score, other = best.metrics[result.primary].mean, result.baseline.metrics[result.primary].mean
     else:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
@@ -81,6 +82,7 @@ def html(result: SweepResult, folder: Path) -> str:
         plots.figures(result),
         result=result,
         headline=headline(result),
+        metric=result.primary.replace("_", " "),
         facts=_facts(result),
         captions=CAPTIONS,
         rows=[_row(result, trial) for trial in ordered(result)],
@@ -117,7 +119,12 @@ def summary(result: SweepResult) -> dict[str, Any]:
 
 def ordered(result: SweepResult) -> list[Trial]:
     """The trials, best score first; those that were given up or refused last."""
-    return sorted(result.trials, key=lambda t: (t.state != "measured", -t.metrics[SCORE].mean if t.metrics else 1.0))
+
+    def place(trial: Trial) -> tuple[bool, float]:
+        own = trial.metrics.get(result.primary)
+        return trial.state != "measured", -result.sign * own.mean if own else math.inf
+
+    return sorted(result.trials, key=place)
 
 
 def told(interval: Interval | None) -> str:
@@ -181,7 +188,7 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
 def _row(result: SweepResult, trial: Trial) -> dict[str, Any]:
     from experiments.plots import role
 
-    score, between = trial.metrics.get(SCORE), trial.comparison
+    score, between = trial.metrics.get(result.primary), trial.comparison
     kind = role(result, trial)
     return {
         "number": trial.number,

@@ -172,6 +172,16 @@ class SweepResult(_Shape):
     mlflow_run: str = ""
 
     @property
+    def primary(self) -> str:
+        """The metric by which the winner was found: the first objective."""
+        return next(iter(self.objectives))
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the primary metric is better, -1 where less is."""
+        return 1 if self.objectives[self.primary] == "max" else -1
+
+    @property
     def baseline(self) -> Trial:
         return self.trials[0]
 

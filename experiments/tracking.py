@@ -254,11 +254,11 @@ def _trial_metrics(trial: Trial) -> dict[str, float]:
 def _sweep_metrics(result: SweepResult) -> dict[str, float]:
     found = {"trials": float(len(result.trials)), "rows": float(result.rows), "detectable": result.detectable}
     found |= {f"seconds.{phase}": seconds for phase, seconds in result.seconds.items()}
-    if SCORE in result.baseline.metrics:
-        found |= _interval("baseline_search", result.baseline.metrics[SCORE])
-    if result.winner is not None and SCORE in (metrics := result.trial(result.winner).metrics):
+    if result.primary in result.baseline.metrics:
+        found |= _interval("baseline_search", result.baseline.metrics[result.primary])
+    if result.winner is not None and result.primary in (metrics := result.trial(result.winner).metrics):
         found["winner"] = float(result.winner)
-        found |= _interval("winner_search", metrics[SCORE])
+        found |= _interval("winner_search", metrics[result.primary])
     if result.verified:
         found |= _interval("winner_heldout", result.verified.heldout)
         found |= _interval("baseline_heldout", result.verified.baseline)

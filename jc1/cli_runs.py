@@ -60,14 +60,14 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
             [
                 str(trial.number),
                 result.baseline_name if trial.number == 0 else trial.label,
-                report.told(trial.metrics.get("score")),
+                report.told(trial.metrics.get(result.primary)),
                 report.signed(between.difference) if (between := trial.comparison) else "",
                 trial.comparison.verdict if trial.comparison else "",
                 "" if trial.state == "measured" else f"{trial.state}: {trial.reason}",
             ]
             for trial in report.ordered(result)
         ]
-    print_table(["trial", "settings", "score (95 %)", "difference", "verdict", ""], rows)
+    print_table(["trial", "settings", f"{result.primary} (95 %)", "difference", "verdict", ""], rows)
     print(
         f"{len(result.suite.search)} prompts of {result.suite.name}; differences under {result.detectable:.2f} "
         "are likely to stay unseen."
@@ -92,12 +92,12 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
         for result in results:
             held = result.verified
             best = result.trial(result.winner) if result.winner is not None else None
-            searched = best.metrics.get("score") if best else None
+            searched = best.metrics.get(result.primary) if best else None
             rows.append(
                 [
                     result.name,
                     f"{result.suite.name} {result.suite.digest[:8]}",
-                    report.told(held.baseline if held else result.baseline.metrics.get("score")),
+                    report.told(held.baseline if held else result.baseline.metrics.get(result.primary)),
                     f"#{best.number} {best.label}" if best else "",
                     report.told(held.heldout if held else searched),
                     "held out" if held else "search",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +305,19 @@ t.echo_sweep(t.PLANTED).run(progress=limit)
     with RowFile(sweep.folder / "rows.jsonl") as rows:
         assert len(rows) >= 10
     assert run(sweep, resume=True).winner is not None
+
+
+def test_where_no_answer_is_right_another_metric_decides_and_less_may_be_better() -> None:
+    suite = Suite.of("open", [replace(item, references=(), scorer="none") for item in echo_suite(24).items], {})
+    sweep = echo_sweep(
+        {"decoding": {"max_tokens": [4, 6, 64], "temperature": [0, 0.5]}, "objectives": {"output_tokens": "min"}},
+        suite=suite,
+        loads=(Load(concurrency=2),),
+        requests=2,
+        blocks=1,
+    )
+    result = run(sweep)
+    assert result.trial(result.winner).settings.decoding["max_tokens"] == 4
+    assert result.verified.comparison.verdict == "better"
+    assert result.verified.comparison.difference < 0
+    assert "is better than the baseline" in (sweep.folder / "report.html").read_text(encoding="utf-8")
