@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from experiments.latency import Objective
-    from experiments.results import Load, SweepResult
-    from experiments.spaces import Space
-    from experiments.suites import Suite
-    from experiments.sweep import Sweep
+    from experiments.latency.blocks import Objective
+    from experiments.spaces.space import Space
+    from experiments.suites.suite import Suite
+    from experiments.sweeps.results import Load, SweepResult
+    from experiments.sweeps.sweep import Sweep
 
 _HOMES = {
-    "Load": "results",
-    "Objective": "latency",
-    "Space": "spaces",
-    "Suite": "suites",
-    "Sweep": "sweep",
-    "SweepResult": "results",
+    "Load": "sweeps.results",
+    "Objective": "latency.blocks",
+    "Space": "spaces.space",
+    "Suite": "suites.suite",
+    "Sweep": "sweeps.sweep",
+    "SweepResult": "sweeps.results",
 }
 __all__ = ["Load", "Objective", "Space", "Suite", "Sweep", "SweepResult"]
 

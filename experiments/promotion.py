@@ -1,8 +1,8 @@
 """Promotion: a trial that was shown to be better becomes a preset version, and the alias moves to it.
 
 Knows what counts as shown, which comparison that takes, and what a preset remembers of it. Knows nothing about where
-results come from, how a difference is computed (`experiments.statistics`), or serving: whoever resolves the alias next
-gets the new version.
+results come from, how a difference is computed (`experiments.sweeps.statistics`), or serving: whoever resolves the
+alias next gets the new version.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from experiments.results import Comparison, Interval, Latency, SweepResult, Trial
-from experiments.trials import TrialSettings
+from experiments.sweeps.results import Comparison, Interval, Latency, SweepResult, Trial
+from experiments.sweeps.trials import TrialSettings
 from jc1.decoding import Decoding
 from jc1.errors import Conflict, NotProven, UnknownRun
 from jc1.presets import SHIPPED, Preset, Presets
@@ -225,7 +225,7 @@ def _same_prompts(preset: Preset, result: SweepResult, champion: SweepResult | N
 def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], result: SweepResult) -> Comparison:
     import numpy as np
 
-    from experiments.statistics import compare_all
+    from experiments.sweeps.statistics import compare_all
 
     prompts = sorted(own)
     found: Comparison = compare_all(

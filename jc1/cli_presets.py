@@ -90,7 +90,8 @@ def promote(
 ) -> None:
     """Make a sweep's winner the champion: served by that name at once, if it was shown to be better."""
     with stores(home) as pipeline, lab():
-        from experiments import promotion, runs
+        from experiments import promotion
+        from experiments.tracking import runs
 
         result, trial = runs.find_trial(run, pipeline.settings)
         done = promotion.promote(result, trial, pipeline.presets, name=name, alias=alias, force=force)

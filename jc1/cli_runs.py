@@ -26,7 +26,7 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     with lab():
-        from experiments.runs import list_runs
+        from experiments.tracking.runs import list_runs
 
         listing = list_runs(settings_of(home=home))
     if listing.problem:
@@ -45,8 +45,8 @@ def list_(home: Home = None, as_json: Json = False) -> None:
 def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Show what a sweep found: the winner, and every trial beside the baseline."""
     with lab():
-        from experiments import report
-        from experiments.runs import find, folder_of
+        from experiments.figures import report
+        from experiments.tracking.runs import find, folder_of
 
         settings = settings_of(home=home)
         result = find(run, settings)
@@ -78,8 +78,8 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
 def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Put sweeps side by side: winner and baseline of each."""
     with lab():
-        from experiments import report
-        from experiments.runs import find
+        from experiments.figures import report
+        from experiments.tracking.runs import find
 
         settings = settings_of(home=home)
         results = [find(run, settings) for run in runs]

@@ -141,7 +141,7 @@ def _print_plan(plan: Any, as_json: bool) -> None:
 
 
 def _print_result(result: Any, folder: Path) -> None:
-    from experiments.report import headline
+    from experiments.figures.report import headline
 
     metric, direction = next(iter(result.objectives.items()))
     measured = sorted(

@@ -23,14 +23,14 @@
 # %%
 import tempfile
 
-from experiments import figures
+from experiments.figures import drawing, look
 from jc1 import Settings, SyncPipeline
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
 
 # A home folder of its own, so that this notebook leaves your memories alone.
 jc1 = SyncPipeline(Settings(home=tempfile.mkdtemp(), model=MODEL))
-figures.use()
+look.use()
 
 # %% [markdown]
 # ## 1. One choice, on paper
@@ -70,7 +70,7 @@ figure = make_subplots(
 for row, logits in enumerate((SURE, TORN), start=1):
     for column, temperature in enumerate(TEMPERATURES, start=1):
         p = filtered(logits, Decoding(temperature=temperature))
-        figure.add_bar(x=TOKENS, y=p, marker_color=figures.BLUE, row=row, col=column)
+        figure.add_bar(x=TOKENS, y=p, marker_color=look.BLUE, row=row, col=column)
 figure.update_yaxes(tickformat=".0%", range=[0, 1], row=1, title="sure: probability", col=1)
 figure.update_yaxes(tickformat=".0%", range=[0, 0.3], row=2, title="torn: probability", col=1)
 figure.update_yaxes(range=[0, 1], row=1).update_yaxes(range=[0, 0.3], row=2)
@@ -97,7 +97,7 @@ Markdown(
 
 # %%
 FILTERS = {"top_k 5": {"top_k": 5}, "top_p 0.9": {"top_p": 0.9}, "min_p 0.1": {"min_p": 0.1}}
-COLOURS = dict(zip(["no filter", *FILTERS], (figures.QUIET, *figures.PALETTE), strict=False))
+COLOURS = dict(zip(["no filter", *FILTERS], (look.QUIET, *look.PALETTE), strict=False))
 
 
 def keeps(logits, temperature=1.0, **fields):
@@ -116,7 +116,7 @@ figure = make_subplots(
 for row, logits in enumerate((SURE, TORN), start=1):
     for column, (name, fields) in enumerate(FILTERS.items(), start=1):
         left = filtered(logits, Decoding(temperature=1.0, **fields)) > 0
-        colours = [COLOURS[name] if kept else figures.FAINT for kept in left]
+        colours = [COLOURS[name] if kept else look.FAINT for kept in left]
         figure.add_bar(x=TOKENS, y=np.exp(logits), marker_color=colours, row=row, col=column)
         figure.add_annotation(
             text=f"keeps {left.sum()}, drops {1 - np.exp(logits)[left].sum():.0%}",
@@ -246,7 +246,7 @@ def visible(text):
 columns = [f"{i}. {visible(step.text)}" for i, step in enumerate(steps, start=1)]
 counts = [[keeps([o.logprob for o in step.top], **fields) for step in steps] for fields in FILTERS.values()]
 texts = [[str(n) for n in row] for row in counts]
-figure = figures.heatmap(np.log(counts), x=columns, y=list(FILTERS), texts=texts, low=0, high=np.log(20))
+figure = drawing.heatmap(np.log(counts), x=columns, y=list(FILTERS), texts=texts, low=0, high=np.log(20))
 figure.update_xaxes(title="the reply, token by token (␣ is a space)")
 figure.update_layout(height=220, title="Tokens that can be drawn, of the 20 likeliest, at temperature 1")
 figure.show()
@@ -272,7 +272,7 @@ figure.add_bar(
     x=p,
     y=rows,
     orientation="h",
-    marker_color=figures.BLUE,
+    marker_color=look.BLUE,
     text=[f"{share:.1%}" for share in p],
     textposition="outside",
     row=1,
@@ -379,8 +379,8 @@ for i, name in enumerate(COLOURS):
         line_color=COLOURS[name],
         error_y={"array": spans[:, 1] - means, "arrayminus": means - spans[:, 0], "thickness": 1, "width": 0},
     )
-figures.label_ends(figure, gap=0.07)
-figure.add_hline(greedy, line={"color": figures.QUIET, "dash": "dot", "width": 1.5})
+drawing.label_ends(figure, gap=0.07)
+figure.add_hline(greedy, line={"color": look.QUIET, "dash": "dot", "width": 1.5})
 figure.add_annotation(
     text=f"greedy {greedy:.0%}", x=1, xref="paper", xanchor="left", xshift=6, y=greedy, showarrow=False
 )
@@ -443,7 +443,7 @@ for column, measure in enumerate(("distinct_2", "self_similarity"), start=1):
             row=1,
             col=column,
         )
-    figures.label_ends(figure, gap=0.075, row=1, col=column)
+    drawing.label_ends(figure, gap=0.075, row=1, col=column)
 figure.update_yaxes(range=[0, 1.04]).update_xaxes(title="temperature", tickvals=WARMTH)
 figure.update_annotations(font_size=13).update_layout(margin_r=90)
 figure.show()
@@ -484,7 +484,7 @@ figure.add_scatter(
     x=[np.mean([distinct_2([reply.text] * N) for reply in replies])],
     y=[greedy],
     mode="markers+text",
-    marker={"color": figures.QUIET, "size": 11, "symbol": "diamond"},
+    marker={"color": look.QUIET, "size": 11, "symbol": "diamond"},
     text="greedy",
     textposition="top center",
 )

@@ -24,14 +24,14 @@
 # %%
 import tempfile
 
-from experiments import figures
+from experiments.figures import drawing, look
 from jc1 import Settings, SyncPipeline
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
 
 # A home folder of its own, so that this notebook leaves your memories alone.
 jc1 = SyncPipeline(Settings(home=tempfile.mkdtemp(), model=MODEL, max_n=16))
-figures.use()
+look.use()
 
 FACTS = [  # what is said, what is asked later, and the words that a right reply holds
     ("My cat is called Ada.", "What is my cat called?", "Ada"),
@@ -122,7 +122,7 @@ figure = go.Figure(
         x=shares,
         y=shown,
         orientation="h",
-        marker_color=[figures.GREEN if ok else figures.ORANGE for ok in right],
+        marker_color=[look.GREEN if ok else look.ORANGE for ok in right],
         text=[
             f"{share:.1%}, score {score:.3f}" + (" (greedy)" if text == first.text else "")
             for share, score, text in zip(shares, scores, texts, strict=True)
@@ -134,8 +134,7 @@ figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
 figure.update_xaxes(title="probability of the whole reply", tickformat=".0%", range=[0, max(shares) * 1.6])
 figure.update_layout(
     height=250,
-    title=f"{question} Four beams: <b style='color:{figures.GREEN}'>right</b>, "
-    f"<b style='color:{figures.ORANGE}'>wrong</b>",
+    title=f"{question} Four beams: <b style='color:{look.GREEN}'>right</b>, <b style='color:{look.ORANGE}'>wrong</b>",
 )
 figure.show()
 
@@ -165,7 +164,7 @@ Markdown(
 means = np.array([mean_logprob(choice) for choice in greedy])
 good = np.array([answer in choice.text for choice, (_, _, answer) in zip(greedy, FACTS, strict=True)])
 figure = go.Figure()
-for name, mask, colour in (("right", good, figures.GREEN), ("wrong", ~good, figures.ORANGE)):
+for name, mask, colour in (("right", good, look.GREEN), ("wrong", ~good, look.ORANGE)):
     figure.add_scatter(
         x=-means[mask],
         y=[f"{name} ({mask.sum()})"] * mask.sum(),
@@ -264,11 +263,11 @@ def interval(values):
 
 METHODS = [name for name in right if not name.startswith("any")]
 KIND = {
-    "greedy": figures.QUIET,
-    "beam": figures.BLUE,
-    "one": figures.ORANGE,
-    "best": figures.GREEN,
-    "vote": figures.PINK,
+    "greedy": look.QUIET,
+    "beam": look.BLUE,
+    "one": look.ORANGE,
+    "best": look.GREEN,
+    "vote": look.PINK,
 }
 colours = [KIND[name.split()[0]] for name in METHODS]
 spans = np.array([interval(right[name]) for name in METHODS])
@@ -292,7 +291,7 @@ figure.add_scatter(
         "arrayminus": share - spans[:, 0],
         "thickness": 1.5,
         "width": 0,
-        "color": figures.QUIET,
+        "color": look.QUIET,
     },
     row=1,
     col=1,
@@ -351,7 +350,7 @@ for _, question, _ in hard:
         lengths[question, penalty] = len(reply.choices[0].token_ids)
         last[question, penalty] = reply.text
 
-figure = figures.heatmap(
+figure = drawing.heatmap(
     [[lengths[question, penalty] for penalty in PENALTIES] for _, question, _ in hard],
     x=[f"{penalty:g}" for penalty in PENALTIES],
     y=[question for _, question, _ in hard],

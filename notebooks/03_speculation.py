@@ -36,11 +36,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from experiments.benchmarks.engines import FREE, memory_questions
-from experiments.dashboard import BLUE, GOLD, GREEN, QUIET, styled
-from experiments.latency import measure_members
-from experiments.results import Load
-from experiments.suites import Item
-from experiments.targets import open_target
+from experiments.figures.dashboard import styled
+from experiments.figures.look import BLUE, GOLD, GREEN, QUIET
+from experiments.latency.blocks import measure_members
+from experiments.latency.targets import open_target
+from experiments.suites.suite import Item
+from experiments.sweeps.results import Load
 from jc1 import Preset
 from jc1.messages import Message
 

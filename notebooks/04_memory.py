@@ -21,7 +21,7 @@
 # %%
 import tempfile
 
-from experiments import figures
+from experiments.figures import drawing, look
 from jc1 import Settings, SyncPipeline
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
@@ -29,7 +29,7 @@ MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B
 # A home folder of its own, so that this notebook leaves your memories alone.
 jc1 = SyncPipeline(Settings(home=tempfile.mkdtemp(), model=MODEL))
 memory = jc1.pipeline.memory
-figures.use()
+look.use()
 
 # %% [markdown]
 # ## 1. A history
@@ -105,13 +105,13 @@ import plotly.graph_objects as go
 QUESTION = "In which town does my sister live?"
 receipts = memory.search(OWNER, QUESTION, Retrieval(k=6)).receipts
 SIGNALS = {
-    "meaning": figures.BLUE,
-    "meaning_nearby": figures.SKY,
-    "words": figures.ORANGE,
-    "words_nearby": figures.GOLD,
-    "words_session": figures.PINK,
-    "day": figures.GREEN,
-    "speaker": figures.QUIET,
+    "meaning": look.BLUE,
+    "meaning_nearby": look.SKY,
+    "words": look.ORANGE,
+    "words_nearby": look.GOLD,
+    "words_session": look.PINK,
+    "day": look.GREEN,
+    "speaker": look.QUIET,
 }
 rows = [f"{receipt.rank}.  {receipt.record.text}" for receipt in receipts]
 figure = go.Figure()
@@ -126,7 +126,7 @@ for row, receipt in zip(rows, receipts, strict=True):
     )
 figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
 figure.update_xaxes(title="what each signal adds to the score (standard deviations, weighed)", zeroline=True)
-figure.update_xaxes(zerolinecolor=figures.QUIET, zerolinewidth=1)
+figure.update_xaxes(zerolinecolor=look.QUIET, zerolinewidth=1)
 figure.update_layout(barmode="relative", height=380, showlegend=True, margin_t=96)
 figure.update_layout(title={"text": f"“{QUESTION}”", "y": 0.97, "yanchor": "top"})
 figure.show()
@@ -249,7 +249,7 @@ grid = np.array(
 )  # (windows, ks, questions, 2)
 shares, tokens = grid[..., 0].mean(axis=2), grid[..., 1].mean(axis=2)
 
-figure = figures.heatmap(
+figure = drawing.heatmap(
     shares,
     x=[f"k = {k}" for k in KS],
     y=[f"window {w}" for w in WINDOWS],
@@ -295,7 +295,7 @@ def found(kind, k):
 
 
 by_kind = [[found(kind, k) for k in DEPTHS] for kind in KINDS]
-figure = figures.heatmap(
+figure = drawing.heatmap(
     by_kind,
     x=[f"k = {k}" for k in DEPTHS],
     y=KINDS,
@@ -364,7 +364,7 @@ def top(question):
 groups = {"told": [q for q, *_ in QUESTIONS], "not told": list(NOT_TOLD)}
 best_scores = {name: np.array([top(question) for question in asked]) for name, asked in groups.items()}
 figure = go.Figure()
-for (name, asked), colour in zip(groups.items(), (figures.GREEN, figures.ORANGE), strict=True):
+for (name, asked), colour in zip(groups.items(), (look.GREEN, look.ORANGE), strict=True):
     figure.add_scatter(
         x=best_scores[name],
         y=[name] * len(asked),
@@ -420,7 +420,7 @@ switches = pd.DataFrame(rows, columns=["setting", "evidence recalled", "right re
 switches = switches.set_index("setting")
 
 figure = go.Figure()
-for column, colour in (("evidence recalled", figures.BLUE), ("right replies", figures.ORANGE)):
+for column, colour in (("evidence recalled", look.BLUE), ("right replies", look.ORANGE)):
     figure.add_bar(
         x=switches[column],
         y=switches.index,
@@ -483,9 +483,9 @@ budget = pd.DataFrame(rows, columns=["k", "tokens of memories", "kept", "dropped
 
 figure = go.Figure()
 names = [f"k = {k}" for k in budget["k"]]
-figure.add_bar(x=[bare] * len(names), y=names, orientation="h", marker_color=figures.QUIET, name="system and question")
+figure.add_bar(x=[bare] * len(names), y=names, orientation="h", marker_color=look.QUIET, name="system and question")
 figure.add_bar(
-    x=budget["tokens of memories"], y=names, orientation="h", marker_color=figures.BLUE, name="recalled memories"
+    x=budget["tokens of memories"], y=names, orientation="h", marker_color=look.BLUE, name="recalled memories"
 )
 for name, row in zip(names, budget.itertuples(), strict=True):
     figure.add_annotation(
@@ -495,9 +495,9 @@ for name, row in zip(names, budget.itertuples(), strict=True):
         xanchor="left",
         showarrow=False,
     )
-figure.add_vline(BUDGET, line={"color": figures.ORANGE, "dash": "dot", "width": 2})
+figure.add_vline(BUDGET, line={"color": look.ORANGE, "dash": "dot", "width": 2})
 figure.add_annotation(
-    text="budget", x=BUDGET, y=1, yref="paper", yanchor="bottom", showarrow=False, font_color=figures.ORANGE
+    text="budget", x=BUDGET, y=1, yref="paper", yanchor="bottom", showarrow=False, font_color=look.ORANGE
 )
 figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
 figure.update_xaxes(title="tokens of the prompt", range=[0, BUDGET * 1.4], tickvals=[0, 100, 200, 300])

@@ -29,12 +29,12 @@ import tempfile
 
 from IPython.display import display
 
-from experiments.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
-from experiments.latency import Objective, measure
-from experiments.load import drive
-from experiments.results import Load
-from experiments.suites import Item
-from experiments.targets import PipelineTarget, open_target
+from experiments.figures.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
+from experiments.latency.blocks import Objective, measure
+from experiments.latency.load import drive
+from experiments.latency.targets import PipelineTarget, open_target
+from experiments.suites.suite import Item
+from experiments.sweeps.results import Load
 from jc1 import Preset
 from jc1.memory.base import NewRecord
 from jc1.messages import Message

@@ -26,11 +26,13 @@ os.environ["JC1_HOME"] = tempfile.mkdtemp()  # leave this line out to keep what 
 
 from IPython.display import Markdown
 
-from experiments import Load, Sweep, figures, plots
-from experiments.report import headline
+from experiments import Load, Sweep
+from experiments.figures import look
+from experiments.figures import sweeps as plots
+from experiments.figures.report import headline
 from jc1 import Settings, SyncPipeline
 
-figures.use()
+look.use()
 settings = Settings.load({"engine": ENGINE, "model": MODEL})
 
 # %% [markdown]

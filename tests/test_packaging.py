@@ -114,7 +114,7 @@ def test_a_wheel_carries_code_and_data_and_no_tests(tmp_path: Path) -> None:
     for package in ("jc1", "api", "ui", "experiments"):
         code = {str(path.relative_to(source)) for path in (source / package).rglob("*.py")}
         assert code <= carried, "a folder lacks its __init__.py"
-    for data in ("jc1/bundled", "jc1/database/migrations", "ui/assets", "experiments/assets"):
+    for data in ("jc1/bundled", "jc1/database/migrations", "ui/assets", "experiments/figures/assets"):
         files = {str(path.relative_to(source)) for path in (source / data).rglob("*") if path.is_file()}
         assert files <= carried
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from experiments.look import STAGE_COLOURS as COLOURS
-from experiments.look import duration
+from experiments.figures.look import STAGE_COLOURS as COLOURS
+from experiments.figures.look import TEMPLATE, duration
 
 if TYPE_CHECKING:
     from jc1.trace import Trace
@@ -20,8 +20,6 @@ __all__ = ["COLOURS", "duration", "waterfall"]
 
 ROW_HEIGHT = 26
 """Pixels of a stage's row."""
-_QUIET = "rgba(128, 128, 140, 0.9)"
-_GRID = "rgba(128, 128, 140, 0.18)"
 
 
 def waterfall(trace: Trace) -> go.Figure:
@@ -54,19 +52,12 @@ def waterfall(trace: Trace) -> go.Figure:
             text=duration(seconds), x=1, xref="paper", xshift=66, xanchor="right", y=name, showarrow=False
         )
     figure.update_layout(
+        template=TEMPLATE,
         height=ROW_HEIGHT * len(stages) + 36,
         margin={"l": 0, "r": 70, "t": 4, "b": 28},
         bargap=0.42,
         showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "IBM Plex Sans, sans-serif", "size": 12, "color": _QUIET},
-        dragmode=False,
     )
-    figure.update_xaxes(
-        ticksuffix=" ms", nticks=4, rangemode="tozero", gridcolor=_GRID, zeroline=False, fixedrange=True
-    )
-    figure.update_yaxes(
-        autorange="reversed", categoryorder="array", categoryarray=list(stages), ticksuffix="  ", fixedrange=True
-    )
+    figure.update_xaxes(ticksuffix=" ms", nticks=4, rangemode="tozero")
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=list(stages), ticksuffix="  ")
     return figure

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.report import report
-from experiments.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval
+from experiments.sweeps.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval
 
 PROMPTS = 32
 REPEATS = 3

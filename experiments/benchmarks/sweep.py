@@ -20,17 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import quality
 from experiments.benchmarks.report import report
-from experiments.rows import RowFile
-from experiments.scoring import create_scoring
-from experiments.snapshot import Engines, Snapshot
-from experiments.suites import load
+from experiments.scoring.metrics import create_scoring
+from experiments.suites.suite import load
+from experiments.sweeps import quality
+from experiments.sweeps.rows import RowFile
+from experiments.sweeps.snapshot import Engines, Snapshot
 from jc1.presets import Preset
 from jc1.settings import Settings
 
 if TYPE_CHECKING:
-    from experiments.scoring import Scoring
+    from experiments.scoring.metrics import Scoring
     from jc1.pipeline import Pipeline
 
 

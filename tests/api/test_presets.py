@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from experiments.trials import TrialSettings
+from experiments.sweeps.trials import TrialSettings
 from jc1 import Pipeline, Preset
 from tests.api.test_serve import SECONDS, Serving, serving
 from tests.experiments.test_promotion import sweep, trial
@@ -23,7 +23,7 @@ CHANGE = """
 import sys
 from pathlib import Path
 from experiments.promotion import promote
-from experiments.results import SweepResult
+from experiments.sweeps.results import SweepResult
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.presets import Presets

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import tracking
-from experiments.results import SweepResult
+from experiments.sweeps.results import SweepResult
+from experiments.tracking import sweeps as tracking
 from jc1 import Settings
 from tests.experiments.sweep_results import sweep_result, write_folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from experiments.results import (
+from experiments.sweeps.results import (
     SCORE,
     Comparison,
     Interval,
@@ -23,7 +23,7 @@ from experiments.results import (
     Trial,
     Verified,
 )
-from experiments.trials import TrialSettings
+from experiments.sweeps.trials import TrialSettings
 from jc1.trace import Trace, Usage
 
 SYSTEMS = {

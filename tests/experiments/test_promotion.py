@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.promotion import promote
-from experiments.results import (
+from experiments.sweeps.results import (
     Comparison,
     Interval,
     Latency,
@@ -23,7 +23,7 @@ from experiments.results import (
     Verdict,
     Verified,
 )
-from experiments.trials import TrialSettings
+from experiments.sweeps.trials import TrialSettings
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.errors import Conflict, NotProven, UnknownRun

@@ -1,6 +1,5 @@
 """`jc1 presets`, `promote` and `rollback` as a person or a script meets them: in a process of its own."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +107,6 @@ def test_what_is_not_there_is_one_line_and_a_status(jc1: Run) -> None:
         assert done.stderr.endswith("[preset_not_found]\n")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("experiments.runs") is None, reason="experiments/runs.py is not here yet")
 def test_a_winner_is_promoted_told_and_taken_back(jc1: Run, tmp_path: Path) -> None:
     for name, baseline, verdict in (("warm", "default@0", "better"), ("cold", "warm@1", "worse")):
         folder = tmp_path / "home" / "sweeps" / name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.results import SweepResult
+from experiments.sweeps.results import SweepResult
 from tests.jc1.test_cli import Run, jc1, ok
 
 __all__ = ["jc1"]

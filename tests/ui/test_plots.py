@@ -40,7 +40,8 @@ def test_every_bar_is_labelled_with_its_time(trace: Trace) -> None:
 def test_the_first_stage_is_on_top_and_the_page_shines_through(trace: Trace) -> None:
     layout = waterfall(trace).layout
     assert layout.yaxis.autorange == "reversed"
-    assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0,0,0,0)"
+    look = layout.template.layout
+    assert look.paper_bgcolor == look.plot_bgcolor == "rgba(0,0,0,0)"
     assert layout.xaxis.ticksuffix == " ms"
 
 

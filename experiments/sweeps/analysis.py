@@ -1,0 +1,103 @@
+"""From rows to figures: the means of each prompt, the intervals of each trial, who is best.
+
+Knows how rows are averaged: over a prompt's repeats first, then over prompts. Knows nothing about how intervals and
+tests are computed (experiments/sweeps/statistics.py) or how answers are scored.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from experiments.scoring.metrics import NONE
+from experiments.suites.suite import Item
+from experiments.sweeps import statistics
+from experiments.sweeps.results import SCORE, Interval, Trial
+from experiments.sweeps.rows import OK, Row, RowFile, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from experiments.scoring.metrics import Scoring
+
+Direction = Literal["max", "min"]
+ByPrompt = dict[str, dict[str, float]]
+"""By metric, the mean of each prompt over its repeats, by item id."""
+
+
+def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
+    """What one trial's rows say of each prompt. A request that failed scores 0 and has no other metric."""
+    found: ByPrompt = defaultdict(dict)
+    of_item: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        of_item[row.item].append(row)
+    for item in items:
+        asked = of_item.get(item.id, [])
+        values: dict[str, list[float]] = defaultdict(list)
+        for row in asked:
+            if row.outcome != OK and item.scorer != NONE:
+                values[SCORE].append(0.0)
+            for metric, value in row.scores.items():
+                values[metric].append(value)
+        texts = [text for row in asked for text in row.texts]
+        for metric, value in (scoring.replies(item, texts) if len(texts) > 1 else {}).items():
+            values[metric].append(value)
+        for metric, told in values.items():
+            found[metric][item.id] = sum(told) / len(told)
+    return dict(found)
+
+
+def rows_of(rows: RowFile, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[Row]:
+    """The rows that a trial has on these items, in their order."""
+    keys = [(trial, split, item.id, repeat) for item in items for repeat in range(repeats)]
+    return [rows[key] for key in keys if key in rows]
+
+
+def matched(
+    means: Mapping[int, ByPrompt], metric: str, items: Sequence[Item]
+) -> tuple[list[str], dict[int, NDArray[np.float64]]]:
+    """The prompts on which every trial has the metric, and each trial's values there, shape (prompts,)."""
+    shared = [item.id for item in items if all(item.id in told.get(metric, {}) for told in means.values())]
+    return shared, {n: np.array([told[metric][i] for i in shared], np.float64) for n, told in means.items()}
+
+
+def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, object]:
+    """A trial's fields that follow from its own rows alone."""
+    metrics = {}
+    for metric, values in sorted(means.items()):
+        metrics[metric] = statistics.interval(np.array([*values.values()], np.float64))
+    categories: dict[str, list[float]] = defaultdict(list)
+    for item in items:
+        if item.category and item.id in means.get(primary, {}):
+            categories[item.category].append(means[primary][item.id])
+    return {
+        "metrics": metrics,
+        "categories": {name: float(np.mean(values)) for name, values in sorted(categories.items())},
+        "scores": dict(means.get(primary, {})),
+    }
+
+
+def acceptance(rows: Iterable[Row]) -> list[float]:
+    """Of replies that speculation helped to write, the mean share of accepted drafts at each position."""
+    told = [row.drafts for row in rows if row.drafts]
+    longest = max(map(len, told), default=0)
+    return [float(np.mean([drafts[i] for drafts in told if len(drafts) > i])) for i in range(longest)]
+
+
+def best(trials: Iterable[Trial], metric: str, direction: Direction) -> int | None:
+    """The number of the trial whose mean is best; the first of equals, `None` of none."""
+    sign = 1 if direction == "max" else -1
+    told = [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
+    return -max(told)[1] if told else None
+
+
+def objectives_of(
+    trial_metrics: Mapping[str, Interval], objectives: Mapping[str, Direction]
+) -> tuple[float, ...] | None:
+    """The means that the search is told, in the order of the objectives; `None` where one is missing."""
+    if any(metric not in trial_metrics for metric in objectives):
+        return None
+    return tuple(trial_metrics[metric].mean for metric in objectives)

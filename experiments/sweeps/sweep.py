@@ -1,0 +1,204 @@
+"""A sweep: settings to try, prompts to try them on, and how carefully.
+
+    plan -> search (quality) -> winner on held-out prompts -> latency of the best -> result, report, MLflow
+
+Knows what was asked for, and what it means as a plan. How the plan is carried out is experiments/sweeps/running.py's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from experiments.scoring.metrics import create_scoring
+from experiments.spaces.space import Space
+from experiments.suites.suite import Suite, load, split
+from experiments.sweeps import statistics
+from experiments.sweeps.plan import Plan, most_requests, most_tokens
+from experiments.sweeps.results import Load, SuiteFacts, SweepResult
+from experiments.sweeps.trials import TrialSettings, engine_key
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.engines.base import EngineSettings
+from jc1.errors import InvalidSpace
+from jc1.presets import Presets
+from jc1.settings import Settings
+from jc1.sync import LoopThread
+
+if TYPE_CHECKING:
+    from experiments.latency.blocks import Objective
+    from experiments.sweeps.running import Progress
+
+SEARCHES = ("grid", "random", "tpe")
+DEFAULT_TRIALS = 32
+"""Trials of a space that has no end, where none are stated."""
+RACING_PROMPTS, RACING_TRIALS = 16, 4
+"""The fewest prompts, and trials, with which racing pays."""
+CHAMPION = "champion"
+"""The alias that promotion moves, and that a sweep compares with, unless told otherwise."""
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+
+
+class Sweep:
+    """Settings to try, prompts to try them on, and how carefully.
+
+    `space` is a `Space`, a mapping or a YAML file; `suite` a `Suite` or a reference as `experiments.suites.suite.load`
+    takes it. `name` is the folder under `JC1_HOME/sweeps`. `trials` is how many points are tried at most, `search` how
+    they are chosen: every point (`grid`, the default where there is an end to them), at `random`, or by `tpe`. Trials
+    that sample are asked `repeats` times. `holdout` is the share of prompts on which the winner is measured again.
+    `owner` is whose own memory is read by prompts that bring none. `baseline` is a preset reference; the default is the
+    space's own, else `champion` where there is one, else the preset of the settings. `loads` are those under which the
+    best are timed, none for no timing; `requests` and `blocks` say how often, for each load and trial.
+
+    Raises `InvalidSpace`, `InvalidSuite`, `UnknownPreset`: all that can be found wrong before anything runs.
+    """
+
+    def __init__(
+        self,
+        space: Space | Mapping[str, Any] | str | Path,
+        *,
+        suite: Suite | str = "memory-qa",
+        name: str | None = None,
+        trials: int | None = None,
+        search: Literal["grid", "random", "tpe"] | None = None,
+        repeats: int = 3,
+        holdout: float = 0.3,
+        seed: int = 0,
+        limit: int | None = None,
+        owner: str | None = None,
+        baseline: str | None = None,
+        racing: bool = True,
+        scorers: Sequence[str] = (),
+        loads: Sequence[Load] = (Load(concurrency=4),),
+        requests: int = 32,
+        blocks: int = 3,
+        objective: Objective | None = None,
+        tracked: bool = True,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings.load()
+        self.space = space if isinstance(space, Space) else _space(space)
+        self.suite = suite if isinstance(suite, Suite) else load(suite, limit=limit, seed=seed)
+        self.name = name or (Path(space).stem if isinstance(space, str | Path) else f"sweep-{self.suite.name}")
+        if not _NAME.fullmatch(self.name):
+            raise InvalidSpace(f"{self.name!r} cannot name a sweep: use letters, digits, '-', '_' and '.'.")
+        if search not in (None, *SEARCHES):
+            raise InvalidSpace(f"There is no search {search!r}: use {', '.join(SEARCHES)}.")
+        if repeats < 1 or not 0 <= holdout < 1 or (trials is not None and trials < 1):
+            raise InvalidSpace(
+                "A sweep needs one trial, one repeat, and prompts to search: raise the number that is 0."
+            )
+        finite = self.space.size is not None
+        if search == "grid" and not finite:
+            raise InvalidSpace("A range without steps has no grid: give it a step, or use --search random or tpe.")
+        self.kind = search or ("grid" if finite and (trials is None or trials >= (self.space.size or 0)) else "random")
+        self.trials = trials if trials is not None or (finite and self.kind == "grid") else DEFAULT_TRIALS
+        self.repeats, self.seed, self.owner, self.racing = repeats, seed, owner, racing
+        self.loads, self.requests, self.blocks, self.objective = tuple(loads), requests, blocks, objective
+        self.tracked = tracked
+        self.scoring = create_scoring([*self.space.objectives, *self.space.scorers, *scorers], self.suite)
+        self.items, self.heldout = split(self.suite, holdout, seed)
+        self.baseline_name, self.baseline = self._baseline(baseline)
+        self.folder = self.settings.home / "sweeps" / self.name
+
+    def _baseline(self, reference: str | None) -> tuple[str, TrialSettings]:
+        if reference is None and isinstance(self.space.baseline, TrialSettings):
+            return "the space's baseline", self.space.baseline
+        self.settings.prepare_home()
+        database = open_database(self.settings.database_url)
+        try:
+            presets = Presets(PresetRepository(database))
+            wanted = reference or self.space.baseline
+            if not isinstance(wanted, str):
+                wanted = CHAMPION if CHAMPION in presets.aliases() else self.settings.preset
+            preset = presets.resolve(wanted)
+        finally:
+            database.dispose()
+        return preset.reference, TrialSettings.of(preset)
+
+    @cached_property
+    def groups(self) -> list[dict[str, Any]]:
+        """The combinations of engine settings, the baseline's first, each with what differs from the settings."""
+        both = (self.baseline.engine, *self.space.engines())
+        return [*{engine_key(self.settings, engine): engine for engine in both}.values()]
+
+    def plan(self) -> Plan:
+        """What will run at most, and what it can show."""
+        trials = min(x for x in (self.trials, self.space.size) if x is not None)
+        own = self.baseline.repeats(self.repeats)
+        asked = most_requests(self.space, self.baseline, trials=trials, repeats=self.repeats)
+        requests = (asked + own) * len(self.items)
+        return Plan(
+            name=self.name,
+            suite=self._facts(),
+            space=self.space.describe(),
+            search={"kind": self.kind, "trials": self.trials, "seed": self.seed},
+            objectives=self.space.objectives,
+            baseline=self.baseline.model_dump(),
+            baseline_name=self.baseline_name,
+            settings=self._settings(),
+            engines=[_changed(self.settings, engine) for engine in self.groups],
+            trials=trials + 1,
+            repeats=self.repeats,
+            racing=self.races(trials),
+            requests=requests,
+            tokens=requests * most_tokens(self.space, self.baseline),
+            heldout_requests=(own + (self.repeats if asked > trials else 1)) * len(self.heldout),
+            latency_requests=len(self.loads) * self.blocks * self.requests,
+            detectable=statistics.detectable(len(self.items), comparisons=trials),
+        )
+
+    def run(self, *, resume: bool = False, progress: bool | Progress = True) -> SweepResult:
+        """Carry the plan out, and wait for it; works inside a running event loop too. Ctrl-C keeps what was answered.
+
+        With `resume` it goes on where a sweep of this name was left. `progress` shows a bar on standard error, or is
+        called instead. Raises `Conflict` where the name is taken, or the sweep there is another one.
+        """
+        from experiments.sweeps.progress import Bar
+        from experiments.sweeps.running import Run
+
+        with ExitStack() as stack:
+            told = stack.enter_context(Bar()) if progress is True else progress or (lambda *_: None)
+            return stack.enter_context(LoopThread()).run(Run(self, told).run(resume=resume))
+
+    @property
+    def primary(self) -> tuple[str, Literal["max", "min"]]:
+        """The metric by which the winner is found, and which way it is better."""
+        return next(iter(self.space.objectives.items()))
+
+    def races(self, trials: int) -> bool:
+        """Whether racing looks at so many trials."""
+        return (
+            self.racing
+            and len(self.space.objectives) == 1
+            and len(self.items) >= RACING_PROMPTS
+            and trials >= RACING_TRIALS
+        )
+
+    def _facts(self) -> SuiteFacts:
+        return SuiteFacts(
+            name=self.suite.name,
+            source=self.suite.source,
+            digest=self.suite.digest,
+            search=[item.id for item in self.items],
+            heldout=[item.id for item in self.heldout],
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        """What of the settings a trial's answers depend on."""
+        names = ("engine", "preset", "memory_k", "memory_window", "embedder", "embedder_model", "base_url")
+        shown = self.settings.shown()
+        own = [name for name in EngineSettings.__dataclass_fields__ if name != "api_key"]
+        return {name: shown[name] for name in dict.fromkeys((*names, *own))}
+
+
+def _space(given: Mapping[str, Any] | str | Path) -> Space:
+    return Space.parse(given) if isinstance(given, Mapping) else Space.load(given)
+
+
+def _changed(settings: Settings, engine: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in engine.items() if getattr(settings, name) != value}

@@ -1,0 +1,178 @@
+"""Each figure shows the figures of the result, with their units, and nothing that was not measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from experiments.figures import look
+from experiments.figures import sweeps as plots
+from experiments.figures.settings import varied
+from experiments.sweeps.results import SCORE, SweepResult
+from jc1.trace import STAGES
+from tests.experiments.sweep_results import REFUSED, STOPPED, WINNER, sweep_result
+
+
+@pytest.fixture(scope="module")
+def result() -> SweepResult:
+    return sweep_result()
+
+
+def by_name(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.xaxis in (None, "x")}
+
+
+def untimed(result: SweepResult) -> SweepResult:
+    return result.model_copy(update={"trials": [trial.model_copy(update={"latency": []}) for trial in result.trials]})
+
+
+def test_quality_stands_against_the_time_of_a_reply_where_that_was_measured(result: SweepResult) -> None:
+    figure = plots.pareto(result)
+    drawn = by_name(figure)
+    best = result.trial(WINNER)
+    assert list(drawn["winner"].x) == [best.latency[0].total.p50 * 1000]
+    assert list(drawn["winner"].y) == [best.metrics[SCORE].mean]
+    assert drawn["winner"].error_y.array[0] == pytest.approx(best.metrics[SCORE].high - best.metrics[SCORE].mean)
+    assert list(drawn["Pareto member"].text) == ["#2"]
+    assert "1 at a time (ms)" in figure.layout.xaxis.title.text
+    assert figure.layout.xaxis.range[0] == figure.layout.yaxis.range[0] == 0
+
+
+def test_trials_that_were_not_timed_stand_apart_and_refused_ones_nowhere(result: SweepResult) -> None:
+    figure = plots.pareto(result)
+    apart = [trace for trace in figure.data if trace.xaxis == "x2"]
+    assert figure.layout.xaxis2.ticktext == ("not timed",)
+    named = [row[0].split()[0] for trace in apart for row in trace.customdata]
+    measured = {trial.number for trial in result.trials} - {0, 2, WINNER, REFUSED}
+    assert sorted(named) == sorted(f"#{number}" for number in measured)
+    (stopped,) = [trace for trace in apart if trace.name == "stopped early"]
+    assert len(stopped.y) == len(STOPPED)
+    assert stopped.opacity < 1
+
+
+def test_without_latency_the_cost_is_what_the_sweep_wants_least_of(result: SweepResult) -> None:
+    figure = plots.pareto(untimed(result))
+    assert list(by_name(figure)["baseline"].x) == [result.baseline.metrics["output_tokens"].mean]
+    assert figure.layout.xaxis.title.text == "output tokens, mean of a reply"
+    assert "xaxis2" not in figure.to_dict()["layout"]
+
+
+def test_the_winner_is_shown_in_the_search_held_out_and_beside_the_baseline(result: SweepResult) -> None:
+    figure = plots.winner(result)
+    assert result.verified
+    shown = {trace.y[0]: trace.x[0] for trace in figure.data}
+    assert shown == {
+        "baseline, search": result.baseline.metrics[SCORE].mean,
+        "winner #3, search": result.verified.search.mean,
+        "baseline, held out": result.verified.baseline.mean,
+        "winner #3, held out": result.verified.heldout.mean,
+        "difference, search": pytest.approx(0.28125),
+        "difference, held out": result.verified.comparison.difference,
+    }
+    low, high = figure.layout.xaxis2.range
+    assert low == -high
+
+
+def test_prompts_are_ordered_by_the_baseline_and_differences_are_to_it(result: SweepResult) -> None:
+    baseline, others = plots.by_prompt(result).data
+    assert list(baseline.z[0]) == sorted(result.baseline.scores.values())
+    assert others.y[0] == "winner #3"
+    items, row = others.customdata[0], others.z[0]
+    best = result.trial(WINNER)
+    assert list(row) == [best.scores[item] - result.baseline.scores[item] for item in items]
+    stopped = others.z[list(others.y).index(f"#{STOPPED[0]}")]
+    assert sum(value is None for value in stopped) == 20
+
+
+def test_stages_are_in_the_order_of_the_hallway_in_their_colours_and_in_milliseconds(result: SweepResult) -> None:
+    figure = plots.waterfall(result)
+    names = [bar.name for bar in figure.data]
+    assert names == [stage for stage in STAGES if stage in names]
+    assert all(bar.marker.color == look.STAGE_COLOURS[bar.name] for bar in figure.data)
+    assert list(figure.data[0].y) == ["baseline", "#2", "winner #3"]
+    decode = figure.data[-1]
+    assert decode.x[0] == pytest.approx(result.baseline.latency[0].stages["decode"] * 1000)
+    assert figure.layout.xaxis.title.text.endswith("1 at a time (ms)")
+    assert "quality phase" in plots.waterfall(untimed(result)).layout.xaxis.title.text
+
+
+def test_acceptance_falls_by_position_in_percent(result: SweepResult) -> None:
+    (first, second) = plots.acceptance(result).data
+    assert (list(first.x), list(first.y)) == ([1, 2, 3, 4], [81, 62, 44, 30])
+    assert first.text[-1].strip() == "winner #3"
+    assert list(second.y) == [70, 45, 20]
+
+
+def test_what_varied_is_found_with_jc1s_defaults_filled_in(result: SweepResult) -> None:
+    found = varied(result)
+    assert set(found) == {"system", "memory.k", "temperature"}
+    assert found["temperature"][0] == 0.0
+    assert REFUSED not in found["temperature"]
+
+
+def test_each_line_goes_through_its_settings_down_to_its_score(result: SweepResult) -> None:
+    figure = plots.parallel_coordinates(result)
+    assert len(figure.data) == len(result.trials) - 1
+    last = figure.data[-1]
+    assert (last.name, last.x[-1]) == ("winner", result.trial(WINNER).metrics[SCORE].mean)
+    assert len(last.x) == len(varied(result)) + 1
+    texts = [note.text for note in figure.layout.annotations]
+    assert {"<b>temperature</b>", "<b>memory.k</b>", "<b>score</b>", "0.4", "1.2"} <= set(texts)
+
+
+def test_the_heatmap_takes_the_two_settings_that_explain_most(result: SweepResult) -> None:
+    trials = [
+        trial.model_copy(update={"metrics": {SCORE: score.model_copy(update={"mean": mean})}})
+        for trial in result.trials[:-1]
+        for score in [trial.metrics[SCORE]]
+        for mean in [0.9 if trial.settings.retrieval["k"] == 8 and "one word" in trial.settings.system else 0.1]
+    ]
+    figure = plots.heatmap(result.model_copy(update={"trials": trials}))
+    assert {figure.layout.xaxis.title.text, figure.layout.yaxis.title.text} == {"memory.k", "system"}
+    (cells,) = figure.data
+    assert sorted(value for row in cells.z for value in row)[-2:] == pytest.approx([0.1, 0.9])
+    assert "<b>0.90</b><br>2 trials" in [note.text for note in figure.layout.annotations]
+
+
+def test_many_values_of_a_number_become_ranges() -> None:
+    figure = plots.heatmap(sweep_result(trials=64))
+    assert len(figure.data[0].z[0]) <= 6
+    assert any(" to " in label for label in figure.layout.xaxis.ticktext)
+
+
+def test_only_figures_with_something_to_show_are_drawn(result: SweepResult) -> None:
+    assert list(plots.figures(result)) == [
+        "winner", "pareto", "parallel_coordinates", "heatmap", "by_prompt", "waterfall", "acceptance",
+    ]  # fmt: skip
+    alone = result.model_copy(update={"trials": [result.baseline], "winner": None, "verified": None})
+    assert list(plots.figures(alone)) == ["pareto", "waterfall"]
+
+
+def test_sweeps_are_compared_on_held_out_prompts_where_they_were_verified(result: SweepResult) -> None:
+    other = sweep_result(name="<b>calm</b>").model_copy(update={"verified": None})
+    figure = plots.compare([result, other])
+    assert result.verified
+    shown = {trace.y[0]: trace.x[0] for trace in figure.data}
+    assert shown["sober-otter, winner #3"] == result.verified.heldout.mean
+    assert shown["&lt;b&gt;calm&lt;/b&gt;, winner #3, search"] == other.trial(WINNER).metrics[SCORE].mean
+
+
+@pytest.mark.parametrize("name", ["pareto", "parallel_coordinates", "heatmap", "by_prompt", "waterfall", "winner"])
+def test_the_page_shines_through_and_hostile_text_stays_text(result: SweepResult, name: str) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    trials = [
+        trial.model_copy(
+            update={
+                "label": hostile,
+                "settings": trial.settings.model_copy(update={"system": f"{hostile[:18]}{trial.number % 2}"}),
+                "scores": {hostile + item: score for item, score in trial.scores.items()},
+            }
+        )
+        for trial in result.trials
+    ]
+    figure = getattr(plots, name)(result.model_copy(update={"trials": trials}))
+    look_of = figure.layout.template.layout
+    assert look_of.paper_bgcolor == look_of.plot_bgcolor == "rgba(0,0,0,0)"
+    assert figure.layout.paper_bgcolor is figure.layout.plot_bgcolor is None
+    assert "<img" not in figure.to_json().replace("\\u003c", "<")

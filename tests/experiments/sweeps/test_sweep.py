@@ -1,0 +1,323 @@
+"""A sweep on the echo engine, from plan to result: what it finds, what it reads, and what ends it early."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from experiments import Load, Space, Suite, Sweep
+from experiments.suites.suite import Item
+from experiments.sweeps.rows import RowFile, read_table
+from jc1.errors import Conflict, InvalidSpace, StorageFull, UnknownPreset
+from jc1.memory.base import NewRecord
+from jc1.messages import Message
+from jc1.pipeline import Pipeline
+from jc1.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord", "grove", "heath", "inlet", "jetty")
+
+
+def echo_suite(prompts: int = 40) -> Suite:
+    """Prompts whose right answer is themselves: what the echo engine repeats, as long as it does not sample."""
+    said = [f"{WORDS[i % 10]} {WORDS[i // 10 % 10]} {i}" for i in range(prompts)]
+    items = [
+        Item(
+            id=f"item-{i:02d}",
+            messages=(Message.user(text),),
+            references=(text,),
+            scorer="exact",
+            category=WORDS[i % 2],
+        )
+        for i, text in enumerate(said)
+    ]
+    return Suite.of("echoes", items, {})
+
+
+def echo_sweep(space: Mapping[str, Any] | Space, *, name: str = "sweep", **options: Any) -> Sweep:
+    """Without MLflow and timing, unless asked for."""
+    given = {"suite": echo_suite(), "settings": Settings.load({"engine": "echo"}), "tracked": False, "loads": ()}
+    return Sweep(space, name=name, **{**given, **options})
+
+
+def run(sweep: Sweep, **options: Any) -> Any:
+    return sweep.run(progress=False, **options)
+
+
+PLANTED = {"decoding": {"temperature": [0, 1.2, 1.4]}, "baseline": {"decoding": {"temperature": 1.2}}}
+
+
+def test_a_planted_winner_is_found_called_better_and_proved_on_other_prompts() -> None:
+    result = run(echo_sweep(PLANTED))
+    assert result.trial(result.winner).settings.decoding == {"temperature": 0}
+    assert result.trial(result.winner).comparison.verdict == "better"
+    assert result.verified.comparison.verdict == "better"
+    assert set(result.verified.scores) == set(result.suite.heldout)
+    assert not set(result.suite.heldout) & set(result.suite.search)
+    assert [trial.label for trial in result.trials] == ["the baseline", "temperature=0", "temperature=1.4"]
+
+
+def test_settings_that_do_the_same_are_called_not_distinguishable() -> None:
+    space = {"decoding": {"top_k": [300, 400, 500]}, "baseline": {"decoding": {"temperature": 1}}}
+    result = run(echo_sweep(space))
+    assert {trial.comparison.verdict for trial in result.trials[1:]} == {"not distinguishable"}
+    assert result.verified.comparison.verdict == "not distinguishable"
+
+
+def test_greedy_trials_run_once_and_sampled_ones_share_seeds() -> None:
+    sweep = echo_sweep({"decoding": {"temperature": [0, 0.7, 0.9]}}, racing=False, repeats=3)
+    result = run(sweep)
+    assert [trial.repeats for trial in result.trials] == [1, 3, 3]
+    rows = read_table(sweep.folder / "table.jsonl")
+    seeds = {trial: [row.seed for row in rows if row.trial == trial and row.split == "search"] for trial in (1, 2)}
+    assert seeds[1] == seeds[2]
+    assert len(set(seeds[1])) == len(seeds[1])
+    assert result.rows == len(rows) == sum(trial.repeats for trial in result.trials) * 28 + 12 * (1 + 3)
+
+
+def test_racing_stops_the_hopeless_and_says_so() -> None:
+    space = {"decoding": {"temperature": [0, 1.6, 1.7, 1.8, 1.9]}, "baseline": {"decoding": {"temperature": 2}}}
+    suite = echo_suite(100)
+    raced = run(echo_sweep(space, suite=suite, name="raced"))
+    stopped = [trial for trial in raced.trials if trial.state == "stopped"]
+    assert stopped
+    assert all(0 < trial.prompts < len(raced.suite.search) and "behind" in trial.reason for trial in stopped)
+    assert any("Racing stopped" in note for note in raced.notes)
+    whole = run(echo_sweep(space, suite=suite, name="whole", racing=False))
+    assert raced.winner == whole.winner == 1
+    assert raced.rows < whole.rows
+
+
+def test_what_the_engine_cannot_carry_out_is_refused_with_its_reason_and_the_others_run() -> None:
+    result = run(echo_sweep({"decoding": {"regex": ["[a-z ]+"]}, "baseline": "default"}))
+    assert [trial.state for trial in result.trials] == ["measured", "refused"]
+    assert "regex" in result.trials[1].reason
+    assert result.winner is None
+    assert result.verified is None
+
+
+def test_several_objectives_give_a_front() -> None:
+    space = {
+        "decoding": {"max_tokens": [4, 64]},
+        "objectives": {"score": "max", "output_tokens": "min"},
+    }
+    result = run(echo_sweep(space))
+    by_label = {trial.label: trial for trial in result.trials}
+    assert by_label["max_tokens=4"].pareto
+    assert result.winner == by_label["max_tokens=64"].number
+    assert by_label["max_tokens=4"].metrics["score"].mean == 0
+
+
+@pytest.mark.parametrize("search", ["random", "tpe"])
+def test_a_search_of_a_space_without_end_tries_as_many_points_as_it_may(search: str) -> None:
+    space = {"decoding": {"temperature": {"low": 0, "high": 1.5}, "top_p": {"low": 0.5, "high": 1}}}
+    result = run(echo_sweep(space, search=search, trials=20, suite=echo_suite(12)))
+    assert len(result.trials) == 21
+    assert len({trial.label for trial in result.trials}) == 21
+
+
+def test_a_request_that_fails_is_a_row_with_its_code_and_scores_nothing() -> None:
+    suite = echo_suite(8)
+    long = Item(id="long", messages=(Message.user("word " * 4000),), references=("word",), scorer="contains")
+    sweep = echo_sweep({"decoding": {"max_tokens": [50]}}, suite=Suite.of("long", [*suite.items, long], {}), holdout=0)
+    result = run(sweep)
+    rows = [row for row in read_table(sweep.folder / "table.jsonl") if row.item == "long"]
+    assert {row.outcome for row in rows} == {"context_length_exceeded"}
+    assert result.trials[1].failed == 1
+    assert result.trials[1].scores["long"] == 0
+    assert result.trials[1].metrics["score"].prompts == 9
+
+
+async def test_it_runs_inside_a_running_event_loop() -> None:
+    assert run(echo_sweep({"decoding": {"max_tokens": [50]}}, suite=echo_suite(6))).winner == 1
+
+
+def test_memory_is_read_as_it_was_and_never_written(home: Path) -> None:
+    settings = Settings.load({"engine": "echo"})
+    settings.prepare_home()
+    pipeline = Pipeline.from_settings(settings)
+    pipeline.memory.add("ann", [NewRecord("I keep amber in the cellar."), NewRecord("The birch stands by the gate.")])
+    before = pipeline.memory.statistics("ann")
+    suite = echo_suite(10)
+    sweep = echo_sweep({"retrieval": {"memory": [True, False]}}, suite=suite, owner="ann", holdout=0)
+    result = run(sweep)
+    by_label = {trial.label: trial for trial in result.trials}
+    # What was recalled stands in the prompt.
+    with_memory, without = result.trials[0], by_label["memory.k=0"]
+    assert with_memory.metrics["prompt_tokens"].mean > without.metrics["prompt_tokens"].mean
+    assert pipeline.memory.statistics("ann") == before
+    pipeline.memory.add("ann", [NewRecord("Cedar grows where dune meets fjord.")])
+    bytes_before = (sweep.folder / "memory.db").read_bytes()
+    again = run(sweep, resume=True)
+    assert again.trials == result.trials
+    assert (sweep.folder / "memory.db").read_bytes() == bytes_before
+
+
+def test_the_best_are_timed_under_the_loads_asked_for() -> None:
+    loads = (Load(concurrency=2), Load(rate=500))
+    result = run(echo_sweep(PLANTED, loads=loads, requests=4, blocks=2))
+    timed = {trial.number for trial in result.trials if trial.latency}
+    assert timed == {0, result.winner}
+    for latency, load in zip(result.baseline.latency, loads, strict=True):
+        assert latency.load == load
+        assert latency.requests == 8
+
+
+def test_ctrl_c_keeps_what_was_answered_and_the_rest_ends_the_same(home: Path) -> None:
+    run(_killed("grid"))
+    folder, whole = home / "sweeps" / "killed", home / "sweeps" / "whole"
+    folder.rename(whole)
+    with _counting("grid") as process:
+        assert process.stdout
+        for said in process.stdout:
+            if int(said) == 30:
+                process.send_signal(signal.SIGINT)
+        assert process.wait() != 0
+    kept = _lines(folder / "rows.jsonl")
+    assert 30 <= len(kept) < len(_lines(whole / "rows.jsonl"))
+    run(_killed("grid"), resume=True)
+    assert _lines(folder / "rows.jsonl")[: len(kept)] == kept
+    assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("search", ["grid", "tpe"])
+def test_a_killed_sweep_repeats_no_row_and_its_table_is_the_same_to_the_byte(home: Path, search: str) -> None:
+    killed_and_resumed(home, kills=2, search=search)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_twenty_kills_change_nothing_in_the_table(home: Path) -> None:
+    killed_and_resumed(home, kills=20, search="grid")
+
+
+def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
+    """Kill a sweep at growing numbers of rows, resume it each time, and hold its table against an untouched one's."""
+    run(_killed(search))
+    folder, whole = home / "sweeps" / "killed", home / "sweeps" / "whole"
+    folder.rename(whole)
+    path = folder / "rows.jsonl"
+    finished: dict[str, bytes] = {}
+    total = len(_lines(whole / "rows.jsonl"))
+    for kill in range(kills):
+        with _counting(search, resume=kill > 0) as process:
+            assert process.stdout
+            for said in process.stdout:
+                if int(said) >= (kill + 1) * total // (kills + 2):
+                    process.kill()
+                    break
+        assert process.returncode == -signal.SIGKILL
+        for line in _lines(path):
+            row = orjson.loads(line)
+            key = str((row["trial"], row["split"], row["item"], row["repeat"]))
+            assert finished.setdefault(key, line) == line
+    run(_killed(search), resume=True)
+    assert len(_lines(path)) == total
+    assert {*finished.values()} <= {*_lines(path)}
+    assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
+
+
+def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
+    """A process that runs `count_aloud`."""
+    code = f"from tests.experiments import test_sweep; test_sweep.count_aloud({search!r}, resume={resume})"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def count_aloud(search: str, *, resume: bool) -> None:
+    """Run it, and print how many rows there are whenever there is one more."""
+
+    def say(phase: str, done: int, total: int) -> None:
+        if phase == "search":
+            print(done, flush=True)
+
+    _killed(search).run(resume=resume, progress=say)
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines that are whole."""
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _killed(search: str) -> Sweep:
+    return echo_sweep(
+        {"decoding": {"temperature": [0, 0.6, 0.9, 1.2, 1.5], "top_p": [0.8, 1]}},
+        name="killed",
+        search=search,
+        trials=None if search == "grid" else 8,
+        suite=echo_suite(60),
+    )
+
+
+def test_a_name_that_is_taken_and_another_plan_are_refused_with_the_way_out() -> None:
+    run(echo_sweep(PLANTED, suite=echo_suite(8)))
+    with pytest.raises(Conflict, match="--resume"):
+        run(echo_sweep(PLANTED, suite=echo_suite(8)))
+    with pytest.raises(Conflict, match="another suite"):
+        run(echo_sweep(PLANTED, suite=echo_suite(9)), resume=True)
+    with pytest.raises(Conflict, match="leave out --resume"):
+        run(echo_sweep(PLANTED, name="nobody"), resume=True)
+
+
+def test_what_is_wrong_is_told_before_anything_runs(home: Path) -> None:
+    with pytest.raises(InvalidSpace, match="letters"):
+        echo_sweep(PLANTED, name="../up")
+    with pytest.raises(InvalidSpace, match="tpe"):
+        echo_sweep(PLANTED, search="best")
+    with pytest.raises(InvalidSpace, match="grid"):
+        echo_sweep({"decoding": {"temperature": {"low": 0, "high": 1}}}, search="grid")
+    with pytest.raises(UnknownPreset):
+        echo_sweep({"decoding": {"temperature": [0]}}, baseline="nobody")
+    assert not (home / "sweeps").exists()
+
+
+def test_the_plan_says_how_much_and_what_it_can_show() -> None:
+    plan = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, racing=False).plan()
+    assert plan.requests == 28 * (1 + 3 + 3 + 1)
+    assert plan.trials == 4
+    larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan()
+    assert larger.detectable < plan.detectable
+
+
+def test_a_full_disk_ends_the_sweep_with_its_rows_whole(home: Path) -> None:
+    """A limit on the size of files stands in for the disk: the kernel refuses what goes beyond it."""
+    code = """
+import resource, signal
+from tests.experiments import test_sweep as t
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def limit(phase, done, total):
+    if phase == "search" and done == 10:
+        size = (t.echo_sweep(t.PLANTED).folder / "rows.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.RLIM_INFINITY))
+t.echo_sweep(t.PLANTED).run(progress=limit)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert StorageFull.__name__ in ended.stderr
+    sweep = echo_sweep(PLANTED)
+    with RowFile(sweep.folder / "rows.jsonl") as rows:
+        assert len(rows) >= 10
+    assert run(sweep, resume=True).winner is not None
+
+
+def test_where_no_answer_is_right_another_metric_decides_and_less_may_be_better() -> None:
+    suite = Suite.of("open", [replace(item, references=(), scorer="none") for item in echo_suite(24).items], {})
+    sweep = echo_sweep(
+        {"decoding": {"max_tokens": [4, 6, 64], "temperature": [0, 0.5]}, "objectives": {"output_tokens": "min"}},
+        suite=suite,
+        loads=(Load(concurrency=2),),
+        requests=2,
+        blocks=1,
+    )
+    result = run(sweep)
+    assert result.trial(result.winner).settings.decoding["max_tokens"] == 4
+    assert result.verified.comparison.verdict == "better"
+    assert result.verified.comparison.difference < 0
+    assert "is better than the baseline" in (sweep.folder / "report.html").read_text(encoding="utf-8")
