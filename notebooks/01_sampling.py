@@ -408,27 +408,16 @@ Markdown(
 # %% [markdown]
 # ## 5. Do the replies differ?
 #
-# Two common measures, each over the eight replies to one question:
+# Two common measures, each over the eight replies to one question, as `jc1 sweep` takes them too:
 #
 # - **distinct-2**: different pairs of neighbouring words, over all such pairs. 1 means that no pair comes twice.
-# - **self-similarity**: how alike two of the replies are, on average: the words that both have, over the words
-#   that either has. 1 means that all replies use the same words.
+# - **self-similarity**: how alike two of the replies are, on average: token F1, that is the words that both have
+#   over the mean of their lengths. 1 means that all replies use the same words.
 
 # %%
-from itertools import combinations, pairwise
+from experiments.scoring.texts import distinct, self_similarity
 
-
-def distinct_2(texts):
-    pairs = [pair for words in map(str.split, texts) for pair in pairwise(words)]
-    return len(set(pairs)) / len(pairs) if pairs else 0.0
-
-
-def self_similarity(texts):
-    words = [set(text.lower().split()) for text in texts]
-    return float(np.mean([len(a & b) / (len(a | b) or 1) for a, b in combinations(words, 2)]))
-
-
-asked["distinct_2"] = asked["replies"].map(distinct_2)
+asked["distinct_2"] = asked["replies"].map(lambda texts: distinct(texts, 2) or 0.0)
 asked["self_similarity"] = asked["replies"].map(self_similarity)
 
 figure = make_subplots(1, 2, subplot_titles=["distinct-2", "self-similarity"], horizontal_spacing=0.2)
@@ -481,7 +470,7 @@ for name in COLOURS:
         line_color=COLOURS[name],
     )
 figure.add_scatter(
-    x=[np.mean([distinct_2([reply.text] * N) for reply in replies])],
+    x=[np.mean([distinct([reply.text] * N, 2) or 0.0 for reply in replies])],
     y=[greedy],
     mode="markers+text",
     marker={"color": look.QUIET, "size": 11, "symbol": "diamond"},
