@@ -234,3 +234,10 @@ def _raw(one: Dimension, value: Any) -> Any:
     if isinstance(one, Range):
         return one.low if value is None else value
     return 0 if value is None else one.values.index(value)
+
+
+def shares(trials, sizes):
+    if trials is None:
+        return [None] * len(sizes)
+    n = len(sizes)
+    return [trials // n + (i < trials % n) for i in range(n)]

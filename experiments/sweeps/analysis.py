@@ -7,7 +7,7 @@ tests are computed (experiments/sweeps/statistics.py) or how answers are scored.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -48,6 +48,18 @@ def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> B
         for metric, told in values.items():
             found[metric][item.id] = sum(told) / len(told)
     return dict(found)
+
+
+def unanswered(rows: Iterable[Row]) -> set[str]:
+    """The prompts that got no answer at all, by item id."""
+    told = list(rows)
+    return {row.item for row in told} - {row.item for row in told if row.outcome == OK}
+
+
+def fair(own: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
+    """A trial's metrics without those that it lacks on prompts which it left unanswered and the baseline did not: their
+    mean over the other prompts would flatter it."""
+    return {m: told for m, told in own.items() if not unanswered & (baseline.get(m, {}).keys() - told.keys())}
 
 
 def rows_of(rows: RowFile, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[Row]:

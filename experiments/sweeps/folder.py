@@ -1,9 +1,10 @@
 """A sweep's folder: its plan, what was done of it, and what came of it.
 
     plan.json      what was asked for, and when       rows.jsonl     each answer as it came (experiments/sweeps/rows.py)
-    prompts.json   the prompts, and what is right     table.jsonl    the same rows in order, once all are there
-    memory.db      the memory that it reads           latency.json   how long the best took
-    traces.jsonl   some requests' traces              result.json    what came of it (experiments/sweeps/results.py)
+    prompts.json   the prompts, and what is right     trials.jsonl   the settings behind each trial's number
+    memory.db      the memory that it reads           table.jsonl    the rows in order, once all are there
+    traces.jsonl   some requests' traces              latency.json   how long the best took, under which load
+    seconds.json   how long the phases took           result.json    what came of it (experiments/sweeps/results.py)
     mlflow.json    the run that tells of it           report.html    the same to be read
 
 Knows how files are written whole, and that a resumed sweep must have the plan that it was begun with. Knows nothing
@@ -12,17 +13,15 @@ else of what is in them.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from experiments.sweeps.lines import room, write_whole
 from experiments.sweeps.plan import Plan
-from jc1.errors import Conflict, StorageFull
+from jc1.errors import Conflict
 
 
 class SweepFolder:
@@ -31,29 +30,33 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def open(self, plan: Plan, *, resume: bool) -> str:
-        """Make the folder for a plan, or find it again; returns when the sweep was begun, in ISO 8601.
+    def make(self, name: str, *, resume: bool) -> None:
+        """Make the folder, or find it again. Raises `Conflict` where there is a sweep and it is not to be resumed, or
+        none and it is."""
+        there = (self.path / "plan.json").exists()
+        if resume and not there:
+            raise Conflict(f"There is no sweep {name!r} to resume: leave out --resume to begin it.", param="name")
+        if there and not resume:
+            raise Conflict(
+                f"There is a sweep {name!r}: continue it with --resume, or choose another --name.", param="name"
+            )
+        with room():
+            self.path.mkdir(parents=True, exist_ok=True)
 
-        Raises `Conflict` where there is one and it is not to be resumed, none and it is, or where its plan was another.
+    def open(self, plan: Plan, *, resume: bool) -> str:
+        """Put the plan there, or hold it against the one that is; returns when the sweep was begun, in ISO 8601.
+
+        Another process must not be in between: call it while the rows are open. Raises `Conflict` where the plan was
+        another, and as `make` does.
         """
+        self.make(plan.name, resume=resume)
         kept = self.read("plan.json")
         if kept is None:
-            if resume:
-                raise Conflict(
-                    f"There is no sweep {plan.name!r} to resume: leave out --resume to begin it.", param="name"
-                )
-            with _room():
-                self.path.mkdir(parents=True, exist_ok=True)
             created = datetime.now(UTC).isoformat(timespec="seconds")
-            self.write("plan.json", {"created": created, "digest": plan.digest, "plan": plan.model_dump(mode="json")})
+            self.write("plan.json", {"created": created, "plan": plan.model_dump(mode="json")})
             return created
-        if not resume:
-            raise Conflict(
-                f"There is a sweep {plan.name!r}: continue it with --resume, or choose another --name.", param="name"
-            )
-        if kept["digest"] != plan.digest:
-            now = plan.model_dump(mode="json")
-            changed = [name for name in now if kept["plan"].get(name) != now[name]]
+        asked = plan.asked()
+        if changed := [name for name in asked if kept["plan"].get(name) != asked[name]]:
             raise Conflict(
                 f"The sweep {plan.name!r} was begun with another {', '.join(changed)}: resume it with what it had "
                 "then, or choose another --name.",
@@ -74,17 +77,4 @@ class SweepFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Put text into a file, whole or not at all."""
-        beside = self.path / f"{name}.part"
-        with _room():
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(self.path / name)
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull("The disk is full: free some space, then continue the sweep with --resume.") from None
+        write_whole(self.path / name, [text.encode()])

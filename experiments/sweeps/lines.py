@@ -1,16 +1,43 @@
-"""A file to which whole lines are added, whatever ends the process that writes it.
+"""Files that are whole, whatever ends the process that writes them: lines that are added, texts that are put there.
 
-Knows how half a line is cut off, and what becomes of a line that the disk has no room for. Knows nothing about what
-the lines say.
+Knows how half a line is cut off, and what becomes of what the disk has no room for. Knows nothing about what the files
+say.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jc1.errors import Conflict, StorageFull
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Raises `StorageFull` where the disk is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StorageFull("The disk is full: free some space, then continue the sweep with --resume.") from None
+
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """Put the pieces into a file, whole or not at all. Raises `StorageFull`."""
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        with room(), beside.open("wb") as file:
+            file.writelines(pieces)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    beside.replace(path)
 
 
 class Lines:
@@ -41,14 +68,12 @@ class Lines:
         """Add a line, which ends with a line feed. Raises `StorageFull`, and adds nothing, where the disk is full."""
         end = self._file.seek(0, 2)
         try:
-            written = self._file.write(line)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            written = 0
-        if written < len(line):
+            with room():
+                if self._file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, "half a line")
+        except StorageFull:
             self._file.truncate(end)
-            raise StorageFull("The disk is full: free some space, then continue the sweep with --resume.")
+            raise
 
     def close(self) -> None:
         self._file.close()

@@ -5,10 +5,8 @@ Knows sizes. Knows nothing about engines or how a plan is carried out.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from experiments.spaces.dimensions import Range
@@ -32,6 +30,8 @@ class Plan(BaseModel):
     suite: SuiteFacts
     space: dict[str, Any]
     search: dict[str, Any]
+    metrics: list[str]
+    owner: str | None
     objectives: dict[str, Literal["max", "min"]]
     baseline: dict[str, Any]
     baseline_name: str
@@ -46,11 +46,9 @@ class Plan(BaseModel):
     latency_requests: int
     detectable: float
 
-    @property
-    def digest(self) -> str:
-        """The same for a plan that asks the same: what `--resume` holds against the sweep in the folder."""
-        own = self.model_dump(mode="json", exclude={"latency_requests"})
-        return hashlib.sha256(orjson.dumps(own, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    def asked(self) -> dict[str, Any]:
+        """What answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
+        return self.model_dump(mode="json", exclude={"latency_requests"})
 
     def lines(self) -> list[tuple[str, str]]:
         """What and how much, as a person reads it."""

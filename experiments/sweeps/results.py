@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from experiments.sweeps.lines import write_whole
 from experiments.sweeps.trials import TrialSettings
 
 Verdict = Literal["better", "worse", "not distinguishable"]
@@ -198,9 +199,7 @@ class SweepResult(_Shape):
         return cls.model_validate_json((folder / "result.json").read_bytes())
 
     def write(self, folder: Path) -> Path:
-        """Put it into `folder/result.json`, whole or not at all."""
+        """Put it into `folder/result.json`, whole or not at all. Raises `StorageFull`."""
         path = folder / "result.json"
-        beside = path.with_suffix(".part")
-        beside.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, [self.model_dump_json(indent=1).encode()])
         return path

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import orjson
 
-from experiments.sweeps.lines import Lines
+from experiments.sweeps.lines import Lines, write_whole
 
 Split = Literal["search", "heldout"]
 Key = tuple[int, str, str, int]
@@ -85,11 +85,7 @@ class RowFile:
 
 def write_table(rows: Iterable[Row], path: Path) -> None:
     """Put the rows into a file of their own, in the order given, whole or not at all: the same rows, the same bytes."""
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
-        for row in rows:
-            file.write(orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE))
-    beside.replace(path)
+    write_whole(path, (orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows))
 
 
 def read_table(path: Path) -> list[Row]:

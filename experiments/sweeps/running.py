@@ -7,18 +7,19 @@ computed and runs written is each a file of its own.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import orjson
 
 from experiments.latency.blocks import measure
-from experiments.spaces.search import create_search
+from experiments.spaces.search import create_search, shares
 from experiments.suites.suite import Item
 from experiments.sweeps import analysis, machine, quality, statistics
 from experiments.sweeps.folder import SweepFolder
@@ -28,7 +29,7 @@ from experiments.sweeps.rows import Row, RowFile, Split, write_table
 from experiments.sweeps.snapshot import Engines, Snapshot
 from experiments.sweeps.trials import TrialSettings, engine_key
 from experiments.tracking import sweeps as tracking
-from jc1.errors import InvalidRequest, Jc1Error
+from jc1.errors import Conflict, InvalidRequest, Jc1Error
 
 if TYPE_CHECKING:
     from experiments.sweeps.sweep import Sweep
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from jc1.trace import Trace
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 BATCH = 16
 """Trials that TPE proposes at a time. The other searches, which learn nothing on the way, propose all at once."""
@@ -81,16 +83,22 @@ class Run:
         self.notes: list[str] = []
         self.seconds: dict[str, float] = {}
         self.done = self.total = 0
+        self.worked = 0
+        """Rows and blocks that this process added."""
 
     async def run(self, *, resume: bool) -> SweepResult:
         """Do what is not done yet. Raises `Conflict` where the name is taken or the plan is another one."""
         sweep = self.sweep
         sweep.settings.prepare_home()
-        self.created = self.folder.open(self.plan, resume=resume)
+        self.folder.make(sweep.name, resume=resume)
         with (
             RowFile(sweep.folder / "rows.jsonl") as self.rows,
+            closing(Lines(sweep.folder / "trials.jsonl")) as self.numbers,
             closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
         ):
+            self.created = self.folder.open(self.plan, resume=resume)
+            self.numbered = [orjson.loads(line) for line in self.numbers.read()]
+            self.seconds = self.folder.read("seconds.json") or {}
             self.traces.read()  # so that it ends with a whole line
             self._write_prompts()
             self.mlflow_run = await asyncio.to_thread(self._begin)
@@ -139,7 +147,7 @@ class Run:
         try:
             tracking.fail(self.mlflow_run, self.sweep.settings.tracking, status)
         except Jc1Error as error:
-            self.notes.append(error.message)
+            log.warning("MLflow was not told that the sweep ended early: %s", error.message)
 
     def _snapshot(self) -> Snapshot:
         sweep = self.sweep
@@ -152,10 +160,14 @@ class Run:
         )
 
     async def _timed(self, phase: str, work: Awaitable[T]) -> T:
-        began = time.perf_counter()
-        found = await work
-        self.seconds[phase] = round(time.perf_counter() - began, 3)
-        return found
+        """The result of `work`, its time added to the phase's unless there was nothing to do."""
+        began, before = time.perf_counter(), self.worked
+        try:
+            return await work
+        finally:
+            if self.worked > before:
+                self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - began, 3)
+                self.folder.write("seconds.json", self.seconds)
 
     # the search
 
@@ -165,26 +177,27 @@ class Run:
         self.done = sum(row.split == "search" for row in self.rows)
         self.progress("search", self.done, self.total)
         sweep = self.sweep
-        searched = {engine_key(sweep.settings, engine) for engine in sweep.space.engines()}
-        shares = iter(_shares(sweep.trials, len(searched)))
+        searched = [group for group in sweep.groups if group.varied is not None]
+        points = [sweep.space.points(group.varied) for group in searched]
+        parts = iter(shares(sweep.trials, [None if found is None else len(found) for found in points]))
         at_once = BATCH if sweep.kind == "tpe" else max(sweep.trials or 0, sweep.space.size or 0)
-        for i, engine in enumerate(sweep.groups):
-            pipeline = await self.engines.running(engine)
+        for i, group in enumerate(sweep.groups):
+            pipeline = await self.engines.running(group.engine)
             trials = []
             if i == 0:
                 pipeline.check(sweep.baseline.preset("baseline"))
                 trials.append(self._add(sweep.baseline))
-            if self.engines.key in searched:
+            if group.varied is not None:
                 search = create_search(
                     sweep.space,
                     sweep.kind,
-                    trials=next(shares),
+                    trials=next(parts),
                     seed=sweep.seed + i,
-                    engine=engine,
+                    engine=group.varied,
                     base=sweep.baseline,
                 )
                 while points := search.ask(at_once):
-                    found = [self._add(sweep.space.settings(point, sweep.baseline), engine) for point in points]
+                    found = [self._add(sweep.space.settings(point, sweep.baseline)) for point in points]
                     trials += self._servable(pipeline, found)
                     await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
                     search.tell(points, [self._told(trial) for trial in found])
@@ -192,17 +205,30 @@ class Run:
             if trials:
                 await self._race(pipeline, trials)
 
-    def _add(self, settings: TrialSettings, engine: Mapping[str, Any] | None = None) -> _Trial:
+    def _add(self, settings: TrialSettings) -> _Trial:
         """The trial of these settings: a new one, or the one that has them already."""
-        settings = settings.model_copy(update={"engine": {**settings.engine, **(engine or {})}})
         key = settings.key(self.sweep.settings)
         for trial in self.trials:
             if trial.key == key:
                 return trial
         own = engine_key(self.sweep.settings, settings.engine)
         trial = _Trial(len(self.trials), settings, key, own, settings.repeats(self.sweep.repeats))
+        self._number(trial)
         self.trials.append(trial)
         return trial
+
+    def _number(self, trial: _Trial) -> None:
+        """Keep which settings the rows of that number have. Raises `Conflict` where they had others."""
+        told = trial.settings.model_dump(mode="json")
+        if trial.number == len(self.numbered):
+            self.numbers.add(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+            self.numbered.append(told)
+        elif self.numbered[trial.number] != told:
+            raise Conflict(
+                f"Trial {trial.number} of the sweep {self.plan.name!r} was begun with other settings: resume it with "
+                "the space and the code that it had then, or choose another --name.",
+                param="name",
+            )
 
     def _servable(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> list[_Trial]:
         """Those that the engine can carry out; of the others it is written down why not."""
@@ -229,7 +255,7 @@ class Run:
         metric, direction = self.sweep.primary
         measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
         means = {trial.number: self._means(trial, "search", items) for trial in measured}
-        shared, values = analysis.matched(means, metric, items)
+        shared, values = analysis.matched({n: told for n, told in means.items() if told.get(metric)}, metric, items)
         if not shared:
             return
         signed = {number: told if direction == "max" else -told for number, told in values.items()}
@@ -263,6 +289,7 @@ class Run:
 
         def count(_: Row) -> None:
             self.done += 1
+            self.worked += 1
             self.progress(split, self.done, self.total)
 
         await quality.answer(pipeline, asks, self.rows, scoring=self.sweep.scoring, on_row=count, on_trace=self._sample)
@@ -284,8 +311,11 @@ class Run:
         return analysis.objectives_of(metrics, self.sweep.space.objectives) or unknown
 
     def _means(self, trial: _Trial, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
+        """What the trial's answers to these prompts are worth, as far as it can be held against the baseline."""
         rows = analysis.rows_of(self.rows, trial.number, split, items, trial.repeats)
-        return analysis.by_prompt(rows, items, self.sweep.scoring)
+        found = analysis.by_prompt(rows, items, self.sweep.scoring)
+        left = analysis.unanswered(rows)
+        return analysis.fair(found, self._means(self.trials[0], split, items), left) if left and trial.number else found
 
     # what it came to
 
@@ -337,6 +367,8 @@ class Run:
     def _with_front(self, results: Sequence[Trial]) -> list[Trial]:
         """The results with those marked that no other beats in every objective."""
         objectives = self.sweep.space.objectives
+        if len(objectives) < 2:  # all that share the best mean would be in front
+            return [*results]
         points = {t.number: analysis.objectives_of(t.metrics, objectives) for t in results if t.state == "measured"}
         front = statistics.pareto({n: told for n, told in points.items() if told}, [*objectives.values()])
         return [t.model_copy(update={"pareto": t.number in front}) for t in results]
@@ -376,7 +408,14 @@ class Run:
         """Time the baseline, the winner and the front, interleaved on each engine."""
         sweep = self.sweep
         members = [t for t in self.trials if t.number in (0, winner) or results[t.number].pareto]
-        kept = self.folder.read("latency.json") or {}
+        timing = {
+            "loads": [load.model_dump() for load in sweep.loads],
+            "requests": sweep.requests,
+            "blocks": sweep.blocks,
+            "objective": sweep.objective and asdict(sweep.objective),
+        }
+        before = self.folder.read("latency.json") or {}
+        kept = before["trials"] if before.get("timing") == timing else {}
         by_engine: dict[str, list[_Trial]] = {}
         for trial in members:
             trial.latency = [Latency.model_validate(told) for told in kept.get(str(trial.number), [])]
@@ -391,6 +430,7 @@ class Run:
 
             def count(*_: Any) -> None:
                 self.done += 1
+                self.worked += 1
                 self.progress("latency", self.done, self.total)
 
             timed = await measure(
@@ -409,12 +449,25 @@ class Run:
             for trial in trials:
                 trial.latency = timed[trial.number]
                 kept[str(trial.number)] = [told.model_dump(mode="json") for told in trial.latency]
-            self.folder.write("latency.json", kept)
+            self.folder.write("latency.json", {"timing": timing, "trials": kept})
 
     def _finish(self, winner: int | None, verified: Verified | None) -> SweepResult:
         """Put result, table and report into the folder, and tell MLflow."""
         from experiments.figures.report import html
 
+        sweep = self.sweep
+        if not self.worked and (sweep.folder / "result.json").exists():  # nothing was left but to tell MLflow
+            result = SweepResult.read(sweep.folder).model_copy(update={"mlflow_run": self.mlflow_run})
+        else:
+            result = self._result(winner, verified)
+            write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
+        result.write(sweep.folder)
+        self.folder.write_text("report.html", html(result, sweep.folder))
+        if sweep.tracked:
+            tracking.finish(result, sweep.folder, sweep.settings.tracking)
+        return result
+
+    def _result(self, winner: int | None, verified: Verified | None) -> SweepResult:
         sweep, plan = self.sweep, self.plan
         stopped = sum(trial.state == "stopped" for trial in self.trials)
         refused = sum(trial.state == "refused" for trial in self.trials)
@@ -426,8 +479,7 @@ class Run:
             self.notes.append(f"The engine cannot carry out {refused} of the trials; each says why.")
         if sweep.primary[0] != SCORE:
             self.notes.append(f"The winner is the best by {sweep.primary[0]}, not by score.")
-        write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
-        result = SweepResult(
+        return SweepResult(
             name=sweep.name,
             created=self.created,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -450,19 +502,7 @@ class Run:
             notes=self.notes,
             mlflow_run=self.mlflow_run,
         )
-        result.write(sweep.folder)
-        self.folder.write_text("report.html", html(result, sweep.folder))
-        if sweep.tracked:
-            tracking.finish(result, sweep.folder, sweep.settings.tracking)
-        return result
 
     def _sorted_rows(self) -> list[Row]:
         places = {item.id: i for i, item in enumerate((*self.sweep.items, *self.sweep.heldout))}
         return sorted(self.rows, key=lambda row: (row.trial, row.split == "heldout", places[row.item], row.repeat))
-
-
-def _shares(trials: int | None, groups: int) -> list[int | None]:
-    """How many trials each engine gets: as equal as can be."""
-    if trials is None:
-        return [None] * groups
-    return [trials // groups + (i < trials % groups) for i in range(groups)]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from experiments.suites.suite import Suite
+from experiments.sweeps.lines import write_whole
 from experiments.sweeps.trials import engine_key
 from jc1.cache import create_cache
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding import create_embedder
 from jc1.engines import create_engine
-from jc1.errors import Conflict
 from jc1.memory import open_memory
 from jc1.memory.base import Recall, Retrieval
 from jc1.memory.store import LocalMemory
@@ -80,8 +80,6 @@ class Snapshot:
         owner: str | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if owner in suite.memories:
-            raise Conflict(f"The suite has memories of its own for {owner!r}: choose another --owner.")
         self._owner = owner or NOBODY
         self._cache = create_cache(settings)
         self._embedder = create_embedder(settings, self._cache)
@@ -94,7 +92,7 @@ class Snapshot:
         self._memory = open_memory(own, self._database, self._embedder)
         if not (folder / WHOLE).exists():
             self._fill(suite, settings, owner, progress)
-            (folder / WHOLE).write_bytes(orjson.dumps({"suite": suite.digest, "owner": owner}))
+            write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner})])
         self.memory = FrozenMemory(self._memory)
 
     def _fill(self, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None) -> None:
@@ -124,9 +122,9 @@ class Snapshot:
         return item_owner or self._owner
 
     def pipeline(self, settings: Settings) -> Pipeline:
-        """A pipeline over the copy whose engine is not started; closing it leaves the copy open."""
+        """A pipeline over the copy that keeps no replies, its engine not started; closing it leaves the copy open."""
         return Pipeline(
-            settings,
+            settings.model_copy(update={"cache_replies": 0}),
             engine=create_engine(settings),
             memory=self.memory,
             sessions=Sessions(self._database),

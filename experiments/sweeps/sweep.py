@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from experiments.latency.load import check
 from experiments.scoring.metrics import create_scoring
 from experiments.spaces.space import Space
 from experiments.suites.suite import Suite, load, split
@@ -24,7 +26,8 @@ from experiments.sweeps.trials import TrialSettings, engine_key
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.engines.base import EngineSettings
-from jc1.errors import InvalidSpace
+from jc1.errors import Conflict, InvalidRequest, InvalidSpace
+from jc1.memory import inspection
 from jc1.presets import Presets
 from jc1.settings import Settings
 from jc1.sync import LoopThread
@@ -40,7 +43,18 @@ RACING_PROMPTS, RACING_TRIALS = 16, 4
 """The fewest prompts, and trials, with which racing pays."""
 CHAMPION = "champion"
 """The alias that promotion moves, and that a sweep compares with, unless told otherwise."""
+MOST_SEED = 2**31 - 1
+"""The greatest seed: whatever draws by it takes this one, and some more."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What one started engine serves: its settings, and which combination of the space's own these are, `None` where
+    only the baseline runs there."""
+
+    engine: dict[str, Any]
+    varied: dict[str, Any] | None
 
 
 class Sweep:
@@ -92,6 +106,12 @@ class Sweep:
             raise InvalidSpace(
                 "A sweep needs one trial, one repeat, and prompts to search: raise the number that is 0."
             )
+        if not 0 <= seed <= MOST_SEED:
+            raise InvalidSpace(f"A seed is 0 to {MOST_SEED}, not {seed}.")
+        for each in loads:
+            check(each)
+        if loads and (requests < 1 or blocks < 1):
+            raise InvalidRequest("Timing takes at least 1 request and 1 block, or no load at all.")
         finite = self.space.size is not None
         if search == "grid" and not finite:
             raise InvalidSpace("A range without steps has no grid: give it a step, or use --search random or tpe.")
@@ -100,10 +120,27 @@ class Sweep:
         self.repeats, self.seed, self.owner, self.racing = repeats, seed, owner, racing
         self.loads, self.requests, self.blocks, self.objective = tuple(loads), requests, blocks, objective
         self.tracked = tracked
-        self.scoring = create_scoring([*self.space.objectives, *self.space.scorers, *scorers], self.suite)
+        self.metrics = list(dict.fromkeys([*self.space.objectives, *self.space.scorers, *scorers]))
+        self.scoring = create_scoring(self.metrics, self.suite)
         self.items, self.heldout = split(self.suite, holdout, seed)
+        self._check_owner()
         self.baseline_name, self.baseline = self._baseline(baseline)
         self.folder = self.settings.home / "sweeps" / self.name
+
+    def _check_owner(self) -> None:
+        if self.owner is None:
+            return
+        if self.owner in self.suite.memories:
+            raise Conflict(f"The suite has memories of its own for {self.owner!r}: choose another --owner.")
+        self.settings.prepare_home()
+        database = open_database(self.settings.database_url)
+        try:
+            with database.connect() as connection:
+                known = inspection.statistics(connection, self.owner).records
+        finally:
+            database.dispose()
+        if not known:
+            raise InvalidRequest(f"The memory of {self.owner!r} is empty: check the name, or leave out --owner.")
 
     def _baseline(self, reference: str | None) -> tuple[str, TrialSettings]:
         if reference is None and isinstance(self.space.baseline, TrialSettings):
@@ -121,10 +158,14 @@ class Sweep:
         return preset.reference, TrialSettings.of(preset)
 
     @cached_property
-    def groups(self) -> list[dict[str, Any]]:
-        """The combinations of engine settings, the baseline's first, each with what differs from the settings."""
-        both = (self.baseline.engine, *self.space.engines())
-        return [*{engine_key(self.settings, engine): engine for engine in both}.values()]
+    def groups(self) -> list[Group]:
+        """The engines to start, the baseline's first: the space's combinations lie over the baseline's settings."""
+        own = self.baseline.engine
+        found = {engine_key(self.settings, own): Group(own, None)}
+        for varied in self.space.engines():
+            engine = {**own, **varied}
+            found[engine_key(self.settings, engine)] = Group(engine, varied)
+        return [*found.values()]
 
     def plan(self) -> Plan:
         """What will run at most, and what it can show."""
@@ -137,11 +178,13 @@ class Sweep:
             suite=self._facts(),
             space=self.space.describe(),
             search={"kind": self.kind, "trials": self.trials, "seed": self.seed},
+            metrics=self.metrics,
+            owner=self.owner,
             objectives=self.space.objectives,
             baseline=self.baseline.model_dump(),
             baseline_name=self.baseline_name,
             settings=self._settings(),
-            engines=[_changed(self.settings, engine) for engine in self.groups],
+            engines=[_changed(self.settings, group.engine) for group in self.groups],
             trials=trials + 1,
             repeats=self.repeats,
             racing=self.races(trials),

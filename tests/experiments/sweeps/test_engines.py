@@ -42,6 +42,31 @@ def test_each_combination_of_engine_settings_starts_its_engine_once(home: Path) 
     assert all(trial.state == "measured" for trial in result.trials)
 
 
+@pytest.mark.timeout(300)
+def test_a_baseline_that_needs_engine_settings_lends_them_to_every_trial(home: Path) -> None:
+    sweep = Sweep(
+        {
+            "decoding": {"max_tokens": [8, 16]},
+            "engine": {"speculation": ["off", "ngram:2"]},
+            "baseline": {"engine": {"dtype": "bfloat16"}},
+        },
+        suite=load("memory-qa", limit=6),
+        settings=Settings.load({"engine": "transformers", "dtype": "float32"}),
+        name="lent",
+        holdout=0,
+        tracked=False,
+        loads=(),
+    )
+    result = sweep.run(progress=False)
+    assert {trial.state for trial in result.trials} == {"measured"}
+    assert {trial.settings.engine["dtype"] for trial in result.trials} == {"bfloat16"}
+    assert [trial.settings.engine.get("speculation", "off") for trial in result.trials] == [
+        *("off", "off", "off"),
+        *("ngram:2", "ngram:2"),
+    ]
+    assert result.search["engine_starts"] == 2
+
+
 def vllm_sweep() -> Sweep:
     return Sweep(
         SPACE,
@@ -73,7 +98,7 @@ def test_a_sweep_on_vllm_is_killed_twice_its_engine_once_and_no_row_is_lost_or_d
     finished: dict[str, bytes] = {}
     total = vllm_sweep().plan().requests
     for kill in range(3):
-        code = f"from tests.experiments import test_sweep_engines as t; t.count_aloud(resume={kill > 0})"
+        code = f"from tests.experiments.sweeps import test_engines as t; t.count_aloud(resume={kill > 0})"
         # vLLM's processes begin by importing the main module: what runs there must not run again in them.
         code = f"if __name__ == '__main__':\n    {code}"
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -17,7 +17,7 @@ import pytest
 from experiments import Load, Space, Suite, Sweep
 from experiments.suites.suite import Item
 from experiments.sweeps.rows import RowFile, read_table
-from jc1.errors import Conflict, InvalidSpace, StorageFull, UnknownPreset
+from jc1.errors import Conflict, InvalidRequest, InvalidSpace, StorageFull, UnknownPreset
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
 from jc1.pipeline import Pipeline
@@ -228,7 +228,7 @@ def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
 
 def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
     """A process that runs `count_aloud`."""
-    code = f"from tests.experiments import test_sweep; test_sweep.count_aloud({search!r}, resume={resume})"
+    code = f"from tests.experiments.sweeps import test_sweep; test_sweep.count_aloud({search!r}, resume={resume})"
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -267,6 +267,72 @@ def test_a_name_that_is_taken_and_another_plan_are_refused_with_the_way_out() ->
         run(echo_sweep(PLANTED, name="nobody"), resume=True)
 
 
+def test_what_a_sweep_was_begun_with_cannot_change_under_its_rows(home: Path) -> None:
+    settings = Settings.load({"engine": "echo"})
+    settings.prepare_home()
+    Pipeline.from_settings(settings).memory.add("ann", [NewRecord("I keep amber in the cellar.")])
+    space = {"decoding": {"temperature": [0, 0.2, 0.4]}}
+
+    def bounded(low: float, high: float) -> Space:
+        return Space.parse({**space, "constraints": [lambda point: low <= point["temperature"] <= high]})
+
+    run(echo_sweep(space, suite=echo_suite(8)))
+    with pytest.raises(Conflict, match="another owner"):
+        run(echo_sweep(space, suite=echo_suite(8), owner="ann"), resume=True)
+    with pytest.raises(Conflict, match="another metrics"):
+        run(echo_sweep(space, suite=echo_suite(8), scorers=["f1"]), resume=True)
+    hidden = {"suite": echo_suite(8), "name": "hidden", "search": "random", "trials": 1}
+    run(echo_sweep(bounded(0.1, 0.3), **hidden))
+    with pytest.raises(Conflict, match="begun with other settings"):
+        run(echo_sweep(bounded(0.3, 1), **hidden), resume=True)
+
+
+def test_a_finished_sweep_that_is_resumed_stays_as_it_is() -> None:
+    sweep = echo_sweep(PLANTED, loads=(Load(concurrency=2),), requests=2, blocks=1)
+    first = run(sweep)
+    kept = {path.name: path.read_bytes() for path in sweep.folder.iterdir() if path.suffix in (".json", ".jsonl")}
+    assert run(sweep, resume=True) == first
+    assert {path.name: path.read_bytes() for path in sweep.folder.iterdir() if path.name in kept} == kept
+
+
+def test_a_resumed_sweep_is_timed_anew_under_another_load() -> None:
+    run(echo_sweep(PLANTED, loads=(Load(concurrency=2),), requests=2, blocks=1))
+    again = run(echo_sweep(PLANTED, loads=(Load(concurrency=3),), requests=2, blocks=1), resume=True)
+    assert [str(latency.load) for latency in again.baseline.latency] == ["3 at a time"]
+
+
+def test_a_plan_is_written_only_where_no_other_process_has_the_folder() -> None:
+    sweep = echo_sweep(PLANTED)
+    sweep.folder.mkdir(parents=True)
+    with RowFile(sweep.folder / "rows.jsonl"), pytest.raises(Conflict, match="Another process"):
+        run(sweep)
+    assert not (sweep.folder / "plan.json").exists()
+
+
+def test_a_trial_that_fails_on_the_hard_prompts_does_not_win_by_the_easy_ones() -> None:
+    long = [
+        Item(id=f"long-{i}", messages=(Message.user("word " * 2000),), references=("word",), scorer="contains")
+        for i in range(8)
+    ]
+    space = {
+        "system": {"brief": "Repeat.", "endless": "Repeat. " * 1500},
+        "objectives": {"output_tokens": "min"},
+        "baseline": {"decoding": {"max_tokens": 60}},
+    }
+    result = run(echo_sweep(space, suite=Suite.of("long", [*echo_suite(8).items, *long], {})))
+    by_label = {trial.settings.system[:9]: trial for trial in result.trials[1:]}
+    assert by_label["Repeat. R"].failed > 0
+    assert result.trial(result.winner).failed == 0
+    assert "output_tokens" not in by_label["Repeat. R"].metrics
+    assert by_label["Repeat."].comparison.prompts == len(result.suite.search)
+
+
+def test_with_one_objective_only_the_baseline_and_the_winner_are_timed() -> None:
+    space = {"decoding": {"top_k": [300, 400, 500]}}
+    result = run(echo_sweep(space, loads=(Load(concurrency=2),), requests=2, blocks=1))
+    assert {trial.number for trial in result.trials if trial.latency} == {0, result.winner}
+
+
 def test_what_is_wrong_is_told_before_anything_runs(home: Path) -> None:
     with pytest.raises(InvalidSpace, match="letters"):
         echo_sweep(PLANTED, name="../up")
@@ -276,6 +342,15 @@ def test_what_is_wrong_is_told_before_anything_runs(home: Path) -> None:
         echo_sweep({"decoding": {"temperature": {"low": 0, "high": 1}}}, search="grid")
     with pytest.raises(UnknownPreset):
         echo_sweep({"decoding": {"temperature": [0]}}, baseline="nobody")
+    with pytest.raises(InvalidSpace, match="seed"):
+        echo_sweep(PLANTED, seed=-1)
+    for loads in ((Load(),), (Load(concurrency=-2),), (Load(rate=float("nan")),)):
+        with pytest.raises(InvalidRequest, match="load"):
+            echo_sweep(PLANTED, loads=loads)
+    with pytest.raises(InvalidRequest, match="at least 1 request"):
+        echo_sweep(PLANTED, loads=(Load(concurrency=1),), requests=0)
+    with pytest.raises(InvalidRequest, match="'nobody' is empty"):
+        echo_sweep(PLANTED, owner="nobody")
     assert not (home / "sweeps").exists()
 
 
@@ -291,7 +366,7 @@ def test_a_full_disk_ends_the_sweep_with_its_rows_whole(home: Path) -> None:
     """A limit on the size of files stands in for the disk: the kernel refuses what goes beyond it."""
     code = """
 import resource, signal
-from tests.experiments import test_sweep as t
+from tests.experiments.sweeps import test_sweep as t
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 def limit(phase, done, total):
     if phase == "search" and done == 10:
