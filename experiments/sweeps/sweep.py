@@ -25,6 +25,7 @@ from experiments.sweeps.results import Load, SuiteFacts, SweepResult
 from experiments.sweeps.trials import TrialSettings, engine_key
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
+from jc1.engines import create_engine
 from jc1.engines.base import EngineSettings
 from jc1.errors import Conflict, InvalidRequest, InvalidSpace
 from jc1.memory import inspection
@@ -68,7 +69,7 @@ class Sweep:
     space's own, else `champion` where there is one, else the preset of the settings. `loads` are those under which the
     best are timed, none for no timing; `requests` and `blocks` say how often, for each load and trial.
 
-    Raises `InvalidSpace`, `InvalidSuite`, `UnknownPreset`: all that can be found wrong before anything runs.
+    Raises `InvalidSpace`, `InvalidSuite`, `InvalidRequest`, `InvalidSettings`, `UnknownPreset`: all that can be found wrong before anything runs.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class Sweep:
         self.items, self.heldout = split(self.suite, holdout, seed)
         self._check_owner()
         self.baseline_name, self.baseline = self._baseline(baseline)
+        for group in self.groups:
+            create_engine(self.settings.model_copy(update=group.engine))  # not started: it only says what it refuses
         self.folder = self.settings.home / "sweeps" / self.name
 
     def _check_owner(self) -> None:

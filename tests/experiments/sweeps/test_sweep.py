@@ -17,7 +17,7 @@ import pytest
 from experiments import Load, Space, Suite, Sweep
 from experiments.suites.suite import Item
 from experiments.sweeps.rows import RowFile, read_table
-from jc1.errors import Conflict, InvalidRequest, InvalidSpace, StorageFull, UnknownPreset
+from jc1.errors import Conflict, InvalidRequest, InvalidSettings, InvalidSpace, StorageFull, UnknownPreset
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
 from jc1.pipeline import Pipeline
@@ -349,6 +349,8 @@ def test_what_is_wrong_is_told_before_anything_runs(home: Path) -> None:
             echo_sweep(PLANTED, loads=loads)
     with pytest.raises(InvalidRequest, match="at least 1 request"):
         echo_sweep(PLANTED, loads=(Load(concurrency=1),), requests=0)
+    with pytest.raises(InvalidSettings, match="takes no dtype"):
+        echo_sweep({"engine": {"dtype": ["float32", "bfloat16"]}})
     with pytest.raises(InvalidRequest, match="'nobody' is empty"):
         echo_sweep(PLANTED, owner="nobody")
     assert not (home / "sweeps").exists()
