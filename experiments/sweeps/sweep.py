@@ -69,7 +69,8 @@ class Sweep:
     space's own, else `champion` where there is one, else the preset of the settings. `loads` are those under which the
     best are timed, none for no timing; `requests` and `blocks` say how often, for each load and trial.
 
-    Raises `InvalidSpace`, `InvalidSuite`, `InvalidRequest`, `InvalidSettings`, `UnknownPreset`: all that can be found wrong before anything runs.
+    Raises `InvalidSpace`, `InvalidSuite`, `InvalidRequest`, `InvalidSettings`, `UnknownPreset`, `Conflict`: all that
+    can be found wrong before anything runs.
     """
 
     def __init__(
