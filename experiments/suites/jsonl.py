@@ -1,4 +1,4 @@
-"""JC1's own files of prompts: JSON, a prompt or an owner's memories a line. docs/lab.md describes them.
+"""JC1's own files of prompts: JSON, a prompt or an owner's memories a line. docs/suites.md describes them.
 
 Knows the fields and how lines refer to each other. Knows nothing about scoring, or about what becomes of the prompts.
 """

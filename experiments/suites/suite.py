@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -55,8 +55,14 @@ class Suite:
     def of(
         cls, name: str, items: Iterable[Item], memories: Mapping[str, Sequence[NewRecord]], *, source: str = "python"
     ) -> Suite:
-        """A suite of these items, with the memories of the owners that they name and its digest."""
+        """A suite of these items, with the memories of the owners that they name and its digest.
+
+        Raises `InvalidSuite` where two items have one id.
+        """
         kept = tuple(items)
+        twice = next((own for own, count in Counter(item.id for item in kept).items() if count > 1), None)
+        if twice is not None:
+            raise InvalidSuite(f"Two prompts of {name} have the id {twice!r}: give each its own.", param="suite")
         told = {item.owner: tuple(memories.get(item.owner, ())) for item in kept if item.owner is not None}
         return cls(name, kept, source, digest(kept, told), told)
 
@@ -65,8 +71,8 @@ def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
     """The suite that `reference` means.
 
     `memory-qa` is generated from `seed`, `limit` prompts of it (60 unless told). Others are read from a file:
-    `gsm8k:PATH`, `spec-bench:PATH`, `locomo:PATH` in their own formats, and a bare path in JC1's (docs/lab.md); with
-    `limit`, that many prompts drawn by `seed` from all categories alike, in the order of the file.
+    `gsm8k:PATH`, `spec-bench:PATH`, `locomo:PATH` in their own formats, and a bare path in JC1's (docs/suites.md);
+    with `limit`, that many prompts drawn by `seed` from all categories alike, in the order of the file.
 
     Raises `InvalidSuite`, which tells of a file the first ten lines that cannot be used, by file, line and reason.
     """

@@ -291,6 +291,12 @@ def test_a_suite_made_in_python_has_a_digest_of_its_pictures_too() -> None:
     assert suite(b"1").memories == {"o": (NewRecord("x"),)}
 
 
+def test_two_prompts_of_one_id_are_no_suite_in_python_either() -> None:
+    items = [Item(name, (Message.user(text),)) for name, text in (("a", "1"), ("b", "2"), ("a", "3"))]
+    with pytest.raises(InvalidSuite, match="Two prompts of mine have the id 'a'"):
+        Suite.of("mine", items, {})
+
+
 def test_a_limit_draws_from_all_categories_in_the_file_s_order(write: Write) -> None:
     path = str(write(*[{"prompt": f"{i}", "category": "few" if i % 5 == 0 else "many"} for i in range(50)]))
     suite = load(path, limit=10, seed=1)
