@@ -92,14 +92,13 @@ def promote(
     name: str | None = None,
     alias: str = ALIAS,
     force: bool = False,
-    champion: SweepResult | None = None,
 ) -> Promotion:
     """Save `trial`'s settings as the next version of the preset `name` (the sweep's name unless given), with what was
     measured, and point `alias` at it. A trial that `alias` means already changes nothing.
 
     The trial is compared, on held-out prompts, with what `alias` means now; with the sweep's baseline where there is no
     such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
-    prompts with the same model: by itself, as its preset remembers, or in `champion`, the sweep it came from.
+    prompts with the same model, as its preset remembers.
 
     Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
     `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one.
@@ -111,11 +110,13 @@ def promote(
     if current is not None and _is_of(current, result, trial) and name in (None, current.name):
         return Promotion(current, alias, current.reference, *_compared(current), saved=False)
     name = name or _name(result.name, {alias, *known, *(preset.name for preset in SHIPPED)})
+    if name in {preset.name for preset in SHIPPED}:
+        raise Conflict(f"{name!r} is a preset that JC1 ships: name this one otherwise.", param="name")
     if name == alias:
         raise Conflict(f"The preset and the alias cannot both be {alias!r}: name the preset otherwise.", param="name")
     baseline = f"the baseline {result.baseline_name}" if "@" in result.baseline_name else result.baseline_name
     against = current.reference if current else baseline
-    comparison, doubt, advice = _compare(result, trial, current, champion, against, alias)
+    comparison, doubt, advice = _compare(result, trial, current, against, alias)
     if doubt and not force:
         raise NotProven(f"{doubt}: {advice}, or add --force.")
     preset = next((p for p in reversed(presets.list()) if p.name == name and _is_of(p, result, trial)), None)
@@ -129,7 +130,7 @@ def promote(
                 description=f"Trial {trial} of the sweep {result.name}" + (f": {score['mean']:.3f}." if score else "."),
                 system=chosen.settings.system,
                 decoding=chosen.settings.decoding,
-                retrieval=chosen.settings.retrieval,
+                retrieval=_recalled(chosen.settings.retrieval, result),
                 engine=_varied(result, chosen),
                 measured=measured,
             )
@@ -157,7 +158,7 @@ def _measured(result: SweepResult, number: int) -> Trial:
 
 
 def _compare(
-    result: SweepResult, trial: int, current: Preset | None, champion: SweepResult | None, against: str, alias: str
+    result: SweepResult, trial: int, current: Preset | None, against: str, alias: str
 ) -> tuple[Comparison | None, str, str]:
     """The difference to what the alias means, if it can be told; why that does not prove the trial better, and what to
     do about it."""
@@ -172,7 +173,7 @@ def _compare(
         if result.verified is None or trial != result.verified.trial:
             return None, f"{subject} is {against} itself", "promote another trial"
         comparison = result.verified.comparison
-    elif scores := _same_prompts(current, result, champion):
+    elif scores := _same_prompts(current, result):
         comparison = _paired(trial, own[1], scores, result)
     else:
         return (
@@ -202,23 +203,27 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
         return True
     own, baseline = TrialSettings.of(preset), result.baseline.settings
     return (
-        (own.system, own.retrieval) == (baseline.system, baseline.retrieval)
+        own.system == baseline.system
+        and _recalled(own.retrieval, result) == _recalled(baseline.retrieval, result)
         and Decoding.parse(own.decoding) == Decoding.parse(baseline.decoding)
         and all(baseline.engine.get(name) == value for name, value in own.engine.items())
     )
 
 
-def _same_prompts(preset: Preset, result: SweepResult, champion: SweepResult | None) -> Mapping[str, float] | None:
+def _same_prompts(preset: Preset, result: SweepResult) -> Mapping[str, float] | None:
     """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric and
     with the same model."""
     measured = preset.measured
     suite, model, scores = measured.get("suite", {}).get("digest"), measured.get("model"), measured.get("scores")
     metric = measured.get("metric")
-    if champion is not None and _is_of(preset, champion, measured.get("trial")):
-        heldout = _heldout(champion, measured["trial"])
-        suite, model, scores = champion.suite.digest, champion.settings.get("model"), heldout[1] if heldout else None
-    own = result.verified.scores if result.verified else {}
-    same = (suite, model, metric) == (result.suite.digest, result.settings.get("model"), result.primary)
+    if result.verified is None:
+        return None
+    own = result.verified.scores
+    same = (suite, model, metric) == (
+        result.suite.digest,
+        _model(result, result.trial(result.verified.trial)),
+        result.primary,
+    )
     return scores if same and scores and scores.keys() == own.keys() else None
 
 
@@ -267,6 +272,20 @@ def _varied(result: SweepResult, trial: Trial) -> dict[str, Any]:
     }
 
 
+def _model(result: SweepResult, trial: Trial) -> str | None:
+    """Which model answered."""
+    model: str | None = trial.settings.engine.get("model", result.settings.get("model"))
+    return model
+
+
+def _recalled(retrieval: Mapping[str, Any], result: SweepResult) -> dict[str, Any]:
+    """What a trial recalled by, with what the settings of its sweep said where it said nothing itself."""
+    if retrieval.get("k") == 0:
+        return {"k": 0}
+    settings = {"k": result.settings.get("memory_k"), "window": result.settings.get("memory_window")}
+    return {name: value for name, value in settings.items() if value is not None} | dict(retrieval)
+
+
 def _remember(
     result: SweepResult, trial: Trial, against: str, comparison: Comparison | None, *, forced: bool
 ) -> dict[str, Any]:
@@ -279,7 +298,7 @@ def _remember(
         "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
         "forced": forced,
         "suite": {"name": result.suite.name, "digest": result.suite.digest},
-        "model": result.settings.get("model"),
+        "model": _model(result, trial),
         "metric": result.primary,
         "search": trial.metrics[result.primary].model_dump() if result.primary in trial.metrics else None,
     }

@@ -23,6 +23,9 @@ FRESH_SECONDS = 1.0
 """How long a server may go on with what a reference meant, after another process has moved it."""
 MOST_RECENT = 100
 """References that are kept at most."""
+NAME_LENGTH = 200
+"""Most characters of a name or an alias."""
+_NAMES = f"has 1 to {NAME_LENGTH} printable characters, no '@' and no space around it"
 VERSION_DIGITS = 9
 """A version of more digits is none: no database would take it."""
 
@@ -145,9 +148,9 @@ class Presets:
         Raises `InvalidDecoding` when its decoding is not valid, `InvalidRequest` when it asks for what is not known
         here, `Conflict` when its name cannot be one.
         """
-        if not preset.name or "@" in preset.name or preset.name in self._rows.aliases():
+        if not _nameable(preset.name) or preset.name in self._rows.aliases():
             raise Conflict(
-                f"{preset.name!r} cannot name a preset: it is empty, holds '@' or is an alias.", param="name"
+                f"{preset.name[:80]!r} cannot name a preset: a name {_NAMES}, and is no alias.", param="name"
             )
         Decoding.parse(preset.decoding)
         unknown = [f"engine.{name}" for name in preset.engine if name not in NEEDS]
@@ -161,8 +164,10 @@ class Presets:
 
     def check_alias(self, alias: str) -> None:
         """Raise `Conflict` where `alias` cannot be one."""
-        if not alias or "@" in alias or any(preset.name == alias for preset in self.list()):
-            raise Conflict(f"{alias!r} cannot be an alias: it is empty, holds '@' or names a preset.", param="alias")
+        if not _nameable(alias) or alias.isdecimal() or any(preset.name == alias for preset in self.list()):
+            raise Conflict(
+                f"{alias[:80]!r} cannot be an alias: it {_NAMES}, is no number and names no preset.", param="alias"
+            )
 
     def set_alias(self, alias: str, reference: str) -> Preset:
         """Point `alias` at a version; `rollback` takes that back."""
@@ -202,6 +207,10 @@ class Presets:
             there = f"there are {', '.join(known)}" if known else "there is none yet, `jc1 promote` makes one"
             raise UnknownPreset(f"No alias {alias!r}: {there}.", param="alias")
         return known[alias]
+
+
+def _nameable(name: str) -> bool:
+    return 0 < len(name) <= NAME_LENGTH and name.isprintable() and name == name.strip() and "@" not in name
 
 
 _BODY = tuple(f.name for f in fields(Preset) if f.name not in ("name", "version", "unread"))

@@ -20,6 +20,10 @@ from jc1.errors import HomeUnusable, InvalidSettings
 EngineName = Literal["auto", "transformers", "vllm", "deepspeed", "openai", "echo"]
 _PREFIX = "JC1_"
 DEFAULT_HOME = "~/.jc1"
+_SECRET = re.compile(
+    r"(^|[^a-z])(password|passwd|passphrase|secret|token|credentials?|authorization|signature|sig|(api|access|private)_?key)"
+    r"($|[^a-z])|(^|[^a-z])key$"
+)
 
 
 class Settings(BaseModel):
@@ -94,11 +98,11 @@ class Settings(BaseModel):
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     def shown(self) -> dict[str, Any]:
-        """The settings as they may be shown: a password inside a URL is hidden."""
+        """The settings as they may be shown: secrets are hidden, those inside URLs and `engine_args` too."""
         values = self.model_dump(mode="json")
         for name in ("database", "base_url", "redis_url", "tracking_uri"):
             values[name] = without_passwords(values[name])
-        values["engine_args"] = {name: "***" if "token" in name else value for name, value in self.engine_args.items()}
+        values["engine_args"] = _without_secrets(values["engine_args"])
         return values
 
     @classmethod
@@ -153,10 +157,26 @@ class Settings(BaseModel):
         return self.home
 
 
+def is_secret(name: str) -> bool:
+    """Whether what has such a name opens something: a password, a token, the key of an API."""
+    return _SECRET.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()) is not None
+
+
 def without_passwords(url: str) -> str:
-    """A URL as it may be shown: the password before its host is hidden, and those among its parameters."""
+    """A URL as it may be shown: the password, or token, before its host is hidden, and secrets among its parameters."""
     hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?<=[?&])(\w*password)=[^&]*", r"\1=***", hidden, flags=re.IGNORECASE)
+    hidden = re.sub(r"(?i)^(https?://)[^:/@?#]+@", r"\1***@", hidden)
+    return re.sub(
+        r"(?<=[?&])([^=&#]+)=[^&#]*", lambda found: f"{found[1]}=***" if is_secret(found[1]) else found[0], hidden
+    )
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: "***" if is_secret(name) else _without_secrets(own) for name, own in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(own) for own in value]
+    return without_passwords(value) if isinstance(value, str) else value
 
 
 def _expanded(path: str | Path) -> Path:

@@ -54,6 +54,8 @@ CAPTIONS = {
 def headline(result: SweepResult) -> str:
     """Who won and by how much, in one or two sentences."""
     if result.winner is None:
+        if any(trial.state == "measured" for trial in result.trials[1:]):
+            return f"No trial was compared with the baseline {result.baseline_name}: none has {result.primary}."
         return f"No trial was left beside the baseline {result.baseline_name}: each was stopped early or refused."
     best = result.trial(result.winner)
     if result.verified:
@@ -269,7 +271,7 @@ def _origin(result: SweepResult) -> Iterator[tuple[str, str]]:
     yield "Baseline", result.baseline_name
     yield "Search", listed(result.search)
     yield "Objectives", ", ".join(f"{name} ({way})" for name, way in result.objectives.items())
-    yield "Settings", listed({name: value for name, value in result.settings.items() if name != "api_key"})
+    yield "Settings", listed(result.settings)
     yield "Revision", result.revision or "unknown"
     yield "Machine", listed(result.machine)
     yield "Versions", listed(result.versions)

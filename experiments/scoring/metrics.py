@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -220,6 +220,22 @@ class Scoring:
             value = found[item.scorer] if item.scorer in found else self._measured(item.scorer, item, reply)
             found = {SCORE: self._score(item, value), **found}
         return {name: value for name, value in found.items() if value is not None}
+
+    def failed(self, item: Item) -> dict[str, float]:
+        """What a prompt scores whose request failed: 0, in `score` and in every metric of quality that applies."""
+        found = {} if item.scorer == NONE else {SCORE: 0.0}
+        for name in self._metrics:
+            metric = METRICS[name]
+            lacking = (metric.needs == "references" and not item.references) or (
+                metric.needs == "evidence" and not item.evidence
+            )
+            if metric.quality and not lacking:
+                found[name] = 0.0
+        return found
+
+    def raised(self, scores: Mapping[str, float]) -> list[str]:
+        """The scorers from outside that raised for a reply with these scores: the others always give a number."""
+        return [name for name in self._outside if name not in scores]
 
     def replies(self, item: Item, texts: Sequence[str]) -> dict[str, float]:
         """What several replies to one prompt are as a set, over its repeats and choices; `texts` is one at least."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -24,7 +23,7 @@ from jc1.decoding import Decoding
 from jc1.engines.base import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.errors import InvalidSettings
-from jc1.settings import Settings
+from jc1.settings import Settings, is_secret
 
 NOT_VARIED = {
     "decoding": {"seed": "the sweep gives every repeat its seed, the same one in all trials"},
@@ -33,7 +32,6 @@ NOT_VARIED = {
 """Fields that a space may not set, and why."""
 _RETRIEVAL = {"k": "memory_k", "window": "memory_window"}
 """Fields of `Retrieval`, by the setting that knows their bounds."""
-_SECRET = re.compile(r"(^|_)(token|key|password|secret)$")
 _RANGE = ("low", "high", "step", "log")
 
 
@@ -75,6 +73,11 @@ class Range:
     def values(self) -> tuple[Any, ...] | None:
         """All of them; None where they are continuous."""
         return None if self.count is None else tuple(self._at(i) for i in range(self.count))
+
+    @property
+    def last(self) -> Any:
+        """The greatest value; `high` where they are continuous."""
+        return self.high if self.count is None else self._at(self.count - 1)
 
     def _at(self, i: int) -> float:
         value = Decimal(str(self.low)) + i * Decimal(str(self.step or 1))
@@ -139,7 +142,7 @@ def check(section: str, field: str, value: Any) -> Any:
             Speculation.parse(checked)
         except InvalidSettings:
             raise ValueError("say off, ngram:4 or draft:MODEL:3") from None
-    if field == "engine_args" and (secret := next(filter(_SECRET.search, checked), None)):
+    if field == "engine_args" and (secret := next(filter(is_secret, checked), None)):
         raise ValueError(f"{secret!r} may be a secret, and a space is shown to others: set it in jc1.toml")
     return _plain(checked)
 

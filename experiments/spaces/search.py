@@ -226,8 +226,7 @@ def _distribution(one: Dimension) -> BaseDistribution:
         return CategoricalDistribution(range(len(one.values)))
     if one.whole:
         return IntDistribution(int(one.low), int(one.high), log=one.log, step=int(one.step or 1))
-    high = one.high if one.step is None or one.values is None else one.values[-1]
-    return FloatDistribution(one.low, high, log=one.log, step=one.step)
+    return FloatDistribution(one.low, one.last, log=one.log, step=one.step)
 
 
 def _raw(one: Dimension, value: Any) -> Any:
@@ -236,8 +235,18 @@ def _raw(one: Dimension, value: Any) -> Any:
     return 0 if value is None else one.values.index(value)
 
 
-def shares(trials, sizes):
+def shares(trials: int | None, sizes: Sequence[int | None]) -> list[int | None]:
+    """How many of `trials` points each engine gets that has so many (`None`: no end of them): equal parts, and what one
+    has no points for goes to the others. Where all points are tried, `None` each."""
     if trials is None:
         return [None] * len(sizes)
-    n = len(sizes)
-    return [trials // n + (i < trials % n) for i in range(n)]
+    given = [0] * len(sizes)
+    while open_ := [i for i, size in enumerate(sizes) if size is None or given[i] < size]:
+        left = trials - sum(given)
+        if not left:
+            break
+        for place, i in enumerate(open_):
+            part = left // len(open_) + (place < left % len(open_))
+            size = sizes[i]
+            given[i] += part if size is None else min(part, size - given[i])
+    return [*given]

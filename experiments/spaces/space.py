@@ -27,8 +27,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+import orjson
 
+from experiments.spaces import files
 from experiments.spaces.constraints import Expression
 from experiments.spaces.dimensions import NOT_VARIED, Choices, Dimension, Range, check, dimension, known
 from experiments.sweeps.results import SCORE
@@ -43,6 +44,8 @@ Point = dict[str, Any]
 SECTIONS = ("decoding", "system", "retrieval", "engine", "constraints", "baseline", "objectives", "scorers")
 SETTINGS = ("decoding", "retrieval", "engine")
 """Sections that hold fields."""
+MOST_ENGINES = 256
+"""Combinations of engine settings, each of which starts an engine."""
 MOST_COUNTED = 50_000
 """Combinations that are gone through one by one; a space of more is treated as if it were continuous."""
 TRIED = 2_000
@@ -70,20 +73,10 @@ class Space:
     @classmethod
     def load(cls, path: str | Path) -> Space:
         """The space that a YAML file describes. Raises `InvalidSpace` naming the file and all that is wrong."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InvalidSpace(f"{path} cannot be read ({error.strerror}): check the path.") from None
-        except UnicodeDecodeError:
-            raise InvalidSpace(f"{path} is not UTF-8 text: save it as such.") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}: {getattr(error, 'problem', None)}" if mark else ""
-            raise InvalidSpace(f"{path} is not YAML{where}.") from None
-        return cls.parse(raw, source=str(path))
+        return cls.parse(files.read(path), source=str(path))
 
     @classmethod
-    def parse(cls, raw: Mapping[str, Any], *, source: str = "The space") -> Space:
+    def parse(cls, raw: object, *, source: str = "The space") -> Space:
         """The space that a mapping describes; its constraints may also be functions of a point.
 
         Raises `InvalidSpace` naming `source`, and of everything that is wrong the dimension and the reason.
@@ -192,7 +185,7 @@ class Space:
     @cached_property
     def _counted(self) -> tuple[list[Point], list[tuple[Point, str]]] | None:
         """All trials, and the combinations that are none with the reason."""
-        counts = [one.count if isinstance(one, Range) else len(one.values) for one in self.dimensions.values()]
+        counts = [_count(one) for one in self.dimensions.values()]
         if None in counts or math.prod(count for count in counts if count) > MOST_COUNTED:
             return None
         distinct = {key(point): point for point in map(self.point, self._product(self.dimensions))}
@@ -224,6 +217,10 @@ def key(point: Point) -> str:
 
 def _values(one: Dimension | None) -> tuple[Any, ...]:
     return one.values or () if one else ()
+
+
+def _count(one: Dimension) -> int | None:
+    return one.count if isinstance(one, Range) else len(one.values)
 
 
 def _under(engine: Mapping[str, Any] | None, point: Point) -> bool:
@@ -266,6 +263,9 @@ class _Reading:
                 systems = self._system(dimensions)
             elif section in SETTINGS:
                 self._fields(section, dimensions)
+        engines = [_count(one) for name, one in dimensions.items() if name.startswith("engine.")]
+        if None not in engines and (starts := math.prod(count or 1 for count in engines)) > MOST_ENGINES:
+            self.problems.append(f"engine: {starts:,} combinations, each of which starts an engine: give fewer values")
         if not dimensions and not self.problems:
             self.problems.append("nothing is set: give a field of decoding, system, retrieval or engine")
         space = Space(
@@ -276,6 +276,8 @@ class _Reading:
             scorers=self._scorers(),
             systems=systems,
         )
+        if not self.problems:
+            self._write(space)
         if not self.problems:
             self._try(space)
         if self.problems:
@@ -299,7 +301,7 @@ class _Reading:
                 self.problems.append(f"{name}: {error}")
                 self.failed.add(name)
                 continue
-            if section == "engine" and not _values(dimensions[name]):
+            if section == "engine" and _count(dimensions[name]) is None:
                 self.problems.append(f"{name}: each value starts an engine, so give a list, or a range with a step")
 
     def _known(self, section: str, own: object) -> bool:
@@ -403,6 +405,15 @@ class _Reading:
                 except ValueError as error:
                     self.problems.append(f"baseline.{section}.{own}: {value!r} {error}")
         return found
+
+    def _write(self, space: Space) -> None:
+        """See that the space can be written down, as every sweep does."""
+        try:
+            orjson.dumps(space.describe())
+        except TypeError:
+            self.problems.append(
+                "a number has more than 64 bits, or a text is not Unicode: neither can be written down"
+            )
 
     def _try(self, space: Space) -> None:
         """See that constraints can be evaluated and leave something to try."""

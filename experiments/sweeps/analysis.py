@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from experiments.scoring.metrics import NONE
 from experiments.suites.suite import Item
 from experiments.sweeps import statistics
-from experiments.sweeps.results import SCORE, Interval, Trial
+from experiments.sweeps.results import Interval, Trial
 from experiments.sweeps.rows import OK, Row, RowFile, Split
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ ByPrompt = dict[str, dict[str, float]]
 
 
 def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
-    """What one trial's rows say of each prompt. A request that failed scores 0 and has no other metric."""
+    """What one trial's rows say of each prompt. A request that failed has what `Scoring.failed` gives it."""
     found: ByPrompt = defaultdict(dict)
     of_item: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -38,15 +37,14 @@ def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> B
         asked = of_item.get(item.id, [])
         values: dict[str, list[float]] = defaultdict(list)
         for row in asked:
-            if row.outcome != OK and item.scorer != NONE:
-                values[SCORE].append(0.0)
-            for metric, value in row.scores.items():
+            told = row.scores if row.outcome == OK else scoring.failed(item)
+            for metric, value in told.items():
                 values[metric].append(value)
         texts = [text for row in asked for text in row.texts]
         for metric, value in (scoring.replies(item, texts) if len(texts) > 1 else {}).items():
             values[metric].append(value)
-        for metric, told in values.items():
-            found[metric][item.id] = sum(told) / len(told)
+        for metric, measured in values.items():
+            found[metric][item.id] = sum(measured) / len(measured)
     return dict(found)
 
 

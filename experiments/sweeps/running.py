@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict, dataclass, field
@@ -25,7 +26,7 @@ from experiments.sweeps import analysis, machine, quality, statistics
 from experiments.sweeps.folder import SweepFolder
 from experiments.sweeps.lines import Lines
 from experiments.sweeps.results import SCORE, Comparison, Latency, SweepResult, Trial, Verified
-from experiments.sweeps.rows import Row, RowFile, Split, write_table
+from experiments.sweeps.rows import OK, Row, RowFile, Split, write_table
 from experiments.sweeps.snapshot import Engines, Snapshot
 from experiments.sweeps.trials import TrialSettings, engine_key
 from experiments.tracking import sweeps as tracking
@@ -136,10 +137,13 @@ class Run:
         kept = self.folder.read("mlflow.json")
         if kept and kept["uri"] == where:
             return str(kept["run"])
-        about = self.plan.model_dump(mode="json") | {"created": self.created}
+        about = self.plan.model_dump(mode="json", exclude={"suite": {"search", "heldout"}}) | {"created": self.created}
         run = tracking.begin(self.plan.name, self.sweep.settings.tracking, about=about)
-        self.folder.write("mlflow.json", {"uri": where, "run": run})
+        self._keep_run(run)
         return run
+
+    def _keep_run(self, run: str) -> None:
+        self.folder.write("mlflow.json", {"uri": self.sweep.settings.shown()["tracking_uri"], "run": run})
 
     def _tell_failed(self, status: Literal["KILLED", "FAILED"]) -> None:
         if not self.sweep.tracked:
@@ -463,8 +467,10 @@ class Run:
             write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
         result.write(sweep.folder)
         self.folder.write_text("report.html", html(result, sweep.folder))
-        if sweep.tracked:
-            tracking.finish(result, sweep.folder, sweep.settings.tracking)
+        if sweep.tracked and (run := tracking.finish(result, sweep.folder, sweep.settings.tracking)) != self.mlflow_run:
+            self._keep_run(run)  # the one that there was is gone from the server
+            result = result.model_copy(update={"mlflow_run": run})
+            result.write(sweep.folder)
         return result
 
     def _result(self, winner: int | None, verified: Verified | None) -> SweepResult:
@@ -477,6 +483,10 @@ class Run:
             )
         if refused:
             self.notes.append(f"The engine cannot carry out {refused} of the trials; each says why.")
+        told = [row for row in self.rows if row.outcome == OK]
+        raised = Counter(name for row in told for name in sweep.scoring.raised(row.scores))
+        for name, count in raised.items():
+            self.notes.append(f"The scorer {name} raised for {count} of {len(told)} replies: they lack it, or score 0.")
         if sweep.primary[0] != SCORE:
             self.notes.append(f"The winner is the best by {sweep.primary[0]}, not by score.")
         return SweepResult(

@@ -231,7 +231,7 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
         rows = scaled[i : i + AT_A_TIME]
         flipped = np.abs(signs @ rows.T.astype(np.float32))  # (draws, rows)
         # Equal sums may differ in their last bits.
-        hits[i : i + AT_A_TIME] = (flipped >= np.abs(rows.sum(axis=1)) - 1e-5 * prompts).sum(axis=0)
+        hits[i : i + AT_A_TIME] = (flipped >= np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)).sum(axis=0)
     return hits / len(signs) if prompts <= EXACT else (1 + hits) / (1 + len(signs))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import experiments.tracking.client as connection
 from experiments.sweeps.results import SCORE, Comparison, Interval, SweepResult, Trial
-from experiments.sweeps.trials import TrialSettings
+from experiments.sweeps.trials import ENGINE_FIELDS, TrialSettings
 from experiments.tracking.traces import log_traces
 from jc1.decoding import Decoding
 from jc1.engines.base import EngineSettings
@@ -34,10 +34,11 @@ SWEEP, CREATED, TRIAL, LOGGED = "jc1.sweep", "jc1.created", "jc1.trial", "jc1.lo
 PARENT = "mlflow.parentRunId"
 RESULT = "result.json"
 TABLE = "prompts.json"
-_SECRET = {"api_key"}
 _PAGE = 1000
 _BATCH = 100
 """Parameters, and tags, that MLflow takes in one call."""
+_NAME, _VALUE, _TAG = 250, 6000, 8000
+"""Most characters of a name, a parameter and a tag."""
 
 
 def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
@@ -48,7 +49,7 @@ def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
     `StorageFull` and `TrackingUnavailable`.
     """
     created = str(about.get("created") or datetime.now(UTC).isoformat())
-    tags = {f"jc1.{key}": _text(value) for key, value in about.items()} | {SWEEP: name, CREATED: created}
+    tags = {f"jc1.{key}": _text(value)[:_TAG] for key, value in about.items()} | {SWEEP: name, CREATED: created}
     with connection.connected(uri) as client:
         experiment = _experiment(client, uri)
         return client.create_run(experiment, _milliseconds(created), tags, run_name=name).info.run_id
@@ -63,9 +64,9 @@ def fail(run_id: str, uri: str, status: Literal["FAILED", "KILLED"] = "FAILED") 
 def finish(result: SweepResult, folder: Path, uri: str) -> str:
     """Write a sweep and its trials, end their runs, and return the parent's id.
 
-    The parent is `result.mlflow_run`, or the run of that name and time, or a new one. Logging the same result twice
-    changes nothing, and what an interrupted call left is completed. `folder` is the sweep's (`table.jsonl`,
-    `traces.jsonl`). Raises what `begin` raises.
+    The parent is `result.mlflow_run` if it is still there, or the run of that name and time, or a new one. Logging the
+    same result twice changes nothing, and what an interrupted call left is completed. `folder` is the sweep's
+    (`table.jsonl`, `traces.jsonl`). Raises what `begin` raises.
     """
     digest = sha256(result.model_dump_json(exclude={"mlflow_run"}).encode()).hexdigest()
     with connection.connected(uri) as client:
@@ -95,8 +96,8 @@ def _experiment(client: MlflowClient, uri: str) -> str:
 
 
 def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
-    if result.mlflow_run:
-        return client.get_run(result.mlflow_run)
+    if result.mlflow_run and (run := _run(client, result.mlflow_run)):
+        return run
     of_that_time = f"tags.`{SWEEP}` = {_quoted(result.name)} AND tags.`{CREATED}` = {_quoted(result.created)}"
     found = client.search_runs([experiment], of_that_time, max_results=1)
     return found[0] if found else client.create_run(
@@ -105,6 +106,19 @@ def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
         run_name=result.name,
         tags={SWEEP: result.name, CREATED: result.created},
     )  # fmt: skip
+
+
+def _run(client: MlflowClient, run_id: str) -> Run | None:
+    """The run; `None` where it was deleted, or the database is another one now."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
 
 
 def pages(client: MlflowClient, experiment: str, only: str) -> Iterator[Run]:
@@ -128,7 +142,7 @@ def _log_trial(
     rows: list[dict[str, Any]],
 ) -> str:
     """Write one trial's run, and return its id."""
-    settings = _public(trial.settings)
+    settings = trial.settings
     run = known.get(str(trial.number)) or client.create_run(
         experiment,
         start_time=_milliseconds(result.created),
@@ -178,7 +192,7 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
         "baseline": result.baseline_name,
         **{f"search.{name}": value for name, value in result.search.items()},
         **{f"objective.{name}": value for name, value in result.objectives.items()},
-        **{name: value for name, value in result.settings.items() if name not in _SECRET},
+        **result.settings,
     }
     tags = {
         SWEEP: result.name,
@@ -212,11 +226,14 @@ def _log(
     from mlflow.entities import Metric, Param, RunTag
 
     timestamp = _milliseconds(when)
+    named = _names(parameters)
     params = [
-        Param(_name(key), _text(value)[:6000]) for key, value in parameters.items() if _name(key) not in run.data.params
+        Param(named[key], _text(value)[:_VALUE])
+        for key, value in parameters.items()
+        if named[key] not in run.data.params
     ]
-    measured = [Metric(_name(key), value, timestamp, 0) for key, value in metrics.items()]
-    labels = [RunTag(key, value[:8000]) for key, value in tags.items() if value]
+    measured = [Metric(name, metrics[key], timestamp, 0) for key, name in _names(metrics).items()]
+    labels = [RunTag(key, value[:_TAG]) for key, value in tags.items() if value]
     client.log_batch(run.info.run_id, measured, params[:_BATCH], labels[:_BATCH])
     for start in range(_BATCH, max(len(params), len(labels)), _BATCH):
         client.log_batch(run.info.run_id, (), params[start : start + _BATCH], labels[start : start + _BATCH])
@@ -307,18 +324,13 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
             yield from map(json.loads, file)
 
 
-def _public(settings: TrialSettings) -> TrialSettings:
-    engine = {name: value for name, value in settings.engine.items() if name not in _SECRET}
-    return settings.model_copy(update={"engine": engine})
-
-
 def _resolved(settings: TrialSettings) -> dict[str, Any]:
     """Every setting, those by default too."""
     return {
         "decoding": Decoding().model_dump() | settings.decoding,
         "system": settings.system,
         "retrieval": asdict(Retrieval()) | settings.retrieval,
-        "engine": {name: v for name, v in asdict(EngineSettings()).items() if name not in _SECRET} | settings.engine,
+        "engine": {name: v for name, v in asdict(EngineSettings()).items() if name in ENGINE_FIELDS} | settings.engine,
     }
 
 
@@ -326,9 +338,15 @@ def _flat(settings: TrialSettings) -> dict[str, Any]:
     return settings.flat() | {"system": settings.system}
 
 
-def _name(key: str) -> str:
-    """What MLflow takes as a name, on every system that it runs on."""
-    return re.sub(r"[^\w\-. /]", "_", key)
+def _names(keys: Iterable[str]) -> dict[str, str]:
+    """What MLflow takes as names, on every system that it runs on, by key; no two keys have the same."""
+    found: dict[str, str] = {}
+    for key in keys:
+        name = re.sub(r"[^\w\-. ]", "_", key)[:_NAME]
+        if name in found.values():
+            name = f"{name[: _NAME - 9]}_{sha256(key.encode()).hexdigest()[:8]}"
+        found[key] = name
+    return found
 
 
 def _text(value: Any) -> str:

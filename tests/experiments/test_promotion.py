@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,23 +291,40 @@ def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets,
     assert done.lines()[1] == "champion is warm@1, was first@1."
 
 
+def test_what_was_recalled_while_it_was_measured_is_what_is_served(presets: Presets) -> None:
+    settings = {"model": "jc1-tiny", "memory_k": 1, "memory_window": 0}
+    off = {"settings": {"retrieval": {"k": 0}}}
+    narrow = sweep("narrow", settings=settings)
+    assert promote(narrow, 2, presets).preset.retrieval == {"k": 1, "window": 0}
+    silent = sweep("silent", baseline="narrow@1", trials=[trial(0), trial(1), trial(2, **off)], settings=settings)
+    assert promote(silent, 2, presets).preset.retrieval == {"k": 0}
+
+
+def test_the_model_that_answered_is_remembered_where_the_space_varies_it(presets: Presets) -> None:
+    own = {"settings": {"engine": {"model": "other-model"}}}
+    done = promote(sweep(trials=[trial(0), trial(1), trial(2, **own)]), 2, presets)
+    assert done.preset.measured["model"] == done.preset.engine["model"] == "other-model"
+    with pytest.raises(NotProven, match="with the same model"):
+        promote(sweep("later"), 2, presets)
+
+
+def test_a_shipped_preset_keeps_its_meaning(presets: Presets) -> None:
+    with pytest.raises(Conflict, match="that JC1 ships"):
+        promote(sweep(), 2, presets, name="default", force=True)
+    assert presets.resolve("default").version == 0
+
+
 def test_a_champion_that_nobody_measured_cannot_be_compared_with(presets: Presets) -> None:
     presets.set_alias("champion", "creative")
     with pytest.raises(NotProven, match=r"cannot be compared with creative@0"):
-        promote(sweep(), 2, presets, champion=sweep("other"))
+        promote(sweep(), 2, presets)
 
 
-@pytest.mark.parametrize("remembered", [True, False], ids=["as the preset remembers", "as its sweep says"])
-def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Presets, remembered: bool) -> None:
+def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Presets) -> None:
     spread = {prompt: (i % 4) / 4 for i, prompt in enumerate(HELDOUT)}
-    first = sweep("first", scores=spread)
-    champion = promote(first, 2, presets).preset
-    if not remembered:
-        known = {name: value for name, value in champion.measured.items() if name != "scores"}
-        presets.save(replace(champion, name="bare", measured=known))
-        presets.set_alias("champion", "bare@1")
+    promote(sweep("first", scores=spread), 2, presets)
     better = sweep("second", scores={prompt: score + 0.2 for prompt, score in spread.items()})
-    done = promote(better, 2, presets, champion=None if remembered else first)
+    done = promote(better, 2, presets)
     assert done.comparison is not None
     assert done.comparison.difference == pytest.approx(0.2)
     assert (done.comparison.verdict, done.preset.reference) == ("better", "second@1")

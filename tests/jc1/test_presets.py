@@ -173,3 +173,16 @@ def test_what_is_not_known_here_is_not_saved(presets: Presets, preset: Preset, n
     with pytest.raises(InvalidRequest, match=f"cannot hold {named}"):
         presets.save(preset)
     assert [p.name for p in presets.list()] == ["default", "creative"]
+
+
+@pytest.mark.parametrize("name", ["", " ", " warm", "two\nlines", "a@b", "x" * 201])
+def test_a_name_is_printable_and_of_a_length_that_requests_may_have(presets: Presets, name: str) -> None:
+    with pytest.raises(Conflict, match="cannot name a preset"):
+        presets.save(Preset(name))
+    with pytest.raises(Conflict, match="cannot be an alias"):
+        presets.check_alias(name)
+
+
+def test_a_number_is_no_alias_since_it_would_be_a_version(presets: Presets) -> None:
+    with pytest.raises(Conflict, match="is no number"):
+        presets.check_alias("7")

@@ -71,9 +71,24 @@ def test_the_home_is_private_and_left_clean(tmp_path: Path) -> None:
         ("redis_url", "rediss://ann:s3cret@s3cret/s3cret@cache", "rediss://ann:***@cache"),
         ("redis_url", "unix:///run/redis?db=1&password=s3cret", "unix:///run/redis?db=1&password=***"),
         ("redis_url", "redis://cache:6379/0", "redis://cache:6379/0"),
+        ("base_url", "http://ann@host/v1?model=x&api_key=s3cret", "http://***@host/v1?model=x&api_key=***"),
+        ("base_url", "http://host/v1?key=s3cret&sig=s3cret", "http://host/v1?key=***&sig=***"),
+        ("tracking_uri", "https://s3cret@mlflow", "https://***@mlflow"),
     ],
 )
 def test_a_password_in_a_url_is_not_shown(home: Path, name: str, url: str, shown: str) -> None:
     settings = Settings.load({name: url}).shown()
     assert "s3cret" not in str(settings)
     assert settings[name] == shown
+
+
+def test_what_opens_something_is_not_shown_among_the_engine_s_arguments(home: Path) -> None:
+    given = {
+        "hf_token": "s3cret",
+        "loader": {"aws_secret_access_key": "s3cret", "apiKey": "s3cret", "urls": ["http://a:s3cret@b"]},
+        "max_num_batched_tokens": 512,
+    }
+    shown = Settings.load({"engine_args": given}).shown()["engine_args"]
+    assert "s3cret" not in str(shown)
+    assert shown["max_num_batched_tokens"] == 512
+    assert shown["loader"]["urls"] == ["http://a:***@b"]

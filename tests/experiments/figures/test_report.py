@@ -118,7 +118,8 @@ def test_plotly_is_inside_once_and_no_text_can_end_a_script(folder: Path) -> Non
     [
         ({}, "Trial #3 (system=Answer in one word, tak…) is better than the baseline: 0.75 against 0.50 on held-out"),
         ({"verified": None}, "0.84 against 0.56 in the search, not yet verified on held-out prompts"),
-        ({"winner": None}, "No trial was left beside the baseline default@0"),
+        ({"winner": None}, "No trial was compared with the baseline default@0: none has score."),
+        ({"winner": None, "trials": sweep_result().trials[:1]}, "No trial was left beside the baseline default@0"),
     ],
 )
 def test_the_headline_says_who_won_and_how_sure_that_is(change: dict[str, Any], says: str) -> None:

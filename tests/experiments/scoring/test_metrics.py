@@ -129,6 +129,13 @@ def test_accepted_length_is_there_where_the_engine_speculated() -> None:
     assert "accepted_length" not in scoring(of).reply(of, reply("x", speculation={"mean_accepted_length": None}))
 
 
+def test_a_request_that_failed_has_the_worst_quality_and_no_other_metric() -> None:
+    asked = item("Ada", scorer="contains")
+    assert scoring(asked, "f1", "number", "perplexity").failed(asked) == {"score": 0, "f1": 0, "number": 0}
+    free = item(scorer="none", evidence=frozenset({("s", 1)}))
+    assert scoring(free, "json").failed(free) == {"json": 0, "recall": 0}
+
+
 def test_replies_to_one_prompt_are_compared() -> None:
     of = item("x")
     one = scoring(of)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.spaces.search import Kind, Search, create_search
+from experiments.spaces.search import Kind, Search, create_search, shares
 from experiments.spaces.space import Point, Space, key
 from experiments.sweeps.trials import TrialSettings
 from jc1.errors import InvalidSpace
@@ -164,3 +164,25 @@ def test_a_space_of_fixed_values_is_one_trial() -> None:
     space = Space.parse({"decoding": {"temperature": 0.5}})
     for kind in KINDS:
         assert swept(create_search(space, kind, trials=5, seed=0, engine={})) == [{"temperature": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("trials", "sizes", "given"),
+    [
+        (None, [3, None], [None, None]),
+        (8, [10, 1], [7, 1]),
+        (8, [None, None, None], [3, 3, 2]),
+        (20, [10, 1], [10, 1]),
+        (9, [2, 2, None], [2, 2, 5]),
+        (1, [5, 5], [1, 0]),
+    ],
+)
+def test_engines_share_the_trials_and_what_one_has_no_points_for_goes_to_the_others(
+    trials: int | None, sizes: list[int | None], given: list[int | None]
+) -> None:
+    assert shares(trials, sizes) == given
+
+
+def test_a_range_of_very_many_steps_costs_tpe_nothing() -> None:
+    space = Space.parse({"decoding": {"temperature": {"low": 0, "high": 1, "step": 1e-9}}})
+    assert len(create_search(space, "tpe", trials=3, seed=0, engine={}).ask(3)) == 3

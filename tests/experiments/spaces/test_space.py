@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,10 @@ def test_a_range_or_list_that_makes_no_sense_is_told(raw: Any, reason: str) -> N
         ({}, "nothing is set"),
         ({"decoding": [1]}, "decoding should be a mapping"),
         ({"engine": {"gpu_memory_utilization": {"low": 0.5, "high": 0.9}}}, "a range with a step"),
+        ({"engine": {"max_model_len": {"low": 1, "high": 2_000_000_000}}}, "2,000,000,000 combinations"),
         ({"engine": {"engine_args": {"hf_token": "x"}}}, "may be a secret"),
+        ({"decoding": {"max_tokens": 10**21}}, "more than 64 bits"),
+        ({"system": "a\ud800b"}, "not Unicode"),
         ({"decoding": {"temperature": [0]}, "constraints": ["temperature > 1"]}, "1 fail 'temperature > 1'"),
         ({"decoding": {"temperature": {"low": 0, "high": 1}}, "constraints": ["temperature > 1"]}, "2000 fail"),
         ({"decoding": {"temperature": [0]}, "constraints": ["1 / temperature > 1"]}, "no answer (ZeroDivisionError)"),
@@ -353,3 +357,18 @@ def test_a_fixed_list_of_stop_strings_is_one_value() -> None:
     space = Space.parse({"decoding": {"stop": [["\n", "User:"]]}})
     assert space.dimensions["stop"] == Choices((["\n", "User:"],))
     assert Space.parse(space.describe()) == space
+
+
+def test_a_file_that_would_hang_or_break_its_reader_is_refused(tmp_path: Path) -> None:
+    bomb = "a: &a [1]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}, *{old}]\n" for old, new in pairwise("abcdefghijklmnopqrs")
+    )
+    for text, reason in (
+        (bomb, "no aliases"),
+        ("decoding: " + "[" * 3000, "too deeply"),
+        ("decoding: {stop: 2026-99-99}", "in quotes"),
+        ("#" * 1_000_001, "1,000,000 characters"),
+    ):
+        (tmp_path / "space.yaml").write_text(text)
+        with pytest.raises(InvalidSpace, match=reason):
+            Space.load(tmp_path / "space.yaml")

@@ -141,6 +141,30 @@ def test_logging_the_same_result_again_changes_nothing(tracked: Tracked) -> None
     assert contents(tracked.settings) == before
 
 
+def test_a_run_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    settings = Settings.load({"home": tmp_path})
+    folder = write_folder(sweep_result(), tmp_path / "sweep")
+    first = tracking.finish(sweep_result(), folder, settings.tracking)
+    with connected(settings.tracking) as client:
+        client.delete_run(first)
+    again = tracking.finish(sweep_result().model_copy(update={"mlflow_run": first}), folder, settings.tracking)
+    elsewhere = tracking.finish(sweep_result().model_copy(update={"mlflow_run": "0" * 32}), folder, settings.tracking)
+    assert again == elsewhere != first
+
+
+def test_any_category_has_a_metric_of_its_own(tmp_path: Path) -> None:
+    settings = Settings.load({"home": tmp_path})
+    names = ["sums/", "sums_", "a//b", "../up", "x" * 260, "x" * 261]
+    result = sweep_result()
+    odd = result.trial(WINNER).model_copy(update={"categories": {name: i / 8 for i, name in enumerate(names)}})
+    trials = [odd if trial.number == WINNER else trial for trial in result.trials]
+    folder = write_folder(result, tmp_path / "sweep")
+    run = tracking.finish(result.model_copy(update={"trials": trials}), folder, settings.tracking)
+    _, children = parent_and_children(settings.tracking, run)
+    told = {name: value for name, value in children[str(WINNER)].data.metrics.items() if name.startswith("category.")}
+    assert sorted(told.values()) == [i / 8 for i in range(len(names))]
+
+
 def test_what_an_interrupted_call_left_is_completed_and_nothing_is_double(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     result = sweep_result()
