@@ -398,3 +398,26 @@ def test_where_no_answer_is_right_another_metric_decides_and_less_may_be_better(
     assert result.verified.comparison.verdict == "better"
     assert result.verified.comparison.difference < 0
     assert "is better than the baseline" in (sweep.folder / "report.html").read_text(encoding="utf-8")
+
+
+def lost(text: str, references: list[str]) -> float:
+    """A scorer that fails for half of the prompts."""
+    if references[0].endswith(("0", "2", "4", "6", "8")):
+        raise ConnectionError("the judge is away")
+    return 1.0
+
+
+def test_a_scorer_that_raised_is_told_in_the_result() -> None:
+    sweep = echo_sweep(PLANTED, suite=echo_suite(8), scorers=[f"{__name__}:lost"], holdout=0)
+    result = run(sweep)
+    asked = sum(trial.repeats for trial in result.trials)
+    assert any(f"raised for {4 * asked} of {8 * asked} replies" in note for note in result.notes)
+    assert run(sweep, resume=True) == result
+
+
+def test_f1_as_the_objective_counts_a_failed_request_as_nothing() -> None:
+    long = Item(id="long", messages=(Message.user("word " * 4000),), references=("word",), scorer="contains")
+    suite = Suite.of("long", [*echo_suite(8).items, long], {})
+    result = run(echo_sweep({"decoding": {"max_tokens": [50]}, "objectives": {"f1": "max"}}, suite=suite, holdout=0))
+    assert result.trials[1].metrics["f1"].prompts == 9
+    assert result.trials[1].scores["long"] == 0
