@@ -32,7 +32,7 @@ def read(path: str | Path) -> object:
             text = file.read(MOST_CHARACTERS + 1)
         if len(text) > MOST_CHARACTERS:
             raise InvalidSpace(f"{path} has more than {MOST_CHARACTERS:,} characters: give a smaller file.")
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except OSError as error:
         raise InvalidSpace(f"{path} cannot be read ({error.strerror}): check the path.") from None
     except UnicodeDecodeError:
