@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from experiments.figures.drawing import label_ends
 from experiments.figures.look import BLUE, FAINT, FAMILIES, GREEN, ORANGE, QUIET, TEMPLATE, see_through
 from experiments.latency.blocks import Objective, percentiles
 from experiments.latency.load import Sample
@@ -270,9 +271,10 @@ def compare_loads(latencies: Sequence[Latency], *, title: str) -> go.Figure:
     for annotation, axis in zip(figure.layout.annotations, (figure.layout.xaxis, figure.layout.xaxis2), strict=True):
         annotation.update(x=axis.domain[0])
     loads = [str(latency.load.concurrency or f"{latency.load.rate:.3g}") for latency in latencies]
+    places = list(range(len(loads)))
     speeds = [latency.tokens_per_second for latency in latencies]
     figure.add_bar(
-        x=loads,
+        x=places,
         y=speeds,
         marker={"color": BLUE, "cornerradius": 3},
         text=[f"{speed:.0f}" for speed in speeds],
@@ -285,28 +287,19 @@ def compare_loads(latencies: Sequence[Latency], *, title: str) -> go.Figure:
     for name, colour in (("p90", ORANGE), ("p50", BLUE)):
         values = [getattr(latency.ttft, name) * 1000 for latency in latencies]
         figure.add_scatter(
-            x=loads,
+            x=places,
             y=values,
             mode="lines+markers",
             line={"color": colour, "width": 2.5},
             marker={"size": 8},
-            hovertemplate="%{y:.0f} ms<extra>" + name + "</extra>",
+            name=name,
+            hovertemplate="%{y:.0f} ms",
             row=1,
             col=2,
         )
-        figure.add_annotation(
-            text=name,
-            x=len(loads) - 1,
-            y=values[-1],
-            xanchor="left",
-            xshift=10,
-            showarrow=False,
-            font_color=colour,
-            row=1,
-            col=2,
-        )
+    label_ends(figure, gap=0.07 * max(latency.ttft.p90 for latency in latencies) * 1000, row=1, col=2)
     unit = "requests at a time" if latencies[0].load.concurrency else "requests a second"
-    figure.update_xaxes(type="category", title={"text": unit, "standoff": 8})
+    figure.update_xaxes(tickvals=places, ticktext=loads, showgrid=False, title={"text": unit, "standoff": 8})
     figure.update_layout(margin={"r": 48, "b": 52})
     return figure
 
@@ -328,9 +321,9 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
         xshift=-6,
         showarrow=False,
     )
-    for name, colour, shift, values in (
-        ("replies", QUIET, 8, [latency.requests_per_second for latency in latencies]),
-        ("goodput", BLUE, -8, [latency.goodput or 0.0 for latency in latencies]),
+    for name, colour, values in (
+        ("replies", QUIET, [latency.requests_per_second for latency in latencies]),
+        ("goodput", BLUE, [latency.goodput or 0.0 for latency in latencies]),
     ):
         figure.add_scatter(
             x=rates,
@@ -338,18 +331,10 @@ def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figu
             mode="lines+markers",
             line={"color": colour, "width": 2.5},
             marker={"size": 8},
-            hovertemplate="%{y:.2f} a second of %{x:.2f}<extra>" + name + "</extra>",
+            name=name,
+            hovertemplate="%{y:.2f} a second of %{x:.2f}",
         )
-        figure.add_annotation(
-            text=f"<b>{name}</b>",
-            x=rates[-1],
-            y=values[-1],
-            xanchor="left",
-            xshift=12,
-            yshift=shift,
-            showarrow=False,
-            font_color=colour,
-        )
+    label_ends(figure, gap=0.06 * most)
     figure.update_layout(
         title={
             "text": "<b>Replies a second, and those worth having</b>",
