@@ -20,7 +20,8 @@ def label_ends(figure: go.Figure, *, gap: float, row: int | None = None, col: in
     units of the y axis. `row` and `col` choose a subplot."""
     at = {} if row is None or col is None else {"row": row, "col": col}
     drawn = [trace for trace in figure.select_traces(selector={"type": "scatter"}, **at) if trace.name]
-    traces = sorted(drawn[::-1], key=_end)  # of equals the first drawn has the upper label
+    drawn.reverse()  # so that of equals the first drawn has the upper label
+    traces = sorted(drawn, key=_end)
     heights: list[float] = []
     for trace in traces:
         heights.append(max(_end(trace), heights[-1] + gap) if heights else _end(trace))
