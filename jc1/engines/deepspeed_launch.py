@@ -105,6 +105,8 @@ class Ranks:
 
     async def send(self, message: dict[str, Any]) -> None:
         assert self._writer is not None
+        if self._writer.is_closing():  # uvloop raises RuntimeError on a write to it
+            raise RankDied
         try:
             self._writer.write(json.dumps(message).encode() + b"\n")
             await self._writer.drain()
@@ -122,7 +124,7 @@ class Ranks:
         return dict(json.loads(line))
 
     async def end(self) -> None:
-        """Ask the ranks to end, then see to it: no process and no file is left."""
+        """Ask the ranks to end, then see to it: no process and no file is left. May be called again, and meanwhile."""
         self._ended = True
         if self._writer is not None:
             with contextlib.suppress(RankDied):

@@ -120,8 +120,8 @@ class SupervisedEngine(LocalEngine):
             if self._closed or self._alive:
                 return
             log.error("the %s engine died: starting it again", self.name)
-            await self._end()
             try:
+                await self._end()
                 await self._begin()
             except Exception as error:
                 log.error("the %s engine could not be started again: %s", self.name, error)

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from jc1.decoding import Decoding
 from jc1.doctor import examine
@@ -96,6 +97,21 @@ async def test_a_rank_that_dies_ends_the_others_and_the_next_request_starts_them
     assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
     assert (await text_of(deepspeed_tiny)).startswith("Noted")
     assert deepspeed_tiny.healthy
+
+
+def test_a_death_that_two_notice_is_ended_twice_without_harm() -> None:
+    """A request and the watcher do, on uvloop in `jc1 serve`."""
+
+    async def main() -> None:
+        engine = DeepSpeedEngine(EngineSettings(ranks=1))
+        await engine.start()
+        ranks = engine._ranks
+        await ranks.end()
+        await ranks.end()
+        assert (await text_of(engine)).startswith("Noted")
+        await engine.close()
+
+    uvloop.run(main())
 
 
 def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
