@@ -148,7 +148,8 @@ class SweepResult(_Shape):
 
     Trial 0 is the baseline. `winner` is the best trial that is not the baseline, by score, whatever its significance.
     `objectives` maps metrics to `max` or `min`. `detectable` is the effect that the plan could show. `seconds` are by
-    phase. `mlflow_run` is the id of the parent run.
+    phase. `mlflow_run` is the id of the parent run. `memory` is the SHA-256 of what `owner` had in memory when the
+    sweep began, empty where prompts read only what the suite brings.
     """
 
     name: str
@@ -164,6 +165,8 @@ class SweepResult(_Shape):
     verified: Verified | None = None
     detectable: float
     rows: int
+    owner: str | None = None
+    memory: str = ""
     settings: dict[str, Any]
     machine: dict[str, Any]
     versions: dict[str, str]

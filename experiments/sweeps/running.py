@@ -504,6 +504,8 @@ class Run:
             verified=verified,
             detectable=plan.detectable,
             rows=len(self.rows),
+            owner=sweep.owner,
+            memory=self.snapshot.digest,
             settings=plan.settings,
             machine=machine.machine(),
             versions=machine.versions(PACKAGES),

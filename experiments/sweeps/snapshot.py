@@ -5,6 +5,7 @@ Knows how the copy is made, kept and searched. Knows nothing about trials.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
@@ -91,11 +92,13 @@ class Snapshot:
         own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
         self._memory = open_memory(own, self._database, self._embedder)
         if not (folder / WHOLE).exists():
-            self._fill(suite, settings, owner, progress)
-            write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner})])
+            digest = self._fill(suite, settings, owner, progress)
+            write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner, "memory": digest})])
+        self.digest: str = orjson.loads((folder / WHOLE).read_bytes())["memory"]
+        """The SHA-256 of the owner's own records; empty without an owner."""
         self.memory = FrozenMemory(self._memory)
 
-    def _fill(self, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None) -> None:
+    def _fill(self, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None) -> str:
         total = sum(map(len, suite.memories.values()))
         done = 0
         for name, records in suite.memories.items():
@@ -104,18 +107,21 @@ class Snapshot:
             if progress:
                 progress(done, total)
         if owner is None:
-            return
+            return ""
+        digest = hashlib.sha256()
         database = open_database(settings.database_url)
         source = open_memory(settings, database, self._embedder)
         try:
             with tempfile.TemporaryFile() as file:
                 for line in source.export_lines(owner):
                     file.write(line.encode())
+                    digest.update(line.encode())
                 file.seek(0)
                 self._memory.import_lines(owner, file, progress=progress)
         finally:
             source.close()
             database.dispose()
+        return digest.hexdigest()
 
     def owner_of(self, item_owner: str | None) -> str:
         """Whose memory an item reads."""

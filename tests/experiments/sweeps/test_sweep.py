@@ -159,6 +159,10 @@ def test_memory_is_read_as_it_was_and_never_written(home: Path) -> None:
     bytes_before = (sweep.folder / "memory.db").read_bytes()
     again = run(sweep, resume=True)
     assert again.trials == result.trials
+    assert again.memory == result.memory
+    other = run(echo_sweep({"retrieval": {"memory": [False]}}, suite=suite, owner="ann", holdout=0, name="later"))
+    assert (result.owner, other.owner) == ("ann", "ann")
+    assert other.memory != result.memory
     assert (sweep.folder / "memory.db").read_bytes() == bytes_before
 
 
