@@ -209,6 +209,8 @@ class Scoring:
         self._metrics = [name for name, m in METRICS.items() if m.of != "prompt" and (name in asked or not m.asked)]
         self.needs_logprobs = any(METRICS[name].needs == "logprobs" for name in self._metrics)
         """Whether `Decoding.logprobs` is to be 0 or more."""
+        self.blocking = bool(outside)
+        """Whether `reply` may take long, since code from outside does."""
 
     def reply(self, item: Item, reply: Reply) -> dict[str, float]:
         """`score`, unless no answer is right, and every other metric of one reply that applies.
