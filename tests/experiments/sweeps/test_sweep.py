@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -448,9 +449,9 @@ def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_i
     sweep = echo_sweep({"decoding": {"top_p": [0.9]}}, baseline="hot", repeats=1, suite=echo_suite(8))
     result = run(sweep)
     rows = read_table(sweep.folder / "table.jsonl")
-    seeds = {
-        (row.trial, row.split): {r.seed for r in rows if (r.trial, r.split) == (row.trial, row.split)} for row in rows
-    }
+    seeds: dict[tuple[int, str], set[int | None]] = defaultdict(set)
+    for row in rows:
+        seeds[row.trial, row.split].add(row.seed)
     assert seeds[0, "search"] == seeds[1, "search"]
     assert None not in seeds[0, "search"] | seeds[0, "heldout"]
     assert not seeds[0, "search"] & seeds[0, "heldout"]
