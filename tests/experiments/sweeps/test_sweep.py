@@ -381,6 +381,14 @@ def test_the_plan_says_how_much_and_what_it_can_show() -> None:
     assert plan.trials == 4
     larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan()
     assert larger.detectable < plan.detectable
+    # One request may bring four choices of 256 tokens, and the proof asks the baseline once and the winner thrice.
+    several = echo_sweep({"decoding": {"n": [1, 4], "temperature": [0.5]}}, racing=False).plan()
+    assert several.tokens == (28 * (1 + 3 + 3) + 12 * (1 + 3)) * 4 * 256
+    shorter = echo_sweep({"decoding": {"max_tokens": {"low": 8, "high": 16}}}, trials=2).plan()
+    assert shorter.tokens == (28 * (1 + 2) + 12 * 2) * 256
+    counted = echo_sweep({"decoding": {"max_tokens": [8]}, "objectives": {"output_tokens": "min"}}).plan()
+    assert counted.detectable is None
+    assert "can show" not in dict(counted.lines())
 
 
 def test_a_full_disk_ends_the_sweep_with_its_rows_whole(home: Path) -> None:
