@@ -17,10 +17,8 @@ from experiments.sweeps.results import Comparison, Interval, Latency, SweepResul
 from experiments.sweeps.trials import TrialSettings
 from jc1.decoding import Decoding
 from jc1.errors import Conflict, NotProven, UnknownRun
-from jc1.presets import SHIPPED, Preset, Presets
+from jc1.presets import CHAMPION, SHIPPED, Preset, Presets
 
-ALIAS = "champion"
-"""The alias that a promotion moves unless it is told another."""
 NAME_LENGTH = 100
 """Most characters of a preset's name that is made from a sweep's."""
 
@@ -90,7 +88,7 @@ def promote(
     presets: Presets,
     *,
     name: str | None = None,
-    alias: str = ALIAS,
+    alias: str = CHAMPION,
     force: bool = False,
 ) -> Promotion:
     """Save `trial`'s settings as the next version of the preset `name` (the sweep's name unless given), with what was

@@ -19,6 +19,8 @@ from jc1.memory.base import Retrieval
 from jc1.needs import NEEDS
 from jc1.prompt import DEFAULT_SYSTEM
 
+CHAMPION = "champion"
+"""The alias that promotion moves, and that a sweep compares with, unless told another."""
 FRESH_SECONDS = 1.0
 """How long a server may go on with what a reference meant, after another process has moved it."""
 MOST_RECENT = 100

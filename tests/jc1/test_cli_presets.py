@@ -123,3 +123,13 @@ def test_a_winner_is_promoted_told_and_taken_back(jc1: Run, tmp_path: Path) -> N
     forced = json.loads(ok(jc1("promote", "cold", "--force", "--name", "frozen", "--json")))
     assert (forced["preset"], forced["before"], forced["comparison"]["verdict"]) == ("frozen@1", "warm@1", "worse")
     assert ok(jc1("rollback")) == "champion is warm@1, was frozen@1.\n"
+
+
+def test_a_winner_is_promoted_to_the_alias_that_was_named(jc1: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "sweeps" / "warm"
+    folder.mkdir(parents=True)
+    sweep("warm").write(folder)
+    assert ok(jc1("promote", "warm", "--alias", "night")).endswith("night is warm@1.\n")
+    assert json.loads(ok(jc1("presets", "--json")))["aliases"] == {"night": "warm@1"}
+    refused = jc1("promote", "warm", "--alias", "")
+    assert (refused.returncode, refused.stderr.count("[conflict]")) == (1, 1)
