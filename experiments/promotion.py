@@ -99,7 +99,8 @@ def promote(
     prompts with the same model, as its preset remembers.
 
     Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
-    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one.
+    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias was
+    moved meanwhile.
     """
     chosen = _measured(result, trial)
     presets.check_alias(alias)
@@ -133,7 +134,7 @@ def promote(
                 measured=measured,
             )
         )
-    presets.set_alias(alias, preset.reference)
+    presets.set_alias(alias, preset.reference, expected=current)
     return Promotion(preset, alias, current.reference if current else None, against, comparison, saved, doubt)
 
 

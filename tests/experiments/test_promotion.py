@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +333,28 @@ def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Prese
         promote(sweep("third", scores={p: score + 0.2 for p, score in noise.items()}), 2, presets)
     with pytest.raises(NotProven, match=r"is worse than second@1, by -0\.200"):
         promote(sweep("fourth", scores=spread), 2, presets)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "there"),
+    [
+        (lambda other: promote(sweep("second"), 2, other, force=True), "second@1"),
+        (lambda other: other.rollback("champion"), "default@0"),
+    ],
+    ids=["promoted", "rolled back"],
+)
+def test_an_alias_that_another_process_moved_meanwhile_is_left_to_it(
+    presets: Presets, tmp_path: Path, meanwhile: Callable[[Presets], object], there: str
+) -> None:
+    class Overtaken(Presets):
+        def save(self, preset: Preset) -> Preset:
+            meanwhile(presets)
+            return super().save(preset)
+
+    for reference in ("default", "creative"):
+        presets.set_alias("champion", reference)
+    database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    with pytest.raises(Conflict, match=f"'champion' was pointed at {there} meanwhile: try again"):
+        promote(sweep(), 2, Overtaken(PresetRepository(database)), force=True)
+    database.dispose()
+    assert presets.aliases() == {"champion": there}
