@@ -97,7 +97,7 @@ def promote(
 
     The trial is compared, on held-out prompts, with what `alias` means now; with the sweep's baseline where there is no
     such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
-    prompts with the same model, as its preset remembers.
+    prompts with the same model and memory, as its preset remembers.
 
     Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
     `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias was
@@ -179,7 +179,7 @@ def _compare(
         return (
             None,
             f"{subject} cannot be compared with {against}, which was not measured on the same held-out prompts with "
-            "the same model",
+            "the same model and memory",
             f"run `jc1 sweep SPACE.yaml --suite {result.suite.source} --baseline {alias}` and promote its winner",
         )
     if comparison.verdict == "better":
@@ -211,9 +211,10 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
 
 def _same_prompts(preset: Preset, result: SweepResult, trial: int) -> Mapping[str, float] | None:
     """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric,
-    with the same model as the trial."""
+    with the same model and over the same memory as the trial."""
     own = _conditions(result, result.trial(trial))
-    measured = preset.measured
+    # Presets saved before these were remembered come from sweeps without an owner, and any embedder is taken for theirs.
+    measured = {"owner": None, "memory": "", "embedder": own["embedder"], **preset.measured}
     scores = measured.get("scores")
     if result.verified is None or not scores or scores.keys() != result.verified.scores.keys():
         return None
@@ -273,6 +274,9 @@ def _conditions(result: SweepResult, trial: Trial) -> dict[str, Any]:
     return {
         "model": _model(result, trial),
         "metric": result.primary,
+        "owner": result.owner,
+        "memory": result.memory,
+        "embedder": {name: result.settings.get(name) for name in ("embedder", "embedder_model")},
     }
 
 

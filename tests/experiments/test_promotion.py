@@ -318,8 +318,10 @@ def test_names_that_cannot_be_are_refused_before_anything_is_saved(presets: Pres
         {"suite": SuiteFacts(name="other", source="other.jsonl", digest="d2", search=[], heldout=HELDOUT)},
         {"settings": {"model": "another"}},
         {"scores": {"held-0": 0.9}},
+        {"owner": "ann", "memory": "m1"},
+        {"settings": {"model": "jc1-tiny", "embedder": "sentence-transformers"}},
     ],
-    ids=["another suite", "another model", "other prompts"],
+    ids=["another suite", "another model", "other prompts", "another memory", "another embedder"],
 )
 def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets, other: dict[str, Any]) -> None:
     promote(sweep("first", **other), 2, presets)
@@ -328,6 +330,25 @@ def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets,
     done = promote(sweep(), 2, presets, force=True)
     assert (done.comparison, done.before) == (None, "first@1")
     assert done.lines()[1] == "champion is warm@1, was first@1."
+
+
+def test_winners_over_the_same_memory_are_compared_and_over_one_that_grew_since_are_not(presets: Presets) -> None:
+    promote(sweep("first", owner="ann", memory="m1"), 2, presets)
+    with pytest.raises(NotProven, match="is not distinguishable from first@1"):
+        promote(sweep(owner="ann", memory="m1"), 2, presets)
+    for owner, memory in (("ann", "m2"), ("bob", "m1"), (None, "")):
+        with pytest.raises(NotProven, match="with the same model and memory"):
+            promote(sweep(owner=owner, memory=memory), 2, presets)
+
+
+def test_a_champion_saved_before_memories_were_remembered_is_compared_as_one_without(presets: Presets) -> None:
+    later = promote(sweep("first"), 2, presets).preset
+    measured = {k: v for k, v in later.measured.items() if k not in ("owner", "memory", "embedder")}
+    presets.set_alias("champion", presets.save(Preset("early", decoding=WINNER, measured=measured)).reference)
+    with pytest.raises(NotProven, match="is not distinguishable from early@1"):
+        promote(sweep(), 2, presets)
+    with pytest.raises(NotProven, match="with the same model and memory"):
+        promote(sweep(owner="ann", memory="m1"), 2, presets)
 
 
 def test_what_was_recalled_while_it_was_measured_is_what_is_served(presets: Presets) -> None:
