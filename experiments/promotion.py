@@ -213,7 +213,7 @@ def _same_prompts(preset: Preset, result: SweepResult, trial: int) -> Mapping[st
     """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric,
     with the same model and over the same memory as the trial."""
     own = _conditions(result, result.trial(trial))
-    # Presets saved before these were remembered come from sweeps without an owner, and any embedder is taken for theirs.
+    # Presets saved before these were remembered: from sweeps without an owner, and by an embedder that is not known.
     measured = {"owner": None, "memory": "", "embedder": own["embedder"], **preset.measured}
     scores = measured.get("scores")
     if result.verified is None or not scores or scores.keys() != result.verified.scores.keys():

@@ -356,7 +356,9 @@ def test_what_was_recalled_while_it_was_measured_is_what_is_served(presets: Pres
     off = {"settings": {"retrieval": {"k": 0}}}
     narrow = sweep("narrow", settings=settings)
     assert promote(narrow, 2, presets).preset.retrieval == {"k": 1, "window": 0}
-    silent = sweep("silent", baseline="narrow@1", trials=[trial(0, WINNER), trial(1), trial(2, **off)], settings=settings)
+    silent = sweep(
+        "silent", baseline="narrow@1", trials=[trial(0, WINNER), trial(1), trial(2, **off)], settings=settings
+    )
     assert promote(silent, 2, presets).preset.retrieval == {"k": 0}
 
 
