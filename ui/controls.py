@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One slider: a field of `Decoding`, its label and its range."""
+    """One slider: a field of `Decoding`, its label and the range that is useful."""
 
     field: str
     label: str
@@ -62,12 +62,23 @@ def build() -> list[Any]:
 
 
 def show(base: Decoding, capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
-    """Updates for the components: a preset's values, and only the fields that the engine honours."""
-    updates = [
-        gr.update(value=getattr(base, control.field), visible=control.field in capabilities.decoding)
-        for control in SLIDERS
-    ]
-    updates[FIELDS.index("max_tokens")]["maximum"] = min(most_tokens, capabilities.context_length)
+    """Updates for the components: a preset's values, and only the fields that the engine honours.
+
+    A range grows to a value outside it: Gradio would refuse every message from a page that shows one.
+    """
+    updates = []
+    for control in SLIDERS:
+        value, most = getattr(base, control.field), control.maximum
+        if control.field == "max_tokens":
+            most = min(most_tokens, capabilities.context_length)
+        updates.append(
+            gr.update(
+                value=value,
+                minimum=min(control.minimum, value),
+                maximum=max(most, value),
+                visible=control.field in capabilities.decoding,
+            )
+        )
     return [*updates, gr.update(value=base.seed, visible="seed" in capabilities.decoding)]
 
 

@@ -39,6 +39,21 @@ def test_no_more_tokens_can_be_asked_than_fit_and_are_allowed(context: int, allo
     assert shown(context_length=context, most_tokens=allowed)["max_tokens"]["maximum"] == most
 
 
+def test_a_range_grows_to_a_value_outside_it_and_no_further() -> None:
+    beyond = {"top_k": 500, "top_p": 0.01, "repetition_penalty": 0.2, "max_tokens": 3000}
+    updates = shown(base=Decoding(**beyond), most_tokens=1000)
+    ranges = {field: (updates[field]["minimum"], updates[field]["maximum"]) for field in beyond}
+    assert ranges == {
+        "top_k": (0, 500),
+        "top_p": (0.01, 1.0),
+        "repetition_penalty": (0.2, 2.0),
+        "max_tokens": (1, 3000),
+    }
+    usual = shown()
+    for slider in controls.SLIDERS:
+        assert (usual[slider.field]["minimum"], usual[slider.field]["maximum"]) == (slider.minimum, slider.maximum)
+
+
 def test_a_request_is_told_only_what_was_moved_away_from_the_preset() -> None:
     base = Decoding(temperature=0.8)
     values = [getattr(base, field) for field in controls.FIELDS]
