@@ -61,14 +61,19 @@ def build() -> list[Any]:
     return [*sliders, seed]
 
 
-def show(base: Decoding, capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
-    """Updates for the components: a preset's values, and only the fields that the engine honours.
+def values_of(decoding: Decoding) -> dict[str, Any]:
+    """What the components show for a decoding, by field."""
+    return {field: getattr(decoding, field) for field in FIELDS}
+
+
+def show(values: Mapping[str, Any], capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
+    """Updates for the components: the values, and only the fields that the engine honours.
 
     A range grows to a value outside it: Gradio would refuse every message from a page that shows one.
     """
     updates = []
     for control in SLIDERS:
-        value, most = getattr(base, control.field), control.maximum
+        value, most = values[control.field], control.maximum
         if control.field == "max_tokens":
             most = min(most_tokens, capabilities.context_length)
         updates.append(
@@ -79,12 +84,12 @@ def show(base: Decoding, capabilities: Capabilities, *, most_tokens: int) -> lis
                 visible=control.field in capabilities.decoding,
             )
         )
-    return [*updates, gr.update(value=base.seed, visible="seed" in capabilities.decoding)]
+    return [*updates, gr.update(value=values["seed"], visible="seed" in capabilities.decoding)]
 
 
-def chosen(values: Sequence[Any], base: Decoding) -> Mapping[str, Any]:
-    """What the controls ask beyond the preset: the fields that were moved away from it."""
-    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != getattr(base, field, None)}
+def moved(values: Sequence[Any], fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that were moved away from what the controls were fitted to."""
+    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != fitted.get(field)}
 
 
 def _info(field: str) -> str | None:
