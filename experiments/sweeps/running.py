@@ -86,6 +86,8 @@ class Run:
         self.trials: list[_Trial] = []
         self.notes: list[str] = []
         self.seconds: dict[str, float] = {}
+        self.model = ""
+        """What a server says that it serves, where one answers."""
         self.done = self.total = 0
         self.worked = 0
         """Rows and blocks that this process added."""
@@ -192,6 +194,8 @@ class Run:
             pipeline, reason = await self._started(group.engine, needed=i == 0)
             trials = []
             if pipeline is not None and i == 0:
+                if pipeline.settings.base_url:
+                    self.model = pipeline.engine.model
                 self._check(pipeline, sweep.baseline)
                 trials.append(self._add(sweep.baseline))
             if group.varied is not None:
@@ -532,7 +536,7 @@ class Run:
             rows=len(self.rows),
             owner=sweep.owner,
             memory=self.snapshot.digest,
-            settings=plan.settings,
+            settings=plan.settings | ({"model": self.model} if self.model else {}),
             machine=machine.machine(),
             versions=machine.versions(PACKAGES),
             revision=machine.revision(),

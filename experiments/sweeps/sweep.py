@@ -29,7 +29,8 @@ from jc1.engines import create_engine
 from jc1.engines.base import EngineSettings
 from jc1.errors import Conflict, InvalidRequest, InvalidSpace
 from jc1.memory import inspection
-from jc1.presets import Presets
+from jc1.models import unambiguous
+from jc1.presets import CHAMPION, Presets
 from jc1.settings import Settings
 from jc1.sync import LoopThread
 
@@ -42,8 +43,8 @@ DEFAULT_TRIALS = 32
 """Trials of a space that has no end, where none are stated."""
 RACING_PROMPTS, RACING_TRIALS = 16, 4
 """The fewest prompts, and trials, with which racing pays."""
-CHAMPION = "champion"
-"""The alias that promotion moves, and that a sweep compares with, unless told otherwise."""
+OWN_BASELINE = "the space's baseline"
+"""What a baseline is called that is no preset."""
 MOST_SEED = 2**31 - 1
 """The greatest seed: whatever draws by it takes this one, and some more."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
@@ -127,6 +128,7 @@ class Sweep:
         self.items, self.heldout = split(self.suite, holdout, seed)
         self._check_owner()
         self.baseline_name, self.baseline = self._baseline(baseline)
+        self._check_model()
         for group in self.groups:
             create_engine(self.settings.model_copy(update=group.engine))  # not started: it only says what it refuses
         self.folder = self.settings.home / "sweeps" / self.name
@@ -148,7 +150,7 @@ class Sweep:
 
     def _baseline(self, reference: str | None) -> tuple[str, TrialSettings]:
         if reference is None and isinstance(self.space.baseline, TrialSettings):
-            return "the space's baseline", self.space.baseline
+            return OWN_BASELINE, self.space.baseline
         self.settings.prepare_home()
         database = open_database(self.settings.database_url)
         try:
@@ -160,6 +162,18 @@ class Sweep:
         finally:
             database.dispose()
         return preset.reference, TrialSettings.of(preset)
+
+    def _check_model(self) -> None:
+        """A preset lends its trials the engine settings that it needs, but not another model than the one asked for."""
+        needed = self.baseline.engine.get("model", self.settings.model)
+        if self.baseline_name == OWN_BASELINE or any("model" in (group.varied or {}) for group in self.groups):
+            return
+        if unambiguous(needed) != unambiguous(self.settings.model):
+            raise Conflict(
+                f"The baseline {self.baseline_name} was measured on the model {needed}, and this sweep would run "
+                f"{self.settings.model}: say --model {needed}, or --baseline default.",
+                param="baseline",
+            )
 
     @cached_property
     def groups(self) -> list[Group]:

@@ -14,11 +14,13 @@ import orjson
 import psutil
 import pytest
 
-from experiments import Sweep, SweepResult
+from experiments import Load, Sweep, SweepResult
 from experiments.suites.suite import load
 from experiments.sweeps.rows import read_table
 from jc1.models import resolve
 from jc1.settings import Settings
+from tests.experiments.latency.test_targets import serving
+from tests.experiments.sweeps.test_sweep import echo_suite
 
 ROOT = Path(__file__).parents[3]
 SPACE = {"decoding": {"max_tokens": 24, "temperature": [0, 0.8, 1.1]}, "retrieval": {"k": [2, 8]}}
@@ -88,6 +90,27 @@ def test_a_model_that_cannot_be_loaded_refuses_its_trials_and_the_others_run(hom
     assert [trial.settings.engine["model"] for trial in refused] == [str(broken)] * 2
     assert all("could not be loaded" in trial.reason for trial in refused)
     assert result.trial(result.winner).settings.engine["model"] == "jc1-tiny"
+
+
+@pytest.mark.timeout(300)
+def test_a_sweep_on_a_server_says_which_model_answered_and_that_its_prefix_cache_stayed(
+    home: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "server") as url:
+        sweep = Sweep(
+            {"decoding": {"max_tokens": [4, 40]}, "baseline": "default"},
+            suite=echo_suite(8),
+            settings=Settings.load({"engine": "openai", "base_url": f"{url}/v1"}),
+            name="remote",
+            tracked=False,
+            loads=(Load(concurrency=2),),
+            requests=2,
+            blocks=1,
+        )
+        result = sweep.run(progress=False)
+    assert result.trial(result.winner).settings.decoding["max_tokens"] == 40
+    assert result.settings["model"] == "echo"
+    assert any("cannot be emptied" in note for note in result.notes)
 
 
 def vllm_sweep() -> Sweep:

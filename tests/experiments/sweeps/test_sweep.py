@@ -467,6 +467,20 @@ def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_i
     assert any("fewer than 3" in note for note in result.notes)
 
 
+def test_a_champion_of_another_model_is_no_baseline_unless_that_model_runs() -> None:
+    champion = Preset("one", decoding={"temperature": 0.5}, engine={"model": "jc1-tiny-draft"})
+    presets = Pipeline.from_settings(Settings.load({"engine": "echo"})).presets
+    presets.set_alias("champion", presets.save(champion).reference)
+    space = {"decoding": {"top_p": [0.9]}}
+    with pytest.raises(Conflict, match=r"--model jc1-tiny-draft, or --baseline default"):
+        echo_sweep(space)
+    assert echo_sweep(space, baseline="default").baseline_name == "default@0"
+    assert (
+        echo_sweep(space, settings=Settings.load({"engine": "echo", "model": "jc1-tiny-draft"})).baseline_name
+        == "one@1"
+    )
+
+
 def test_what_the_engine_lacks_for_a_metric_is_told_before_a_prompt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     able = EchoEngine.capabilities.fget
     monkeypatch.setattr(
