@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from experiments.sweeps import statistics
 from experiments.sweeps.statistics import Array, compare_all, detectable, hopeless, interval, pareto
 
 scores = st.lists(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
@@ -123,6 +124,24 @@ def test_holm_s_correction_is_that_of_the_textbook() -> None:
 def test_a_clear_difference_is_called_so_among_a_thousand_trials() -> None:
     found = compare_all({1: np.ones(40)}, right(5, 40), comparisons=1000)[1]
     assert found.verdict == "better"
+
+
+def test_a_clear_difference_is_called_so_among_many_trials_on_a_large_suite_too() -> None:
+    found = compare_all({1: right(5100, 6000)}, right(900, 6000), comparisons=200)[1]
+    assert found.verdict == "better"
+    assert found.p_adjusted <= 0.01
+
+
+def test_sign_flips_in_parts_are_as_good_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(10)
+    baseline = generator.random(24)
+    trials = {i: baseline + generator.normal(0.05, 0.2, 24) for i in range(70)}
+    at_once = compare_all(trials, baseline)
+    monkeypatch.setattr(statistics, "MOST_CELLS", 100_000)
+    in_parts = compare_all(trials, baseline)
+    assert in_parts == compare_all(trials, baseline) != at_once
+    for number, one in at_once.items():
+        assert in_parts[number].p == pytest.approx(one.p, abs=0.02)
 
 
 def test_nothing_to_compare_is_no_error() -> None:
