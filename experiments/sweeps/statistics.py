@@ -50,6 +50,8 @@ SPREAD = 0.5
 disagree on a quarter of the prompts."""
 DROPPED_BEST = 0.01
 """What racing may risk: the chance to give up the best trial."""
+LOOKS = (0.25, 0.5, 0.75)
+"""After these shares of the prompts racing looks: every look lets all trials wait for the slowest reply."""
 
 
 def interval(values: Array, *, seed: int = 0) -> Interval:
@@ -136,8 +138,8 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     sqrt(sum(d²)). If the two were equal, each d could as well have the other sign, and t would reach a value with a
     probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is who is below
     `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times the true
-    probability, which is the room for looking again after every few prompts; the benchmark counts how often the best
-    is given up. With 64 trials nobody can be given up before 18 prompts.
+    probability, which is the room for looking more than once; the benchmark counts how often the best
+    is given up. `looks` says when that can be.
     """
     if len(scores) < 2:
         return set()
@@ -146,6 +148,17 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     squares = np.square(differences).sum(axis=1)
     t = differences.sum(axis=1) / np.sqrt(np.where(squares > 0, squares, 1))
     return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
+
+
+def looks(prompts: int, *, trials: int) -> list[int]:
+    """After how many of `prompts` prompts racing looks who is `hopeless` among so many trials; empty where it cannot
+    help.
+
+    t² is at most the number n of prompts so far, so nobody can be given up before exp(-n / 2) is small enough: before
+    15 prompts with 16 trials, 18 with 64.
+    """
+    fewest = 2 * math.log(trials / DROPPED_BEST)
+    return [seen for seen in (math.ceil(share * prompts) for share in LOOKS) if fewest < seen < prompts]
 
 
 def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction]) -> set[int]:
