@@ -10,8 +10,8 @@
 A point holds a value for each dimension, by its name: `temperature`, `system`, `retrieval.k`, `engine.speculation`.
 Without memory the other fields of `retrieval` mean nothing and are not in the point, so that it is one trial and not
 several; constraints see k and window as 0 and stopwords as false there. A combination that `Decoding` refuses, such as
-beam search with a temperature, is no trial either. Knows nothing about how points are chosen
-(experiments/spaces/search.py).
+beam search with a temperature, is no trial either; as points are laid over a baseline, that depends on it. Knows
+nothing about how points are chosen (experiments/spaces/search.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +49,7 @@ MOST_ENGINES = 256
 MOST_COUNTED = 50_000
 """Combinations that are gone through one by one; a space of more is treated as if it were continuous."""
 TRIED = 2_000
-"""Points drawn from such a space to see that there is one which the constraints allow."""
+"""Points drawn from such a space to see how many of them are trials."""
 _MEMORY, _K = "retrieval.memory", "retrieval.k"
 _WITHOUT = {_K: 0, "retrieval.window": 0, "retrieval.stopwords": False}
 """What constraints see of `retrieval` where memory is off."""
@@ -61,6 +61,8 @@ class Space:
 
     `objectives` maps metrics to the direction wanted. `baseline` is a preset's reference, settings, or None where the
     sweep is to choose; `scorers` names metrics to compute besides. `systems` has the text of each named system prompt.
+    `base` is what points are laid over, which `over` sets; until then the baseline, where it is settings, and else
+    JC1's defaults.
     """
 
     dimensions: Mapping[str, Dimension]
@@ -69,6 +71,7 @@ class Space:
     baseline: TrialSettings | str | None = None
     scorers: tuple[str, ...] = ()
     systems: Mapping[str, str] = field(default_factory=dict)
+    base: TrialSettings | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Space:
@@ -79,11 +82,31 @@ class Space:
     def parse(cls, raw: object, *, source: str = "The space") -> Space:
         """The space that a mapping describes; its constraints may also be functions of a point.
 
-        Raises `InvalidSpace` naming `source`, and of everything that is wrong the dimension and the reason.
+        Raises `InvalidSpace` naming `source`, and of everything that is wrong the dimension and the reason. Whether
+        anything is left to try is known over a baseline only: see `over`.
         """
         if not isinstance(raw, Mapping):
             raise InvalidSpace(f"{source} is no space: give a mapping of {', '.join(SECTIONS)}.")
         return _Reading(raw, source).space()
+
+    def over(self, base: TrialSettings) -> Space:
+        """The space whose points are laid over `base`.
+
+        Raises `InvalidSpace` where no combination is a trial then, or a constraint cannot be evaluated.
+        """
+        space = replace(self, base=base)
+        points, refused = space._judged
+        if points:
+            return space
+        told = ", ".join(f"{count} fail {reason.rstrip('.')!r}" for reason, count in refused.most_common(3))
+        raise InvalidSpace(
+            f"No combination of the space is left to try over the baseline: {told}. Change the space or the baseline."
+        )
+
+    @property
+    def continuous(self) -> bool:
+        """Whether there is no end of values in a dimension, so that the space has no grid."""
+        return None in map(_count, self.dimensions.values())
 
     @cached_property
     def size(self) -> int | None:
@@ -93,19 +116,24 @@ class Space:
 
     def points(self, engine: Mapping[str, Any] | None = None) -> list[Point] | None:
         """Every trial, or those under the engine's settings `engine`; None where they cannot be counted."""
-        return None if self._counted is None else [point for point in self._counted[0] if _under(engine, point)]
+        return [point for point in self._judged[0] if _under(engine, point)] if self._countable else None
 
-    def refused(self, engine: Mapping[str, Any] | None = None) -> Counter[str]:
-        """How many combinations are no trial, by reason, of all or of those under `engine`; none where they cannot be
-        counted."""
-        counted = self._counted[1] if self._counted else []
-        return Counter(reason for point, reason in counted if _under(engine, point))
+    def skipped(self) -> str:
+        """How many combinations are no trial since `Decoding` refuses them, and for instance why; empty where it
+        refuses none. Those that the constraints rule out were not asked for and do not count."""
+        points, refused = self._judged
+        ruled_out = {_named(constraint) for constraint in self.constraints}
+        own = Counter({reason: count for reason, count in refused.items() if reason not in ruled_out})
+        if not own:
+            return ""
+        of = f"{len(points) + refused.total():,} combinations" + ("" if self._countable else " drawn at random")
+        return f"{own.total():,} of {of} are no trials: {own.most_common(1)[0][0]}"
 
     def engines(self) -> list[dict[str, Any]]:
         """Each combination of the engine's settings under which there is a trial; `[{}]` where none are set."""
         names = [name for name in self.dimensions if name.startswith("engine.")]
-        if self._counted is not None:
-            found = [{name: point[name] for name in names} for point in self._counted[0]]
+        if self._countable:
+            found = [{name: point[name] for name in names} for point in self._judged[0]]
         else:
             found = list(self._product({name: self.dimensions[name] for name in names}))
             own = [c for c in self.constraints if isinstance(c, Expression) and c.names <= set(names)]
@@ -130,21 +158,22 @@ class Space:
             return {name: value for name, value in point.items() if name == _K or name not in _WITHOUT}
         return point
 
-    def refusal(self, point: Point, base: TrialSettings | None = None) -> str | None:
-        """Why `point` over `base` is no trial; None where it is one. Raises `InvalidSpace` for a constraint that
-        cannot be evaluated."""
+    def refusal(self, point: Point) -> str | None:
+        """Why `point` is no trial; None where it is one. Raises `InvalidSpace` for a constraint that cannot be
+        evaluated."""
         for constraint in self.constraints:
             if not self._holds(constraint, point):
                 return _named(constraint)
         try:
-            self.settings(point, base or self._base)
+            self.settings(point)
         except InvalidDecoding as error:
             return error.message
         return None
 
-    def settings(self, point: Point, base: TrialSettings) -> TrialSettings:
-        """`point` laid over `base`. Raises `InvalidSpace` for what is no dimension, `InvalidDecoding` where the fields
-        do not go together."""
+    def settings(self, point: Point, base: TrialSettings | None = None) -> TrialSettings:
+        """`point` laid over `base`, or over the space's own. Raises `InvalidSpace` for what is no dimension,
+        `InvalidDecoding` where the fields do not go together."""
+        base = base or self._base
         found: dict[str, dict[str, Any]] = {section: dict(getattr(base, section)) for section in SETTINGS}
         system = base.system
         for name, value in point.items():
@@ -180,17 +209,27 @@ class Space:
 
     @property
     def _base(self) -> TrialSettings:
-        return self.baseline if isinstance(self.baseline, TrialSettings) else TrialSettings()
+        return self.base or (self.baseline if isinstance(self.baseline, TrialSettings) else TrialSettings())
+
+    @property
+    def _countable(self) -> bool:
+        return not self.continuous and math.prod(_count(one) or 1 for one in self.dimensions.values()) <= MOST_COUNTED
 
     @cached_property
-    def _counted(self) -> tuple[list[Point], list[tuple[Point, str]]] | None:
-        """All trials, and the combinations that are none with the reason."""
-        counts = [_count(one) for one in self.dimensions.values()]
-        if None in counts or math.prod(count for count in counts if count) > MOST_COUNTED:
-            return None
-        distinct = {key(point): point for point in map(self.point, self._product(self.dimensions))}
-        judged = [(point, self.refusal(point)) for point in distinct.values()]
-        return [point for point, reason in judged if reason is None], [(p, reason) for p, reason in judged if reason]
+    def _judged(self) -> tuple[list[Point], Counter[str]]:
+        """Trials, and why other combinations are none: of all, or of some drawn at random where they are too many."""
+        if self._countable:
+            found = {key(point): point for point in map(self.point, self._product(self.dimensions))}.values()
+        else:
+            generator = random.Random(0)
+            found = [self.draw(generator) for _ in range(TRIED)]
+        points, refused = [], Counter[str]()
+        for point in found:
+            if (reason := self.refusal(point)) is None:
+                points.append(point)
+            else:
+                refused[reason] += 1
+        return points, refused
 
     @staticmethod
     def _product(dimensions: Mapping[str, Dimension]) -> Iterator[dict[str, Any]]:
@@ -278,8 +317,6 @@ class _Reading:
         )
         if not self.problems:
             self._write(space)
-        if not self.problems:
-            self._try(space)
         if self.problems:
             raise InvalidSpace(f"{self.source} cannot be used: " + "; ".join(self.problems) + ".")
         return space
@@ -414,24 +451,3 @@ class _Reading:
             self.problems.append(
                 "a number has more than 64 bits, or a text is not Unicode: neither can be written down"
             )
-
-    def _try(self, space: Space) -> None:
-        """See that constraints can be evaluated and leave something to try."""
-        try:
-            if space.size:
-                return
-            if space.size == 0:
-                reasons = space.refused()
-            else:
-                generator = random.Random(0)
-                reasons = Counter[str]()
-                for _ in range(TRIED):
-                    reason = space.refusal(space.draw(generator))
-                    if reason is None:
-                        return
-                    reasons[reason] += 1
-        except InvalidSpace as error:
-            self.problems.append(error.message.rstrip("."))
-            return
-        told = ", ".join(f"{count} fail {reason.rstrip('.')!r}" for reason, count in reasons.most_common(3))
-        self.problems.append(f"no combination is left to try: {told}")
