@@ -246,4 +246,7 @@ def _reason(error: ValidationError) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+    """In JSON's types: token ids, the keys of 'logit_bias', become texts, which `Decoding` reads as numbers again."""
+    if isinstance(value, Mapping):
+        return {str(name): own for name, own in value.items()}
+    return list(value) if isinstance(value, tuple) else value

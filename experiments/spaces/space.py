@@ -449,5 +449,6 @@ class _Reading:
             orjson.dumps(space.describe())
         except TypeError:
             self.problems.append(
-                "a number has more than 64 bits, or a text is not Unicode: neither can be written down"
+                "a number has more than 64 bits, a key is no text, or a text is not Unicode: none of these can be "
+                "written down"
             )

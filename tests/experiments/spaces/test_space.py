@@ -17,6 +17,7 @@ from experiments.spaces.constraints import Expression
 from experiments.spaces.dimensions import Choices, Range
 from experiments.spaces.space import MOST_COUNTED, Space, key
 from experiments.sweeps.trials import TrialSettings
+from jc1.decoding import Decoding
 from jc1.errors import InvalidDecoding, InvalidSpace
 from jc1.prompt import DEFAULT_SYSTEM
 
@@ -179,6 +180,17 @@ def test_a_space_of_which_the_baseline_leaves_nothing_is_told() -> None:
         space.over(TrialSettings(decoding={"temperature": 0.8}))
 
 
+def test_biases_of_tokens_may_differ_between_trials() -> None:
+    for raw in ({5: -1}, {"5": -1}):
+        space = Space.parse({"decoding": {"logit_bias": [raw, {}]}})
+        assert space.points() == [{"logit_bias": {"5": -1.0}}, {"logit_bias": {}}]
+        assert Space.parse(json.loads(json.dumps(space.describe()))) == space
+        found = space.settings({"logit_bias": {"5": -1.0}})
+        assert Decoding.parse(found.decoding).logit_bias == {5: -1.0}
+    assert Space.parse({"decoding": {"logit_bias": {5: -1}}}).size == 1
+    assert "token ids are 0 or more" in refused({"decoding": {"logit_bias": {-5: 1}}})
+
+
 def test_constraints_are_kept_and_see_the_parts_of_retrieval_and_engine() -> None:
     raw: dict[str, Any] = {
         "decoding": {"temperature": [0, 0.7], "top_p": [0.9, 1]},
@@ -287,6 +299,7 @@ def test_a_range_or_list_that_makes_no_sense_is_told(raw: Any, reason: str) -> N
         ({"engine": {"engine_args": {"hf_token": "x"}}}, "may be a secret"),
         ({"decoding": {"max_tokens": 10**21}}, "more than 64 bits"),
         ({"system": "a\ud800b"}, "not Unicode"),
+        ({"decoding": {"json_schema": {"properties": {1: {}}}}}, "a key is no text"),
         ({"decoding": {"temperature": 0}, "baseline": {"decoding": {"n": 4}}}, "baseline.decoding: 'n' above 1"),
         ({"decoding": {"temperature": 0}, "baseline": 3}, "baseline should be a preset's name"),
     ],
