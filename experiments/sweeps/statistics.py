@@ -255,7 +255,7 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
 
 @lru_cache(maxsize=2)
 def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32]:
-    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else the sample's part of that number."""
+    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else so many of the sample's `part`."""
     if prompts <= EXACT:
         bits = np.arange(draws)[:, None] >> np.arange(prompts) & 1
     else:
