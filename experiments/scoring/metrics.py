@@ -5,7 +5,7 @@ and leaves means and intervals to experiments/sweeps/statistics.py.
 
 A prompt's own scorer gives its `score`, 0 to 1. Metrics that apply are measured beside it, some always and others when
 asked for by name. Of several choices the first is scored. A scorer from outside that raises for one reply gives it the
-score 0, or leaves its metric out; that is logged once and counted. One that returns anything but a number, NaN, or a
+score 0, or leaves its metric out; that is logged once. One that returns anything but a number, NaN, or a
 score outside of 0 to 1 is an error.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -197,18 +196,19 @@ def _check(name: str, suite: Suite) -> None:
 
 
 class Scoring:
-    """Scores replies to one suite's prompts; `create_scoring` makes it.
-
-    `failures` counts, by scorer, the replies for which a scorer from outside raised.
-    """
+    """Scores replies to one suite's prompts; `create_scoring` makes it. Several threads may use it at once, as far as
+    the scorers from outside allow that."""
 
     def __init__(self, names: Iterable[str], outside: dict[str, Measure]) -> None:
         asked = set(names)
-        self.failures: Counter[str] = Counter()
         self._outside = outside
+        self._logged: set[str] = set()
+        """Scorers from outside that raised before."""
         self._metrics = [name for name, m in METRICS.items() if m.of != "prompt" and (name in asked or not m.asked)]
         self.needs_logprobs = any(METRICS[name].needs == "logprobs" for name in self._metrics)
         """Whether `Decoding.logprobs` is to be 0 or more."""
+        self.blocking = bool(outside)
+        """Whether `reply` runs code from outside, which may take long."""
 
     def reply(self, item: Item, reply: Reply) -> dict[str, float]:
         """`score`, unless no answer is right, and every other metric of one reply that applies.
@@ -263,14 +263,14 @@ class Scoring:
         try:
             said = value_of(self._outside[name](item, reply))
         except Exception as error:  # whatever that code raises: one reply must not end a sweep
-            if not self.failures[name]:
+            if name not in self._logged:
+                self._logged.add(name)
                 log.warning(
                     "the scorer %s raised for the prompt %s; such a reply has the score 0, or lacks the metric",
                     name,
                     item.id,
                     exc_info=error,
                 )
-            self.failures[name] += 1
             return None
         if not isinstance(said, float) or not math.isfinite(said):
             raise InvalidSuite(

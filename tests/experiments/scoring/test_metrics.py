@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -277,15 +278,30 @@ def test_a_scorer_that_raises_gives_the_score_0_or_no_metric_and_is_told_once(
     assert [values["score"] for values in found] == [0, 1, 0]
     assert [of.scorer in values for values in found] == [False, True, False]
     assert len([r for r in caplog.records if r.name == "experiments.scoring.metrics"]) == 1
-    assert one.failures == {of.scorer: 2}
 
 
 @pytest.mark.parametrize("text", ["none", "error"])
 def test_a_scorer_of_mlflow_without_a_result_counts_as_one_that_raises(module: Path, text: str) -> None:
     of = own("lost")
     one = scoring(of, of.scorer)
-    assert one.reply(of, reply(text))["score"] == 0
-    assert one.failures == {of.scorer: 1}
+    found = one.reply(of, reply(text))
+    assert found["score"] == 0
+    assert one.raised(found) == [of.scorer]
+
+
+def test_only_scorers_from_outside_may_block(module: Path) -> None:
+    plain = item("x")
+    assert not scoring(plain, "f1", "logprob").blocking
+    assert scoring(plain, own("half").scorer).blocking
+
+
+def test_several_threads_may_score_at_once(module: Path, caplog: pytest.LogCaptureFixture) -> None:
+    of = own("fussy")
+    one = scoring(of, of.scorer, "f1")
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda i: one.reply(of, reply("bad" if i % 2 else "good")), range(400)))
+    assert [values["score"] for values in found] == [1, 0] * 200
+    assert sum(len(one.raised(values)) for values in found) == 200
 
 
 @pytest.mark.parametrize(("text", "said"), [("nan", "nan"), ("words", "'quite good'"), ("nothing", "None")])
