@@ -26,6 +26,7 @@ from jc1.errors import InvalidSuite
 
 if TYPE_CHECKING:
     from experiments.suites.suite import Item, Suite
+    from jc1.decoding import Decoding
     from jc1.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,16 @@ def unfit(scorer: str, references: Sequence[str], *, evidence: bool) -> str:
         return f"the scorer {scorer!r} needs {needs}, and there are none"
     if scorer == "number" and not any(text_scores.number_in(reference) is not None for reference in references):
         return "the scorer 'number' needs a reference that holds a number"
+    return ""
+
+
+def lacking(name: str, decoding: Decoding, *, repeats: int) -> str:
+    """Why no prompt that is asked `repeats` times with this decoding has the metric `name`; empty where it may."""
+    metric = METRICS.get(name)
+    if metric and metric.of == "prompt" and repeats * decoding.n == 1:
+        return f"{name!r} compares several replies to a prompt, and there is one"
+    if metric and metric.needs == "logprobs" and decoding.beam_width > 1:
+        return f"{name!r} needs logprobs, and beam search reports none"
     return ""
 
 

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.scoring import texts as text_scores
-from experiments.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring
+from experiments.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring, lacking
 from experiments.suites.suite import Item, Suite, load
+from jc1.decoding import Decoding
 from jc1.engines.base import TokenLogprob
 from jc1.errors import InvalidSuite
 from jc1.messages import Message
@@ -302,6 +303,27 @@ def test_several_threads_may_score_at_once(module: Path, caplog: pytest.LogCaptu
         found = list(threads.map(lambda i: one.reply(of, reply("bad" if i % 2 else "good")), range(400)))
     assert [values["score"] for values in found] == [1, 0] * 200
     assert sum(len(one.raised(values)) for values in found) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "decoding", "repeats", "reason"),
+    [
+        ("distinct_2", {}, 1, "'distinct_2' compares several replies"),
+        ("distinct_2", {"temperature": 0.7}, 3, ""),
+        ("self_similarity", {"beam_width": 4, "n": 2}, 1, ""),
+        ("self_similarity", {"beam_width": 4}, 1, "'self_similarity' compares several replies"),
+        ("perplexity", {"beam_width": 4}, 1, "'perplexity' needs logprobs, and beam search reports none"),
+        ("perplexity", {}, 1, ""),
+        ("score", {}, 1, ""),
+        ("module:function", {}, 1, ""),
+    ],
+)
+def test_a_metric_that_settings_cannot_have_is_known_beforehand(
+    name: str, decoding: dict[str, Any], repeats: int, reason: str
+) -> None:
+    found = lacking(name, Decoding.parse(decoding), repeats=repeats)
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
 
 
 @pytest.mark.parametrize(("text", "said"), [("nan", "nan"), ("words", "'quite good'"), ("nothing", "None")])
