@@ -41,6 +41,11 @@ class Choices:
 
     values: tuple[Any, ...]
 
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
     def draw(self, generator: random.Random) -> Any:
         """One of them, each as likely as any other."""
         return generator.choice(self.values)
@@ -205,6 +210,17 @@ def _end(section: str, field: str, name: str, value: Any) -> float:
     if checked is None:
         raise ValueError(f"{name} should be a number")
     return float(checked) if _kind(section, field) is float else int(checked)
+
+
+def recalled(retrieval: dict[str, Any], *, given: bool) -> dict[str, Any]:
+    """`retrieval` in the fields of `Retrieval`: no memory is k 0 and nothing else. `given` is whether the point says
+    what k is; where it only says that there is memory, a base's k of 0 does not stay."""
+    memory = retrieval.pop("memory", None)
+    if memory is False or (retrieval.get("k") == 0 and (given or memory is None)):
+        return {"k": 0}
+    if retrieval.get("k") == 0:
+        del retrieval["k"]
+    return retrieval
 
 
 @cache
