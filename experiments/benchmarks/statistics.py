@@ -69,6 +69,19 @@ def _repeated(generator: np.random.Generator, prompts: int) -> Array:
     return answers(generator, chances + (1 - chances) * 0.25) - answers(generator, chances)
 
 
+def _regraded(generator: np.random.Generator, prompts: int) -> Array:
+    """Scores like F1, of which three in ten change a little, up rather than down, within the scale."""
+    graded = _graded(generator, prompts)
+    change = np.where(generator.random(prompts) < 0.3, generator.normal(0.1, 0.3, prompts), 0)
+    return np.clip(graded + change, 0, 1) - graded
+
+
+def _lopsided(generator: np.random.Generator, prompts: int) -> Array:
+    """Most prompts gain a quarter, and one in twenty loses all: what small suites may not hold."""
+    gained = np.where(generator.random(prompts) < 0.6, 0.25, 0.0)
+    return np.where(generator.random(prompts) < 0.05, -1.0, gained)
+
+
 SCORES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
     **{
         f"right or wrong, {share:.0%} right": (share, lambda g, n, share=share: (g.random(n) < share).astype(float))
@@ -84,6 +97,8 @@ DIFFERENCES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]
     "right or wrong, 30% of prompts differ": (0.1, _differing(0.2, 0.1)),
     "right or wrong, 7% of prompts differ": (0.03, _differing(0.05, 0.02)),
     "means of 3 repeats": (0.1, _repeated),
+    "graded like F1, 30% of prompts differ": (float(_regraded(np.random.default_rng(0), 2_000_000).mean()), _regraded),
+    "60% gain .25, 5% lose 1": (0.95 * 0.15 - 0.05, _lopsided),
 }
 
 
