@@ -17,10 +17,9 @@ from experiments.sweeps.results import Comparison, Interval, Latency, SweepResul
 from experiments.sweeps.trials import TrialSettings
 from jc1.decoding import Decoding
 from jc1.errors import Conflict, NotProven, UnknownRun
-from jc1.presets import SHIPPED, Preset, Presets
+from jc1.models import unambiguous
+from jc1.presets import CHAMPION, SHIPPED, Preset, Presets
 
-ALIAS = "champion"
-"""The alias that a promotion moves unless it is told another."""
 NAME_LENGTH = 100
 """Most characters of a preset's name that is made from a sweep's."""
 
@@ -90,7 +89,7 @@ def promote(
     presets: Presets,
     *,
     name: str | None = None,
-    alias: str = ALIAS,
+    alias: str = CHAMPION,
     force: bool = False,
 ) -> Promotion:
     """Save `trial`'s settings as the next version of the preset `name` (the sweep's name unless given), with what was
@@ -98,10 +97,11 @@ def promote(
 
     The trial is compared, on held-out prompts, with what `alias` means now; with the sweep's baseline where there is no
     such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
-    prompts with the same model, as its preset remembers.
+    prompts with the same model and memory, as its preset remembers.
 
     Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
-    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one.
+    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias was
+    moved meanwhile.
     """
     chosen = _measured(result, trial)
     presets.check_alias(alias)
@@ -131,11 +131,11 @@ def promote(
                 system=chosen.settings.system,
                 decoding=chosen.settings.decoding,
                 retrieval=_recalled(chosen.settings.retrieval, result),
-                engine=_varied(result, chosen),
+                engine=_engine(result, chosen),
                 measured=measured,
             )
         )
-    presets.set_alias(alias, preset.reference)
+    presets.set_alias(alias, preset.reference, expected=current)
     return Promotion(preset, alias, current.reference if current else None, against, comparison, saved, doubt)
 
 
@@ -173,13 +173,13 @@ def _compare(
         if result.verified is None or trial != result.verified.trial:
             return None, f"{subject} is {against} itself", "promote another trial"
         comparison = result.verified.comparison
-    elif scores := _same_prompts(current, result):
+    elif scores := _same_prompts(current, result, trial):
         comparison = _paired(trial, own[1], scores, result)
     else:
         return (
             None,
             f"{subject} cannot be compared with {against}, which was not measured on the same held-out prompts with "
-            "the same model",
+            "the same model and memory",
             f"run `jc1 sweep SPACE.yaml --suite {result.suite.source} --baseline {alias}` and promote its winner",
         )
     if comparison.verdict == "better":
@@ -198,33 +198,28 @@ def _heldout(result: SweepResult, trial: int) -> tuple[Interval, Mapping[str, fl
 
 
 def _is_baseline(preset: Preset, result: SweepResult) -> bool:
-    """Whether the sweep's baseline was this preset, by reference or by what it sets: an alias may have moved since."""
-    if result.baseline_name == preset.reference:
-        return True
+    """Whether the sweep's baseline set what this preset sets. A reference would not tell: each database has its own."""
     own, baseline = TrialSettings.of(preset), result.baseline.settings
+    ran = result.settings | _engine(result, result.baseline)
     return (
         own.system == baseline.system
         and _recalled(own.retrieval, result) == _recalled(baseline.retrieval, result)
         and Decoding.parse(own.decoding) == Decoding.parse(baseline.decoding)
-        and all(baseline.engine.get(name) == value for name, value in own.engine.items())
+        and all(ran.get(name) == value for name, value in own.engine.items())
     )
 
 
-def _same_prompts(preset: Preset, result: SweepResult) -> Mapping[str, float] | None:
-    """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric and
-    with the same model."""
-    measured = preset.measured
-    suite, model, scores = measured.get("suite", {}).get("digest"), measured.get("model"), measured.get("scores")
-    metric = measured.get("metric")
-    if result.verified is None:
+def _same_prompts(preset: Preset, result: SweepResult, trial: int) -> Mapping[str, float] | None:
+    """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric,
+    with the same model and over the same memory as the trial."""
+    own = _conditions(result, result.trial(trial))
+    # Presets saved before these were remembered: from sweeps without an owner, and by an embedder that is not known.
+    measured = {"owner": None, "memory": "", "embedder": own["embedder"], **preset.measured}
+    scores = measured.get("scores")
+    if result.verified is None or not scores or scores.keys() != result.verified.scores.keys():
         return None
-    own = result.verified.scores
-    same = (suite, model, metric) == (
-        result.suite.digest,
-        _model(result, result.trial(result.verified.trial)),
-        result.primary,
-    )
-    return scores if same and scores and scores.keys() == own.keys() else None
+    same_suite = measured.get("suite", {}).get("digest") == result.suite.digest
+    return scores if same_suite and all(measured.get(name) == value for name, value in own.items()) else None
 
 
 def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], result: SweepResult) -> Comparison:
@@ -262,20 +257,27 @@ def _name(sweep: str, taken: set[str]) -> str:
     return f"sweep-{name}" if name in taken else name
 
 
-def _varied(result: SweepResult, trial: Trial) -> dict[str, Any]:
-    """The engine settings of the trial that another trial of the sweep had otherwise: the others it does not need."""
-    others = [other.settings.engine for other in result.trials]
-    return {
-        name: value
-        for name, value in trial.settings.engine.items()
-        if any(name not in engine or engine[name] != value for engine in others)
-    }
+def _engine(result: SweepResult, trial: Trial) -> dict[str, Any]:
+    """What the trial needs of an engine: the model that answered, and what the space or the baseline set."""
+    model = _model(result, trial)
+    return {**trial.settings.engine, **({} if model is None else {"model": model})}
 
 
 def _model(result: SweepResult, trial: Trial) -> str | None:
     """Which model answered."""
     model: str | None = trial.settings.engine.get("model", result.settings.get("model"))
-    return model
+    return None if model is None else unambiguous(model)
+
+
+def _conditions(result: SweepResult, trial: Trial) -> dict[str, Any]:
+    """What scores depend on beside the prompts and a trial's own settings, as plain JSON values."""
+    return {
+        "model": _model(result, trial),
+        "metric": result.primary,
+        "owner": result.owner,
+        "memory": result.memory,
+        "embedder": {name: result.settings.get(name) for name in ("embedder", "embedder_model")},
+    }
 
 
 def _recalled(retrieval: Mapping[str, Any], result: SweepResult) -> dict[str, Any]:
@@ -298,8 +300,7 @@ def _remember(
         "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
         "forced": forced,
         "suite": {"name": result.suite.name, "digest": result.suite.digest},
-        "model": _model(result, trial),
-        "metric": result.primary,
+        **_conditions(result, trial),
         "search": trial.metrics[result.primary].model_dump() if result.primary in trial.metrics else None,
     }
     if (heldout := _heldout(result, trial.number)) is not None and result.verified is not None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="See settings that have a name, and compare them.", invoke_without_command=True)
 
 Reference = Annotated[str, typer.Argument(metavar="PRESET", help="A name, NAME@VERSION, or an alias.")]
-CHAMPION = "champion"
 
 
 @app.callback()
@@ -82,7 +81,7 @@ def diff(first: Reference, second: Reference, home: Home = None, as_json: Json =
 
 def promote(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A sweep's name, SWEEP/TRIAL, or an MLflow run id.")],
-    alias: Annotated[str, typer.Option(help="The alias that is to mean it.")] = CHAMPION,
+    alias: Annotated[str | None, typer.Option(help="The alias that is to mean it.", show_default="champion")] = None,
     name: Annotated[str | None, typer.Option(help="The preset's name.", show_default="the sweep's")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also where it was not shown to be better.")] = False,
     home: Home = None,
@@ -92,7 +91,9 @@ def promote(
     with stores(home) as pipeline, lab():
         from experiments import promotion
         from experiments.tracking import runs
+        from jc1.presets import CHAMPION
 
+        alias = CHAMPION if alias is None else alias
         result, trial = runs.find_trial(run, pipeline.settings)
         done = promotion.promote(result, trial, pipeline.presets, name=name, alias=alias, force=force)
     if as_json:
@@ -102,11 +103,14 @@ def promote(
 
 
 def rollback(
-    alias: Annotated[str, typer.Argument(help="The alias to take back.")] = CHAMPION,
+    alias: Annotated[str | None, typer.Argument(help="The alias to take back.", show_default="champion")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Let an alias mean what it meant before; each time further back."""
+    from jc1.presets import CHAMPION
+
+    alias = CHAMPION if alias is None else alias
     with stores(home) as pipeline:
         before = pipeline.presets.aliases().get(alias)
         preset = pipeline.presets.rollback(alias)

@@ -68,10 +68,9 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
             for trial in report.ordered(result)
         ]
     print_table(["trial", "settings", f"{result.primary} (95 %)", "difference", "verdict", ""], rows)
-    print(
-        f"{len(result.suite.search)} prompts of {result.suite.name}; differences under {result.detectable:.2f} "
-        "are likely to stay unseen."
-    )
+    print(f"{len(result.suite.search)} prompts of {result.suite.name}.")
+    if result.detectable is not None:
+        print(f"Differences of {result.primary} under {result.detectable:.2f} are likely to stay unseen.")
 
 
 @app.command()

@@ -64,6 +64,15 @@ def resolve(name: str) -> ModelSource:
     )
 
 
+def unambiguous(name: str) -> str:
+    """`name` as it means the same from whichever folder JC1 is started: that of a folder is its whole path."""
+    try:
+        source = resolve(name)
+    except UnknownModel:
+        return name  # another engine may know it
+    return source.location if source.kind == "folder" else name
+
+
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from jc1.engines.base import EngineSettings
+from jc1.models import unambiguous
 
 if TYPE_CHECKING:
     from jc1.engines.base import Engine
@@ -44,18 +45,20 @@ def missing(preset: Preset, settings: Settings, engine: Engine) -> dict[str, Mis
     for name, needed in preset.engine.items():
         if name not in NEEDS:
             found[name] = Missing(needed, known=False)
-        elif needed not in _fitting(name, settings, engine):
+        elif not _fits(name, needed, settings, engine):
             # As `jc1 config` shows it: some values hold secrets.
             running = {"engine": engine.name, "model": engine.model}.get(name, settings.shown()[name])
             found[name] = Missing(needed, running)
     return found
 
 
-def _fitting(name: str, settings: Settings, engine: Engine) -> tuple[Any, ...]:
-    """The values of a setting that mean what runs."""
-    return {"engine": (engine.name, "auto"), "model": (engine.model, settings.model)}.get(
-        name, (getattr(settings, name),)
-    )
+def _fits(name: str, needed: Any, settings: Settings, engine: Engine) -> bool:
+    """Whether a value of a setting means what runs."""
+    if name == "engine":
+        return needed in (engine.name, "auto")
+    if name == "model":
+        return needed in (engine.model, settings.model) or needed == unambiguous(settings.model)
+    return bool(needed == getattr(settings, name))
 
 
 def told(lacking: Mapping[str, Missing]) -> str:

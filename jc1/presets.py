@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from types import EllipsisType
 from typing import Any, Protocol
 
 from jc1.decoding import Decoding
@@ -19,6 +20,8 @@ from jc1.memory.base import Retrieval
 from jc1.needs import NEEDS
 from jc1.prompt import DEFAULT_SYSTEM
 
+CHAMPION = "champion"
+"""The alias that promotion moves, and that a sweep compares with, unless told another."""
 FRESH_SECONDS = 1.0
 """How long a server may go on with what a reference meant, after another process has moved it."""
 MOST_RECENT = 100
@@ -84,7 +87,9 @@ class PresetRows(Protocol):
     def save(self, name: str, body: Mapping[str, Any]) -> int: ...
     def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None: ...
     def list(self) -> list[tuple[str, int, dict[str, Any]]]: ...
-    def set_alias(self, alias: str, name: str, version: int) -> None: ...
+    def set_alias(
+        self, alias: str, name: str, version: int, *, expected: tuple[str, int] | EllipsisType | None = ...
+    ) -> None: ...
     def undo_alias(self, alias: str) -> tuple[str, int] | None: ...
     def moves(self, alias: str) -> Sequence[tuple[str, int, datetime | None, datetime | None]]: ...
     def aliases(self) -> dict[str, tuple[str, int]]: ...
@@ -169,11 +174,16 @@ class Presets:
                 f"{alias[:80]!r} cannot be an alias: it {_NAMES}, is no number and names no preset.", param="alias"
             )
 
-    def set_alias(self, alias: str, reference: str) -> Preset:
-        """Point `alias` at a version; `rollback` takes that back."""
+    def set_alias(self, alias: str, reference: str, *, expected: Preset | EllipsisType | None = ...) -> Preset:
+        """Point `alias` at a version; `rollback` takes that back.
+
+        `expected` is what it means as far as the caller knows, None for nothing: raises `Conflict` where it was moved
+        meanwhile.
+        """
         self.check_alias(alias)
         preset = self.resolve(reference)
-        self._rows.set_alias(alias, preset.name, preset.version)
+        before = (expected.name, expected.version) if isinstance(expected, Preset) else expected
+        self._rows.set_alias(alias, preset.name, preset.version, expected=before)
         self._recent.clear()
         return preset
 

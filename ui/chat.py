@@ -7,7 +7,7 @@ Knows components and what happens when one is used. Knows nothing about how a re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,8 +16,7 @@ import gradio as gr
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error, UnknownRecord, UnknownSession
 from jc1.memory.base import Receipt
-from jc1.needs import told
-from ui import controls, fragments
+from ui import controls, fragments, presets
 from ui.live import LiveReply
 from ui.plots import duration, waterfall
 
@@ -78,6 +77,9 @@ class Chat:
     def lay_out(self) -> None:
         self.session = gr.BrowserState("", storage_key="jc1.session", secret="jc1.session.v1")
         self.failed = gr.State("")
+        # What the controls were fitted to lies in the page, as their values do: a message brings both as they were
+        # together, whatever its preset means by then.
+        self.fitted = gr.JSON(controls.values_of(Decoding()), visible=False)
         with gr.Row(elem_id="jc1-chat"):
             with gr.Column(elem_id="jc1-sessions", min_width=0):
                 self.new = gr.Button("New conversation", variant="secondary", elem_id="jc1-new")
@@ -149,13 +151,15 @@ class Chat:
         streamed: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         hidden: dict[str, Any] = {**streamed, "queue": False}
         page = [self.conversations, self.session, self.log, self.notice, self.live, self.prompt, *self._story]
-        request = [self.session, self.mode, self.preset, *self.controls]
+        shown = [self.preset, self.fitted, *self.controls]
+        request = [self.session, self.mode, *shown]
         replying = [*page, self.failed]
+        ready = [self.prompt, self.failed, *shown]
 
         sent = self.prompt.submit(self.send, [self.prompt, *request], replying, **streamed)
         tried = self.log.example_select(self.send_example, request, replying, **streamed)
         for reply in (sent, tried):
-            reply.then(self.make_ready, [self.prompt, self.failed], [self.prompt, self.failed], **hidden)
+            reply.then(self.make_ready, ready, ready, **hidden)
         self.prompt.stop(self.stop, None, None, **hidden)
 
         # Leaving a conversation ends its reply; `cancels` keeps late frames off the page.
@@ -165,11 +169,10 @@ class Chat:
         self.memories.select(self.open_chosen, None, **leave)
         self.conversations.delete(self.delete, self.session, **leave)
 
-        fitted = [self.preset, *self.controls]
         for event in (self.preset.input, self.reset.click):
-            event(self.follow_preset, self.preset, [self.notice, *self.controls], **hidden)
+            event(self.follow_preset, self.preset, [self.notice, *shown], **hidden)
         blocks.load(self.open_stored, self.session, page, js=_LOAD_SCRIPT, **hidden).then(fn=None, js=_WRITE_SCRIPT)
-        blocks.load(self.fit, None, [self.notice, *fitted], **hidden)
+        blocks.load(self.fit, None, [self.notice, *shown], **hidden)
         self.preset.focus(self.offer, None, [self.notice, self.preset], **hidden)
         blocks.unload(self.stop)
         self.session.change(fn=None, inputs=self.session, js=_KEEP_SCRIPT)
@@ -183,14 +186,20 @@ class Chat:
     # A reply
 
     async def send(
-        self, request: gr.Request, text: str, session: str, mode: Any, preset: str | None, *values: Any
+        self,
+        request: gr.Request,
+        text: str,
+        session: str,
+        mode: Any,
+        preset: str | None,
+        fitted: dict[str, Any],
+        *values: Any,
     ) -> AsyncGenerator[Updates, None]:
         """Reply to `text`, frame by frame. An error is shown with its code and `text` is given back."""
         if not text.strip() or not session:
             return
         try:
             before = await self._history(session)
-            base = await self._decoding(preset)
             titles = await self._titles()
             listed = await self._list(session, draft=text)
         except Jc1Error as error:
@@ -199,7 +208,7 @@ class Chat:
         said = [*before, {"role": "user", "content": text}]
         reply = LiveReply(
             self.pipeline.stream(
-                text, owner=self.owner, session=session, memory=mode, preset=preset, **controls.chosen(values, base)
+                text, owner=self.owner, session=session, memory=mode, preset=preset, **controls.moved(values, fitted)
             )
         )
         page = request.session_hash or ""
@@ -260,10 +269,10 @@ class Chat:
         return updates
 
     async def send_example(
-        self, request: gr.Request, event: gr.SelectData, session: str, mode: Any, preset: str | None, *values: Any
+        self, request: gr.Request, event: gr.SelectData, session: str, mode: Any, *shown: Any
     ) -> AsyncGenerator[Updates, None]:
         """Send an example as if it had been typed."""
-        async for updates in self.send(request, event.value["text"], session, mode, preset, *values):
+        async for updates in self.send(request, event.value["text"], session, mode, *shown):
             yield updates
 
     async def stop(self, request: gr.Request) -> None:
@@ -271,10 +280,21 @@ class Chat:
         if reply := self._replies.get(request.session_hash or ""):
             reply.stop()
 
-    async def make_ready(self, typed: str, failed: str) -> Updates:
-        """After a reply: the next can be sent. A text that failed returns to the box, unless a new one was begun."""
+    async def make_ready(
+        self, typed: str, failed: str, preset: str | None, fitted: dict[str, Any], *values: Any
+    ) -> Updates:
+        """After a reply: the next can be sent. A text that failed returns to the box, unless a new one was begun. The
+        controls show what the preset means by now, and what the visitor set."""
         box = gr.update(submit_btn=True, stop_btn=False)
-        return {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
+        updates = {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
+        try:
+            shown = await self._fitted(preset, controls.moved(values, fitted))
+            if shown[self.fitted]["preset"] != fitted.get("preset"):
+                choices = await asyncio.to_thread(presets.choices, self.pipeline)
+                updates |= shown | {self.preset: gr.update(choices=choices)}
+        except Jc1Error:
+            pass  # The reply has told it, or the next one will.
+        return updates
 
     # Conversations
 
@@ -385,10 +405,12 @@ class Chat:
         """Offer the presets there are and the controls that the running engine honours."""
         updates: Updates = {}
         try:
-            choices = await asyncio.to_thread(self._choices)
-            preset = await asyncio.to_thread(self.pipeline.presets.resolve, self.pipeline.settings.preset)
-            updates[self.preset] = gr.update(choices=choices, value=preset.reference)
-            updates |= await self._fitted(preset.reference)
+            choices = await asyncio.to_thread(presets.choices, self.pipeline)
+            own = self.pipeline.settings.preset
+            if own not in (value for _, value in choices):
+                own = (await asyncio.to_thread(self.pipeline.presets.resolve, own)).reference
+            updates[self.preset] = gr.update(choices=choices, value=own)
+            updates |= await self._fitted(own)
         except Jc1Error as error:
             updates[self.notice] = fragments.notice(error)
         return updates
@@ -396,20 +418,9 @@ class Chat:
     async def offer(self) -> Updates:
         """Offer what was promoted or taken back since the page was loaded, and leave the chosen preset."""
         try:
-            return {self.preset: gr.update(choices=await asyncio.to_thread(self._choices))}
+            return {self.preset: gr.update(choices=await asyncio.to_thread(presets.choices, self.pipeline))}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
-
-    def _choices(self) -> list[tuple[str, str]]:
-        """Presets and aliases as they are called here, with what the running engine lacks for them."""
-        registry = self.pipeline.presets
-        presets = {preset.reference: preset for preset in registry.list()}
-        needs = {reference: told(self.pipeline.missing(preset)) for reference, preset in presets.items()}
-        suffix = {reference: f", needs {lacking}" if lacking else "" for reference, lacking in needs.items()}
-        return [
-            *((f"{ref if it.version else it.name}{suffix[ref]}", ref) for ref, it in presets.items()),
-            *((f"{alias} ({ref}{suffix.get(ref, '')})", alias) for alias, ref in registry.aliases().items()),
-        ]
 
     async def follow_preset(self, preset: str | None) -> Updates:
         """Set the controls to the preset's values. One that the running engine cannot serve is told at once."""
@@ -418,20 +429,9 @@ class Chat:
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
 
-    async def _fitted(self, preset: str | None) -> Updates:
-        """The controls as the preset sets them. Raises what a request with it would raise."""
-        resolved = await asyncio.to_thread(self.pipeline.presets.resolve, preset or self.pipeline.settings.preset)
-        self.pipeline.check(resolved)
-        shown = controls.show(
-            Decoding.parse(resolved.decoding),
-            self.pipeline.engine.capabilities,
-            most_tokens=self.pipeline.settings.max_tokens,
-        )
-        return dict(zip(self.controls, shown, strict=True))
-
-    async def _decoding(self, preset: str | None) -> Decoding:
-        resolved = await asyncio.to_thread(self.pipeline.presets.resolve, preset or self.pipeline.settings.preset)
-        return Decoding.parse(resolved.decoding)
+    async def _fitted(self, preset: str | None, moved: Mapping[str, Any] | None = None) -> Updates:
+        fitted, shown = await asyncio.to_thread(presets.fitted, self.pipeline, preset, moved or {})
+        return {self.fitted: fitted, **dict(zip(self.controls, shown, strict=True))}
 
 
 def _assistant(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One slider: a field of `Decoding`, its label and its range."""
+    """One slider: a field of `Decoding`, its label and the range that is useful."""
 
     field: str
     label: str
@@ -61,19 +61,35 @@ def build() -> list[Any]:
     return [*sliders, seed]
 
 
-def show(base: Decoding, capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
-    """Updates for the components: a preset's values, and only the fields that the engine honours."""
-    updates = [
-        gr.update(value=getattr(base, control.field), visible=control.field in capabilities.decoding)
-        for control in SLIDERS
-    ]
-    updates[FIELDS.index("max_tokens")]["maximum"] = min(most_tokens, capabilities.context_length)
-    return [*updates, gr.update(value=base.seed, visible="seed" in capabilities.decoding)]
+def values_of(decoding: Decoding) -> dict[str, Any]:
+    """What the components show for a decoding, by field."""
+    return {field: getattr(decoding, field) for field in FIELDS}
 
 
-def chosen(values: Sequence[Any], base: Decoding) -> Mapping[str, Any]:
-    """What the controls ask beyond the preset: the fields that were moved away from it."""
-    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != getattr(base, field, None)}
+def show(values: Mapping[str, Any], capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
+    """Updates for the components: the values, and only the fields that the engine honours.
+
+    A range grows to a value outside it: Gradio would refuse every message from a page that shows one.
+    """
+    updates = []
+    for control in SLIDERS:
+        value, most = values[control.field], control.maximum
+        if control.field == "max_tokens":
+            most = min(most_tokens, capabilities.context_length)
+        updates.append(
+            gr.update(
+                value=value,
+                minimum=min(control.minimum, value),
+                maximum=max(most, value),
+                visible=control.field in capabilities.decoding,
+            )
+        )
+    return [*updates, gr.update(value=values["seed"], visible="seed" in capabilities.decoding)]
+
+
+def moved(values: Sequence[Any], fitted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that were moved away from what the controls were fitted to."""
+    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != fitted.get(field)}
 
 
 def _info(field: str) -> str | None:

@@ -170,6 +170,11 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
     search = result.search
     plan = [f"{search['kind']} search" if "kind" in search else ""]
     plan.append(f"up to {repeats} repeats" if (repeats := search.get("repeats")) else "")
+    effect = {
+        "name": "Smallest effect this could show",
+        "value": "" if result.detectable is None else f"{result.detectable:.2f}",
+        "more": f"of {result.primary}, in four of five cases",
+    }
     return [
         {"name": "Trials", "value": str(len(result.trials)), "more": other},
         {
@@ -178,11 +183,7 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
             "more": f"{held} more held out" if held else "none held out",
         },
         {"name": "Replies asked", "value": f"{result.rows:,}", "more": ", ".join(filter(None, plan))},
-        {
-            "name": "Smallest effect this could show",
-            "value": f"{result.detectable:.2f}",
-            "more": "of score, in four of five cases",
-        },
+        *([effect] if result.detectable is not None else []),
     ]
 
 

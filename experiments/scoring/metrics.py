@@ -219,7 +219,7 @@ class Scoring:
         self.needs_logprobs = any(METRICS[name].needs == "logprobs" for name in self._metrics)
         """Whether `Decoding.logprobs` is to be 0 or more."""
         self.blocking = bool(outside)
-        """Whether `reply` runs code from outside, which may take long."""
+        """Whether `reply` may take long, since code from outside does."""
 
     def reply(self, item: Item, reply: Reply) -> dict[str, float]:
         """`score`, unless no answer is right, and every other metric of one reply that applies.

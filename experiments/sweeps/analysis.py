@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.suites.suite import Item
 from experiments.sweeps import statistics
-from experiments.sweeps.results import Interval, Trial
+from experiments.sweeps.results import Comparison, Interval, Trial
 from experiments.sweeps.rows import OK, Row, RowFile, Split
 
 if TYPE_CHECKING:
@@ -74,6 +74,26 @@ def matched(
     return shared, {n: np.array([told[metric][i] for i in shared], np.float64) for n, told in means.items()}
 
 
+def compared(
+    means: Mapping[int, ByPrompt], metric: str, direction: Direction, *, comparisons: int, seed: int
+) -> dict[int, Comparison]:
+    """Each trial held against trial 0, on the prompts on which both have the metric: none loses any to another trial.
+
+    Trials on other prompts are corrected apart from each other, each for all `comparisons`, which is never too lenient.
+    """
+    baseline = means[0].get(metric, {})
+    by_prompts: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, told in means.items():
+        if number and (shared := tuple(item for item in baseline if item in told.get(metric, {}))):
+            by_prompts[shared].append(number)
+    found: dict[int, Comparison] = {}
+    for shared, numbers in by_prompts.items():
+        table = {n: np.array([means[n][metric][i] for i in shared], np.float64) for n in numbers}
+        own = np.array([baseline[i] for i in shared], np.float64)
+        found |= statistics.compare_all(table, own, comparisons=comparisons, direction=direction, seed=seed)
+    return found
+
+
 def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, object]:
     """A trial's fields that follow from its own rows alone."""
     metrics = {}
@@ -97,10 +117,13 @@ def acceptance(rows: Iterable[Row]) -> list[float]:
     return [float(np.mean([drafts[i] for drafts in told if len(drafts) > i])) for i in range(longest)]
 
 
-def best(trials: Iterable[Trial], metric: str, direction: Direction) -> int | None:
-    """The number of the trial whose mean is best; the first of equals, `None` of none."""
+def best(trials: Sequence[Trial], metric: str, direction: Direction) -> int | None:
+    """The number of the trial that is best beside the baseline, prompt by prompt, so that none is flattered by hard
+    prompts on which it lacks the metric; by its mean where there is nothing to compare with. The first of equals,
+    `None` of none."""
     sign = 1 if direction == "max" else -1
-    told = [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
+    told = [(sign * t.comparison.difference, -t.number) for t in trials if t.comparison]
+    told = told or [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
     return -max(told)[1] if told else None
 
 

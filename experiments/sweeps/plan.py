@@ -20,8 +20,9 @@ from jc1.errors import InvalidDecoding
 class Plan(BaseModel):
     """What a sweep is made of. `trials` counts the baseline, and is the most where the search may find fewer.
 
-    `requests` and `tokens` are the most that the search may take; `heldout_requests` and `latency_requests` come on
-    top. `detectable` is the smallest difference of the mean score that it shows in four of five cases.
+    `requests` are the most that the search may take; `heldout_requests` and `latency_requests` come on top. `tokens`
+    are the most of search and proof. `detectable` is the smallest difference of the first objective that it shows in
+    four of five cases; `None` unless that is a score, since how other metrics spread is not known beforehand.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +45,7 @@ class Plan(BaseModel):
     tokens: int
     heldout_requests: int
     latency_requests: int
-    detectable: float
+    detectable: float | None
 
     def asked(self) -> dict[str, Any]:
         """What answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
@@ -58,16 +59,20 @@ class Plan(BaseModel):
             ("baseline", self.baseline_name),
             ("search", f"{self.search['kind']}, at most {self.trials - 1} trials beside the baseline"),
             ("objectives", ", ".join(f"{metric} {way}" for metric, way in self.objectives.items())),
-            ("engines", f"{len(self.engines)}, each started once: "
+            ("engines", f"{len(self.engines)}, each started once for the search: "
                         + "; ".join(_settings(engine) for engine in self.engines)),
             ("requests", f"at most {self.requests:,} in the search, greedy trials once and others {self.repeats} times"
                          + ("; racing will stop hopeless trials" if self.racing else "")),
             ("then", f"{self.heldout_requests:,} requests to prove the winner, {self.latency_requests:,} to time each "
                      "of the best"),
-            ("cost", f"at most {self.tokens:,} new tokens in the search"),
-            ("can show", f"a difference of {self.detectable:.3f} in the mean score, in four of five cases, where the "
-                         "scores of a prompt under two settings differ with a standard deviation of 0.5"),
+            ("cost", f"at most {self.tokens:,} new tokens in search and proof"),
         ]  # fmt: skip
+        if self.detectable is not None:
+            told.append(
+                ("can show", f"a difference of {self.detectable:.3f} in {next(iter(self.objectives))}, in four of five "
+                             "cases, where the scores of a prompt under two settings differ with a standard deviation "
+                             "of 0.5")
+            )  # fmt: skip
         return told
 
 
@@ -84,12 +89,17 @@ def most_requests(space: Space, base: TrialSettings, *, trials: int, repeats: in
 
 
 def most_tokens(space: Space, base: TrialSettings) -> int:
-    """Tokens that one answer may have at most, of all that the space tries and the baseline."""
-    own = space.dimensions.get("max_tokens")
-    if isinstance(own, Range):
-        return int(own.high)
-    asked = [own.values] if own else []
-    return max([Decoding.parse(base.decoding).max_tokens, *(value for values in asked for value in values)])
+    """Tokens that one request may bring at most, of all that the space tries and the baseline."""
+    own = Decoding.parse(base.decoding)
+    return max(own.max_tokens, _most(space, "max_tokens")) * max(own.n, _most(space, "n"))
+
+
+def _most(space: Space, name: str) -> int:
+    """The greatest value of a field that the space tries, 0 of one that it does not."""
+    tried = space.dimensions.get(name)
+    if isinstance(tried, Range):
+        return int(tried.high)
+    return max(tried.values) if tried else 0
 
 
 def _settings_of(space: Space, base: TrialSettings) -> list[TrialSettings]:

@@ -20,6 +20,7 @@ from jc1.presets import Preset
 if TYPE_CHECKING:
     from experiments.scoring.metrics import Scoring
     from jc1.pipeline import Pipeline
+    from jc1.reply import Reply
     from jc1.trace import Trace
 
 IN_FLIGHT = 256
@@ -43,6 +44,13 @@ class Ask:
     @property
     def key(self) -> tuple[int, str, str, int]:
         return (self.trial, self.split, self.item.id, self.repeat)
+
+
+def extra(preset: Preset, scoring: Scoring) -> dict[str, int]:
+    """What a request asks for beyond its preset, so that it can be scored."""
+    decoding = preset.decoding
+    wanted = scoring.needs_logprobs and decoding.get("beam_width", 1) == 1 and "logprobs" not in decoding
+    return {"logprobs": 0} if wanted else {}
 
 
 def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
@@ -92,13 +100,7 @@ async def _together(works: Iterable) -> None:
 async def _row(
     pipeline: Pipeline, ask: Ask, scoring: Scoring, on_trace: Callable[[Ask, Trace, str], None] | None
 ) -> Row:
-    fields = {} if ask.seed is None or "seed" in ask.preset.decoding else {"seed": ask.seed}
-    if (
-        scoring.needs_logprobs
-        and ask.preset.decoding.get("beam_width", 1) == 1
-        and "logprobs" not in ask.preset.decoding
-    ):
-        fields["logprobs"] = 0
+    fields = extra(ask.preset, scoring) | ({} if ask.seed is None else {"seed": ask.seed})
     about = {"trial": ask.trial, "split": ask.split, "item": ask.item.id, "repeat": ask.repeat, "seed": ask.seed}
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -116,6 +118,13 @@ async def _row(
         **about,
         finish_reason=reply.trace.finish_reason,
         texts=tuple(choice.text for choice in reply.choices),
-        scores=scoring.reply(ask.item, reply),
+        scores=await _scores(scoring, ask.item, reply),
         drafts=tuple(told.get("by_position", ())),
     )
+
+
+async def _scores(scoring: Scoring, item: Item, reply: Reply) -> dict[str, float]:
+    """What the reply is worth; code from outside may take its time in a thread, while other requests go on."""
+    if scoring.blocking:
+        return await asyncio.to_thread(scoring.reply, item, reply)
+    return scoring.reply(item, reply)

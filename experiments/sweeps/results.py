@@ -146,10 +146,11 @@ class SuiteFacts(_Shape):
 class SweepResult(_Shape):
     """A finished sweep, as `result.json` in its folder holds it.
 
-    Trial 0 is the baseline. `winner` is the best trial that is not the baseline, by score, whatever its significance.
-    `objectives` maps metrics to `max` or `min`. `detectable` is the effect that the plan could show. `seconds` are by
-    phase. `mlflow_run` is the id of the parent run. `memory` is the SHA-256 of what `owner` had in memory when the
-    sweep began, empty where prompts read only what the suite brings.
+    Trial 0 is the baseline. `winner` is the best trial beside it by the first objective, whatever its significance.
+    `objectives` maps metrics to `max` or `min`. `detectable` is the smallest difference of the first objective that
+    so many prompts, spread as they are, show in four of five cases; `None` where nothing was compared. `seconds`
+    are by phase. `mlflow_run` is the id of the parent run. `memory` is the SHA-256 of what `owner` had in memory
+    when the sweep began, empty where prompts read only what the suite brings.
     """
 
     name: str
@@ -163,7 +164,7 @@ class SweepResult(_Shape):
     trials: list[Trial]
     winner: int | None = None
     verified: Verified | None = None
-    detectable: float
+    detectable: float | None
     rows: int
     owner: str | None = None
     memory: str = ""

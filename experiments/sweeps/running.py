@@ -11,10 +11,11 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import orjson
@@ -25,12 +26,12 @@ from experiments.suites.suite import Item
 from experiments.sweeps import analysis, machine, quality, statistics
 from experiments.sweeps.folder import SweepFolder
 from experiments.sweeps.lines import Lines
-from experiments.sweeps.results import SCORE, Comparison, Latency, SweepResult, Trial, Verified
+from experiments.sweeps.results import SCORE, Latency, SweepResult, Trial, Verified
 from experiments.sweeps.rows import OK, Row, RowFile, Split, write_table
 from experiments.sweeps.snapshot import Engines, Snapshot
 from experiments.sweeps.trials import TrialSettings, engine_key
 from experiments.tracking import sweeps as tracking
-from jc1.errors import Conflict, InvalidRequest, Jc1Error
+from jc1.errors import Conflict, EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
 
 if TYPE_CHECKING:
     from experiments.sweeps.sweep import Sweep
@@ -44,6 +45,8 @@ BATCH = 16
 """Trials that TPE proposes at a time. The other searches, which learn nothing on the way, propose all at once."""
 RUNGS = (0.25, 0.5)
 """After these shares of the prompts racing looks who is hopeless."""
+FEW = 3
+"""Answers to a prompt below which luck shows, where they are sampled."""
 TRACES = 100
 """Trials of which the trace of a request is kept at most."""
 WARM_UP = 2
@@ -186,10 +189,10 @@ class Run:
         parts = iter(shares(sweep.trials, [None if found is None else len(found) for found in points]))
         at_once = BATCH if sweep.kind == "tpe" else max(sweep.trials or 0, sweep.space.size or 0)
         for i, group in enumerate(sweep.groups):
-            pipeline = await self.engines.running(group.engine)
+            pipeline, reason = await self._started(group.engine, needed=i == 0)
             trials = []
-            if i == 0:
-                pipeline.check(sweep.baseline.preset("baseline"))
+            if pipeline is not None and i == 0:
+                self._check(pipeline, sweep.baseline)
                 trials.append(self._add(sweep.baseline))
             if group.varied is not None:
                 search = create_search(
@@ -202,12 +205,24 @@ class Run:
                 )
                 while points := search.ask(at_once):
                     found = [self._add(sweep.space.settings(point, sweep.baseline)) for point in points]
-                    trials += self._servable(pipeline, found)
-                    await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
+                    trials += self._servable(pipeline, found, reason)
+                    if pipeline is not None:
+                        await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
                     search.tell(points, [self._told(trial) for trial in found])
                     trials = []
-            if trials:
+            if pipeline is not None and trials:
                 await self._race(pipeline, trials)
+
+    async def _started(self, engine: Mapping[str, Any], *, needed: bool) -> tuple[Pipeline | None, str]:
+        """The pipeline with these engine settings, or why it could not be started, which is raised where it is
+        `needed`: without the baseline there is nothing to compare with."""
+        try:
+            return await self.engines.running(engine), ""
+        except (EngineUnavailable, InvalidSettings) as error:
+            if needed:
+                raise
+            log.warning("no trial with %s: %s", dict(engine), error.message)
+            return None, error.message
 
     def _add(self, settings: TrialSettings) -> _Trial:
         """The trial of these settings: a new one, or the one that has them already."""
@@ -234,14 +249,22 @@ class Run:
                 param="name",
             )
 
-    def _servable(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> list[_Trial]:
-        """Those that the engine can carry out; of the others it is written down why not."""
+    def _servable(self, pipeline: Pipeline | None, trials: Sequence[_Trial], reason: str = "") -> list[_Trial]:
+        """Those that the engine can carry out; of the others it is written down why not: where it did not start, the
+        `reason`."""
         for trial in trials:
             try:
-                pipeline.check(trial.settings.preset("trial"))
+                if pipeline is None:
+                    raise InvalidRequest(reason)
+                self._check(pipeline, trial.settings)
             except InvalidRequest as error:
                 trial.state, trial.reason = "refused", error.message
         return [trial for trial in trials if trial.state == "measured"]
+
+    def _check(self, pipeline: Pipeline, settings: TrialSettings) -> None:
+        """Raise what a request with these settings would raise."""
+        preset = settings.preset("trial")
+        pipeline.check(preset, **quality.extra(preset, self.sweep.scoring))
 
     async def _race(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
@@ -282,7 +305,7 @@ class Run:
                     item=item,
                     repeat=repeat,
                     seed=quality.seed_of(self.sweep.seed, split, item.id, repeat)
-                    if seeded and trial.repeats > 1
+                    if seeded and trial.settings.samples
                     else None,
                     preset=preset,
                     owner=self.snapshot.owner_of(item.owner),
@@ -299,8 +322,13 @@ class Run:
         await quality.answer(pipeline, asks, self.rows, scoring=self.sweep.scoring, on_row=count, on_trace=self._sample)
 
     def _sample(self, ask: quality.Ask, trace: Trace, text: str) -> None:
-        """Keep the trace of each trial's first request."""
-        if ask.repeat or ask.split != "search" or ask.item.id != self.sweep.items[0].id or ask.trial >= TRACES:
+        """Keep the trace of one request of each trial, of another prompt for each."""
+        early = self.sweep.items[: math.ceil(RUNGS[0] * len(self.sweep.items))]  # those that no trial is stopped before
+        if ask.trial >= TRACES or (ask.split, ask.item.id, ask.repeat) != (
+            "search",
+            early[ask.trial % len(early)].id,
+            0,
+        ):
             return
         about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
         self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
@@ -331,20 +359,8 @@ class Run:
             for trial in self.trials
             if trial.state != "refused"
         }
-        whole = {
-            t.number: means[t.number] for t in self.trials if t.state == "measured" and means[t.number].get(metric)
-        }
-        _, values = analysis.matched(whole, metric, self.sweep.items)
-        compared: dict[int, Comparison] = {}
-        others = {number: told for number, told in values.items() if number != 0}
-        if others and 0 in values and len(values[0]):
-            compared = statistics.compare_all(
-                others,
-                values[0],
-                comparisons=len(self.trials) - 1,
-                direction=direction,
-                seed=self.sweep.seed,
-            )
+        whole = {t.number: means[t.number] for t in self.trials if t.state == "measured"}
+        compared = analysis.compared(whole, metric, direction, comparisons=len(self.trials) - 1, seed=self.sweep.seed)
         results = []
         for trial in self.trials:
             items = self.sweep.items[: trial.prompts]
@@ -378,8 +394,7 @@ class Run:
         return [t.model_copy(update={"pareto": t.number in front}) for t in results]
 
     def _winner(self, results: Sequence[Trial]) -> int | None:
-        rivals = [trial for trial in results if trial.number and trial.state == "measured"]
-        return analysis.best(rivals, *self.sweep.primary)
+        return analysis.best([t for t in results if t.number and t.state == "measured"], *self.sweep.primary)
 
     async def _verify(self, results: Sequence[Trial], winner: int | None) -> Verified | None:
         """The winner and the baseline on prompts that the search did not see, with seeds of their own."""
@@ -423,14 +438,19 @@ class Run:
         by_engine: dict[str, list[_Trial]] = {}
         for trial in members:
             trial.latency = [Latency.model_validate(told) for told in kept.get(str(trial.number), [])]
-            if sweep.loads and not trial.latency:
+            if sweep.loads and str(trial.number) not in kept:
                 by_engine.setdefault(trial.engine, []).append(trial)
-        if len(by_engine) > 1:
+        if sweep.loads and len({trial.engine for trial in members}) > 1:
             self.notes.append("Latencies of different engine settings were measured one engine after the other.")
+        self.snapshot.memory.search_anew()
         self.done, self.total = 0, len(sweep.loads) * sweep.blocks * sum(map(len, by_engine.values()))
         for trials in sorted(by_engine.values(), key=lambda trials: trials[0].engine != self.engines.key):
             pipeline = await self.engines.running(trials[0].settings.engine)
-            self.snapshot.memory.forget_searches()
+            if pipeline.settings.base_url and not await pipeline.engine.forget_prefixes():
+                self.notes.append(
+                    "The prefix cache of a server cannot be emptied over its API: whoever came first in a round read "
+                    "the prompts for the others."
+                )
 
             def count(*_: Any) -> None:
                 self.done += 1
@@ -487,8 +507,14 @@ class Run:
         raised = Counter(name for row in told for name in sweep.scoring.raised(row.scores))
         for name, count in raised.items():
             self.notes.append(f"The scorer {name} raised for {count} of {len(told)} replies: they lack it, or score 0.")
+        if sweep.repeats < FEW and any(trial.settings.samples for trial in self.trials):
+            self.notes.append(
+                f"Sampled trials answered each prompt {sweep.repeats} times: fewer than {FEW} leave much to luck."
+            )
         if sweep.primary[0] != SCORE:
             self.notes.append(f"The winner is the best by {sweep.primary[0]}, not by score.")
+        results = self._results()
+        shown = [trial.comparison.detectable for trial in results if trial.comparison]
         return SweepResult(
             name=sweep.name,
             created=self.created,
@@ -499,10 +525,10 @@ class Run:
             search=plan.search
             | {"repeats": sweep.repeats, "racing": plan.racing, "engine_starts": self.engines.starts},
             objectives=sweep.space.objectives,
-            trials=self._results(),
+            trials=results,
             winner=winner,
             verified=verified,
-            detectable=plan.detectable,
+            detectable=median(shown) if shown else plan.detectable,
             rows=len(self.rows),
             owner=sweep.owner,
             memory=self.snapshot.digest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Container, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from experiments.suites.suite import Suite
 from experiments.sweeps.lines import write_whole
 from experiments.sweeps.trials import engine_key
 from jc1.cache import create_cache
+from jc1.cache.null import NullCache
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding import create_embedder
+from jc1.embedding.cached import CachedEmbedder
 from jc1.engines import create_engine
 from jc1.memory import open_memory
 from jc1.memory.base import Recall, Retrieval
@@ -30,6 +33,7 @@ from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from jc1.embedding.base import Embedder
     from jc1.settings import Settings
 
 MEMORY, WHOLE = "memory.db", "memory.json"
@@ -42,24 +46,26 @@ Progress = Callable[[int, int], None]
 
 
 class FrozenMemory:
-    """Memory that never changes: it can be searched, and each search is made once."""
+    """Memory that never changes: it can be searched, and each search is made once, until `search_anew`."""
 
     def __init__(self, memory: LocalMemory) -> None:
         self._memory = memory
-        self._found: dict[Any, Recall] = {}
+        self._found: dict[Any, Recall] | None = {}
 
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
         """As `Memory.search`; no turn of a session is in the prompt while a sweep runs."""
+        if self._found is None:
+            return self._memory.search(owner, query, retrieval)
         key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
         if key not in self._found:
             self._found[key] = self._memory.search(owner, query, retrieval)
         return self._found[key]
 
-    def forget_searches(self) -> None:
-        """Make each search anew, as serving does: for measuring how long it takes."""
-        self._found.clear()
+    def search_anew(self) -> None:
+        """Make every search from now on, as serving does: how long it takes is measured."""
+        self._found = None
 
     def close(self) -> None:
         """Nothing: the snapshot closes it."""
@@ -82,46 +88,37 @@ class Snapshot:
         progress: Progress | None = None,
     ) -> None:
         self._owner = owner or NOBODY
-        self._cache = create_cache(settings)
-        self._embedder = create_embedder(settings, self._cache)
+        # Queries are embedded every time, as those of users are, who seldom ask the same again.
+        self._embedder = create_embedder(settings, NullCache())
         if not (folder / WHOLE).exists():
             for left in folder.glob(f"{MEMORY}*"):
                 left.unlink()
         self._database = open_database(f"sqlite:///{folder / MEMORY}")
         # The vectors of a copy need no server: they are searched the same way.
         own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
-        self._memory = open_memory(own, self._database, self._embedder)
         if not (folder / WHOLE).exists():
-            digest = self._fill(suite, settings, owner, progress)
+            digest = self._fill(own, suite, settings, owner, progress)
             write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner, "memory": digest})])
         self.digest: str = orjson.loads((folder / WHOLE).read_bytes())["memory"]
         """The SHA-256 of the owner's own records; empty without an owner."""
+        self._memory = open_memory(own, self._database, self._embedder)
         self.memory = FrozenMemory(self._memory)
 
-    def _fill(self, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None) -> str:
+    def _fill(
+        self, own: Settings, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None
+    ) -> str:
+        """Put all records into the copy; the digest of the owner's."""
         total = sum(map(len, suite.memories.values()))
         done = 0
-        for name, records in suite.memories.items():
-            self._memory.add(name, records)
-            done += len(records)
-            if progress:
-                progress(done, total)
-        if owner is None:
-            return ""
-        digest = hashlib.sha256()
-        database = open_database(settings.database_url)
-        source = open_memory(settings, database, self._embedder)
-        try:
-            with tempfile.TemporaryFile() as file:
-                for line in source.export_lines(owner):
-                    file.write(line.encode())
-                    digest.update(line.encode())
-                file.seek(0)
-                self._memory.import_lines(owner, file, progress=progress)
-        finally:
-            source.close()
-            database.dispose()
-        return digest.hexdigest()
+        with closing(create_cache(settings)) as cache:
+            embedder = CachedEmbedder(self._embedder, cache)
+            with closing(open_memory(own, self._database, embedder)) as memory:
+                for name, records in suite.memories.items():
+                    memory.add(name, records)
+                    done += len(records)
+                    if progress:
+                        progress(done, total)
+                return "" if owner is None else _copy(owner, settings, embedder, memory, progress)
 
     def owner_of(self, item_owner: str | None) -> str:
         """Whose memory an item reads."""
@@ -143,7 +140,24 @@ class Snapshot:
         self._memory.close()
         self._database.dispose()
         self._embedder.close()
-        self._cache.close()
+
+
+def _copy(owner: str, settings: Settings, embedder: Embedder, memory: LocalMemory, progress: Progress | None) -> str:
+    """Put what the owner's own memory holds into `memory`; the digest of it."""
+    digest = hashlib.sha256()
+    database = open_database(settings.database_url)
+    source = open_memory(settings, database, embedder)
+    try:
+        with tempfile.TemporaryFile() as file:
+            for line in source.export_lines(owner):
+                file.write(line.encode())
+                digest.update(line.encode())
+            file.seek(0)
+            memory.import_lines(owner, file, progress=progress)
+    finally:
+        source.close()
+        database.dispose()
+    return digest.hexdigest()
 
 
 class Engines:

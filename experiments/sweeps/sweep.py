@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.latency.load import check
-from experiments.scoring.metrics import create_scoring
+from experiments.scoring.metrics import METRICS, create_scoring
 from experiments.spaces.space import Space
 from experiments.suites.suite import Suite, load, split
 from experiments.sweeps import statistics
 from experiments.sweeps.plan import Plan, most_requests, most_tokens
-from experiments.sweeps.results import Load, SuiteFacts, SweepResult
+from experiments.sweeps.results import SCORE, Load, SuiteFacts, SweepResult
 from experiments.sweeps.trials import TrialSettings, engine_key
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
@@ -91,7 +91,7 @@ class Sweep:
         scorers: Sequence[str] = (),
         loads: Sequence[Load] = (Load(concurrency=4),),
         requests: int = 32,
-        blocks: int = 3,
+        blocks: int = 4,
         objective: Objective | None = None,
         tracked: bool = True,
         settings: Settings | None = None,
@@ -177,6 +177,7 @@ class Sweep:
         own = self.baseline.repeats(self.repeats)
         asked = most_requests(self.space, self.baseline, trials=trials, repeats=self.repeats)
         requests = (asked + own) * len(self.items)
+        proof = (own + (self.repeats if asked > trials else 1)) * len(self.heldout)
         return Plan(
             name=self.name,
             suite=self._facts(),
@@ -193,10 +194,10 @@ class Sweep:
             repeats=self.repeats,
             racing=self.races(trials),
             requests=requests,
-            tokens=requests * most_tokens(self.space, self.baseline),
-            heldout_requests=(own + (self.repeats if asked > trials else 1)) * len(self.heldout),
+            tokens=(requests + proof) * most_tokens(self.space, self.baseline),
+            heldout_requests=proof,
             latency_requests=len(self.loads) * self.blocks * self.requests,
-            detectable=statistics.detectable(len(self.items), comparisons=trials),
+            detectable=statistics.detectable(len(self.items), comparisons=trials) if self._by_score else None,
         )
 
     def run(self, *, resume: bool = False, progress: bool | Progress = True) -> SweepResult:
@@ -216,6 +217,12 @@ class Sweep:
     def primary(self) -> tuple[str, Literal["max", "min"]]:
         """The metric by which the winner is found, and which way it is better."""
         return next(iter(self.space.objectives.items()))
+
+    @property
+    def _by_score(self) -> bool:
+        """Whether the winner is found by a score, 0 to 1."""
+        metric = self.primary[0]
+        return metric == SCORE or (metric in METRICS and METRICS[metric].quality)
 
     def races(self, trials: int) -> bool:
         """Whether racing looks at so many trials."""

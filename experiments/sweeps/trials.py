@@ -41,9 +41,9 @@ class TrialSettings(BaseModel):
 
     @classmethod
     def of(cls, preset: Preset) -> TrialSettings:
-        """The settings that a preset holds."""
+        """The settings that a preset holds, but for a seed: a sweep gives every request its own."""
         return cls(
-            decoding=dict(preset.decoding),
+            decoding={name: value for name, value in preset.decoding.items() if name != "seed"},
             system=preset.system,
             retrieval=dict(preset.retrieval),
             engine=dict(preset.engine),
@@ -60,10 +60,14 @@ class TrialSettings(BaseModel):
             **more,
         )
 
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn: then another seed gives another answer."""
+        return Decoding.parse(self.decoding).temperature > 0
+
     def repeats(self, repeats: int) -> int:
         """How often each prompt is asked: once where the answer would be the same again."""
-        decoding = Decoding.parse(self.decoding)
-        return repeats if decoding.temperature > 0 and decoding.seed is None else 1
+        return repeats if self.samples else 1
 
     def key(self, settings: Settings) -> str:
         """The same for trials that mean the same under these settings, however they are written."""

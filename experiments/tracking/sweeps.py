@@ -269,7 +269,9 @@ def _trial_metrics(trial: Trial) -> dict[str, float]:
 
 
 def _sweep_metrics(result: SweepResult) -> dict[str, float]:
-    found = {"trials": float(len(result.trials)), "rows": float(result.rows), "detectable": result.detectable}
+    found = {"trials": float(len(result.trials)), "rows": float(result.rows)}
+    if result.detectable is not None:
+        found["detectable"] = result.detectable
     found |= {f"seconds.{phase}": seconds for phase, seconds in result.seconds.items()}
     if result.primary in result.baseline.metrics:
         found |= _interval("baseline_search", result.baseline.metrics[result.primary])

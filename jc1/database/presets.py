@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import EllipsisType
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
@@ -55,8 +56,13 @@ class PresetRepository:
         with reading(self._database) as connection:
             return [(row.name, row.version, row.body) for row in connection.execute(query)]
 
-    def set_alias(self, alias: str, name: str, version: int) -> None:
-        """Point `alias` at a version; that it points there already is no move."""
+    def set_alias(
+        self, alias: str, name: str, version: int, *, expected: tuple[str, int] | EllipsisType | None = ...
+    ) -> None:
+        """Point `alias` at a version; that it points there already is no move.
+
+        Raises `Conflict` where it does not point at `expected` now (None: where there is such an alias), if given.
+        """
         target = {"name": name, "version": version}
         of_alias = alias_moves.c.alias == alias
         with writing(self._database) as connection:
@@ -67,8 +73,12 @@ class PresetRepository:
                 .on_conflict_do_update(index_elements=["alias"], set_=target)
             )
             standing = select(alias_moves.c.name, alias_moves.c.version).where(of_alias, alias_moves.c.undone.is_(None))
-            last = connection.execute(standing.order_by(alias_moves.c.number.desc()).limit(1)).first()
-            if last is not None and last == (name, version):
+            row = connection.execute(standing.order_by(alias_moves.c.number.desc()).limit(1)).first()
+            last = None if row is None else (row.name, row.version)
+            if expected is not ... and last != expected:
+                there = f"{last[0]}@{last[1]}" if last else "nothing"
+                raise Conflict(f"The alias {alias!r} was pointed at {there} meanwhile: try again.", param="alias")
+            if last == (name, version):
                 return
             newest = connection.execute(select(func.max(alias_moves.c.number)).where(of_alias)).scalar() or 0
             connection.execute(

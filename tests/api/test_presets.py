@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from experiments.promotion import promote
 from experiments.sweeps.trials import TrialSettings
 from jc1 import Pipeline, Preset
 from tests.api.test_serve import SECONDS, Serving, serving
@@ -90,6 +91,23 @@ async def test_a_preset_that_the_engine_cannot_serve_is_shown_and_refused_alike(
         assert (response.status_code, error["param"], error["message"]) == (400, "preset", shown["reason"])
 
 
+async def test_a_winner_measured_on_another_model_is_not_served_and_says_which_it_needs(
+    client: httpx.AsyncClient, pipeline: Pipeline
+) -> None:
+    promote(sweep(settings={"model": "organisation/name"}), 2, pipeline.presets)
+    shown = (await client.get("/v1/presets/champion")).json()
+    assert (shown["servable"], shown["missing"]) == (
+        False,
+        {"model": {"needs": "organisation/name", "running": "echo"}},
+    )
+    assert shown["reason"] == (
+        "The preset warm@1 needs model=organisation/name (running: echo): start JC1 with --model organisation/name, or "
+        "choose another preset."
+    )
+    body = {"model": "echo@champion", "messages": [{"role": "user", "content": "Hello."}]}
+    assert (await client.post("/v1/chat/completions", json=body)).json()["error"]["message"] == shown["reason"]
+
+
 async def test_a_preset_whose_decoding_the_engine_cannot_honour_is_not_servable(
     client: httpx.AsyncClient, pipeline: Pipeline
 ) -> None:
@@ -127,27 +145,28 @@ def test_a_promotion_by_another_process_is_served_and_taken_back_without_a_resta
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def finished(name: str, baseline: str, **settings: Any) -> str:
-        """The folder of a sweep whose winner has these settings and is better than the baseline."""
+    def finished(name: str, over: dict[str, Any], **settings: Any) -> str:
+        """The folder of a sweep whose winner has these settings and is better than the baseline, whose decoding is
+        `over`."""
         winner = trial(2).model_copy(update={"settings": TrialSettings(**settings)})
         (folder := tmp_path / name).mkdir()
-        sweep(name, baseline=baseline, trials=[trial(0), winner]).write(folder)
+        sweep(name, trials=[trial(0, over), winner]).write(folder)
         return str(folder)
 
     with serving(home) as server:
         missing = chat(server, preset="champion")
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "preset_not_found")
 
-        assert change(finished("short", "default@0", decoding={"max_tokens": 5})) == "short@1"
+        assert change(finished("short", {}, decoding={"max_tokens": 5})) == "short@1"
         assert served_by(server, "short@1").json()["choices"][0]["message"]["content"] == "Hello"
         named = chat(server, model="echo@champion").json()
         assert (named["jc1"]["preset"], named["choices"][0]["message"]["content"]) == ("short@1", "Hello")
         assert "echo@champion" in [model["id"] for model in server.http.get("/v1/models").json()["data"]]
 
-        assert change(finished("shorter", "short@1", decoding={"max_tokens": 2})) == "shorter@1"
+        assert change(finished("shorter", {"max_tokens": 5}, decoding={"max_tokens": 2})) == "shorter@1"
         assert served_by(server, "shorter@1").json()["choices"][0]["message"]["content"] == "He"
 
-        assert change(finished("fast", "shorter@1", engine={"speculation": "ngram:4"})) == "fast@1"
+        assert change(finished("fast", {"max_tokens": 2}, engine={"speculation": "ngram:4"})) == "fast@1"
         refused = served_by(server, "fast@1")
         assert refused.status_code == 400
         assert refused.json()["error"]["message"] == (

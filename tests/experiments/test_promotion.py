@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from jc1.errors import Conflict, NotProven, UnknownRun
 from jc1.presets import Preset, Presets
 
 HELDOUT = [f"held-{i}" for i in range(40)]
+WINNER = {"temperature": 0.8, "top_p": 0.9}
 
 
 @pytest.fixture
@@ -66,13 +67,15 @@ def sweep(
     name: str = "warm",
     *,
     baseline: str = "default@0",
+    over: dict[str, Any] | None = None,
     difference: float = 0.2,
     verdict: Verdict = "better",
     scores: dict[str, float] | None = None,
     trials: list[Trial] | None = None,
     **fields: Any,
 ) -> SweepResult:
-    """A finished sweep of three trials whose winner, trial 2, was measured again on held-out prompts."""
+    """A finished sweep of three trials whose winner, trial 2, was measured again on held-out prompts. `over` is the
+    baseline's decoding."""
     verified = Verified(
         trial=2,
         search=interval(0.75),
@@ -96,7 +99,7 @@ def sweep(
     return SweepResult(
         name=name,
         baseline_name=baseline,
-        trials=trials or [trial(0), trial(1, {"temperature": 0.4}), trial(2, {"temperature": 0.8, "top_p": 0.9})],
+        trials=trials or [trial(0, over), trial(1, {"temperature": 0.4}), trial(2, WINNER)],
         **{**given, **about, **fields},
     )
 
@@ -110,7 +113,7 @@ def test_the_first_champion_is_compared_with_the_sweeps_baseline(presets: Preset
         True,
         "",
     )
-    assert presets.resolve("warm@champion").decoding == {"temperature": 0.8, "top_p": 0.9}
+    assert presets.resolve("warm@champion").decoding == WINNER
     assert done.lines() == [
         "warm@1 is better than the baseline default@0, by +0.200 (95 % interval +0.160 to +0.240, "
         "40 held-out prompts).",
@@ -121,7 +124,7 @@ def test_the_first_champion_is_compared_with_the_sweeps_baseline(presets: Preset
 def test_a_champion_that_was_the_baseline_is_compared_with_what_the_sweep_measured(presets: Presets) -> None:
     presets.save(Preset("mine", decoding={"top_k": 5}))
     presets.set_alias("champion", "mine")
-    done = promote(sweep(baseline="mine@1"), 2, presets)
+    done = promote(sweep(baseline="mine@1", over={"top_k": 5}), 2, presets)
     assert (done.against, done.before, presets.aliases()) == ("mine@1", "mine@1", {"champion": "warm@1"})
     assert presets.rollback("champion").reference == "mine@1"
 
@@ -171,11 +174,47 @@ def test_a_preset_remembers_its_run_and_figures_in_plain_json(presets: Presets) 
     assert "scores" not in presets.resolve("champion").figures
 
 
-def test_a_preset_needs_only_the_engine_settings_that_varied(presets: Presets) -> None:
-    engines = ({"dtype": "float32", "speculation": "off"}, {"dtype": "float32", "speculation": "ngram:4"})
-    trials = [trial(0, settings={"engine": engines[0]}), trial(2, settings={"engine": engines[1]})]
-    promote(sweep(trials=trials), 2, presets)
-    assert presets.resolve("champion").engine == {"speculation": "ngram:4"}
+def test_a_preset_needs_the_model_that_answered_and_what_the_space_set_of_the_engine(presets: Presets) -> None:
+    fast = {"engine": {"dtype": "float32", "speculation": "ngram:4"}}
+    first = promote(sweep(trials=[trial(0), trial(1), trial(2, settings=fast)]), 2, presets).preset
+    assert first.engine == {"model": "jc1-tiny", "dtype": "float32", "speculation": "ngram:4"}
+
+
+def test_a_winner_needs_what_its_trial_had_from_the_champions_preset(presets: Presets) -> None:
+    large = {"engine": {"model": "large", "dtype": "float32"}}
+    promote(sweep("one", trials=[trial(0), trial(1), trial(2, settings=large)]), 2, presets)
+    assert presets.resolve("champion").engine == large["engine"]
+    trials = [trial(0, settings=large), trial(2, {"top_k": 5}, settings=large)]
+    done = promote(sweep("two", baseline="one@1", trials=trials), 2, presets)
+    assert (done.preset.engine, done.against) == (large["engine"], "one@1")
+
+
+def test_a_model_in_a_folder_is_needed_by_its_whole_path(
+    presets: Presets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / "mine").mkdir()
+    (folder / "config.json").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, model in (("short", "./mine"), ("long", str(folder))):
+        promoted = promote(sweep(name, settings={"model": model}), 2, presets, alias=name).preset
+        assert promoted.engine["model"] == promoted.measured["model"] == str(folder)
+    hub = promote(sweep("hub", settings={"model": "organisation/name"}), 2, presets, alias="hub").preset
+    assert hub.engine == {"model": "organisation/name"}
+
+
+def test_a_champion_is_the_baseline_only_on_the_model_that_it_needs(presets: Presets) -> None:
+    promote(sweep(), 2, presets)
+    own = {"baseline": "the space's baseline", "over": WINNER, "scores": {"held-0": 0.9}}
+    with pytest.raises(NotProven, match=r"cannot be compared with warm@1"):
+        promote(sweep("other", settings={"model": "another"}, **own), 2, presets)
+    assert promote(sweep("same", **own), 2, presets).against == "warm@1"
+
+
+def test_a_baseline_that_only_shares_the_champions_reference_is_another(presets: Presets) -> None:
+    presets.save(Preset("mine", decoding={"top_k": 5}))
+    presets.set_alias("champion", "mine")
+    with pytest.raises(NotProven, match=r"cannot be compared with mine@1"):
+        promote(sweep(baseline="mine@1", over={"top_k": 7}), 2, presets)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +291,7 @@ def test_a_run_promoted_to_another_alias_keeps_its_version(presets: Presets) -> 
 
 def test_a_sweep_of_the_same_name_run_anew_is_another_run(presets: Presets) -> None:
     promote(sweep(), 2, presets)
-    done = promote(sweep(created="2026-02-02T03:04:05+00:00", baseline="warm@1"), 2, presets)
+    done = promote(sweep(created="2026-02-02T03:04:05+00:00", baseline="warm@1", over=WINNER), 2, presets)
     assert (done.preset.reference, done.against) == ("warm@2", "warm@1")
 
 
@@ -279,8 +318,10 @@ def test_names_that_cannot_be_are_refused_before_anything_is_saved(presets: Pres
         {"suite": SuiteFacts(name="other", source="other.jsonl", digest="d2", search=[], heldout=HELDOUT)},
         {"settings": {"model": "another"}},
         {"scores": {"held-0": 0.9}},
+        {"owner": "ann", "memory": "m1"},
+        {"settings": {"model": "jc1-tiny", "embedder": "sentence-transformers"}},
     ],
-    ids=["another suite", "another model", "other prompts"],
+    ids=["another suite", "another model", "other prompts", "another memory", "another embedder"],
 )
 def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets, other: dict[str, Any]) -> None:
     promote(sweep("first", **other), 2, presets)
@@ -291,12 +332,33 @@ def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets,
     assert done.lines()[1] == "champion is warm@1, was first@1."
 
 
+def test_winners_over_the_same_memory_are_compared_and_over_one_that_grew_since_are_not(presets: Presets) -> None:
+    promote(sweep("first", owner="ann", memory="m1"), 2, presets)
+    with pytest.raises(NotProven, match="is not distinguishable from first@1"):
+        promote(sweep(owner="ann", memory="m1"), 2, presets)
+    for owner, memory in (("ann", "m2"), ("bob", "m1"), (None, "")):
+        with pytest.raises(NotProven, match="with the same model and memory"):
+            promote(sweep(owner=owner, memory=memory), 2, presets)
+
+
+def test_a_champion_saved_before_memories_were_remembered_is_compared_as_one_without(presets: Presets) -> None:
+    later = promote(sweep("first"), 2, presets).preset
+    measured = {k: v for k, v in later.measured.items() if k not in ("owner", "memory", "embedder")}
+    presets.set_alias("champion", presets.save(Preset("early", decoding=WINNER, measured=measured)).reference)
+    with pytest.raises(NotProven, match="is not distinguishable from early@1"):
+        promote(sweep(), 2, presets)
+    with pytest.raises(NotProven, match="with the same model and memory"):
+        promote(sweep(owner="ann", memory="m1"), 2, presets)
+
+
 def test_what_was_recalled_while_it_was_measured_is_what_is_served(presets: Presets) -> None:
     settings = {"model": "jc1-tiny", "memory_k": 1, "memory_window": 0}
     off = {"settings": {"retrieval": {"k": 0}}}
     narrow = sweep("narrow", settings=settings)
     assert promote(narrow, 2, presets).preset.retrieval == {"k": 1, "window": 0}
-    silent = sweep("silent", baseline="narrow@1", trials=[trial(0), trial(1), trial(2, **off)], settings=settings)
+    silent = sweep(
+        "silent", baseline="narrow@1", trials=[trial(0, WINNER), trial(1), trial(2, **off)], settings=settings
+    )
     assert promote(silent, 2, presets).preset.retrieval == {"k": 0}
 
 
@@ -333,3 +395,28 @@ def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Prese
         promote(sweep("third", scores={p: score + 0.2 for p, score in noise.items()}), 2, presets)
     with pytest.raises(NotProven, match=r"is worse than second@1, by -0\.200"):
         promote(sweep("fourth", scores=spread), 2, presets)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "there"),
+    [
+        (lambda other: promote(sweep("second"), 2, other, force=True), "second@1"),
+        (lambda other: other.rollback("champion"), "default@0"),
+    ],
+    ids=["promoted", "rolled back"],
+)
+def test_an_alias_that_another_process_moved_meanwhile_is_left_to_it(
+    presets: Presets, tmp_path: Path, meanwhile: Callable[[Presets], object], there: str
+) -> None:
+    class Overtaken(Presets):
+        def save(self, preset: Preset) -> Preset:
+            meanwhile(presets)
+            return super().save(preset)
+
+    for reference in ("default", "creative"):
+        presets.set_alias("champion", reference)
+    database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    with pytest.raises(Conflict, match=f"'champion' was pointed at {there} meanwhile: try again"):
+        promote(sweep(), 2, Overtaken(PresetRepository(database)), force=True)
+    database.dispose()
+    assert presets.aliases() == {"champion": there}

@@ -9,7 +9,7 @@ import pytest
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.presets import Preset, Presets
-from tests.experiments.test_promotion import sweep
+from tests.experiments.test_promotion import WINNER, sweep
 from tests.jc1.test_cli import Run, jc1, ok
 
 __all__ = ["jc1"]
@@ -108,10 +108,10 @@ def test_what_is_not_there_is_one_line_and_a_status(jc1: Run) -> None:
 
 
 def test_a_winner_is_promoted_told_and_taken_back(jc1: Run, tmp_path: Path) -> None:
-    for name, baseline, verdict in (("warm", "default@0", "better"), ("cold", "warm@1", "worse")):
+    for name, over, verdict in (("warm", {}, "better"), ("cold", WINNER, "worse")):
         folder = tmp_path / "home" / "sweeps" / name
         folder.mkdir(parents=True)
-        sweep(name, baseline=baseline, verdict=verdict).write(folder)  # type: ignore[arg-type]
+        sweep(name, over=over, verdict=verdict).write(folder)  # type: ignore[arg-type]
     told = ok(jc1("promote", "warm"))
     assert told.startswith("warm@1 is better than the baseline default@0, by +0.200 (95 % interval")
     assert told.endswith("champion is warm@1.\n")
@@ -123,3 +123,13 @@ def test_a_winner_is_promoted_told_and_taken_back(jc1: Run, tmp_path: Path) -> N
     forced = json.loads(ok(jc1("promote", "cold", "--force", "--name", "frozen", "--json")))
     assert (forced["preset"], forced["before"], forced["comparison"]["verdict"]) == ("frozen@1", "warm@1", "worse")
     assert ok(jc1("rollback")) == "champion is warm@1, was frozen@1.\n"
+
+
+def test_a_winner_is_promoted_to_the_alias_that_was_named(jc1: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "sweeps" / "warm"
+    folder.mkdir(parents=True)
+    sweep("warm").write(folder)
+    assert ok(jc1("promote", "warm", "--alias", "night")).endswith("night is warm@1.\n")
+    assert json.loads(ok(jc1("presets", "--json")))["aliases"] == {"night": "warm@1"}
+    refused = jc1("promote", "warm", "--alias", "")
+    assert (refused.returncode, refused.stderr.count("[conflict]")) == (1, 1)

@@ -1,6 +1,7 @@
 """What a preset needs of the engine: what is missing is named with what runs and how to start otherwise."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ def lacking(needs: dict[str, Any], **settings: Any) -> dict[str, Missing]:
         ({"engine": "echo", "model": "echo"}, {"engine": "auto"}),
         ({"engine": "auto", "model": "jc1-tiny"}, {}),
         ({"engine_args": {"a": [1]}}, {"engine_args": {"a": [1]}}),
+        ({"model": "organisation/name"}, {"model": "organisation/name"}),
     ],
 )
 def test_an_engine_that_was_started_so_lacks_nothing(needs: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -50,6 +52,11 @@ def test_an_engine_that_was_started_so_lacks_nothing(needs: dict[str, Any], sett
             """JC1_ENGINE_ARGS='{"a": 1}', or choose another preset.""",
         ),
         (
+            {"model": "organisation/name"},
+            "The preset fast@3 needs model=organisation/name (running: echo): start JC1 with --model "
+            "organisation/name, or choose another preset.",
+        ),
+        (
             {"speculation": "ngram:4", "warp": None},
             "The preset fast@3 asks for 'warp', which this version of JC1 does not know: update JC1, or choose another "
             "preset.",
@@ -58,6 +65,20 @@ def test_an_engine_that_was_started_so_lacks_nothing(needs: dict[str, Any], sett
 )
 def test_what_is_missing_is_said_plainly(needs: dict[str, Any], message: str) -> None:
     assert refusal(Preset("fast", 3), lacking(needs)) == message
+
+
+def test_a_model_in_a_folder_is_the_same_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+    monkeypatch.chdir(tmp_path)
+    mine = {"model": str(tmp_path / "mine")}
+    for written in ("mine", "./mine", "other/../mine", mine["model"]):
+        assert lacking(mine, model=written) == {}
+    for written in ("other", "jc1-tiny", "nowhere", "organisation/mine"):
+        assert lacking(mine, model=written) == {"model": Missing(mine["model"], "echo")}
 
 
 def test_a_setting_that_no_preset_may_ask_for_is_not_compared_and_not_shown() -> None:

@@ -142,6 +142,41 @@ def test_a_preset_promoted_while_the_page_is_open_can_be_chosen_and_one_that_can
     ended(page)
 
 
+def test_an_open_page_serves_and_shows_what_was_promoted_since_and_keeps_what_was_moved(
+    open_page: Open, server: Server
+) -> None:
+    def promote(name: str, **decoding: float) -> None:
+        presets.set_alias("best", presets.save(Preset(name, decoding=decoding)).reference)
+
+    def answered(text: str, *seen: str) -> None:
+        write(page, text)
+        expect(replies(page)).to_have_text(seen)
+        ended(page)
+
+    presets = server.pipeline.presets
+    promote("one", max_tokens=5)
+    page = open_page()
+    chosen = page.get_by_label("Preset", exact=True)
+    chosen.click()
+    page.get_by_role("option", name="best (one@1)").click()
+    page.get_by_role("tab", name="Decoding").click()
+    tokens = page.get_by_label("number input for Max tokens")
+    expect(tokens).to_have_value("5")
+    promote("two", max_tokens=3, top_k=500, top_p=0.01, temperature=0.33)  # beyond the sliders, and between their steps
+    answered("Pangolins sleep.", "Pan")
+    for label, value in (("Max tokens", "3"), ("Top k", "500"), ("Temperature", "0.33")):
+        expect(page.get_by_label(f"number input for {label}")).to_have_value(value)
+    expect(chosen).to_have_value("best (two@1)")
+    answered("Wombats dig.", "Pan", "Wom")
+
+    tokens.fill("4")
+    tokens.press("Tab")
+    promote("three", max_tokens=2, top_k=5)
+    answered("Otters swim.", "Pan", "Wom", "Otte")
+    expect(page.get_by_label("number input for Top k")).to_have_value("5")
+    expect(tokens).to_have_value("4")
+
+
 def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: Open) -> None:
     page = open_page(**PHONE, color_scheme="light")
     page.get_by_role("button", name="Where do I live?").click()

@@ -57,8 +57,8 @@ async def use(chat: Chat, engine: EchoEngine) -> EchoEngine:
 def sending(
     chat: Chat, text: str, session: str = "s", *, page: gr.Request = PAGE, mode: str = "on", **fields: Any
 ) -> AsyncGenerator[Updates, None]:
-    values = [fields.get(field, getattr(Decoding(), field)) for field in controls.FIELDS]
-    return chat.send(page, text, session, mode, None, *values)
+    fitted = controls.values_of(Decoding())
+    return chat.send(page, text, session, mode, None, fitted, *(fitted | fields).values())
 
 
 async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Updates:
@@ -67,6 +67,49 @@ async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Upd
     async for updates in sending(chat, text, session, **options):
         shown |= updates
     return shown
+
+
+async def make_ready(chat: Chat, typed: str, failed: str) -> Updates:
+    fitted = controls.values_of(Decoding())
+    return await chat.make_ready(typed, failed, None, fitted, *fitted.values())
+
+
+class Page:
+    """What a page shows beside the talk, and gives back with a message."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.shown: dict[Any, Any] = {}
+
+    def show(self, updates: Updates) -> None:
+        for component, update in updates.items():
+            is_update = isinstance(update, dict) and update.get("__type__") == "update"
+            if not is_update or "value" in update:
+                self.shown[component] = update["value"] if is_update else update
+
+    async def open(self) -> None:
+        self.show(await self.chat.fit())
+
+    async def choose(self, preset: str) -> None:
+        self.show({self.chat.preset: preset} | await self.chat.follow_preset(preset))
+
+    def move(self, **fields: Any) -> None:
+        for field, value in fields.items():
+            self.shown[self.chat.controls[controls.FIELDS.index(field)]] = value
+
+    def value(self, field: str) -> Any:
+        return self.shown[self.chat.controls[controls.FIELDS.index(field)]]
+
+    @property
+    def given(self) -> list[Any]:
+        return [self.shown[part] for part in (self.chat.preset, self.chat.fitted, *self.chat.controls)]
+
+    async def send(self, text: str) -> list[str]:
+        """What was said by then, after which the page is ready for the next message."""
+        async for updates in self.chat.send(PAGE, text, "s", "off", *self.given):
+            self.show(updates)
+        self.show(await self.chat.make_ready("", self.shown[self.chat.failed], *self.given))
+        return said(self.shown[self.chat.log])
 
 
 def clicked(session: str) -> gr.EventData:
@@ -91,7 +134,7 @@ async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_th
     assert said(frames[0][chat.log])[0] == "Hello there."
     assert frames[0][chat.prompt] == gr.update(value="", submit_btn=False, stop_btn=True)
     assert "Hello there." in frames[0][chat.conversations]
-    assert (await chat.make_ready("", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
+    assert (await make_ready(chat, "", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
 
 
 async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
@@ -134,9 +177,9 @@ async def test_nothing_to_say_or_nowhere_to_say_it_changes_nothing(chat: Chat, t
 
 async def test_an_example_is_sent_like_typed_text(chat: Chat) -> None:
     event = gr.SelectData(None, {"index": 0, "value": {"text": "I live in Oslo."}})
-    values = [getattr(Decoding(), field) for field in controls.FIELDS]
+    fitted = controls.values_of(Decoding())
     shown: Updates = {}
-    async for updates in chat.send_example(PAGE, event, "s", "on", None, *values):
+    async for updates in chat.send_example(PAGE, event, "s", "on", None, fitted, *fitted.values()):
         shown |= updates
     assert said(shown[chat.log]) == ["I live in Oslo.", "I live in Oslo."]
 
@@ -203,12 +246,12 @@ async def test_an_error_shows_its_code_and_gives_the_text_back(chat: Chat) -> No
     assert "context_length_exceeded" in shown[chat.notice]
     assert "failed" in shown[chat.live]
     assert said(shown[chat.log]) == ["Hello there.", "Hello there."]
-    ready = await chat.make_ready("", shown[chat.failed])
+    ready = await make_ready(chat, "", shown[chat.failed])
     assert (ready[chat.prompt]["value"], ready[chat.failed]) == (long, "")
 
 
 async def test_what_was_typed_meanwhile_is_not_overwritten(chat: Chat) -> None:
-    assert "value" not in (await chat.make_ready("new", "failed"))[chat.prompt]
+    assert "value" not in (await make_ready(chat, "new", "failed"))[chat.prompt]
 
 
 async def test_a_foreign_exception_is_not_shown(chat: Chat) -> None:
@@ -335,8 +378,10 @@ async def test_what_was_promoted_since_is_offered_and_the_choice_is_left(chat: C
 async def test_a_preset_that_the_engine_cannot_serve_says_so_and_gives_the_plain_message(chat: Chat) -> None:
     saved = chat.pipeline.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
     chat.pipeline.presets.set_alias("quick", saved.reference)
+    chat.pipeline.presets.save(Preset("large", engine={"model": "organisation/name"}))
     choices = (await chat.offer())[chat.preset]["choices"]
     assert ("fast@1, needs speculation=ngram:4", "fast@1") in choices
+    assert ("large@1, needs model=organisation/name", "large@1") in choices
     assert ("quick (fast@1, needs speculation=ngram:4)", "quick") in choices
     shown = await chat.follow_preset("quick")
     assert "fast@1 needs speculation=ngram:4 (running: off): start JC1 with" in shown[chat.notice]
@@ -349,11 +394,59 @@ async def test_choosing_a_preset_sets_the_controls(chat: Chat) -> None:
     assert (values["temperature"], values["top_p"], values["top_k"]) == (0.8, 0.95, 0)
 
 
+async def test_an_open_page_serves_what_was_promoted_since_and_shows_it_after_the_reply(chat: Chat) -> None:
+    presets, page = chat.pipeline.presets, Page(chat)
+    presets.set_alias("best", presets.save(Preset("long", decoding={"max_tokens": 5})).reference)
+    await page.open()
+    await page.choose("best")
+    assert (await page.send("Hello there."))[-1] == "Hello"
+    presets.set_alias("best", presets.save(Preset("brief", decoding={"max_tokens": 2})).reference)
+    assert (await page.send("Hello there."))[-1] == "He"
+    (trace, *_) = chat.pipeline.telemetry.recent.list(chat.owner)
+    assert (trace.preset, page.value("max_tokens"), page.shown[chat.preset]) == ("brief@1", 2, "best")
+    presets.rollback("best")
+    assert (await page.send("Hello there."))[-1] == "Hello"
+
+
+async def test_what_a_visitor_moved_stays_while_the_preset_is_promoted(chat: Chat) -> None:
+    presets, page = chat.pipeline.presets, Page(chat)
+    presets.set_alias("mild", presets.save(Preset("one", decoding={"top_k": 500, "max_tokens": 5})).reference)
+    await page.open()
+    await page.choose("mild")
+    page.move(max_tokens=3, top_k=450)
+    presets.set_alias("mild", presets.save(Preset("two", decoding={"max_tokens": 2, "temperature": 0.5})).reference)
+    for _ in range(2):
+        assert (await page.send("Hello there."))[-1] == "Hel"
+    assert (page.value("max_tokens"), page.value("top_k"), page.value("temperature")) == (3, 450, 0.5)
+
+
+async def test_a_page_whose_settings_name_an_alias_or_a_name_stays_with_it(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = chat.pipeline.presets
+    presets.set_alias("house", presets.save(Preset("style")).reference)
+    for own, offered in (
+        ("house", "house (style@1)"),
+        ("style", "style (style@1)"),
+        ("style@house", "style@house (style@1)"),
+    ):
+        monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": own}))
+        shown = (await chat.fit())[chat.preset]
+        assert shown["value"] == own
+        assert (offered, own) in shown["choices"]
+    monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": "gone"}))
+    assert "preset_not_found" in (await chat.fit())[chat.notice]
+    assert ("house (style@1)", "house") in (await chat.offer())[chat.preset]["choices"]
+
+
 async def test_a_preset_that_is_gone_is_told(chat: Chat) -> None:
     assert "preset_not_found" in (await chat.follow_preset("gone"))[chat.notice]
-    values = [getattr(Decoding(), field) for field in controls.FIELDS]
-    (shown,) = [updates async for updates in chat.send(PAGE, "Hello", "s", "on", "gone", *values)]
-    assert "preset_not_found" in shown[chat.notice]
+    page = Page(chat)
+    await page.open()
+    page.show({chat.preset: "gone"})
+    assert await page.send("Hello") == []
+    assert "preset_not_found" in page.shown[chat.notice]
+    assert page.shown[chat.prompt] == "Hello"
 
 
 async def test_a_control_that_the_running_engine_cannot_honour_is_hidden(chat: Chat) -> None:

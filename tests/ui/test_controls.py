@@ -13,7 +13,8 @@ ALL = frozenset(Decoding.model_fields)
 
 def shown(decoding: frozenset[str] = ALL, base: Decoding | None = None, **limits: int) -> dict[str, dict[str, Any]]:
     capabilities = Capabilities(decoding=decoding, context_length=limits.get("context_length", 8192))
-    updates = controls.show(base or Decoding(), capabilities, most_tokens=limits.get("most_tokens", 4096))
+    values = controls.values_of(base or Decoding())
+    updates = controls.show(values, capabilities, most_tokens=limits.get("most_tokens", 4096))
     return dict(zip(controls.FIELDS, updates, strict=True))
 
 
@@ -39,10 +40,25 @@ def test_no_more_tokens_can_be_asked_than_fit_and_are_allowed(context: int, allo
     assert shown(context_length=context, most_tokens=allowed)["max_tokens"]["maximum"] == most
 
 
-def test_a_request_is_told_only_what_was_moved_away_from_the_preset() -> None:
-    base = Decoding(temperature=0.8)
-    values = [getattr(base, field) for field in controls.FIELDS]
-    assert controls.chosen(values, base) == {}
+def test_a_range_grows_to_a_value_outside_it_and_no_further() -> None:
+    beyond = {"top_k": 500, "top_p": 0.01, "repetition_penalty": 0.2, "max_tokens": 3000}
+    updates = shown(base=Decoding(**beyond), most_tokens=1000)
+    ranges = {field: (updates[field]["minimum"], updates[field]["maximum"]) for field in beyond}
+    assert ranges == {
+        "top_k": (0, 500),
+        "top_p": (0.01, 1.0),
+        "repetition_penalty": (0.2, 2.0),
+        "max_tokens": (1, 3000),
+    }
+    usual = shown()
+    for slider in controls.SLIDERS:
+        assert (usual[slider.field]["minimum"], usual[slider.field]["maximum"]) == (slider.minimum, slider.maximum)
+
+
+def test_a_request_is_told_only_what_was_moved_away_from_what_the_controls_were_fitted_to() -> None:
+    fitted = controls.values_of(Decoding(temperature=0.8))
+    values = list(fitted.values())
+    assert controls.moved(values, fitted) == {}
     values[controls.FIELDS.index("temperature")] = 0.0
     values[controls.FIELDS.index("seed")] = 3
-    assert controls.chosen(values, base) == {"temperature": 0.0, "seed": 3}
+    assert controls.moved(values, fitted) == {"temperature": 0.0, "seed": 3}

@@ -20,9 +20,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
         ("own_time", ["--requests", "50"], ["whole_ms", "stages_ms_p50"]),
         ("embedding", ["--cached-only"], ["cached_us"]),
         ("statistics", ["--sweeps", "20", "--suites", "40"], ["false_verdicts", "coverage", "power", "racing"]),
+        (
+            "sweep",
+            ["--engine", "echo", "--model", "echo", "--trials", "2", "--prompts", "4", "--rounds", "1", "--alone", "2"],
+            ["seconds", "ratio_to_one_batch"],
+        ),
         ("history", ["--turns", "10", "--repetitions", "5"], ["database", "10_turns_ms"]),
     ],
-    ids=["startup", "own time", "cached embeddings", "statistics", "histories"],
+    ids=["startup", "own time", "cached embeddings", "statistics", "sweeps", "histories"],
 )
 def test_a_benchmark_prints_its_figures_and_the_machine(script: str, options: list[str], figures: list[str]) -> None:
     command = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]

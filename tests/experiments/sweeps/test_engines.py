@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from experiments import Sweep, SweepResult
 from experiments.suites.suite import load
 from experiments.sweeps.rows import read_table
+from jc1.models import resolve
 from jc1.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -65,6 +67,27 @@ def test_a_baseline_that_needs_engine_settings_lends_them_to_every_trial(home: P
         *("ngram:2", "ngram:2"),
     ]
     assert result.search["engine_starts"] == 2
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_cannot_be_loaded_refuses_its_trials_and_the_others_run(home: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(resolve("jc1-tiny").path, broken)
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    sweep = Sweep(
+        {"decoding": {"max_tokens": [8, 12]}, "engine": {"model": [str(broken), "jc1-tiny"]}},
+        suite=load("memory-qa", limit=6),
+        settings=Settings.load({"engine": "transformers"}),
+        name="broken",
+        holdout=0,
+        tracked=False,
+        loads=(),
+    )
+    result = sweep.run(progress=False)
+    refused = [trial for trial in result.trials if trial.state == "refused"]
+    assert [trial.settings.engine["model"] for trial in refused] == [str(broken)] * 2
+    assert all("could not be loaded" in trial.reason for trial in refused)
+    assert result.trial(result.winner).settings.engine["model"] == "jc1-tiny"
 
 
 def vllm_sweep() -> Sweep:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,22 @@ import pytest
 from experiments import Load, Space, Suite, Sweep
 from experiments.suites.suite import Item
 from experiments.sweeps.rows import RowFile, read_table
-from jc1.errors import Conflict, InvalidRequest, InvalidSettings, InvalidSpace, StorageFull, UnknownPreset
+from experiments.tracking.client import connected
+from jc1.engines.echo import EchoEngine
+from jc1.errors import (
+    Conflict,
+    InvalidRequest,
+    InvalidSettings,
+    InvalidSpace,
+    StorageFull,
+    UnknownPreset,
+    UnsupportedDecoding,
+)
 from jc1.memory.base import NewRecord
+from jc1.memory.store import LocalMemory
 from jc1.messages import Message
 from jc1.pipeline import Pipeline
+from jc1.presets import Preset
 from jc1.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -216,7 +230,7 @@ def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
         with _counting(search, resume=kill > 0) as process:
             assert process.stdout
             for said in process.stdout:
-                if int(said) >= (kill + 1) * total // (kills + 2):
+                if int(said) >= (kill + 1) * (total - 5) // kills:  # the last one while the winner is proved
                     process.kill()
                     break
         assert process.returncode == -signal.SIGKILL
@@ -238,12 +252,13 @@ def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
 
 def count_aloud(search: str, *, resume: bool) -> None:
     """Run it, and print how many rows there are whenever there is one more."""
+    sweep = _killed(search)
 
     def say(phase: str, done: int, total: int) -> None:
-        if phase == "search":
-            print(done, flush=True)
+        if phase in ("search", "heldout"):
+            print(len(_lines(sweep.folder / "rows.jsonl")), flush=True)
 
-    _killed(search).run(resume=resume, progress=say)
+    sweep.run(resume=resume, progress=say)
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -366,6 +381,14 @@ def test_the_plan_says_how_much_and_what_it_can_show() -> None:
     assert plan.trials == 4
     larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan()
     assert larger.detectable < plan.detectable
+    # One request may bring four choices of 256 tokens, and the proof asks the baseline once and the winner thrice.
+    several = echo_sweep({"decoding": {"n": [1, 4], "temperature": [0.5]}}, racing=False).plan()
+    assert several.tokens == (28 * (1 + 3 + 3) + 12 * (1 + 3)) * 4 * 256
+    shorter = echo_sweep({"decoding": {"max_tokens": {"low": 8, "high": 16}}}, trials=2).plan()
+    assert shorter.tokens == (28 * (1 + 2) + 12 * 2) * 256
+    counted = echo_sweep({"decoding": {"max_tokens": [8]}, "objectives": {"output_tokens": "min"}}).plan()
+    assert counted.detectable is None
+    assert "can show" not in dict(counted.lines())
 
 
 def test_a_full_disk_ends_the_sweep_with_its_rows_whole(home: Path) -> None:
@@ -425,3 +448,123 @@ def test_f1_as_the_objective_counts_a_failed_request_as_nothing() -> None:
     result = run(echo_sweep({"decoding": {"max_tokens": [50]}, "objectives": {"f1": "max"}}, suite=suite, holdout=0))
     assert result.trials[1].metrics["f1"].prompts == 9
     assert result.trials[1].scores["long"] == 0
+
+
+def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_is_not_among_them() -> None:
+    Pipeline.from_settings(Settings.load({"engine": "echo"})).presets.save(
+        Preset("hot", decoding={"temperature": 0.9, "seed": 7})
+    )
+    sweep = echo_sweep({"decoding": {"top_p": [0.9]}}, baseline="hot", repeats=1, suite=echo_suite(8))
+    result = run(sweep)
+    rows = read_table(sweep.folder / "table.jsonl")
+    seeds: dict[tuple[int, str], set[int | None]] = defaultdict(set)
+    for row in rows:
+        seeds[row.trial, row.split].add(row.seed)
+    assert seeds[0, "search"] == seeds[1, "search"]
+    assert None not in seeds[0, "search"] | seeds[0, "heldout"]
+    assert not seeds[0, "search"] & seeds[0, "heldout"]
+    assert len(seeds[0, "search"]) == len(result.suite.search)
+    assert any("fewer than 3" in note for note in result.notes)
+
+
+def test_what_the_engine_lacks_for_a_metric_is_told_before_a_prompt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = EchoEngine.capabilities.fget
+    monkeypatch.setattr(
+        EchoEngine,
+        "capabilities",
+        property(lambda self: replace(able(self), decoding=able(self).decoding - {"logprobs"})),
+    )
+    sweep = echo_sweep({"decoding": {"max_tokens": [50]}, "objectives": {"logprob": "max"}}, suite=echo_suite(6))
+    with pytest.raises(UnsupportedDecoding, match="logprobs"):
+        run(sweep)
+    assert not _lines(sweep.folder / "rows.jsonl")
+
+
+def test_a_trial_that_lacks_a_metric_on_some_prompts_takes_none_from_the_others() -> None:
+    suite = echo_suite(12)
+    space = {"decoding": {"max_tokens": [2, 50]}, "objectives": {f"{__name__}:long": "max"}}
+    result = run(echo_sweep(space, suite=suite, holdout=0, racing=False))
+    short, whole = result.trials[1], result.trials[2]
+    assert short.settings.decoding["max_tokens"] == 2
+    assert short.comparison is None
+    assert whole.comparison.prompts == 12
+    assert result.winner == whole.number
+
+
+def long(text: str, references: list[str]) -> float:
+    """A scorer that fails for replies that were cut off."""
+    if text not in references:
+        raise ValueError("cut off")
+    return 1.0
+
+
+def test_code_from_outside_takes_its_time_while_other_requests_go_on() -> None:
+    sweep = echo_sweep(
+        {"decoding": {"max_tokens": [50]}}, suite=echo_suite(8), scorers=[f"{__name__}:together"], holdout=0
+    )
+    result = run(sweep)
+    assert result.trials[1].metrics[f"{__name__}:together"].mean == 1
+
+
+MEETING = threading.Barrier(2, timeout=60)
+
+
+def together(text: str, references: list[str]) -> float:
+    """A scorer that returns only when another reply is being scored meanwhile."""
+    MEETING.wait()
+    return 1.0
+
+
+def test_what_is_timed_searches_its_memory_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    search = LocalMemory.search
+
+    def counted(self: LocalMemory, owner: str, query: str, *rest: Any, **more: Any) -> Any:
+        searched.append(query)
+        return search(self, owner, query, *rest, **more)
+
+    monkeypatch.setattr(LocalMemory, "search", counted)
+    seen: dict[str, int] = {}
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if phase == "latency":
+            seen.setdefault("first block ended", len(searched))
+            seen["last"] = len(searched)
+
+    sweep = echo_sweep(PLANTED, suite=echo_suite(8), loads=(Load(concurrency=1),), requests=3, blocks=2)
+    sweep.run(progress=progress)
+    # Five requests a block, the warm-up's two included; the prompts of both members are the same.
+    assert seen["last"] - seen["first block ended"] == 3 * 5
+
+
+def test_a_sweep_that_is_killed_while_it_is_timed_goes_on_there_and_is_one_run_in_mlflow(home: Path) -> None:
+    code = "from tests.experiments.sweeps import test_sweep as t; t.timed(resume=False, aloud=True)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "latency\n"
+        process.kill()
+    folder = home / "sweeps" / "timed"
+    kept = _lines(folder / "rows.jsonl")
+    assert not (folder / "result.json").exists()
+    result = timed(resume=True)
+    assert _lines(folder / "rows.jsonl") == kept
+    assert all(result.trial(number).latency for number in (0, result.winner))
+    with connected(Settings.load().tracking) as client:
+        (experiment,) = client.search_experiments(filter_string="name = 'jc1'")
+        runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 1 + len(result.trials)
+    assert {run.info.run_id for run in runs} >= {result.mlflow_run}
+
+
+def timed(*, resume: bool, aloud: bool = False) -> Any:
+    """A sweep with MLflow and timing; `aloud` says when a block was timed."""
+
+    def say(phase: str, done: int, total: int) -> None:
+        if phase == "latency" and done:
+            print("latency", flush=True)
+
+    sweep = echo_sweep(
+        PLANTED, name="timed", suite=echo_suite(8), tracked=True, loads=(Load(concurrency=1),), requests=2
+    )
+    return sweep.run(resume=resume, progress=say if aloud else False)

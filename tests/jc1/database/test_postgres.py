@@ -164,6 +164,25 @@ def test_an_alias_moved_and_taken_back_at_once_points_where_its_last_move_says(d
     assert standing == [("a", 1)]
 
 
+@pytest.mark.parametrize("before", [None, ("a", 1)])
+def test_of_moves_from_the_same_place_at_once_one_is_made(database: Engine, before: tuple[str, int] | None) -> None:
+    rows = PresetRepository(database)
+    if before:
+        rows.set_alias("champion", *before)
+
+    def move(number: int) -> int | None:
+        try:
+            rows.set_alias("champion", "b", number, expected=before)
+        except Conflict:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        moved = [number for number in pool.map(move, range(16)) if number is not None]
+    assert rows.aliases() == {"champion": ("b", *moved)}
+    assert len(rows.moves("champion")) == (2 if before else 1)
+
+
 def test_two_replicas_see_each_others_records(database: Engine, server: str) -> None:
     here, there = LocalMemory(database, HashingEmbedder()), LocalMemory(open_database(server), HashingEmbedder())
     (old, walrus) = here.add("ann", [NewRecord("I live in Oslo."), NewRecord("The walrus \0 sleeps.")])

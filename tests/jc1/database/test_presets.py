@@ -9,6 +9,7 @@ import pytest
 
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
+from jc1.errors import Conflict
 
 
 @pytest.fixture
@@ -71,3 +72,15 @@ def test_what_was_taken_back_is_not_gone_back_to_and_stays_in_the_history(rows: 
     assert last is not None
     assert first <= before <= undone <= last
     assert rows.undo_alias("champion") == ("a", 1)
+
+
+def test_an_alias_is_moved_only_from_where_it_is_expected(rows: PresetRepository) -> None:
+    rows.set_alias("champion", "a", 1, expected=None)
+    for expected in (None, ("a", 2), ("b", 1)):
+        with pytest.raises(Conflict, match="The alias 'champion' was pointed at a@1 meanwhile: try again"):
+            rows.set_alias("champion", "b", 7, expected=expected)
+    assert (rows.aliases(), len(rows.moves("champion"))) == ({"champion": ("a", 1)}, 1)
+    rows.set_alias("champion", "b", 7, expected=("a", 1))
+    rows.undo_alias("champion")
+    rows.set_alias("champion", "b", 7, expected=("a", 1))
+    assert rows.aliases() == {"champion": ("b", 7)}
