@@ -131,7 +131,7 @@ def _conversation(entry: dict[str, Any], number: int) -> Conversation:
     for key, said in spoken.items():
         if not re.fullmatch(r"session_\d+", key):
             continue
-        when = datetime.strptime(spoken[f"{key}_date_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+        when = moment(spoken[f"{key}_date_time"])
         for i, turn in enumerate(said):
             caption = f" [{turn['blip_caption']}]" if turn.get("blip_caption") else ""
             where = _turns(turn["dia_id"])[0]
@@ -143,6 +143,11 @@ def _conversation(entry: dict[str, Any], number: int) -> Conversation:
         if asked["category"] in CATEGORIES and evidence:
             questions.append(Question(asked["question"], asked["category"], evidence, str(asked.get("answer", ""))))
     return Conversation(f"conversation-{number}", tuple(sorted(turns, key=lambda t: t.turn)), tuple(questions))
+
+
+def moment(text: str) -> datetime:
+    """When a session was, as LoCoMo writes it: '1:56 pm on 8 May, 2023'."""
+    return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
 
 
 def _turns(text: str) -> list[Turn]:

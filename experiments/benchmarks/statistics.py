@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from experiments.benchmarks.report import report
-from experiments.sweeps.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval
+from experiments.sweeps.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval, looks
 
 PROMPTS = 32
 REPEATS = 3
@@ -26,8 +27,6 @@ LIMIT = 0.05
 """Share of sweeps that may hold a false verdict."""
 COVERED = (0.93, 0.97)
 SIZES = (16, 32, 64, 128)
-LOOK = 4
-"""Racing looks after every so many prompts."""
 
 
 def answers(generator: np.random.Generator, chances: Array, repeats: int = REPEATS) -> Array:
@@ -70,6 +69,19 @@ def _repeated(generator: np.random.Generator, prompts: int) -> Array:
     return answers(generator, chances + (1 - chances) * 0.25) - answers(generator, chances)
 
 
+def _regraded(generator: np.random.Generator, prompts: int) -> Array:
+    """Scores like F1, of which three in ten change a little, up rather than down, within the scale."""
+    graded = _graded(generator, prompts)
+    change = np.where(generator.random(prompts) < 0.3, generator.normal(0.1, 0.3, prompts), 0)
+    return np.clip(graded + change, 0, 1) - graded
+
+
+def _lopsided(generator: np.random.Generator, prompts: int) -> Array:
+    """Most prompts gain a quarter, and one in twenty loses all: what small suites may not hold."""
+    gained = np.where(generator.random(prompts) < 0.6, 0.25, 0.0)
+    return np.where(generator.random(prompts) < 0.05, -1.0, gained)
+
+
 SCORES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
     **{
         f"right or wrong, {share:.0%} right": (share, lambda g, n, share=share: (g.random(n) < share).astype(float))
@@ -85,6 +97,8 @@ DIFFERENCES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]
     "right or wrong, 30% of prompts differ": (0.1, _differing(0.2, 0.1)),
     "right or wrong, 7% of prompts differ": (0.03, _differing(0.05, 0.02)),
     "means of 3 repeats": (0.1, _repeated),
+    "graded like F1, 30% of prompts differ": (float(_regraded(np.random.default_rng(0), 2_000_000).mean()), _regraded),
+    "60% gain .25, 5% lose 1": (0.95 * 0.15 - 0.05, _lopsided),
 }
 
 
@@ -169,7 +183,7 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
 
 
 def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> dict[str, Any]:
-    """Racing with a look after every `LOOK` prompts: the share of sweeps that gave the best up, and the rows saved.
+    """Racing with the looks of a sweep: the share of sweeps that gave the best up, and the rows saved.
 
     The trials' mean chances of a right answer go down from .8 in steps of `step`; with 0 all are equal but the best,
     which is better by .01.
@@ -181,14 +195,16 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
         hard = generator.uniform(-0.2, 0.2, prompts)
         scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))
         running = set(range(trials))
-        for seen in range(LOOK, prompts + 1, LOOK):
-            asked += LOOK * len(running)
-            running -= hopeless({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
+        for before, seen in pairwise([0, *looks(prompts, trials=trials), prompts]):
+            asked += (seen - before) * len(running)
+            if seen < prompts:
+                running -= hopeless({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
         lost += 0 not in running
     return {
         "trials": trials,
         "prompts": prompts,
         "step": step,
+        "looks": looks(prompts, trials=trials),
         "sweeps": sweeps,
         "best_given_up": lost / sweeps,
         "rows_saved": 1 - asked / (sweeps * trials * prompts),

@@ -5,7 +5,7 @@ and leaves means and intervals to experiments/sweeps/statistics.py.
 
 A prompt's own scorer gives its `score`, 0 to 1. Metrics that apply are measured beside it, some always and others when
 asked for by name. Of several choices the first is scored. A scorer from outside that raises for one reply gives it the
-score 0, or leaves its metric out; that is logged once and counted. One that returns anything but a number, NaN, or a
+score 0, or leaves its metric out; that is logged once. One that returns anything but a number, NaN, or a
 score outside of 0 to 1 is an error.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from jc1.errors import InvalidSuite
 
 if TYPE_CHECKING:
     from experiments.suites.suite import Item, Suite
+    from jc1.decoding import Decoding
     from jc1.reply import Reply
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,16 @@ def unfit(scorer: str, references: Sequence[str], *, evidence: bool) -> str:
     return ""
 
 
+def lacking(name: str, decoding: Decoding, *, repeats: int) -> str:
+    """Why no prompt that is asked `repeats` times with this decoding has the metric `name`; empty where it may."""
+    metric = METRICS.get(name)
+    if metric and metric.of == "prompt" and repeats * decoding.n == 1:
+        return f"{name!r} compares several replies to a prompt, and there is one"
+    if metric and metric.needs == "logprobs" and decoding.beam_width > 1:
+        return f"{name!r} needs logprobs, and beam search reports none"
+    return ""
+
+
 def _is_outside(name: str) -> bool:
     module, colon, path = name.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *path.split(".")))
@@ -197,15 +207,14 @@ def _check(name: str, suite: Suite) -> None:
 
 
 class Scoring:
-    """Scores replies to one suite's prompts; `create_scoring` makes it.
-
-    `failures` counts, by scorer, the replies for which a scorer from outside raised.
-    """
+    """Scores replies to one suite's prompts; `create_scoring` makes it. Several threads may use it at once, as far as
+    the scorers from outside allow that."""
 
     def __init__(self, names: Iterable[str], outside: dict[str, Measure]) -> None:
         asked = set(names)
-        self.failures: Counter[str] = Counter()
         self._outside = outside
+        self._logged: set[str] = set()
+        """Scorers from outside that raised before."""
         self._metrics = [name for name, m in METRICS.items() if m.of != "prompt" and (name in asked or not m.asked)]
         self.needs_logprobs = any(METRICS[name].needs == "logprobs" for name in self._metrics)
         """Whether `Decoding.logprobs` is to be 0 or more."""
@@ -265,14 +274,14 @@ class Scoring:
         try:
             said = value_of(self._outside[name](item, reply))
         except Exception as error:  # whatever that code raises: one reply must not end a sweep
-            if not self.failures[name]:
+            if name not in self._logged:
+                self._logged.add(name)
                 log.warning(
                     "the scorer %s raised for the prompt %s; such a reply has the score 0, or lacks the metric",
                     name,
                     item.id,
                     exc_info=error,
                 )
-            self.failures[name] += 1
             return None
         if not isinstance(said, float) or not math.isfinite(said):
             raise InvalidSuite(

@@ -8,7 +8,7 @@ that could take long, so a space from elsewhere can be read safely. Knows nothin
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,3 +85,7 @@ class Expression:
             return bool(evaluator.eval(self.text, previously_parsed=self._tree.body))
         except (InvalidExpression, TypeError, ZeroDivisionError, OverflowError, RecursionError) as error:
             raise ValueError(f"has no answer ({type(error).__name__})") from None
+
+
+Constraint = Expression | Callable[[dict[str, Any]], bool]
+"""An expression, or a function of a point: of the values of dimensions, by name."""

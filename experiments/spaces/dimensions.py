@@ -41,6 +41,11 @@ class Choices:
 
     values: tuple[Any, ...]
 
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
     def draw(self, generator: random.Random) -> Any:
         """One of them, each as likely as any other."""
         return generator.choice(self.values)
@@ -207,6 +212,17 @@ def _end(section: str, field: str, name: str, value: Any) -> float:
     return float(checked) if _kind(section, field) is float else int(checked)
 
 
+def recalled(retrieval: dict[str, Any], *, given: bool) -> dict[str, Any]:
+    """`retrieval` in the fields of `Retrieval`: no memory is k 0 and nothing else. `given` is whether the point says
+    what k is; where it only says that there is memory, a base's k of 0 does not stay."""
+    memory = retrieval.pop("memory", None)
+    if memory is False or (retrieval.get("k") == 0 and (given or memory is None)):
+        return {"k": 0}
+    if retrieval.get("k") == 0:
+        del retrieval["k"]
+    return retrieval
+
+
 @cache
 def _kind(section: str, field: str) -> Any:
     """The type of a field without its None: int, float, bool, str, tuple or dict."""
@@ -246,4 +262,7 @@ def _reason(error: ValidationError) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+    """In JSON's types: token ids, the keys of 'logit_bias', become texts, which `Decoding` reads as numbers again."""
+    if isinstance(value, Mapping):
+        return {str(name): own for name, own in value.items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -30,9 +29,6 @@ STUBBORN = 5
 
 class Search(Protocol):
     """Ask for points, tell how they did."""
-
-    refused: Counter[str]
-    """Points that came up and that the space refuses, by reason."""
 
     def ask(self, count: int) -> list[Point]:
         """Up to `count` points that were not asked for before; none when there are no more."""
@@ -55,8 +51,10 @@ def create_search(
     """The search over what one running engine can vary: the points that hold its settings `engine`.
 
     At most `trials` points are asked for, and all there are where it is None. `base` is what the points are laid over,
-    where the space names only a preset. Raises `InvalidSpace` where all of a space that has no end are asked for.
+    unless the space knows. Raises `InvalidSpace` where all of a space that has no end are asked for.
     """
+    if base not in (None, space.base):
+        space = space.over(base)
     if trials is None and (kind == "tpe" or space.size is None):
         raise InvalidSpace(
             "TPE goes on for as long as it is asked: say how many --trials."
@@ -66,33 +64,28 @@ def create_search(
         )
     match kind:
         case "grid":
-            return _Listed(space, trials, random.Random(seed), engine, base, in_order=True)
+            return _Listed(space, trials, random.Random(seed), engine, in_order=True)
         case "random":
-            return _Listed(space, trials, random.Random(seed), engine, base, in_order=False)
+            return _Listed(space, trials, random.Random(seed), engine, in_order=False)
         case "tpe":
-            return _Tpe(space, trials or 0, seed, engine, base)
+            return _Tpe(space, trials or 0, seed, engine)
 
 
 class _Drawn:
     """New points at random: from the list of all where they can be counted, so that each is as likely as any other and
     the last one is found too."""
 
-    def __init__(
-        self, space: Space, generator: random.Random, engine: Mapping[str, Any], base: TrialSettings | None
-    ) -> None:
+    def __init__(self, space: Space, generator: random.Random, engine: Mapping[str, Any]) -> None:
         self.space = space
         self.engine = dict(engine)
-        self.base = base
         self.generator = generator
-        self.refused: Counter[str] = Counter()
         self.seen: set[str] = set()
-        listed = space.points(engine)
-        self.listed = listed if listed is None else [point for point in listed if self._allowed(point)]
+        self.listed = space.points(engine)
         self.shuffled = None if self.listed is None else generator.sample(self.listed, len(self.listed))
 
     def new(self, point: Point) -> bool:
         """Whether `point` may be asked for; from then on it may not."""
-        if key(point) in self.seen or not self._allowed(point):
+        if key(point) in self.seen or self.space.refusal(point) is not None:
             return False
         self.seen.add(key(point))
         return True
@@ -109,11 +102,6 @@ class _Drawn:
                 return point
         return None
 
-    def _allowed(self, point: Point) -> bool:
-        if reason := self.space.refusal(point, self.base):
-            self.refused[reason] += 1
-        return reason is None
-
 
 class _Listed:
     """Grid and random search: the points do not depend on what is told."""
@@ -124,12 +112,10 @@ class _Listed:
         trials: int | None,
         generator: random.Random,
         engine: Mapping[str, Any],
-        base: TrialSettings | None,
         *,
         in_order: bool,
     ) -> None:
-        drawn = _Drawn(space, generator, engine, base)
-        self.refused = drawn.refused if drawn.listed is None else drawn.refused + space.refused(engine)
+        drawn = _Drawn(space, generator, engine)
         self.points: list[Point] = []
         while (trials is None or len(self.points) < trials) and (point := drawn.one()) is not None:
             self.points.append(point)
@@ -153,16 +139,13 @@ class _Tpe:
     counts as bad as well; what is suggested twice is put aside. After `STUBBORN` of those the next point is random.
     """
 
-    def __init__(
-        self, space: Space, trials: int, seed: int, engine: Mapping[str, Any], base: TrialSettings | None
-    ) -> None:
+    def __init__(self, space: Space, trials: int, seed: int, engine: Mapping[str, Any]) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
         self.left = trials
-        self.drawn = _Drawn(space, random.Random(seed), engine, base)
-        self.refused = self.drawn.refused
+        self.drawn = _Drawn(space, random.Random(seed), engine)
         self.engine = {f"engine.{name}": value for name, value in engine.items()}
         self.varied = {name: one for name, one in space.dimensions.items() if name not in self.engine}
         self.distributions = {name: _distribution(one) for name, one in self.varied.items()}

@@ -10,18 +10,19 @@ Knows the formats. Knows nothing about scoring, or about what becomes of the pro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictInt, model_validator
 
 from experiments import recall
-from experiments.scoring.metrics import NONE
-from experiments.suites.lines import Label, Problems, Text, read_lines
+from experiments.scoring.metrics import NONE, unfit
+from experiments.suites.lines import Label, Name, Problems, Text, checked, read_lines
 from experiments.suites.suite import Item
 from jc1.errors import InvalidSuite
-from jc1.memory.base import NewRecord
+from jc1.memory.base import MAX_CHARACTERS, NewRecord
 from jc1.messages import Message
 
 Read = tuple[list[Item], dict[str, tuple[NewRecord, ...]]]
@@ -34,8 +35,8 @@ class _Gsm8k(BaseModel):
 
     @model_validator(mode="after")
     def _has_result(self) -> Self:
-        if not self.result:
-            raise ValueError("'answer' has no result after '####'")
+        if unfit("number", (self.result,), evidence=False):
+            raise ValueError("'answer' has no number after '####'")
         return self
 
     @property
@@ -47,6 +48,50 @@ class _SpecBench(BaseModel):
     question_id: int | Text
     category: Label
     turns: Annotated[list[Text], Field(min_length=1)]
+
+
+class _Turn(BaseModel):
+    dia_id: Annotated[str, Field(pattern=r"^D\d{1,9}:\d{1,9}$")]
+    speaker: Name
+    text: Annotated[Text, Field(max_length=MAX_CHARACTERS)]
+    blip_caption: Label | None = None
+
+
+def _dated(value: str) -> str:
+    try:
+        recall.moment(value)
+    except ValueError:
+        raise ValueError("should be a time such as '1:56 pm on 8 May, 2023'") from None
+    return value
+
+
+class _Session(BaseModel):
+    date_time: Annotated[str, AfterValidator(_dated)]
+    turns: list[_Turn]
+
+
+def _sessions(value: object) -> object:
+    """A conversation's turns and time by session, which stand side by side in the file."""
+    if not isinstance(value, Mapping):
+        return value
+    found: dict[str, dict[str, Any]] = {}
+    for key, said in value.items():
+        if re.fullmatch(r"session_\d+", key):
+            when = f"{key}_date_time"
+            found[key] = {"turns": said} | ({"date_time": value[when]} if when in value else {})
+    return found
+
+
+class _Asked(BaseModel):
+    question: Text
+    category: StrictInt
+    evidence: list[str]
+    answer: str | int | float = ""
+
+
+class _Locomo(BaseModel):
+    conversation: Annotated[dict[str, _Session], BeforeValidator(_sessions)]
+    qa: list[_Asked]
 
 
 def gsm8k(path: Path) -> Read:
@@ -75,21 +120,31 @@ def locomo(path: Path) -> Read:
     An answer's score is the token F1 with the reference, as LoCoMo's authors score it, but words are not stemmed.
     """
     try:
-        conversations = recall.read(path)
+        entries = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise InvalidSuite(f"{path}, line {error.lineno}: not JSON: {error.msg}.", param="suite") from None
     except UnicodeDecodeError:
         raise InvalidSuite(f"{path}: not UTF-8.", param="suite") from None
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
+        raise InvalidSuite(
+            f"{path}: not JSON that can be read: a number is too long, or lists too deep.", param="suite"
+        ) from None
+    if not isinstance(entries, list):
         raise InvalidSuite(
             f"{path}: not in LoCoMo's format, a list of conversations with their questions; see "
             "https://github.com/snap-research/locomo.",
             param="suite",
-        ) from None
-    for conversation in conversations:
+        )
+    problems = Problems(path, "conversation")
+    for number, entry in enumerate(entries):
+        checked(_Locomo, entry, number, problems)
+    problems.check()
+    conversations = recall.read(path)
+    for number, conversation in enumerate(conversations):
         for question in conversation.questions:
             if not question.answer:
-                raise InvalidSuite(f"{path}, {conversation.name}: {question.text!r} has no answer.", param="suite")
+                problems.add(number, f"{question.text!r} has no answer")
+    problems.check()
     items = [
         Item(
             id=f"{conversation.name}/{i}",

@@ -39,10 +39,11 @@ Name = Annotated[Text, Field(max_length=MAX_NAME)]
 
 
 class Problems:
-    """The lines of a file that cannot be used."""
+    """The lines of a file that cannot be used, or what else it is made of."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unit: str = "line") -> None:
         self.path = path
+        self.unit = unit
         self.told: dict[int, str] = {}
 
     def add(self, number: int, reason: str) -> None:
@@ -52,9 +53,9 @@ class Problems:
         """Raise `InvalidSuite` if there are any."""
         if not self.told:
             return
-        lines = [f"{self.path}, line {number}: {reason}" for number, reason in sorted(self.told.items())]
+        lines = [f"{self.path}, {self.unit} {number}: {reason}" for number, reason in sorted(self.told.items())]
         more = len(lines) - MOST_TOLD
-        raise InvalidSuite("\n".join(lines[:MOST_TOLD] + [f"and {more} more lines"] * (more > 0)), param="suite")
+        raise InvalidSuite("\n".join(lines[:MOST_TOLD] + [f"and {more} more {self.unit}s"] * (more > 0)), param="suite")
 
 
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:

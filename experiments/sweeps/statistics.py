@@ -39,7 +39,8 @@ DRAWS = 10_000
 DRAWS_EACH = 100
 """Sign flips for each comparison, so that the smallest p is still below .01 after correction."""
 MOST_CELLS = 20_000_000
-"""Of a table of draws by prompts (80 MB): suites of more than 2,000 prompts get fewer draws."""
+"""Of a table of draws by prompts (80 MB). Suites of more than 2,000 prompts get fewer resamples, and their sign flips
+in parts, since no p could be small enough with fewer of those."""
 AT_A_TIME = 64
 """Trials whose sign flips are added up together, to bound memory."""
 EXACT = 13
@@ -49,6 +50,8 @@ SPREAD = 0.5
 disagree on a quarter of the prompts."""
 DROPPED_BEST = 0.01
 """What racing may risk: the chance to give up the best trial."""
+LOOKS = (0.25, 0.5, 0.75)
+"""After these shares of the prompts racing looks: every look lets all trials wait for the slowest reply."""
 
 
 def interval(values: Array, *, seed: int = 0) -> Interval:
@@ -135,8 +138,8 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     sqrt(sum(d²)). If the two were equal, each d could as well have the other sign, and t would reach a value with a
     probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is who is below
     `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times the true
-    probability, which is the room for looking again after every few prompts; the benchmark counts how often the best
-    is given up. With 64 trials nobody can be given up before 18 prompts.
+    probability, which is the room for looking more than once; the benchmark counts how often the best
+    is given up. `looks` says when that can be.
     """
     if len(scores) < 2:
         return set()
@@ -145,6 +148,17 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     squares = np.square(differences).sum(axis=1)
     t = differences.sum(axis=1) / np.sqrt(np.where(squares > 0, squares, 1))
     return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
+
+
+def looks(prompts: int, *, trials: int) -> list[int]:
+    """After how many of `prompts` prompts racing looks who is `hopeless` among so many trials; empty where it cannot
+    help.
+
+    t² is at most the number n of prompts so far, so nobody can be given up before exp(-n / 2) is small enough: before
+    15 prompts with 16 trials, 18 with 64.
+    """
+    fewest = 2 * math.log(trials / DROPPED_BEST)
+    return [seen for seen in (math.ceil(share * prompts) for share in LOOKS) if fewest < seen < prompts]
 
 
 def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction]) -> set[int]:
@@ -225,25 +239,28 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
     prompts = differences.shape[1]
     largest = np.abs(differences).max(axis=1, keepdims=True)
     scaled = differences / np.where(largest > 0, largest, 1)
-    signs = _signs(prompts, draws, seed)
+    draws = 2**prompts if prompts <= EXACT else draws
+    part = MOST_CELLS // max(prompts, AT_A_TIME)
     hits = np.zeros(len(scaled))
-    for i in range(0, len(scaled), AT_A_TIME):
-        rows = scaled[i : i + AT_A_TIME]
-        flipped = np.abs(signs @ rows.T.astype(np.float32))  # (draws, rows)
-        # Equal sums may differ in their last bits.
-        hits[i : i + AT_A_TIME] = (flipped >= np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)).sum(axis=0)
-    return hits / len(signs) if prompts <= EXACT else (1 + hits) / (1 + len(signs))
+    for begin in range(0, draws, part):
+        signs = _signs(prompts, min(part, draws - begin), seed, begin // part)
+        for i in range(0, len(scaled), AT_A_TIME):
+            rows = scaled[i : i + AT_A_TIME]
+            flipped = np.abs(signs @ rows.T.astype(np.float32))  # (draws, rows)
+            # Equal sums may differ in their last bits.
+            least = np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)
+            hits[i : i + AT_A_TIME] += (flipped >= least).sum(axis=0)
+    return hits / draws if prompts <= EXACT else (1 + hits) / (1 + draws)
 
 
 @lru_cache(maxsize=2)
-def _signs(prompts: int, draws: int, seed: int) -> NDArray[np.float32]:
-    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else a sample."""
+def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32]:
+    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else so many of the sample's `part`."""
     if prompts <= EXACT:
-        bits = np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1
+        bits = np.arange(draws)[:, None] >> np.arange(prompts) & 1
     else:
         # Another stream than that of the resamples.
-        draws = min(draws, MOST_CELLS // prompts)
-        bits = np.random.default_rng([seed, 1]).integers(0, 2, (draws, prompts), dtype=np.int8)
+        bits = np.random.default_rng([seed, 1, part]).integers(0, 2, (draws, prompts), dtype=np.int8)
     found: NDArray[np.float32] = (2 * bits - 1).astype(np.float32)
     return found
 

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.scoring import texts as text_scores
-from experiments.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring
+from experiments.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring, lacking
 from experiments.suites.suite import Item, Suite, load
+from jc1.decoding import Decoding
 from jc1.engines.base import TokenLogprob
 from jc1.errors import InvalidSuite
 from jc1.messages import Message
@@ -277,15 +279,51 @@ def test_a_scorer_that_raises_gives_the_score_0_or_no_metric_and_is_told_once(
     assert [values["score"] for values in found] == [0, 1, 0]
     assert [of.scorer in values for values in found] == [False, True, False]
     assert len([r for r in caplog.records if r.name == "experiments.scoring.metrics"]) == 1
-    assert one.failures == {of.scorer: 2}
 
 
 @pytest.mark.parametrize("text", ["none", "error"])
 def test_a_scorer_of_mlflow_without_a_result_counts_as_one_that_raises(module: Path, text: str) -> None:
     of = own("lost")
     one = scoring(of, of.scorer)
-    assert one.reply(of, reply(text))["score"] == 0
-    assert one.failures == {of.scorer: 1}
+    found = one.reply(of, reply(text))
+    assert found["score"] == 0
+    assert one.raised(found) == [of.scorer]
+
+
+def test_only_scorers_from_outside_may_block(module: Path) -> None:
+    plain = item("x")
+    assert not scoring(plain, "f1", "logprob").blocking
+    assert scoring(plain, own("half").scorer).blocking
+
+
+def test_several_threads_may_score_at_once(module: Path, caplog: pytest.LogCaptureFixture) -> None:
+    of = own("fussy")
+    one = scoring(of, of.scorer, "f1")
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda i: one.reply(of, reply("bad" if i % 2 else "good")), range(400)))
+    assert [values["score"] for values in found] == [1, 0] * 200
+    assert sum(len(one.raised(values)) for values in found) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "decoding", "repeats", "reason"),
+    [
+        ("distinct_2", {}, 1, "'distinct_2' compares several replies"),
+        ("distinct_2", {"temperature": 0.7}, 3, ""),
+        ("self_similarity", {"beam_width": 4, "n": 2}, 1, ""),
+        ("self_similarity", {"beam_width": 4}, 1, "'self_similarity' compares several replies"),
+        ("perplexity", {"beam_width": 4}, 1, "'perplexity' needs logprobs, and beam search reports none"),
+        ("perplexity", {}, 1, ""),
+        ("score", {}, 1, ""),
+        ("module:function", {}, 1, ""),
+    ],
+)
+def test_a_metric_that_settings_cannot_have_is_known_beforehand(
+    name: str, decoding: dict[str, Any], repeats: int, reason: str
+) -> None:
+    found = lacking(name, Decoding.parse(decoding), repeats=repeats)
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
 
 
 @pytest.mark.parametrize(("text", "said"), [("nan", "nan"), ("words", "'quite good'"), ("nothing", "None")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from experiments.spaces.constraints import Expression
 from experiments.spaces.dimensions import Choices, Range
 from experiments.spaces.space import MOST_COUNTED, Space, key
 from experiments.sweeps.trials import TrialSettings
+from jc1.decoding import Decoding
 from jc1.errors import InvalidDecoding, InvalidSpace
 from jc1.prompt import DEFAULT_SYSTEM
 
+PLAIN = TrialSettings()
 EXAMPLE = Path(__file__).parents[3] / "experiments" / "example_space.yaml"
 
 
@@ -129,16 +132,63 @@ def test_a_point_is_laid_over_the_baseline() -> None:
 
 
 def test_what_decoding_refuses_in_company_is_skipped_and_counted() -> None:
-    space = Space.parse({"decoding": {"temperature": [0, 0.7], "beam_width": [1, 4]}})
+    raw: dict[str, Any] = {"decoding": {"temperature": [0, 0.7], "beam_width": [1, 4]}}
+    space = Space.parse(raw).over(PLAIN)
     assert space.size == 3
-    assert sum(space.refused().values()) == 1
-    assert "beam search" in next(iter(space.refused())).lower()
+    assert space.skipped().startswith("1 of 4 combinations are no trials: Beam search looks for")
+    ruled_out = Space.parse(raw | {"constraints": ["temperature == 0 or beam_width == 1"]}).over(PLAIN)
+    assert (ruled_out.size, ruled_out.skipped()) == (3, "")
+
+
+def test_of_a_space_that_cannot_be_counted_it_is_counted_among_some_drawn_at_random() -> None:
+    raw = {"decoding": {"temperature": {"low": 0.1, "high": 1}, "beam_width": [1, 4]}}
+    found = re.match(r"([\d,]+) of 2,000 combinations drawn at random are no trials: Beam", Space.parse(raw).skipped())
+    assert found
+    assert 900 < int(found[1].replace(",", "")) < 1100
 
 
 def test_a_baseline_of_the_space_counts_when_combinations_are_judged() -> None:
     raw: dict[str, Any] = {"decoding": {"beam_width": [1, 4]}}
     assert Space.parse(raw).size == 2
     assert Space.parse(raw | {"baseline": {"decoding": {"temperature": 0.7}}}).size == 1
+
+
+@pytest.mark.parametrize(
+    ("decoding", "base", "size"),
+    [
+        ({"n": [2, 4]}, {"temperature": 0.8}, 2),
+        ({"n": [1, 4]}, {"temperature": 0.8}, 2),
+        ({"n": [1, 4]}, {}, 1),
+        ({"length_penalty": [0.5, 1, 2]}, {"beam_width": 4}, 3),
+        ({"min_tokens": [0, 300]}, {"max_tokens": 512}, 2),
+        ({"beam_width": [1, 4]}, {"temperature": 0.8}, 1),
+    ],
+)
+@pytest.mark.parametrize("own", ["creative", {"decoding": {}}, None])
+def test_combinations_are_judged_over_the_baseline_that_is_used(
+    decoding: dict[str, Any], base: dict[str, Any], size: int, own: Any
+) -> None:
+    space = Space.parse({"decoding": decoding, "baseline": own}).over(TrialSettings(decoding=base))
+    assert space.size == len(space.points() or []) == size
+    assert bool(space.skipped()) == (size < len(*decoding.values()))
+    assert space.describe() == Space.parse({"decoding": decoding, "baseline": own}).describe()
+
+
+def test_a_space_of_which_the_baseline_leaves_nothing_is_told() -> None:
+    space = Space.parse({"decoding": {"beam_width": [2, 4]}})
+    with pytest.raises(InvalidSpace, match='left to try over the baseline: 2 fail "Beam search'):
+        space.over(TrialSettings(decoding={"temperature": 0.8}))
+
+
+def test_biases_of_tokens_may_differ_between_trials() -> None:
+    for raw in ({5: -1}, {"5": -1}):
+        space = Space.parse({"decoding": {"logit_bias": [raw, {}]}})
+        assert space.points() == [{"logit_bias": {"5": -1.0}}, {"logit_bias": {}}]
+        assert Space.parse(json.loads(json.dumps(space.describe()))) == space
+        found = space.settings({"logit_bias": {"5": -1.0}})
+        assert Decoding.parse(found.decoding).logit_bias == {5: -1.0}
+    assert Space.parse({"decoding": {"logit_bias": {5: -1}}}).size == 1
+    assert "token ids are 0 or more" in refused({"decoding": {"logit_bias": {-5: 1}}})
 
 
 def test_constraints_are_kept_and_see_the_parts_of_retrieval_and_engine() -> None:
@@ -174,7 +224,6 @@ def test_a_function_may_be_a_constraint_but_is_not_described() -> None:
 
     space = Space.parse({"decoding": {"temperature": [0, 0.7, 1]}, "constraints": [warm, "temperature < 1"]})
     assert space.points() == [{"temperature": 0.7}]
-    assert space.refused()["warm"] == 1
     assert space.describe()["constraints"] == ["temperature < 1"]
 
 
@@ -250,18 +299,31 @@ def test_a_range_or_list_that_makes_no_sense_is_told(raw: Any, reason: str) -> N
         ({"engine": {"engine_args": {"hf_token": "x"}}}, "may be a secret"),
         ({"decoding": {"max_tokens": 10**21}}, "more than 64 bits"),
         ({"system": "a\ud800b"}, "not Unicode"),
-        ({"decoding": {"temperature": [0]}, "constraints": ["temperature > 1"]}, "1 fail 'temperature > 1'"),
-        ({"decoding": {"temperature": {"low": 0, "high": 1}}, "constraints": ["temperature > 1"]}, "2000 fail"),
-        ({"decoding": {"temperature": [0]}, "constraints": ["1 / temperature > 1"]}, "no answer (ZeroDivisionError)"),
-        ({"decoding": {"temperature": [0]}, "constraints": [lambda point: point["nothing"]]}, "<lambda> fails"),
-        ({"decoding": {"temperature": [0.7], "beam_width": [4]}}, "no combination is left to try"),
+        ({"decoding": {"json_schema": {"properties": {1: {}}}}}, "a key is no text"),
         ({"decoding": {"temperature": 0}, "baseline": {"decoding": {"n": 4}}}, "baseline.decoding: 'n' above 1"),
         ({"decoding": {"temperature": 0}, "baseline": 3}, "baseline should be a preset's name"),
     ],
     ids=str,
 )
-def test_a_space_that_leaves_nothing_to_try_is_told(raw: Any, reason: str) -> None:
+def test_a_space_that_makes_no_sense_is_told(raw: Any, reason: str) -> None:
     assert reason in refused(raw)
+
+
+@pytest.mark.parametrize(
+    ("decoding", "constraint", "reason"),
+    [
+        ({"temperature": [0]}, "temperature > 1", "1 fail 'temperature > 1'"),
+        ({"temperature": {"low": 0, "high": 1}}, "temperature > 1", "2000 fail"),
+        ({"temperature": [0]}, "1 / temperature > 1", "no answer (ZeroDivisionError)"),
+        ({"temperature": [0]}, lambda point: point["nothing"], "<lambda> fails"),
+        ({"temperature": [0.7], "beam_width": [4]}, "True", '1 fail "Beam search'),
+    ],
+    ids=str,
+)
+def test_a_space_that_leaves_nothing_to_try_is_told(decoding: Any, constraint: Any, reason: str) -> None:
+    with pytest.raises(InvalidSpace) as caught:
+        Space.parse({"decoding": decoding, "constraints": [constraint]}).over(PLAIN)
+    assert reason in caught.value.message
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -278,7 +340,10 @@ def test_a_space_too_large_to_count_is_as_a_continuous_one() -> None:
     space = Space.parse({"decoding": {"top_k": {"low": 0, "high": MOST_COUNTED}}})
     assert space.size is None
     assert space.points() is None
-    assert Space.parse({"decoding": {"temperature": {"low": 0, "high": 1}}}).size is None
+    assert not space.continuous
+    continuous = Space.parse({"decoding": {"temperature": {"low": 0, "high": 1}}})
+    assert continuous.size is None
+    assert continuous.continuous
 
 
 @pytest.mark.parametrize(

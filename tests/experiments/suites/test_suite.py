@@ -180,10 +180,18 @@ def test_gsm8k_asks_the_question_and_wants_the_number_after_the_hashes(write: Wr
     path = write({"question": "How much?", "answer": "2 * 3 = <<2*3=6>>6\n#### 1,006"})
     (item,) = load(f"gsm8k:{path}").items
     assert (item.messages, item.references, item.scorer) == ((Message.user("How much?"),), ("1,006",), "number")
-    bad = write({"question": "How much?", "answer": "6"}, {"answer": "#### 6"})
+    bad = write(
+        {"question": "How much?", "answer": "6"},
+        {"answer": "#### 6"},
+        {"question": "How much?", "answer": "6\n#### abc"},
+    )
     with pytest.raises(InvalidSuite) as error:
         load(f"gsm8k:{bad}")
-    assert told(error, bad) == ["line 1: 'answer' has no result after '####'", "line 2: 'question' is missing"]
+    assert told(error, bad) == [
+        "line 1: 'answer' has no number after '####'",
+        "line 2: 'question' is missing",
+        "line 3: 'answer' has no number after '####'",
+    ]
 
 
 def test_spec_bench_asks_first_turns_and_has_no_score(write: Write) -> None:
@@ -218,16 +226,57 @@ def test_locomo_s_turns_are_an_owner_s_memories_and_its_answers_are_scored_by_f1
     ]
 
 
-@pytest.mark.parametrize("content", ["[1]", '{"a": 1}', '[{"conversation": {}, "qa": [{}]}]'])
-def test_what_is_not_in_locomo_s_format_is_told(write: Write, content: str) -> None:
+def test_what_is_not_in_locomo_s_format_is_told(write: Write) -> None:
     with pytest.raises(InvalidSuite, match="not in LoCoMo's format"):
-        load(f"locomo:{write(content)}")
+        load(f"locomo:{write('{}')}")
     with pytest.raises(InvalidSuite, match="line 2: not JSON"):
         load(f"locomo:{write('[', '{]')}")
-    unanswered = locomo()
-    del unanswered["qa"][0]["answer"]
-    with pytest.raises(InvalidSuite, match="has no answer"):
-        load(f"locomo:{write([unanswered])}")
+    with pytest.raises(InvalidSuite, match="a number is too long, or lists too deep"):
+        load(f"locomo:{write('[' * 100_000)}")
+
+
+def _without(*path: Any) -> dict[str, Any]:
+    return _with(None, *path)
+
+
+def _with(value: Any, *path: Any) -> dict[str, Any]:
+    """A conversation in which what lies at `path` is `value`, or is not there."""
+    entry = locomo()
+    place: Any = entry
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    if value is None:
+        del place[path[-1]]
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (1, "no JSON object"),
+        ({"conversation": {}}, "'qa' is missing"),
+        (_without("conversation", "session_1", 2, "dia_id"), "'conversation.session_1.turns.2.dia_id' is missing"),
+        (_with("third", "conversation", "session_1", 2, "dia_id"), "'conversation.session_1.turns.2.dia_id': String"),
+        (_with(3, "conversation", "session_2"), "'conversation.session_2.turns': Input should be a valid list"),
+        (_without("conversation", "session_2_date_time"), "'conversation.session_2.date_time' is missing"),
+        (
+            _with("yesterday", "conversation", "session_2_date_time"),
+            "'conversation.session_2.date_time': should be a time such as '1:56 pm on 8 May, 2023'",
+        ),
+        (_with("D1:1", "qa", 0, "evidence"), "'qa.0.evidence': Input should be a valid list"),
+        (_with("4", "qa", 0, "category"), "'qa.0.category': Input should be a valid integer"),
+        (_without("qa", 0, "answer"), '"What is Ann\'s cat called?" has no answer'),
+    ],
+)
+def test_a_conversation_that_cannot_be_used_is_told_with_file_number_and_field(
+    write: Write, entry: Any, reason: str
+) -> None:
+    path = write(json.dumps([locomo(), entry]), name="locomo.json")
+    with pytest.raises(InvalidSuite) as error:
+        load(f"locomo:{path}")
+    (only,) = told(error, path)
+    assert only.startswith(f"conversation 1: {reason}")
 
 
 def test_memory_qa_is_the_same_for_a_seed_and_has_as_many_of_each_category() -> None:

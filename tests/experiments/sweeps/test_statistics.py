@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.sweeps.statistics import Array, compare_all, detectable, hopeless, interval, pareto
+from experiments.sweeps import statistics
+from experiments.sweeps.statistics import Array, compare_all, detectable, hopeless, interval, looks, pareto
 
 scores = st.lists(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
 
@@ -125,6 +126,24 @@ def test_a_clear_difference_is_called_so_among_a_thousand_trials() -> None:
     assert found.verdict == "better"
 
 
+def test_a_clear_difference_is_called_so_among_many_trials_on_a_large_suite_too() -> None:
+    found = compare_all({1: right(5100, 6000)}, right(900, 6000), comparisons=200)[1]
+    assert found.verdict == "better"
+    assert found.p_adjusted <= 0.01
+
+
+def test_sign_flips_in_parts_are_as_good_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(10)
+    baseline = generator.random(24)
+    trials = {i: baseline + generator.normal(0.05, 0.2, 24) for i in range(70)}
+    at_once = compare_all(trials, baseline)
+    monkeypatch.setattr(statistics, "MOST_CELLS", 100_000)
+    in_parts = compare_all(trials, baseline)
+    assert in_parts == compare_all(trials, baseline) != at_once
+    for number, one in at_once.items():
+        assert in_parts[number].p == pytest.approx(one.p, abs=0.02)
+
+
 def test_nothing_to_compare_is_no_error() -> None:
     assert compare_all({}, np.ones(3)) == {}
 
@@ -166,6 +185,17 @@ def test_racing_gives_up_who_is_far_behind_and_nobody_early() -> None:
     assert hopeless({5: np.zeros(32)}, trials=64) == set()
 
 
+@given(prompts=st.integers(1, 300), trials=st.integers(2, 500))
+@settings(max_examples=60, deadline=None)
+def test_racing_looks_only_where_somebody_could_be_given_up(prompts: int, trials: int) -> None:
+    found = looks(prompts, trials=trials)
+    assert found == sorted({*found})
+    for share in (0.25, 0.5, 0.75):
+        seen = math.ceil(share * prompts)
+        hopeless_there = hopeless({0: np.ones(seen), 1: np.zeros(seen)}, trials=trials)
+        assert (seen in found) == bool(hopeless_there)
+
+
 def test_racing_keeps_the_best_trial() -> None:
     generator = np.random.default_rng(9)
     means = np.r_[0.8, np.full(15, 0.78)][:, None]
@@ -173,7 +203,7 @@ def test_racing_keeps_the_best_trial() -> None:
     for _ in range(200):
         table = generator.binomial(3, np.clip(means + generator.uniform(-0.2, 0.2, 64), 0, 1)) / 3
         running = set(range(16))
-        for seen in range(4, 65, 4):
+        for seen in looks(64, trials=16):
             running -= hopeless({i: table[i, :seen] for i in running}, trials=16)
         lost += 0 not in running
     assert lost / 200 < 0.01
