@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from experiments.spaces.dimensions import Dimension, Range
 from experiments.spaces.space import MOST_COUNTED, Point, Space, key
-from experiments.sweeps.trials import TrialSettings
 from jc1.errors import InvalidSpace
 
 if TYPE_CHECKING:
@@ -46,15 +45,12 @@ def create_search(
     trials: int | None,
     seed: int,
     engine: Mapping[str, Any],
-    base: TrialSettings | None = None,
 ) -> Search:
     """The search over what one running engine can vary: the points that hold its settings `engine`.
 
-    At most `trials` points are asked for, and all there are where it is None. `base` is what the points are laid over,
-    unless the space knows. Raises `InvalidSpace` where all of a space that has no end are asked for.
+    At most `trials` points are asked for, and all there are where it is None. Raises `InvalidSpace` where all of a
+    space that has no end are asked for.
     """
-    if base not in (None, space.base):
-        space = space.over(base)
     if trials is None and (kind == "tpe" or space.size is None):
         raise InvalidSpace(
             "TPE goes on for as long as it is asked: say how many --trials."

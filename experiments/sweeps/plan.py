@@ -14,7 +14,6 @@ from experiments.spaces.space import Space
 from experiments.sweeps.results import SuiteFacts
 from experiments.sweeps.trials import TrialSettings
 from jc1.decoding import Decoding
-from jc1.errors import InvalidDecoding
 
 
 class Plan(BaseModel):
@@ -80,12 +79,12 @@ def _settings(engine: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in engine.items()) or "as set"
 
 
-def most_requests(space: Space, base: TrialSettings, *, trials: int, repeats: int) -> int:
+def most_requests(space: Space, *, trials: int, repeats: int) -> int:
     """How often `trials` points of the space ask each prompt at most: those that sample, `repeats` times."""
     points = space.points()
     if points is None:
         return trials * repeats
-    return sum(sorted((found.repeats(repeats) for found in _settings_of(space, base)), reverse=True)[:trials])
+    return sum(sorted((space.settings(point).repeats(repeats) for point in points), reverse=True)[:trials])
 
 
 def most_tokens(space: Space, base: TrialSettings) -> int:
@@ -100,13 +99,3 @@ def _most(space: Space, name: str) -> int:
     if isinstance(tried, Range):
         return int(tried.high)
     return max(tried.values) if tried else 0
-
-
-def _settings_of(space: Space, base: TrialSettings) -> list[TrialSettings]:
-    found = []
-    for point in space.points() or ():
-        try:
-            found.append(space.settings(point, base))
-        except InvalidDecoding:
-            continue  # goes with the space's own baseline and not with this one
-    return found

@@ -43,8 +43,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 """Trials that TPE proposes at a time. The other searches, which learn nothing on the way, propose all at once."""
-RUNGS = (0.25, 0.5)
-"""After these shares of the prompts racing looks who is hopeless."""
 FEW = 3
 """Answers to a prompt below which luck shows, where they are sampled."""
 TRACES = 100
@@ -205,10 +203,9 @@ class Run:
                     trials=next(parts),
                     seed=sweep.seed + i,
                     engine=group.varied,
-                    base=sweep.baseline,
                 )
                 while points := search.ask(at_once):
-                    found = [self._add(sweep.space.settings(point, sweep.baseline)) for point in points]
+                    found = [self._add(sweep.space.settings(point)) for point in points]
                     trials += self._servable(pipeline, found, reason)
                     if pipeline is not None:
                         await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
@@ -273,7 +270,7 @@ class Run:
     async def _race(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
         items = self.sweep.items
-        rungs = [math.ceil(share * len(items)) for share in RUNGS] if self.sweep.races(len(trials)) else []
+        rungs = statistics.looks(len(items), trials=self.plan.trials) if self.sweep.races(len(trials)) else []
         for rung in (*rungs, len(items)):
             running = [trial for trial in trials if trial.state == "measured"]
             await self._answer(pipeline, running, items[:rung], "search")
@@ -326,13 +323,11 @@ class Run:
         await quality.answer(pipeline, asks, self.rows, scoring=self.sweep.scoring, on_row=count, on_trace=self._sample)
 
     def _sample(self, ask: quality.Ask, trace: Trace, text: str) -> None:
-        """Keep the trace of one request of each trial, of another prompt for each."""
-        early = self.sweep.items[: math.ceil(RUNGS[0] * len(self.sweep.items))]  # those that no trial is stopped before
-        if ask.trial >= TRACES or (ask.split, ask.item.id, ask.repeat) != (
-            "search",
-            early[ask.trial % len(early)].id,
-            0,
-        ):
+        """Keep the trace of one request of each trial, of one prompt after the other."""
+        # No trial is stopped before these.
+        early = self.sweep.items[: math.ceil(statistics.LOOKS[0] * len(self.sweep.items))]
+        chosen = early[ask.trial % len(early)]
+        if ask.trial >= TRACES or (ask.split, ask.item.id, ask.repeat) != ("search", chosen.id, 0):
             return
         about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
         self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
@@ -505,6 +500,8 @@ class Run:
             self.notes.append(
                 f"Racing stopped {stopped} of {len(self.trials) - 1} trials early; they count in the correction."
             )
+        if skipped := sweep.space.skipped():
+            self.notes.append(skipped)
         if refused:
             self.notes.append(f"The engine cannot carry out {refused} of the trials; each says why.")
         told = [row for row in self.rows if row.outcome == OK]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.latency.load import check
-from experiments.scoring.metrics import METRICS, create_scoring
+from experiments.scoring.metrics import METRICS, create_scoring, lacking
 from experiments.spaces.space import Space
 from experiments.suites.suite import Suite, load, split
 from experiments.sweeps import statistics
@@ -25,6 +25,7 @@ from experiments.sweeps.results import SCORE, Load, SuiteFacts, SweepResult
 from experiments.sweeps.trials import TrialSettings, engine_key
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
+from jc1.decoding import Decoding
 from jc1.engines import create_engine
 from jc1.engines.base import EngineSettings
 from jc1.errors import Conflict, InvalidRequest, InvalidSpace
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 SEARCHES = ("grid", "random", "tpe")
 DEFAULT_TRIALS = 32
 """Trials of a space that has no end, where none are stated."""
-RACING_PROMPTS, RACING_TRIALS = 16, 4
-"""The fewest prompts, and trials, with which racing pays."""
+RACING_TRIALS = 4
+"""The fewest trials with which racing pays."""
 OWN_BASELINE = "the space's baseline"
 """What a baseline is called that is no preset."""
 MOST_SEED = 2**31 - 1
@@ -115,8 +116,10 @@ class Sweep:
             check(each)
         if loads and (requests < 1 or blocks < 1):
             raise InvalidRequest("Timing takes at least 1 request and 1 block, or no load at all.")
+        self.baseline_name, self.baseline = self._baseline(baseline)
+        self.space = self.space.over(self.baseline)
         finite = self.space.size is not None
-        if search == "grid" and not finite:
+        if search == "grid" and self.space.continuous:
             raise InvalidSpace("A range without steps has no grid: give it a step, or use --search random or tpe.")
         self.kind = search or ("grid" if finite and (trials is None or trials >= (self.space.size or 0)) else "random")
         self.trials = trials if trials is not None or (finite and self.kind == "grid") else DEFAULT_TRIALS
@@ -125,9 +128,11 @@ class Sweep:
         self.tracked = tracked
         self.metrics = list(dict.fromkeys([*self.space.objectives, *self.space.scorers, *scorers]))
         self.scoring = create_scoring(self.metrics, self.suite)
+        own = Decoding.parse(self.baseline.decoding)
+        if reason := lacking(self.primary[0], own, repeats=self.baseline.repeats(repeats)):
+            raise InvalidSpace(f"The baseline cannot be compared: {reason}. Choose another baseline or objective.")
         self.items, self.heldout = split(self.suite, holdout, seed)
         self._check_owner()
-        self.baseline_name, self.baseline = self._baseline(baseline)
         self._check_model()
         for group in self.groups:
             create_engine(self.settings.model_copy(update=group.engine))  # not started: it only says what it refuses
@@ -189,7 +194,7 @@ class Sweep:
         """What will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
         own = self.baseline.repeats(self.repeats)
-        asked = most_requests(self.space, self.baseline, trials=trials, repeats=self.repeats)
+        asked = most_requests(self.space, trials=trials, repeats=self.repeats)
         requests = (asked + own) * len(self.items)
         proof = (own + (self.repeats if asked > trials else 1)) * len(self.heldout)
         return Plan(
@@ -243,8 +248,8 @@ class Sweep:
         return (
             self.racing
             and len(self.space.objectives) == 1
-            and len(self.items) >= RACING_PROMPTS
             and trials >= RACING_TRIALS
+            and bool(statistics.looks(len(self.items), trials=trials + 1))
         )
 
     def _facts(self) -> SuiteFacts:
