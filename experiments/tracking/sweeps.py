@@ -74,6 +74,8 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
         parent = _parent(client, experiment, result)
         run_id = parent.info.run_id
         if parent.data.tags.get(LOGGED) == digest:
+            if parent.info.status != "FINISHED":  # a resumed sweep was interrupted with nothing left to do
+                client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
         known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
         tables = _tables(folder)
@@ -83,8 +85,8 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
         }
         log_traces(uri, experiment, runs, list(_lines(folder / "traces.jsonl")))
         _log_sweep(client, result, folder, parent)
-        client.set_tag(run_id, LOGGED, digest)
         client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
+        client.set_tag(run_id, LOGGED, digest)
         return run_id
 
 

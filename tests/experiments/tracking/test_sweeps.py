@@ -183,6 +183,20 @@ def test_what_an_interrupted_call_left_is_completed_and_nothing_is_double(tmp_pa
         assert len(client.get_metric_history(children["3"].info.run_id, "score")) == 1
 
 
+@pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
+def test_a_finished_sweep_that_was_interrupted_later_is_finished_again(tmp_path: Path, status: str) -> None:
+    settings = Settings(home=tmp_path)
+    result = sweep_result()
+    folder = write_folder(result, tmp_path / "sweep")
+    run_id = tracking.finish(result, folder, settings.tracking)
+    with connected(settings.tracking) as client:
+        client.update_run(run_id, status)
+    assert tracking.finish(result, folder, settings.tracking) == run_id
+    parent, _ = parent_and_children(settings.tracking, run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.end_time - parent.info.start_time == 450_000
+
+
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
