@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import experiments.tracking.client as connection
+from experiments.sweeps.resolved import resolved
 from experiments.sweeps.results import SCORE, Comparison, Interval, SweepResult, Trial
-from experiments.sweeps.trials import ENGINE_FIELDS, TrialSettings
+from experiments.sweeps.trials import TrialSettings
 from experiments.tracking.traces import log_traces
-from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
-from jc1.memory.base import Retrieval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,7 +156,7 @@ def _log_trial(
         "jc1.verdict": trial.comparison.verdict if trial.comparison else "baseline" if trial.number == 0 else "",
         "jc1.reason": trial.reason,
     }
-    files = {"settings.json": _json(_resolved(settings))}
+    files = {"settings.json": _json(resolved(settings, result).model_dump())}
     if rows:
         files[TABLE] = _table(rows)
         # What `log_table` of MLflow sets: its pages then show the rows side by side with those of other runs.
@@ -324,16 +321,6 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
     if path.exists():
         with path.open(encoding="utf-8") as file:
             yield from map(json.loads, file)
-
-
-def _resolved(settings: TrialSettings) -> dict[str, Any]:
-    """Every setting, those by default too."""
-    return {
-        "decoding": Decoding().model_dump() | settings.decoding,
-        "system": settings.system,
-        "retrieval": asdict(Retrieval()) | settings.retrieval,
-        "engine": {name: v for name, v in asdict(EngineSettings()).items() if name in ENGINE_FIELDS} | settings.engine,
-    }
 
 
 def _flat(settings: TrialSettings) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
         verified=_verified(measured, chance, distinct=distinct),
         detectable=0.17,
         rows=sum(trial.prompts * trial.repeats for trial in measured),
-        settings={"model": "jc1-tiny", "engine": "vllm", "seed": 7, "memory_k": 8},
+        settings={"model": "jc1-tiny", "engine": "vllm", "seed": 7, "memory_k": 8, "speculation": "ngram"},
         machine={"processor": "x86-64, 2 cores", "memory_gib": 24, "gpus": []},
         versions={"jc1": "0.1.0", "vllm": "0.32.0", "torch": "2.13.0", "mlflow": "3.17.2"},
         revision="0123456789abcdef",

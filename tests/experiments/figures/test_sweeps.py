@@ -10,6 +10,7 @@ from experiments.figures import look
 from experiments.figures import sweeps as plots
 from experiments.figures.settings import varied
 from experiments.sweeps.results import SCORE, SweepResult
+from experiments.sweeps.trials import TrialSettings
 from jc1.trace import STAGES
 from tests.experiments.sweep_results import REFUSED, STOPPED, WINNER, sweep_result
 
@@ -109,6 +110,14 @@ def test_what_varied_is_found_with_jc1s_defaults_filled_in(result: SweepResult) 
     assert set(found) == {"system", "memory.k", "temperature"}
     assert found["temperature"][0] == 0.0
     assert REFUSED not in found["temperature"]
+
+
+def test_what_a_trial_left_to_the_sweep_is_as_the_sweep_had_it(result: SweepResult) -> None:
+    bare = result.baseline.model_copy(update={"settings": TrialSettings()})
+    under = result.settings | {"memory_k": 3, "dtype": "float32"}
+    found = varied(result.model_copy(update={"trials": [bare, *result.trials[1:]], "settings": under}))
+    assert (found["memory.k"][0], found["memory.k"][1]) == (3.0, 2.0)
+    assert (found["engine.dtype"][0], found["engine.dtype"][1]) == ("float32", "bfloat16")
 
 
 def test_each_line_goes_through_its_settings_down_to_its_score(result: SweepResult) -> None:

@@ -115,6 +115,8 @@ def test_a_childs_prompts_are_a_table_and_its_settings_are_complete(tracked: Tra
     assert settings["decoding"]["temperature"] == 0
     assert settings["retrieval"]["k"] == 8
     assert settings["engine"]["dtype"] == "bfloat16"
+    assert settings["engine"]["speculation"] == "ngram"  # the trial left it to the sweep
+    assert settings["engine"]["kv_cache_dtype"] == "auto"  # both left it to JC1
     assert "api_key" not in settings["engine"]
 
 
