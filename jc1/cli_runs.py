@@ -46,12 +46,13 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
     """Show what a sweep found: the winner, and every trial beside the baseline."""
     with lab():
         from experiments.figures import report
-        from experiments.tracking.runs import find, folder_of
+        from experiments.tracking.runs import find, texts
 
         settings = settings_of(home=home)
         result = find(run, settings)
         if html:
-            _write(html, report.html(result, folder_of(result.name, settings)))
+            with texts(result, settings) as folder:
+                _write(html, report.html(result, folder))
         if as_json:
             print_json(result.model_dump(mode="json"))
             return

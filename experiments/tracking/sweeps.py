@@ -31,6 +31,8 @@ SWEEP, CREATED, TRIAL, LOGGED = "jc1.sweep", "jc1.created", "jc1.trial", "jc1.lo
 PARENT = "mlflow.parentRunId"
 RESULT = "result.json"
 TABLE = "prompts.json"
+TEXTS = ("table.jsonl", "prompts.json")
+"""Files of a sweep's folder that its run has too."""
 _PAGE = 1000
 _BATCH = 100
 """Parameters, and tags, that MLflow takes in one call."""
@@ -208,8 +210,7 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
         "report.html": html(result, folder),
         **{f"plots/{name}.json": figure.to_json() for name, figure in plots.figures(result).items()},
     }
-    if (folder / "table.jsonl").exists():
-        files["table.jsonl"] = (folder / "table.jsonl").read_text(encoding="utf-8")
+    files |= {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).exists()}
     _put(client, run_id, files)
 
 

@@ -315,5 +315,6 @@ def test_a_tracking_server_holds_the_same_and_a_run_is_found_there_by_its_id(ser
         traces = client.search_traces(locations=[parent.info.experiment_id])
     assert sorted(len(trace.data.spans) for trace in traces) == [5] * 6
     settings = Settings(home=tmp_path / "elsewhere", tracking_uri=server)
+    result = result.model_copy(update={"mlflow_run": run_id})
     assert find(run_id, settings) == result
     assert find_trial(children["2"].info.run_id, settings) == (result, 2)
