@@ -39,7 +39,6 @@ _MARKS: dict[Role, tuple[str, str, int]] = {
     "winner": (look.WINNER, "star", 16),
 }
 """Colour, shape and size in pixels, in the order in which they are drawn."""
-_TOKENS = ("output_tokens", "tokens", "length")
 _MOST_ROWS = 24
 """Trials that a figure with a row for each shows."""
 _DIVERGING = [[0.0, look.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, look.BLUE]]
@@ -54,7 +53,7 @@ def figures(result: SweepResult) -> dict[str, go.Figure]:
         "parallel_coordinates": (bool(varied(result)), parallel_coordinates),
         "heatmap": (len(varied(result)) > 1, heatmap),
         "by_prompt": (any(trial.scores for trial in result.trials[1:]), by_prompt),
-        "waterfall": (bool(_with_stages(result)), waterfall),
+        "waterfall": (bool(_timed(result)), waterfall),
         "acceptance": (any(trial.acceptance for trial in result.trials), acceptance),
     }
     return {name: draw(result) for name, (has, draw) in chosen.items() if has}
@@ -231,11 +230,10 @@ def by_prompt(result: SweepResult) -> go.Figure:
 
 
 def waterfall(result: SweepResult) -> go.Figure:
-    """Median time of each stage, in the order of the hallway, for baseline, Pareto members and winner: at the first
-    load where latency was measured, else from the quality phase, where many requests share the engine."""
-    members = _with_stages(result)
-    timed = any(trial.latency for trial in members)
-    stages = {trial.number: trial.latency[0].stages if timed else trial.stages for trial in members}
+    """Median time of each stage, in the order of the hallway, for baseline, Pareto members and winner, at the first
+    load."""
+    members = _timed(result)
+    stages = {trial.number: trial.latency[0].stages for trial in members}
     rows = [_brief(result, trial) for trial in members]
     figure = go.Figure()
     for stage in STAGES:
@@ -255,10 +253,9 @@ def waterfall(result: SweepResult) -> go.Figure:
         figure.add_annotation(
             x=total * 1000, y=row, text=look.duration(total), showarrow=False, xanchor="left", xshift=6
         )
-    load = f", {members[0].latency[0].load}" if timed else " in the quality phase"
     _base(figure, height=130 + 34 * len(members), legend=True)
     figure.update_layout(barmode="stack", bargap=0.45, margin_r=64)
-    figure.update_xaxes(title_text=f"medians of the stages{load} (ms)", rangemode="tozero")
+    figure.update_xaxes(title_text=f"medians of the stages, {members[0].latency[0].load} (ms)", rangemode="tozero")
     return _rows(figure, rows)
 
 
@@ -341,7 +338,7 @@ def _cost(
         )
     least = [name for name, direction in result.objectives.items() if direction == "min"]
     known = {name for trial in result.trials for name in trial.metrics}
-    name = next((name for name in (*least, *_TOKENS) if name in known), None)
+    name = next((name for name in (*least, "output_tokens") if name in known), None)
     if name is None:
         return None
     words = escape(name.replace("_", " "))
@@ -352,11 +349,9 @@ def _cost(
     )
 
 
-def _with_stages(result: SweepResult) -> list[Trial]:
-    """Baseline, winner and Pareto members with stage times: those under a stated load, else of the quality phase."""
-    members = [t for t in result.trials if role(result, t) in ("baseline", "winner", "Pareto member")]
-    timed = [trial for trial in members if trial.latency and trial.latency[0].stages]
-    return timed or [trial for trial in members if trial.stages]
+def _timed(result: SweepResult) -> list[Trial]:
+    """The trials whose stages were timed under a stated load."""
+    return [trial for trial in result.trials if trial.latency and trial.latency[0].stages]
 
 
 def _base(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
