@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.figures import look
 from experiments.sweeps.results import Comparison, Interval, Latency, SweepResult, Trial
+from experiments.sweeps.rows import Row, read_table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -220,7 +221,7 @@ def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
     return {"trial": f"#{trial.number}", "load": str(latency.load), "figures": figures}
 
 
-def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, str]], int]:
+def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int]:
     """Prompts on which winner and baseline score differently, with a text of each, held-out ones where there are any;
     and how many there are in all."""
     if result.winner is None:
@@ -231,31 +232,38 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, str]], int
         split, own, other = "search", result.trial(result.winner).scores, result.baseline.scores
     apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
     shown = apart[:_MOST_PAIRS]
-    texts: dict[tuple[int, str], str] = {}
-    for row in _lines(folder / "table.jsonl"):
-        if row["split"] == split and row["item"] in shown and row["trial"] in (result.baseline.number, result.winner):
-            texts.setdefault((row["trial"], row["item"]), "\n".join(row["texts"]))
-    asked = folder / "prompts.json"
+    table, asked = folder / "table.jsonl", folder / "prompts.json"
+    said: dict[tuple[int, str], list[Row]] = {}
+    for row in read_table(table) if table.exists() else ():
+        if row.split == split and row.item in shown:
+            said.setdefault((row.trial, row.item), []).append(row)
     prompts = json.loads(asked.read_bytes()) if asked.exists() else {}
     return [
         {
             "item": item,
             "prompt": _cut(prompts.get(item, {}).get("prompt", "")),
             "right": _cut(" or ".join(prompts.get(item, {}).get("references", ()))),
-            "baseline": _cut(texts[0, item]),
-            "winner": _cut(texts[result.winner, item]),
-            "baseline_score": f"score {other[item]:.2g}",
-            "winner_score": f"score {own[item]:.2g}",
+            "baseline": _said(said[0, item], result.primary, other[item]),
+            "winner": _said(said[result.winner, item], result.primary, own[item]),
         }
         for item in shown
-        if (0, item) in texts and (result.winner, item) in texts
+        if (0, item) in said and (result.winner, item) in said
     ], len(apart)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+def _said(rows: Sequence[Row], metric: str, mean: float) -> tuple[str, str]:
+    """What a prompt was scored, and the reply that comes nearest to that, with its own score where it has another."""
+
+    def apart(row: Row) -> float:
+        return abs(row.scores.get(metric, math.inf) - mean)
+
+    row = min(rows, key=apart)
+    score = f"{mean:.2g}"
+    if len(rows) > 1:
+        score += f", the mean of {len(rows)} replies"
+    if 0.005 < apart(row) < math.inf:
+        score += f"; of this one {row.scores[metric]:.2g}"
+    return f"{metric.replace('_', ' ')} {score}", _cut("\n".join(row.texts))
 
 
 def _cut(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import experiments.tracking.client as connection
 from experiments.sweeps.resolved import resolved
 from experiments.sweeps.results import SCORE, Comparison, Interval, SweepResult, Trial
+from experiments.sweeps.rows import Row, read_table
 from experiments.sweeps.trials import TrialSettings
 from experiments.tracking.traces import log_traces
 
@@ -77,12 +78,14 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
                 client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
         known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
-        tables = _tables(folder)
+        tables: dict[int, list[Row]] = {}
+        for row in read_table(folder / "table.jsonl"):
+            tables.setdefault(row.trial, []).append(row)
         runs = {
             trial.number: _log_trial(client, experiment, result, run_id, trial, known, tables.get(trial.number, []))
             for trial in result.trials
         }
-        log_traces(uri, experiment, runs, list(_lines(folder / "traces.jsonl")))
+        log_traces(uri, experiment, runs, [*map(json.loads, (folder / "traces.jsonl").read_bytes().splitlines())])
         _log_sweep(client, result, folder, parent)
         client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
         client.set_tag(run_id, LOGGED, digest)
@@ -140,7 +143,7 @@ def _log_trial(
     parent: str,
     trial: Trial,
     known: Mapping[str, Run],
-    rows: list[dict[str, Any]],
+    rows: list[Row],
 ) -> str:
     """Write one trial's run, and return its id."""
     settings = trial.settings
@@ -297,31 +300,17 @@ def _comparison(name: str, of: Comparison) -> dict[str, float]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[Row]) -> str:
     """Rows as MLflow keeps a table: columns once, then values."""
-    metrics = sorted({name for row in rows for name in row["scores"]}, key=lambda name: (name != SCORE, name))
-    told = ("outcome", "split", "repeat", "seed")
+    metrics = sorted({name for row in rows for name in row.scores}, key=lambda name: (name != SCORE, name))
     data = [
-        [row["item"], *(row["scores"].get(name) for name in metrics[:1]), "\n---\n".join(row["texts"])]
-        + [row["scores"].get(name) for name in metrics[1:]]
-        + [row[name] for name in told]
+        [row.item, *(row.scores.get(name) for name in metrics[:1]), "\n---\n".join(row.texts)]
+        + [row.scores.get(name) for name in metrics[1:]]
+        + [row.outcome, row.split, row.repeat, row.seed]
         for row in rows
     ]
-    columns = ["item", *metrics[:1], "text", *metrics[1:], *told]
+    columns = ["item", *metrics[:1], "text", *metrics[1:], "outcome", "split", "repeat", "seed"]
     return _json({"columns": columns, "data": data})
-
-
-def _tables(folder: Path) -> dict[int, list[dict[str, Any]]]:
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for row in _lines(folder / "table.jsonl"):
-        rows.setdefault(row["trial"], []).append(row)
-    return rows
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
 
 
 def _flat(settings: TrialSettings) -> dict[str, Any]:

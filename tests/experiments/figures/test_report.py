@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from experiments.figures import report
-from tests.experiments.sweep_results import HOSTILE, sweep_result, write_folder
+from experiments.sweeps.results import SCORE
+from experiments.sweeps.rows import Row, write_table
+from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -76,6 +78,21 @@ def test_prompts_on_which_winner_and_baseline_part_are_quoted_as_text(show: Show
     assert "I was not told & cannot know." in first
     assert "Your cat is called <b>Ada</b>." in first
     assert page.locator(".ask").first.inner_text() == HOSTILE
+
+
+def test_of_several_replies_the_one_nearest_their_mean_is_quoted_with_its_own_score(tmp_path: Path) -> None:
+    result = sweep_result()
+    assert result.verified
+    asked = result.suite.heldout[0]
+    scores = {item: 1 / 3 if item == asked else score for item, score in result.verified.baseline_scores.items()}
+    folder = write_folder(result, tmp_path / "sweep")
+    rows = [Row(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)]
+    write_table([*rows, Row(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})], folder / "table.jsonl")
+    verified = result.verified.model_copy(update={"baseline_scores": scores})
+    text = report.html(result.model_copy(update={"verified": verified}), folder)
+    assert "baseline, score 0.33, the mean of 3 replies; of this one 0<" in text
+    assert ">reply 1<" in text
+    assert "winner #3, score 0<" in text
 
 
 def test_it_fits_narrow_and_wide_and_follows_light_and_dark(show: Show, document: str) -> None:
