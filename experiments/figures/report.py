@@ -30,10 +30,6 @@ CAPTIONS = {
         "The best of many trials is flattered by luck, so the winner was asked prompts that the search never saw, with "
         "fresh seeds. Believe the held-out figures.",
     ),
-    "pareto": (
-        "Quality against cost",
-        "Up and to the left is better. A Pareto member is one that no other trial beats in every objective.",
-    ),
     "parallel_coordinates": (
         "Which settings went where",
         "Each line is a trial on its way through its settings to its score; the stronger the line, the better.",
@@ -41,10 +37,13 @@ CAPTIONS = {
     "heatmap": ("Two settings that matter together", "Mean score over the trials that share both values."),
     "by_prompt": (
         "Prompt by prompt",
-        "Every column is a prompt. Above, the baseline's own score, darker is better; below, what each trial gains "
-        "(blue) or loses (orange) on that prompt. Blank is not asked.",
+        "Every column is a prompt, those hardest for the baseline first. Above, the baseline's own score, darker is "
+        "better; below, what each trial gains (blue) or loses (orange) on that prompt. Blank is not asked.",
     ),
-    "waterfall": ("Where the time goes", "Baseline, winner and Pareto members, stage by stage."),
+    "waterfall": (
+        "Where the time goes",
+        "The trials that were timed, stage by stage: baseline, winner and Pareto members.",
+    ),
     "acceptance": (
         "How far a draft is believed",
         "The share of drafted tokens that the model accepted, by their position in the draft.",
@@ -69,7 +68,7 @@ def headline(result: SweepResult) -> str:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
     figures = f"{score:.2f} against {other:.2f} {where}"
-    between = f"{signed(found.difference)}, 95 % interval {signed(found.low)} to {signed(found.high)}"
+    between = f"{look.signed(found.difference)}, 95 % interval {look.signed(found.low)} to {look.signed(found.high)}"
     if found.verdict == "not distinguishable":
         return f"Not distinguishable from the baseline: {name[0].lower()}{name[1:]} has {figures} ({between})."
     return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
@@ -88,7 +87,7 @@ def html(result: SweepResult, folder: Path) -> str:
         headline=headline(result),
         metric=result.primary.replace("_", " "),
         facts=_facts(result),
-        captions=CAPTIONS,
+        captions=CAPTIONS | {"pareto": _tradeoff(result)},
         rows=[_row(result, trial) for trial in ordered(result)],
         timed=[_times(trial, latency) for trial in ordered(result) for latency in trial.latency],
         pairs=pairs,
@@ -136,11 +135,6 @@ def told(interval: Interval | None) -> str:
     return f"{interval.mean:.2f} ({_minus(interval.low)} to {_minus(interval.high)})" if interval else ""
 
 
-def signed(difference: float) -> str:
-    """`+0.22` or `−0.04`, with a minus that is as wide as the plus."""
-    return f"{difference:+.2f}".replace("-", "−")
-
-
 def _minus(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
@@ -159,6 +153,20 @@ def _render(template: str, figures: Mapping[str, go.Figure], **values: Any) -> s
         heights={name: figure.layout.height for name, figure in figures.items()},
         **values,
     )
+
+
+def _tradeoff(result: SweepResult) -> tuple[str, str]:
+    """Heading and words of the figure of two metrics."""
+    from experiments.figures.sweeps import cost
+
+    name, direction = cost(result) or ("", "min")
+    heading = f"{result.primary} against {name}".replace("_", " ")
+    text = f"{'Up' if result.sign > 0 else 'Down'} and to the {'left' if direction == 'min' else 'right'} is better."
+    if len(result.objectives) == 2:
+        text += " The line is the Pareto front: no other trial beats those on it in both."
+    elif len(result.objectives) > 2:
+        text += f" A Pareto member is one that no other trial beats in all {len(result.objectives)} objectives."
+    return heading[:1].upper() + heading[1:], text
 
 
 def _facts(result: SweepResult) -> list[dict[str, str]]:
@@ -201,8 +209,8 @@ def _row(result: SweepResult, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "score": f"{score.mean:.2f}" if score else "",
         "interval": f"{_minus(score.low)} to {_minus(score.high)}" if score else "",
-        "difference": signed(between.difference) if between else "",
-        "between": f"{signed(between.low)} to {signed(between.high)}" if between else "",
+        "difference": look.signed(between.difference) if between else "",
+        "between": f"{look.signed(between.low)} to {look.signed(between.high)}" if between else "",
         "verdict": between.verdict if between else "",
         "p": _p(between) if between else "",
         "latency": look.duration(trial.latency[0].total.p50) if trial.latency else "",

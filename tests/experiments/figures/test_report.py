@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from experiments.figures import report
+from experiments.figures import look, report
 from experiments.sweeps.results import SCORE
 from experiments.sweeps.rows import Row, write_table
 from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
@@ -131,6 +131,21 @@ def test_plotly_is_inside_once_and_no_text_can_end_a_script(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("objectives", "heading", "says"),
+    [
+        ({"score": "max"}, "Score against output tokens", "Up and to the left is better."),
+        ({"score": "max", "recall": "max"}, "Score against recall", "Up and to the right is better. The line is the"),
+        ({"output_tokens": "min", "score": "max", "recall": "max"}, "Output tokens against score", "Down and to the "
+         "right is better. A Pareto member is one that no other trial beats in all 3"),
+    ],
+)  # fmt: skip
+def test_it_says_where_a_good_trial_stands(folder: Path, objectives: dict[str, str], heading: str, says: str) -> None:
+    text = report.html(sweep_result().model_copy(update={"objectives": objectives}), folder)
+    assert f"<h2>{heading}</h2>" in text
+    assert says in text
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         ({}, "Trial #3 (system=Answer in one word, tak…) is better than the baseline: 0.75 against 0.50 on held-out"),
@@ -148,4 +163,4 @@ def test_a_winner_that_does_not_stand_out_is_called_so() -> None:
 
 
 def test_differences_carry_a_sign() -> None:
-    assert [report.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]
+    assert [look.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]
