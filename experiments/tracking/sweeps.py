@@ -178,7 +178,6 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
-    from experiments.figures import sweeps as plots
     from experiments.figures.report import headline, html
 
     run_id = parent.info.run_id
@@ -211,7 +210,6 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
         RESULT: result.model_dump_json(indent=1),
         "space.yaml": yaml.safe_dump(result.space, sort_keys=False, allow_unicode=True),
         "report.html": html(result, folder),
-        **{f"plots/{name}.json": figure.to_json() for name, figure in plots.figures(result).items()},
     }
     files |= {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).exists()}
     _put(client, run_id, files)
@@ -245,9 +243,7 @@ def _log(
 def _put(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> None:
     with TemporaryDirectory() as folder:
         for name, text in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            Path(folder, name).write_text(text, encoding="utf-8")
         client.log_artifacts(run_id, folder)
 
 

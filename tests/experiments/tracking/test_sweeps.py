@@ -7,13 +7,11 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +25,7 @@ from experiments.tracking.runs import find, find_trial
 from jc1 import Settings
 from jc1.errors import StorageFull, TrackingUnavailable
 from tests.experiments.conftest import Tracked
+from tests.experiments.mlflow_server import serving
 from tests.experiments.sweep_results import HOSTILE, REFUSED, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
@@ -67,12 +66,12 @@ def test_the_parent_says_what_was_asked_and_found(tracked: Tracked) -> None:
     assert {tag.key: tag.value for tag in suite.tags}["sha256"] == result.suite.digest
 
 
-def test_the_parent_has_result_report_space_rows_and_plots_beside_the_database(tracked: Tracked) -> None:
+def test_the_parent_has_result_report_space_rows_and_prompts_beside_the_database(tracked: Tracked) -> None:
     parent, _ = parent_and_children(tracked.settings.tracking, tracked.run_id)
     folder = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert folder.is_relative_to(tracked.settings.home / "mlartifacts")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {"result.json", "report.html", "space.yaml", "table.jsonl", "plots/pareto.json"} <= names
+    assert {"result.json", "report.html", "space.yaml", "table.jsonl", "prompts.json"} == names
     assert (folder / "table.jsonl").read_bytes() == (tracked.folder / "table.jsonl").read_bytes()
 
 
@@ -281,26 +280,9 @@ def test_a_full_disk_is_told_as_such(tracked: Tracked) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server as it is installed, on a free port. It and what it started end with the tests."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'm.db'}", "--artifacts-destination", str(folder / "art")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
-                break
-            time.sleep(0.1)  # nothing tells when it listens
+    with serving(folder / "m.db", folder, "--artifacts-destination", str(folder / "art")) as address:
         yield address
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.mark.timeout(300)
