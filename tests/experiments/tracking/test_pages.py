@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def test_mlflows_pages_show_a_sweep_with_its_trials_figures_and_traces(browser: 
 
         page.goto(f"{runs}/{run}")
         expect(page.get_by_role("heading", name=result.name)).to_be_visible(timeout=WAIT)
-        expect(page.get_by_text("00 baseline")).to_be_visible(timeout=WAIT)  # one of the children
+        page.get_by_role("button", name="Load more").click()
+        children = page.get_by_role("link", name=re.compile(r"^\d\d "))
+        expect(children).to_have_count(len(result.trials), timeout=WAIT)
         expect(page.get_by_text("winner_heldout", exact=True)).to_be_attached(timeout=WAIT)
         expect(page.get_by_text("objective.output_tokens", exact=True)).to_be_attached(timeout=WAIT)
 
