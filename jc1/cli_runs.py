@@ -45,13 +45,14 @@ def list_(home: Home = None, as_json: Json = False) -> None:
 def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Show what a sweep found: the winner, and every trial beside the baseline."""
     with lab():
-        from experiments.figures import report
-        from experiments.tracking.runs import find, folder_of
+        from experiments.figures import look, report
+        from experiments.tracking.runs import find, texts
 
         settings = settings_of(home=home)
         result = find(run, settings)
         if html:
-            _write(html, report.html(result, folder_of(result.name, settings)))
+            with texts(result, settings) as folder:
+                _write(html, report.html(result, folder))
         if as_json:
             print_json(result.model_dump(mode="json"))
             return
@@ -61,7 +62,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
                 str(trial.number),
                 result.baseline_name if trial.number == 0 else trial.label,
                 report.told(trial.metrics.get(result.primary)),
-                report.signed(between.difference) if (between := trial.comparison) else "",
+                look.signed(between.difference) if (between := trial.comparison) else "",
                 trial.comparison.verdict if trial.comparison else "",
                 "" if trial.state == "measured" else f"{trial.state}: {trial.reason}",
             ]
@@ -78,6 +79,7 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
     """Put sweeps side by side: winner and baseline of each."""
     with lab():
         from experiments.figures import report
+        from experiments.figures.sweeps import last_measured
         from experiments.tracking.runs import find
 
         settings = settings_of(home=home)
@@ -89,18 +91,17 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
             return
         rows = []
         for result in results:
-            held = result.verified
-            best = result.trial(result.winner) if result.winner is not None else None
-            searched = best.metrics.get(result.primary) if best else None
+            best = None if result.winner is None else result.trial(result.winner)
+            baseline, won, where = last_measured(result)
             rows.append(
                 [
                     result.name,
                     f"{result.suite.name} {result.suite.digest[:8]}",
-                    report.told(held.baseline if held else result.baseline.metrics.get(result.primary)),
+                    report.told(baseline),
                     f"#{best.number} {best.label}" if best else "",
-                    report.told(held.heldout if held else searched),
-                    "held out" if held else "search",
-                    held.comparison.verdict if held else "",
+                    report.told(won),
+                    where,
+                    result.verified.comparison.verdict if result.verified else "",
                 ]
             )
     print_table(["sweep", "suite", "baseline", "winner", "score (95 %)", "on", "verdict"], rows)

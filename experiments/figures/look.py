@@ -97,6 +97,11 @@ def see_through(colour: str, opacity: float) -> str:
     return f"rgba({red}, {green}, {blue}, {opacity:.2f})"
 
 
+def signed(difference: float) -> str:
+    """`+0.22` or `−0.04`, with a minus that is as wide as the plus."""
+    return f"{difference:+.2f}".replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """A time as people read it: three significant figures at most, in milliseconds below a second."""
     if seconds >= 1:

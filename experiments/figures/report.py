@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.figures import look
 from experiments.sweeps.results import Comparison, Interval, Latency, SweepResult, Trial
+from experiments.sweeps.rows import Row, read_table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,10 +30,6 @@ CAPTIONS = {
         "The best of many trials is flattered by luck, so the winner was asked prompts that the search never saw, with "
         "fresh seeds. Believe the held-out figures.",
     ),
-    "pareto": (
-        "Quality against cost",
-        "Up and to the left is better. A Pareto member is one that no other trial beats in every objective.",
-    ),
     "parallel_coordinates": (
         "Which settings went where",
         "Each line is a trial on its way through its settings to its score; the stronger the line, the better.",
@@ -40,10 +37,13 @@ CAPTIONS = {
     "heatmap": ("Two settings that matter together", "Mean score over the trials that share both values."),
     "by_prompt": (
         "Prompt by prompt",
-        "Every column is a prompt. Above, the baseline's own score, darker is better; below, what each trial gains "
-        "(blue) or loses (orange) on that prompt. Blank is not asked.",
+        "Every column is a prompt, those hardest for the baseline first. Above, the baseline's own score, darker is "
+        "better; below, what each trial gains (blue) or loses (orange) on that prompt. Blank is not asked.",
     ),
-    "waterfall": ("Where the time goes", "Baseline, winner and Pareto members, stage by stage."),
+    "waterfall": (
+        "Where the time goes",
+        "The trials that were timed, stage by stage: baseline, winner and Pareto members.",
+    ),
     "acceptance": (
         "How far a draft is believed",
         "The share of drafted tokens that the model accepted, by their position in the draft.",
@@ -68,7 +68,7 @@ def headline(result: SweepResult) -> str:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
     figures = f"{score:.2f} against {other:.2f} {where}"
-    between = f"{signed(found.difference)}, 95 % interval {signed(found.low)} to {signed(found.high)}"
+    between = f"{look.signed(found.difference)}, 95 % interval {look.signed(found.low)} to {look.signed(found.high)}"
     if found.verdict == "not distinguishable":
         return f"Not distinguishable from the baseline: {name[0].lower()}{name[1:]} has {figures} ({between})."
     return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
@@ -87,7 +87,7 @@ def html(result: SweepResult, folder: Path) -> str:
         headline=headline(result),
         metric=result.primary.replace("_", " "),
         facts=_facts(result),
-        captions=CAPTIONS,
+        captions=CAPTIONS | {"pareto": _tradeoff(result)},
         rows=[_row(result, trial) for trial in ordered(result)],
         timed=[_times(trial, latency) for trial in ordered(result) for latency in trial.latency],
         pairs=pairs,
@@ -135,11 +135,6 @@ def told(interval: Interval | None) -> str:
     return f"{interval.mean:.2f} ({_minus(interval.low)} to {_minus(interval.high)})" if interval else ""
 
 
-def signed(difference: float) -> str:
-    """`+0.22` or `−0.04`, with a minus that is as wide as the plus."""
-    return f"{difference:+.2f}".replace("-", "−")
-
-
 def _minus(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
@@ -158,6 +153,20 @@ def _render(template: str, figures: Mapping[str, go.Figure], **values: Any) -> s
         heights={name: figure.layout.height for name, figure in figures.items()},
         **values,
     )
+
+
+def _tradeoff(result: SweepResult) -> tuple[str, str]:
+    """Heading and words of the figure of two metrics."""
+    from experiments.figures.sweeps import cost
+
+    name, direction = cost(result) or ("", "min")
+    heading = f"{result.primary} against {name}".replace("_", " ")
+    text = f"{'Up' if result.sign > 0 else 'Down'} and to the {'left' if direction == 'min' else 'right'} is better."
+    if len(result.objectives) == 2:
+        text += " The line is the Pareto front: no other trial beats those on it in both."
+    elif len(result.objectives) > 2:
+        text += f" A Pareto member is one that no other trial beats in all {len(result.objectives)} objectives."
+    return heading[:1].upper() + heading[1:], text
 
 
 def _facts(result: SweepResult) -> list[dict[str, str]]:
@@ -201,8 +210,8 @@ def _row(result: SweepResult, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "score": f"{score.mean:.2f}" if score else "",
         "interval": f"{_minus(score.low)} to {_minus(score.high)}" if score else "",
-        "difference": signed(between.difference) if between else "",
-        "between": f"{signed(between.low)} to {signed(between.high)}" if between else "",
+        "difference": look.signed(between.difference) if between else "",
+        "between": f"{look.signed(between.low)} to {look.signed(between.high)}" if between else "",
         "verdict": between.verdict if between else "",
         "p": _p(between) if between else "",
         "latency": look.duration(trial.latency[0].total.p50) if trial.latency else "",
@@ -221,7 +230,7 @@ def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
     return {"trial": f"#{trial.number}", "load": str(latency.load), "figures": figures}
 
 
-def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, str]], int]:
+def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int]:
     """Prompts on which winner and baseline score differently, with a text of each, held-out ones where there are any;
     and how many there are in all."""
     if result.winner is None:
@@ -232,31 +241,38 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, str]], int
         split, own, other = "search", result.trial(result.winner).scores, result.baseline.scores
     apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
     shown = apart[:_MOST_PAIRS]
-    texts: dict[tuple[int, str], str] = {}
-    for row in _lines(folder / "table.jsonl"):
-        if row["split"] == split and row["item"] in shown and row["trial"] in (result.baseline.number, result.winner):
-            texts.setdefault((row["trial"], row["item"]), "\n".join(row["texts"]))
-    asked = folder / "prompts.json"
+    table, asked = folder / "table.jsonl", folder / "prompts.json"
+    said: dict[tuple[int, str], list[Row]] = {}
+    for row in read_table(table) if table.exists() else ():
+        if row.split == split and row.item in shown:
+            said.setdefault((row.trial, row.item), []).append(row)
     prompts = json.loads(asked.read_bytes()) if asked.exists() else {}
     return [
         {
             "item": item,
             "prompt": _cut(prompts.get(item, {}).get("prompt", "")),
             "right": _cut(" or ".join(prompts.get(item, {}).get("references", ()))),
-            "baseline": _cut(texts[0, item]),
-            "winner": _cut(texts[result.winner, item]),
-            "baseline_score": f"score {other[item]:.2g}",
-            "winner_score": f"score {own[item]:.2g}",
+            "baseline": _said(said[0, item], result.primary, other[item]),
+            "winner": _said(said[result.winner, item], result.primary, own[item]),
         }
         for item in shown
-        if (0, item) in texts and (result.winner, item) in texts
+        if (0, item) in said and (result.winner, item) in said
     ], len(apart)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+def _said(rows: Sequence[Row], metric: str, mean: float) -> tuple[str, str]:
+    """What a prompt was scored, and the reply that comes nearest to that, with its own score where it has another."""
+
+    def apart(row: Row) -> float:
+        return abs(row.scores.get(metric, math.inf) - mean)
+
+    row = min(rows, key=apart)
+    score = f"{mean:.2g}"
+    if len(rows) > 1:
+        score += f", the mean of {len(rows)} replies"
+    if 0.005 < apart(row) < math.inf:
+        score += f"; of this one {row.scores[metric]:.2g}"
+    return f"{metric.replace('_', ' ')} {score}", _cut("\n".join(row.texts))
 
 
 def _cut(text: str) -> str:

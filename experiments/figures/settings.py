@@ -14,10 +14,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from experiments.figures import look
+from experiments.sweeps.resolved import resolved
 from experiments.sweeps.results import SCORE, SweepResult, Trial
-from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
-from jc1.memory.base import Retrieval
 from jc1.prompt import DEFAULT_SYSTEM
 
 _BINS = 6
@@ -33,7 +31,8 @@ def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
     """The settings that differ between measured trials: by name, each trial's value; a number stays one."""
     trials = [trial for trial in result.trials if result.primary in trial.metrics]
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings.flat()))
-    found = {name: {trial.number: _value(trial, name) for trial in trials} for name in names}
+    whole = {t.number: {"system": DEFAULT_SYSTEM} | resolved(t.settings, result).flat() for t in trials}
+    found = {name: {number: _value(ran.get(name)) for number, ran in whole.items()} for name in names}
     return {name: values for name, values in found.items() if len(set(values.values())) > 1}
 
 
@@ -150,18 +149,9 @@ def heatmap(result: SweepResult) -> go.Figure:
     return figure
 
 
-def _value(trial: Trial, name: str) -> Value:
-    """A number, or the setting in words. What a trial leaves out is as JC1 has it by default."""
-    value = trial.settings.flat().get(name, _default(name))
+def _value(value: Any) -> Value:
+    """A number, or the setting in words."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _words(value)
-
-
-def _default(name: str) -> Any:
-    if name == "system":
-        return DEFAULT_SYSTEM
-    room, _, field = name.rpartition(".")
-    defaults = {"": Decoding, "memory": Retrieval, "engine": EngineSettings}
-    return getattr(defaults[room](), field, None)
 
 
 def _words(value: Any) -> str:

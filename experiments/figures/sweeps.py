@@ -6,6 +6,7 @@ that a figure serves a notebook, a report and a web page. Those of the settings 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, Literal
@@ -14,8 +15,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from experiments.figures import look
+from experiments.figures.drawing import label_ends
 from experiments.figures.settings import heatmap, parallel_coordinates, varied
-from experiments.sweeps.results import SCORE, Interval, Latency, SweepResult, Trial
+from experiments.sweeps.results import SCORE, Interval, SweepResult, Trial
 from jc1.trace import STAGES
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "winner",
 ]
 
+Direction = Literal["max", "min"]
 Role = Literal["winner", "baseline", "Pareto member", "other trial", "stopped early"]
 _MARKS: dict[Role, tuple[str, str, int]] = {
     "other trial": (look.OTHER, "circle", 8),
@@ -39,7 +42,6 @@ _MARKS: dict[Role, tuple[str, str, int]] = {
     "winner": (look.WINNER, "star", 16),
 }
 """Colour, shape and size in pixels, in the order in which they are drawn."""
-_TOKENS = ("output_tokens", "tokens", "length")
 _MOST_ROWS = 24
 """Trials that a figure with a row for each shows."""
 _DIVERGING = [[0.0, look.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, look.BLUE]]
@@ -50,11 +52,11 @@ def figures(result: SweepResult) -> dict[str, go.Figure]:
     """Those figures that have something to show, by name, in the order in which a report tells them."""
     chosen: dict[str, tuple[bool, Callable[[SweepResult], go.Figure]]] = {
         "winner": (result.winner is not None, winner),
-        "pareto": (_cost(result) is not None, pareto),
+        "pareto": (cost(result) is not None, pareto),
         "parallel_coordinates": (bool(varied(result)), parallel_coordinates),
         "heatmap": (len(varied(result)) > 1, heatmap),
         "by_prompt": (any(trial.scores for trial in result.trials[1:]), by_prompt),
-        "waterfall": (bool(_with_stages(result)), waterfall),
+        "waterfall": (any(_stages(trial) for trial in result.trials), waterfall),
         "acceptance": (any(trial.acceptance for trial in result.trials), acceptance),
     }
     return {name: draw(result) for name, (has, draw) in chosen.items() if has}
@@ -71,69 +73,69 @@ def role(result: SweepResult, trial: Trial) -> Role:
     return "Pareto member" if trial.pareto else "other trial"
 
 
+def cost(result: SweepResult) -> tuple[str, Direction] | None:
+    """The metric that `pareto` holds against the primary one, and which way it is better."""
+    known = {name for trial in result.trials for name in trial.metrics}
+    candidates = {**result.objectives, "output_tokens": result.objectives.get("output_tokens", "min")}
+    return next(((n, way) for n, way in candidates.items() if n in known and n != result.primary), None)
+
+
+def last_measured(result: SweepResult) -> tuple[Interval | None, Interval | None, str]:
+    """Baseline and winner as they were measured last, and where: `held out`, or `search` where that was all."""
+    if result.verified:
+        return result.verified.baseline, result.verified.heldout, "held out"
+    best = None if result.winner is None else result.trial(result.winner).metrics.get(result.primary)
+    return result.baseline.metrics.get(result.primary), best, "search"
+
+
 def pareto(result: SweepResult) -> go.Figure:
-    """Score with its 95 % interval against cost: the median time of a reply where latency was measured (at the first
-    load), else the mean of what the sweep wants least of, else output tokens. Trials without that cost stand apart."""
-    cost = _cost(result)
+    """The first objective with its 95 % interval against the second, or against output tokens where there is no other,
+    and the front as a line where there are two."""
     figure = go.Figure()
-    if cost is None:
+    name, direction = cost(result) or ("", "min")
+    known = [trial for trial in result.trials if result.primary in trial.metrics and name in trial.metrics]
+    if not known:
         return _base(figure, height=120)
-    value, axis, spell = cost
-    known = [trial for trial in result.trials if result.primary in trial.metrics]
-    apart = [trial for trial in known if value(trial) is None]
     crowded = len(known) > _MOST_ROWS
-    for name, (colour, shape, size) in _MARKS.items():
-        of_role = [trial for trial in known if role(result, trial) == name]
-        minor = name in ("other trial", "stopped early")
-        first = True
-        for trials, x_axis in (
-            ([t for t in of_role if value(t) is not None], "x"),
-            ([t for t in of_role if value(t) is None], "x2"),
-        ):
-            if not trials:
-                continue
-            scores = [trial.metrics[result.primary] for trial in trials]
-            figure.add_scatter(
-                x=[value(trial) if x_axis == "x" else _spread(apart.index(trial)) for trial in trials],
-                y=[score.mean for score in scores],
-                xaxis=x_axis,
-                mode="markers" if minor else "markers+text",
-                name=name,
-                legendgroup=name,
-                showlegend=first,
-                marker={"color": colour, "symbol": shape, "size": size, "line": {"color": colour, "width": 1.5}},
-                opacity=0.55 if name == "stopped early" else 0.8 if minor else 1,
-                text=[name if name in ("winner", "baseline") else f"#{trial.number}" for trial in trials],
-                textposition="middle left" if name == "Pareto member" or x_axis == "x2" else "middle right",
-                textfont={"color": colour, "size": 12},
-                cliponaxis=False,
-                error_y=_errors(scores, colour) if not (minor and crowded) else None,
-                customdata=[
-                    [_named(trial), _says(trial.metrics[result.primary]), spell(value(trial))] for trial in trials
-                ],
-                hovertemplate="<br>".join(
-                    ("%{customdata[0]}", f"{_words(result)} %{{customdata[1]}}", "%{customdata[2]}<extra></extra>")
-                ),
-            )
-            first = False
-    _base(figure, height=420, legend=True)
-    dearest = max((value(trial) or 0.0 for trial in known), default=1.0)
-    figure.update_xaxes(title_text=axis, range=[0, dearest * 1.15 or 1], domain=[0, 0.84 if apart else 1])
-    figure.update_yaxes(title_text=_words(result), **_span(result.primary, 1.04))
-    if apart:
-        figure.update_layout(
-            xaxis2={
-                "domain": [0.88, 1],
-                "anchor": "y",
-                "range": [-0.6, 0.6],
-                "tickvals": [0],
-                "ticktext": ["not timed"],
-                "showgrid": False,
-                "zeroline": False,
-                "fixedrange": True,
-            }
+    dearest = max(trial.metrics[name].mean for trial in known)
+    if len(result.objectives) == 2:
+        front = sorted((t for t in known if t.pareto), key=lambda trial: trial.metrics[name].mean)
+        figure.add_scatter(
+            x=[trial.metrics[name].mean for trial in front],
+            y=[trial.metrics[result.primary].mean for trial in front],
+            mode="lines",
+            line={"color": look.see_through(look.PARETO, 0.45), "width": 1.5},
+            line_shape="hv" if direction == "min" else "vh",
+            name="front",
+            hoverinfo="skip",
+            showlegend=False,
         )
-        figure.add_vline(x=0.86, xref="paper", line={"color": look.FAINT, "width": 1})
+    labelled = _apart(result, known, name, dearest)
+    for kind, (colour, shape, size) in _MARKS.items():
+        trials = [trial for trial in known if role(result, trial) == kind]
+        if not trials:
+            continue
+        scores = [trial.metrics[result.primary] for trial in trials]
+        alone = kind in ("baseline", "winner")
+        figure.add_scatter(
+            x=[trial.metrics[name].mean for trial in trials],
+            y=[score.mean for score in scores],
+            mode="markers+text",
+            name=kind,
+            marker={"color": colour, "symbol": shape, "size": size, "line": {"color": colour, "width": 1.5}},
+            opacity=0.55 if kind == "stopped early" else 0.8 if kind == "other trial" else 1,
+            text=[(kind if alone else f"#{t.number}") if t.number in labelled else "" for t in trials],
+            textposition=["top left" if t.metrics[name].mean > dearest / 2 else "top right" for t in trials],
+            textfont={"color": colour, "size": 12},
+            cliponaxis=False,
+            error_y=_errors(scores, colour) if alone or not crowded else None,
+            customdata=[[_named(trial), _says(trial.metrics[result.primary]), _timed(trial)] for trial in trials],
+            hovertemplate=f"%{{customdata[0]}}<br>{_words(result.primary)} %{{customdata[1]}}<br>"
+            f"{_words(name)} %{{x:.3g}}%{{customdata[2]}}<extra></extra>",
+        )
+    _base(figure, height=420, legend=True)
+    figure.update_xaxes(title_text=f"{_words(name)}, mean", range=[0, dearest * 1.08 or 1])
+    figure.update_yaxes(title_text=_words(result.primary), **_span(result.primary, 1.04))
     return figure
 
 
@@ -161,9 +163,9 @@ def winner(result: SweepResult) -> go.Figure:
     for name, interval, colour in scores:
         _dot(figure, 1, name, interval.mean, interval.low, interval.high, colour, f"{interval.mean:.2f}")
     for name, mean, low, high in differences:
-        _dot(figure, 2, name, mean, low, high, look.PARETO, f"{mean:+.2f}")
+        _dot(figure, 2, name, mean, low, high, look.PARETO, look.signed(mean))
     _base(figure, height=150 + 34 * (len(scores) + len(differences)))
-    figure.update_xaxes(title_text=_words(result), row=1, **_span(result.primary, 1.02))
+    figure.update_xaxes(title_text=_words(result.primary), row=1, **_span(result.primary, 1.02))
     reach = max([0.1, *(abs(end) for _, _, *ends in differences for end in ends)]) * 1.1
     figure.update_xaxes(range=[-reach, reach], tickformat="+.2~f", title_text="winner minus baseline", row=2)
     figure.add_vline(x=0, line={"color": look.ZERO, "width": 1.5}, row=2)
@@ -226,39 +228,42 @@ def by_prompt(result: SweepResult) -> go.Figure:
     )
     _rows(figure)
     figure.update_xaxes(showgrid=False, showticklabels=False, ticks="")
-    figure.update_xaxes(title_text=f"{len(items)} prompts, those hardest for the baseline first", row=2)
+    figure.update_xaxes(title_text=f"{len(items)} prompts, hardest first", row=2)
     return figure
 
 
 def waterfall(result: SweepResult) -> go.Figure:
-    """Median time of each stage, in the order of the hallway, for baseline, Pareto members and winner: at the first
-    load where latency was measured, else from the quality phase, where many requests share the engine."""
-    members = _with_stages(result)
-    timed = any(trial.latency for trial in members)
-    stages = {trial.number: trial.latency[0].stages if timed else trial.stages for trial in members}
+    """Median time of each stage, in the order of the hallway, of the trials that were timed, at the first load."""
+    members = [trial for trial in result.trials if _stages(trial)]
+    members = sorted(members, key=lambda trial: _standing(result, trial))[:_MOST_ROWS]
     rows = [_brief(result, trial) for trial in members]
     figure = go.Figure()
+    if not members:
+        return _base(figure, height=120)
+    seen: list[str] = []
     for stage in STAGES:
-        seconds = [stages[trial.number].get(stage, 0.0) for trial in members]
+        seconds = [_stages(trial).get(stage, 0.0) for trial in members]
         if any(seconds):
+            colour = look.STAGE_COLOURS[stage]
             figure.add_bar(
                 orientation="h",
                 y=rows,
                 x=[value * 1000 for value in seconds],
                 name=stage,
-                marker={"color": look.STAGE_COLOURS[stage], "line": {"width": 0}},
+                # Stages of one family share a colour: each is paler than the one before.
+                marker={"color": look.see_through(colour, 0.65 ** seen.count(colour)), "line": {"width": 0}},
                 customdata=[look.duration(value) for value in seconds],
                 hovertemplate=f"{stage} %{{customdata}}<extra>%{{y}}</extra>",
             )
+            seen.append(colour)
     for trial, row in zip(members, rows, strict=True):
-        total = sum(stages[trial.number].values())
+        total = sum(_stages(trial).values())
         figure.add_annotation(
             x=total * 1000, y=row, text=look.duration(total), showarrow=False, xanchor="left", xshift=6
         )
-    load = f", {members[0].latency[0].load}" if timed else " in the quality phase"
     _base(figure, height=130 + 34 * len(members), legend=True)
     figure.update_layout(barmode="stack", bargap=0.45, margin_r=64)
-    figure.update_xaxes(title_text=f"medians of the stages{load} (ms)", rangemode="tozero")
+    figure.update_xaxes(title_text=f"medians of the stages, {members[0].latency[0].load} (ms)", rangemode="tozero")
     return _rows(figure, rows)
 
 
@@ -267,18 +272,14 @@ def acceptance(result: SweepResult) -> go.Figure:
     figure = go.Figure()
     spoken = [trial for trial in result.trials if trial.acceptance]
     for trial in sorted(spoken, key=lambda trial: -trial.acceptance[0])[:8]:
-        colour = _MARKS[role(result, trial)][0]
         shares = [100 * share for share in trial.acceptance]
-        positions = list(range(1, len(shares) + 1))
         figure.add_scatter(
-            x=positions,
+            x=list(range(1, len(shares) + 1)),
             y=shares,
-            mode="lines+markers+text",
-            line={"color": colour, "width": 2.5},
+            mode="lines+markers",
+            name=_brief(result, trial),
+            line={"color": _MARKS[role(result, trial)][0], "width": 2.5},
             marker={"size": 7},
-            text=[""] * (len(shares) - 1) + [f" {_brief(result, trial)}"],
-            textposition="middle right",
-            textfont={"color": colour},
             cliponaxis=False,
             hovertemplate=f"{_named(trial)}<br>position %{{x}}: %{{y:.0f}} %<extra></extra>",
         )
@@ -287,7 +288,7 @@ def acceptance(result: SweepResult) -> go.Figure:
     figure.update_layout(margin_r=96)
     figure.update_xaxes(title_text="position in the draft", dtick=1, range=[0.8, longest + 0.2])
     figure.update_yaxes(title_text="drafts accepted", ticksuffix=" %", range=[0, 103])
-    return figure
+    return label_ends(figure, gap=7)
 
 
 def compare(results: Sequence[SweepResult]) -> go.Figure:
@@ -296,30 +297,25 @@ def compare(results: Sequence[SweepResult]) -> go.Figure:
     figure = go.Figure()
     rows = []
     for result in results:
-        held = result.verified
-        pairs: list[tuple[str, Interval | None, str]] = [
-            ("baseline", held.baseline if held else result.baseline.metrics.get(result.primary), look.BASELINE)
-        ]
-        if result.winner is not None:
-            best = result.trial(result.winner)
-            pairs.append(
-                (f"winner #{best.number}", held.heldout if held else best.metrics.get(result.primary), look.WINNER)
-            )
-        for what, interval, colour in pairs:
+        baseline, won, where = last_measured(result)
+        for what, interval, colour in (
+            ("baseline", baseline, look.BASELINE),
+            (f"winner #{result.winner}", won, look.WINNER),
+        ):
             if interval:
-                name = f"{escape(result.name)}, {what}{'' if held else ', search'}"
+                name = f"{escape(result.name)}, {what}{', search' if where == 'search' else ''}"
                 rows.append(name)
                 low, high, told = interval.low, interval.high, f"{interval.mean:.2f}"
                 _dot(figure, None, name, interval.mean, low, high, colour, told)
     _base(figure, height=110 + 34 * len(rows))
     metrics = {result.primary for result in results}
     metric = metrics.pop() if len(metrics) == 1 else ""
-    figure.update_xaxes(title_text=escape(metric.replace("_", " ")), **_span(metric, 1.02))
+    figure.update_xaxes(title_text=_words(metric), **_span(metric, 1.02))
     return _rows(figure, rows)
 
 
-def _words(result: SweepResult) -> str:
-    return escape(result.primary.replace("_", " "))
+def _words(metric: str) -> str:
+    return escape(metric.replace("_", " "))
 
 
 def _span(metric: str, end: float) -> dict[str, Any]:
@@ -327,36 +323,37 @@ def _span(metric: str, end: float) -> dict[str, Any]:
     return {"range": [0, end], "tickformat": ".1f"} if metric == SCORE else {"rangemode": "tozero"}
 
 
-def _cost(
-    result: SweepResult,
-) -> tuple[Callable[[Trial], float | None], str, Callable[[float | None], str]] | None:
-    """What a trial costs: how to read it, the axis, and how a value is said."""
-    timed = [trial.latency[0] for trial in result.trials if trial.latency]
-    if len(timed) > 1:
-        first: Latency = timed[0]
-        return (
-            lambda trial: trial.latency[0].total.p50 * 1000 if trial.latency else None,
-            f"median time of a reply, {first.load} (ms)",
-            lambda value: "not timed" if value is None else f"median time {look.duration(value / 1000)}",
-        )
-    least = [name for name, direction in result.objectives.items() if direction == "min"]
-    known = {name for trial in result.trials for name in trial.metrics}
-    name = next((name for name in (*least, *_TOKENS) if name in known), None)
-    if name is None:
-        return None
-    words = escape(name.replace("_", " "))
-    return (
-        lambda trial: trial.metrics[name].mean if name in trial.metrics else None,
-        f"{words}, mean of a reply",
-        lambda value: f"{words} unknown" if value is None else f"{words} {value:.3g}",
-    )
+def _apart(result: SweepResult, trials: Sequence[Trial], across: str, widest: float) -> set[int]:
+    """The trials whose names can be written beside them: winner, baseline and Pareto members, each unless it would
+    cover one before it."""
+    tallest = 1.0 if result.primary == SCORE else max(trial.metrics[result.primary].mean for trial in trials)
+    found: dict[int, tuple[float, float]] = {}
+    for trial in sorted(trials, key=lambda trial: _standing(result, trial)):
+        x, y = trial.metrics[across].mean, trial.metrics[result.primary].mean
+        covers = any(abs(x - u) <= 0.09 * widest and abs(y - v) <= 0.08 * tallest for u, v in found.values())
+        if role(result, trial) in ("winner", "baseline", "Pareto member") and not covers:
+            found[trial.number] = x, y
+    return set(found)
 
 
-def _with_stages(result: SweepResult) -> list[Trial]:
-    """Baseline, winner and Pareto members with stage times: those under a stated load, else of the quality phase."""
-    members = [t for t in result.trials if role(result, t) in ("baseline", "winner", "Pareto member")]
-    timed = [trial for trial in members if trial.latency and trial.latency[0].stages]
-    return timed or [trial for trial in members if trial.stages]
+def _standing(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
+    """For sorting: the baseline, the winner, then by the primary metric."""
+    own = trial.metrics.get(result.primary)
+    better = -result.sign * own.mean if own else math.inf
+    return trial.number != result.baseline.number, trial.number != result.winner, better
+
+
+def _timed(trial: Trial) -> str:
+    """A line of a hover label: how long a reply took, where that was measured."""
+    if not trial.latency:
+        return ""
+    first = trial.latency[0]
+    return f"<br>median time {look.duration(first.total.p50)}, {first.load}"
+
+
+def _stages(trial: Trial) -> dict[str, float]:
+    """Seconds by stage at the first load, empty where nothing was timed."""
+    return trial.latency[0].stages if trial.latency else {}
 
 
 def _base(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
@@ -416,11 +413,6 @@ def _errors(scores: Sequence[Interval], colour: str) -> dict[str, object]:
         "thickness": 1.5,
         "width": 0,
     }
-
-
-def _spread(index: int) -> float:
-    """Places side by side, so that intervals do not hide each other: -0.4 to 0.4, five to a round."""
-    return (index % 5 - 2) * 0.2
 
 
 def _brief(result: SweepResult, trial: Trial) -> str:

@@ -114,7 +114,6 @@ class Trial(_Shape):
     pareto: bool = False
     latency: list[Latency] = Field(default_factory=list)
     acceptance: list[float] = Field(default_factory=list)
-    stages: dict[str, float] = Field(default_factory=dict)
 
 
 class Verified(_Shape):

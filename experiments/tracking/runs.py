@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -96,6 +97,31 @@ def find_trial(reference: str, settings: Settings) -> tuple[SweepResult, int]:
     return result, chosen
 
 
+@contextmanager
+def texts(result: SweepResult, settings: Settings) -> Iterator[Path]:
+    """A folder with the sweep's `table.jsonl` and `prompts.json`: its own, else one for the time being with those that
+    MLflow has. Another sweep may have taken the name since. Raises what `find` raises."""
+    folder = folder_of(result.name, settings)
+    if _created(folder) == result.created:
+        yield folder
+        return
+    with TemporaryDirectory() as fetched:
+        if result.mlflow_run:
+            with connected(settings.tracking) as client:
+                there = {file.path for file in client.list_artifacts(result.mlflow_run)}
+                for name in there.intersection(tracking.TEXTS):
+                    client.download_artifacts(result.mlflow_run, name, fetched)
+        yield Path(fetched)
+
+
+def _created(folder: Path) -> str:
+    """When the sweep of that folder began; nothing where there is none, or it cannot be read."""
+    try:
+        return SweepResult.read(folder).created
+    except (OSError, ValidationError):
+        return ""
+
+
 def _find(reference: str, settings: Settings) -> tuple[SweepResult, int | None]:
     """The sweep, and the trial where a child's run was named."""
     folder = folder_of(reference, settings)
@@ -124,7 +150,8 @@ def _from_mlflow(client: MlflowClient, run_id: str) -> tuple[SweepResult, int | 
         parent = tags.get(tracking.PARENT, run_id)
         with TemporaryDirectory() as folder:
             client.download_artifacts(parent, tracking.RESULT, folder)
-            return _read(Path(folder)), trial
+            # A run that was made anew has what the result says of the one before it.
+            return _read(Path(folder)).model_copy(update={"mlflow_run": parent}), trial
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,12 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import experiments.tracking.client as connection
+from experiments.sweeps.resolved import resolved
 from experiments.sweeps.results import SCORE, Comparison, Interval, SweepResult, Trial
-from experiments.sweeps.trials import ENGINE_FIELDS, TrialSettings
+from experiments.sweeps.rows import Row, read_table
+from experiments.sweeps.trials import TrialSettings
 from experiments.tracking.traces import log_traces
-from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
-from jc1.memory.base import Retrieval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +32,8 @@ SWEEP, CREATED, TRIAL, LOGGED = "jc1.sweep", "jc1.created", "jc1.trial", "jc1.lo
 PARENT = "mlflow.parentRunId"
 RESULT = "result.json"
 TABLE = "prompts.json"
+TEXTS = ("table.jsonl", "prompts.json")
+"""Files of a sweep's folder that its run has too."""
 _PAGE = 1000
 _BATCH = 100
 """Parameters, and tags, that MLflow takes in one call."""
@@ -74,17 +74,21 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
         parent = _parent(client, experiment, result)
         run_id = parent.info.run_id
         if parent.data.tags.get(LOGGED) == digest:
+            if parent.info.status != "FINISHED":  # a resumed sweep was interrupted with nothing left to do
+                client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
         known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
-        tables = _tables(folder)
+        tables: dict[int, list[Row]] = {}
+        for row in read_table(folder / "table.jsonl"):
+            tables.setdefault(row.trial, []).append(row)
         runs = {
             trial.number: _log_trial(client, experiment, result, run_id, trial, known, tables.get(trial.number, []))
             for trial in result.trials
         }
-        log_traces(uri, experiment, runs, list(_lines(folder / "traces.jsonl")))
+        log_traces(uri, experiment, runs, [*map(json.loads, (folder / "traces.jsonl").read_bytes().splitlines())])
         _log_sweep(client, result, folder, parent)
-        client.set_tag(run_id, LOGGED, digest)
         client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
+        client.set_tag(run_id, LOGGED, digest)
         return run_id
 
 
@@ -139,7 +143,7 @@ def _log_trial(
     parent: str,
     trial: Trial,
     known: Mapping[str, Run],
-    rows: list[dict[str, Any]],
+    rows: list[Row],
 ) -> str:
     """Write one trial's run, and return its id."""
     settings = trial.settings
@@ -157,7 +161,7 @@ def _log_trial(
         "jc1.verdict": trial.comparison.verdict if trial.comparison else "baseline" if trial.number == 0 else "",
         "jc1.reason": trial.reason,
     }
-    files = {"settings.json": _json(_resolved(settings))}
+    files = {"settings.json": _json(resolved(settings, result).model_dump())}
     if rows:
         files[TABLE] = _table(rows)
         # What `log_table` of MLflow sets: its pages then show the rows side by side with those of other runs.
@@ -174,7 +178,6 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
-    from experiments.figures import sweeps as plots
     from experiments.figures.report import headline, html
 
     run_id = parent.info.run_id
@@ -207,10 +210,8 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
         RESULT: result.model_dump_json(indent=1),
         "space.yaml": yaml.safe_dump(result.space, sort_keys=False, allow_unicode=True),
         "report.html": html(result, folder),
-        **{f"plots/{name}.json": figure.to_json() for name, figure in plots.figures(result).items()},
     }
-    if (folder / "table.jsonl").exists():
-        files["table.jsonl"] = (folder / "table.jsonl").read_text(encoding="utf-8")
+    files |= {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).exists()}
     _put(client, run_id, files)
 
 
@@ -242,9 +243,7 @@ def _log(
 def _put(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> None:
     with TemporaryDirectory() as folder:
         for name, text in files.items():
-            path = Path(folder, name)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            Path(folder, name).write_text(text, encoding="utf-8")
         client.log_artifacts(run_id, folder)
 
 
@@ -299,41 +298,17 @@ def _comparison(name: str, of: Comparison) -> dict[str, float]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[Row]) -> str:
     """Rows as MLflow keeps a table: columns once, then values."""
-    metrics = sorted({name for row in rows for name in row["scores"]}, key=lambda name: (name != SCORE, name))
-    told = ("outcome", "split", "repeat", "seed")
+    metrics = sorted({name for row in rows for name in row.scores}, key=lambda name: (name != SCORE, name))
     data = [
-        [row["item"], *(row["scores"].get(name) for name in metrics[:1]), "\n---\n".join(row["texts"])]
-        + [row["scores"].get(name) for name in metrics[1:]]
-        + [row[name] for name in told]
+        [row.item, *(row.scores.get(name) for name in metrics[:1]), "\n---\n".join(row.texts)]
+        + [row.scores.get(name) for name in metrics[1:]]
+        + [row.outcome, row.split, row.repeat, row.seed]
         for row in rows
     ]
-    columns = ["item", *metrics[:1], "text", *metrics[1:], *told]
+    columns = ["item", *metrics[:1], "text", *metrics[1:], "outcome", "split", "repeat", "seed"]
     return _json({"columns": columns, "data": data})
-
-
-def _tables(folder: Path) -> dict[int, list[dict[str, Any]]]:
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for row in _lines(folder / "table.jsonl"):
-        rows.setdefault(row["trial"], []).append(row)
-    return rows
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
-
-
-def _resolved(settings: TrialSettings) -> dict[str, Any]:
-    """Every setting, those by default too."""
-    return {
-        "decoding": Decoding().model_dump() | settings.decoding,
-        "system": settings.system,
-        "retrieval": asdict(Retrieval()) | settings.retrieval,
-        "engine": {name: v for name, v in asdict(EngineSettings()).items() if name in ENGINE_FIELDS} | settings.engine,
-    }
 
 
 def _flat(settings: TrialSettings) -> dict[str, Any]:

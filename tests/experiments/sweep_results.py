@@ -90,7 +90,6 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
                 pareto=number in _MEMBERS,
                 latency=_latencies(k, temperature, system) if number in _MEMBERS else [],
                 acceptance=[0.81, 0.62, 0.44, 0.3] if number == WINNER else [0.7, 0.45, 0.2] if number == 2 else [],
-                stages={"embed": 0.004, "recall": 0.002, "prompt": 0.001, "queue": 0.8, "prefill": 0.2, "decode": 1.4},
             )
         )
     measured.append(
@@ -119,7 +118,7 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
         verified=_verified(measured, chance, distinct=distinct),
         detectable=0.17,
         rows=sum(trial.prompts * trial.repeats for trial in measured),
-        settings={"model": "jc1-tiny", "engine": "vllm", "seed": 7, "memory_k": 8},
+        settings={"model": "jc1-tiny", "engine": "vllm", "seed": 7, "memory_k": 8, "speculation": "ngram"},
         machine={"processor": "x86-64, 2 cores", "memory_gib": 24, "gpus": []},
         versions={"jc1": "0.1.0", "vllm": "0.32.0", "torch": "2.13.0", "mlflow": "3.17.2"},
         revision="0123456789abcdef",
@@ -232,8 +231,10 @@ def _row(result: SweepResult, number: int, split: str, item: str, repeat: int, s
         "repeat": repeat,
         "seed": 7 + repeat,
         "outcome": "ok",
+        "finish_reason": "stop",
         "texts": [text],
         "scores": {SCORE: score, "output_tokens": float(len(text.split()))},
+        "drafts": [],
     }
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.experiments.conftest import Tracked, tracked
 from tests.experiments.sweep_results import sweep_result, write_folder
 from tests.jc1.test_cli import Run, jc1, ok
 
-__all__ = ["jc1"]
+__all__ = ["jc1", "tracked"]
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_a_sweep_is_shown_and_written_as_a_report(jc1: Run, sweeps: Path, tmp_pa
     assert json.loads(ok(jc1("runs", "show", "sober-otter", "--json"))) == json.loads(
         (sweeps / "sober-otter" / "result.json").read_text()
     )
+
+
+def test_a_report_from_mlflow_quotes_no_namesake(jc1: Run, tracked: Tracked, sweeps: Path, tmp_path: Path) -> None:
+    folder = sweeps / tracked.result.name
+    later = tracked.result.model_copy(update={"created": "2026-12-24T00:00:00+00:00", "mlflow_run": ""})
+    later.write(folder)
+    table = (folder / "table.jsonl").read_text()
+    (folder / "table.jsonl").write_text(table.replace("Your cat is called", "The namesake says"))
+    uri = tracked.settings.tracking
+    ok(jc1("runs", "show", tracked.run_id, "--html", "report.html", JC1_TRACKING_URI=uri))
+    text = (tmp_path / "report.html").read_text()
+    assert "The namesake says" not in text
+    assert "Your cat is called" in text
 
 
 def test_sweeps_are_compared_and_written_on_one_page(jc1: Run, sweeps: Path, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from experiments.figures import report
-from tests.experiments.sweep_results import HOSTILE, sweep_result, write_folder
+from experiments.figures import look, report
+from experiments.sweeps.results import SCORE
+from experiments.sweeps.rows import Row, write_table
+from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -78,6 +80,21 @@ def test_prompts_on_which_winner_and_baseline_part_are_quoted_as_text(show: Show
     assert page.locator(".ask").first.inner_text() == HOSTILE
 
 
+def test_of_several_replies_the_one_nearest_their_mean_is_quoted_with_its_own_score(tmp_path: Path) -> None:
+    result = sweep_result()
+    assert result.verified
+    asked = result.suite.heldout[0]
+    scores = {item: 1 / 3 if item == asked else score for item, score in result.verified.baseline_scores.items()}
+    folder = write_folder(result, tmp_path / "sweep")
+    rows = [Row(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)]
+    write_table([*rows, Row(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})], folder / "table.jsonl")
+    verified = result.verified.model_copy(update={"baseline_scores": scores})
+    text = report.html(result.model_copy(update={"verified": verified}), folder)
+    assert "baseline, score 0.33, the mean of 3 replies; of this one 0<" in text
+    assert ">reply 1<" in text
+    assert "winner #3, score 0<" in text
+
+
 def test_it_fits_narrow_and_wide_and_follows_light_and_dark(show: Show, document: str) -> None:
     page = show(document)
     for width in (420, 1280):
@@ -114,6 +131,21 @@ def test_plotly_is_inside_once_and_no_text_can_end_a_script(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("objectives", "heading", "says"),
+    [
+        ({"score": "max"}, "Score against output tokens", "Up and to the left is better."),
+        ({"score": "max", "recall": "max"}, "Score against recall", "Up and to the right is better. The line is the"),
+        ({"output_tokens": "min", "score": "max", "recall": "max"}, "Output tokens against score", "Down and to the "
+         "right is better. A Pareto member is one that no other trial beats in all 3"),
+    ],
+)  # fmt: skip
+def test_it_says_where_a_good_trial_stands(folder: Path, objectives: dict[str, str], heading: str, says: str) -> None:
+    text = report.html(sweep_result().model_copy(update={"objectives": objectives}), folder)
+    assert f"<h2>{heading}</h2>" in text
+    assert says in text
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         ({}, "Trial #3 (system=Answer in one word, tak…) is better than the baseline: 0.75 against 0.50 on held-out"),
@@ -131,4 +163,4 @@ def test_a_winner_that_does_not_stand_out_is_called_so() -> None:
 
 
 def test_differences_carry_a_sign() -> None:
-    assert [report.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]
+    assert [look.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from experiments.figures import look
 from experiments.figures import sweeps as plots
 from experiments.figures.settings import varied
 from experiments.sweeps.results import SCORE, SweepResult
+from experiments.sweeps.trials import TrialSettings
 from jc1.trace import STAGES
 from tests.experiments.sweep_results import REFUSED, STOPPED, WINNER, sweep_result
 
@@ -20,42 +22,46 @@ def result() -> SweepResult:
 
 
 def by_name(figure: Any) -> dict[str, Any]:
-    return {trace.name: trace for trace in figure.data if trace.xaxis in (None, "x")}
+    return {trace.name: trace for trace in figure.data}
 
 
 def untimed(result: SweepResult) -> SweepResult:
     return result.model_copy(update={"trials": [trial.model_copy(update={"latency": []}) for trial in result.trials]})
 
 
-def test_quality_stands_against_the_time_of_a_reply_where_that_was_measured(result: SweepResult) -> None:
+def test_the_first_objective_stands_against_the_second_for_every_trial(result: SweepResult) -> None:
     figure = plots.pareto(result)
     drawn = by_name(figure)
     best = result.trial(WINNER)
-    assert list(drawn["winner"].x) == [best.latency[0].total.p50 * 1000]
+    assert list(drawn["winner"].x) == [best.metrics["output_tokens"].mean]
     assert list(drawn["winner"].y) == [best.metrics[SCORE].mean]
     assert drawn["winner"].error_y.array[0] == pytest.approx(best.metrics[SCORE].high - best.metrics[SCORE].mean)
-    assert list(drawn["Pareto member"].text) == ["#2"]
-    assert "1 at a time (ms)" in figure.layout.xaxis.title.text
+    assert "median time 126 ms, 1 at a time" in drawn["winner"].customdata[0][2]
+    assert figure.layout.xaxis.title.text == "output tokens, mean"
     assert figure.layout.xaxis.range[0] == figure.layout.yaxis.range[0] == 0
+    shown = [row[0].split()[0] for trace in figure.data if trace.customdata for row in trace.customdata]
+    assert sorted(shown) == sorted(f"#{trial.number}" for trial in result.trials if trial.number != REFUSED)
+    assert len(drawn["stopped early"].y) == len(STOPPED)
+    assert drawn["stopped early"].opacity < 1
 
 
-def test_trials_that_were_not_timed_stand_apart_and_refused_ones_nowhere(result: SweepResult) -> None:
-    figure = plots.pareto(result)
-    apart = [trace for trace in figure.data if trace.xaxis == "x2"]
-    assert figure.layout.xaxis2.ticktext == ("not timed",)
-    named = [row[0].split()[0] for trace in apart for row in trace.customdata]
-    measured = {trial.number for trial in result.trials} - {0, 2, WINNER, REFUSED}
-    assert sorted(named) == sorted(f"#{number}" for number in measured)
-    (stopped,) = [trace for trace in apart if trace.name == "stopped early"]
-    assert len(stopped.y) == len(STOPPED)
-    assert stopped.opacity < 1
+def test_two_objectives_have_a_front_and_one_is_held_against_output_tokens(result: SweepResult) -> None:
+    front = by_name(plots.pareto(result))["front"]
+    members = sorted((trial for trial in result.trials if trial.pareto), key=lambda t: t.metrics["output_tokens"].mean)
+    assert list(front.y) == [trial.metrics[SCORE].mean for trial in members]
+    alone = plots.pareto(result.model_copy(update={"objectives": {SCORE: "max"}}))
+    assert "front" not in by_name(alone)
+    assert alone.layout.xaxis.title.text == "output tokens, mean"
+    swapped = plots.pareto(result.model_copy(update={"objectives": {"recall": "min", SCORE: "max"}}))
+    assert swapped.layout.xaxis.title.text == "score, mean"
+    assert by_name(swapped)["front"].line.shape == "vh"
 
 
-def test_without_latency_the_cost_is_what_the_sweep_wants_least_of(result: SweepResult) -> None:
-    figure = plots.pareto(untimed(result))
-    assert list(by_name(figure)["baseline"].x) == [result.baseline.metrics["output_tokens"].mean]
-    assert figure.layout.xaxis.title.text == "output tokens, mean of a reply"
-    assert "xaxis2" not in figure.to_dict()["layout"]
+def test_no_name_covers_another(result: SweepResult) -> None:
+    same = result.trial(WINNER).metrics
+    trials = [trial.model_copy(update={"metrics": same, "pareto": True}) for trial in result.trials[:-1]]
+    figure = plots.pareto(result.model_copy(update={"trials": trials}))
+    assert [text for trace in figure.data if trace.text for text in trace.text if text] == ["baseline"]
 
 
 def test_the_winner_is_shown_in_the_search_held_out_and_beside_the_baseline(result: SweepResult) -> None:
@@ -89,19 +95,31 @@ def test_stages_are_in_the_order_of_the_hallway_in_their_colours_and_in_millisec
     figure = plots.waterfall(result)
     names = [bar.name for bar in figure.data]
     assert names == [stage for stage in STAGES if stage in names]
-    assert all(bar.marker.color == look.STAGE_COLOURS[bar.name] for bar in figure.data)
-    assert list(figure.data[0].y) == ["baseline", "#2", "winner #3"]
+    shades = {bar.name: bar.marker.color for bar in figure.data}
+    assert {shades[name] for name in ("prefill", "decode")} == {
+        look.see_through(look.STAGE_COLOURS[name], 1) for name in ("prefill", "decode")
+    }
+    assert shades["tokenize"].rpartition(",")[0] == shades["prompt"].rpartition(",")[0]
+    assert len(set(shades.values())) == len(shades)
+    assert list(figure.data[0].y) == ["baseline", "winner #3", "#2"]
     decode = figure.data[-1]
     assert decode.x[0] == pytest.approx(result.baseline.latency[0].stages["decode"] * 1000)
     assert figure.layout.xaxis.title.text.endswith("1 at a time (ms)")
-    assert "quality phase" in plots.waterfall(untimed(result)).layout.xaxis.title.text
 
 
 def test_acceptance_falls_by_position_in_percent(result: SweepResult) -> None:
-    (first, second) = plots.acceptance(result).data
-    assert (list(first.x), list(first.y)) == ([1, 2, 3, 4], [81, 62, 44, 30])
-    assert first.text[-1].strip() == "winner #3"
+    figure = plots.acceptance(result)
+    (first, second) = figure.data
+    assert (first.name, list(first.x), list(first.y)) == ("winner #3", [1, 2, 3, 4], [81, 62, 44, 30])
     assert list(second.y) == [70, 45, 20]
+    assert {note.text for note in figure.layout.annotations} == {"winner #3", "#2"}
+
+
+def test_lines_of_acceptance_that_end_together_keep_their_labels_apart(result: SweepResult) -> None:
+    trials = [trial.model_copy(update={"acceptance": [0.8, 0.5]}) for trial in result.trials[:8]]
+    heights = sorted(n.y for n in plots.acceptance(result.model_copy(update={"trials": trials})).layout.annotations)
+    assert len(heights) == 8
+    assert all(upper - lower > 6 for lower, upper in pairwise(heights))
 
 
 def test_what_varied_is_found_with_jc1s_defaults_filled_in(result: SweepResult) -> None:
@@ -109,6 +127,14 @@ def test_what_varied_is_found_with_jc1s_defaults_filled_in(result: SweepResult) 
     assert set(found) == {"system", "memory.k", "temperature"}
     assert found["temperature"][0] == 0.0
     assert REFUSED not in found["temperature"]
+
+
+def test_what_a_trial_left_to_the_sweep_is_as_the_sweep_had_it(result: SweepResult) -> None:
+    bare = result.baseline.model_copy(update={"settings": TrialSettings()})
+    under = result.settings | {"memory_k": 3, "dtype": "float32"}
+    found = varied(result.model_copy(update={"trials": [bare, *result.trials[1:]], "settings": under}))
+    assert (found["memory.k"][0], found["memory.k"][1]) == (3.0, 2.0)
+    assert (found["engine.dtype"][0], found["engine.dtype"][1]) == ("float32", "bfloat16")
 
 
 def test_each_line_goes_through_its_settings_down_to_its_score(result: SweepResult) -> None:
@@ -147,6 +173,7 @@ def test_only_figures_with_something_to_show_are_drawn(result: SweepResult) -> N
     ]  # fmt: skip
     alone = result.model_copy(update={"trials": [result.baseline], "winner": None, "verified": None})
     assert list(plots.figures(alone)) == ["pareto", "waterfall"]
+    assert "waterfall" not in plots.figures(untimed(result))
 
 
 def test_sweeps_are_compared_on_held_out_prompts_where_they_were_verified(result: SweepResult) -> None:

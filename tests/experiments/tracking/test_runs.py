@@ -8,7 +8,7 @@ import pytest
 
 from experiments.tracking import sweeps as tracking
 from experiments.tracking.client import connected
-from experiments.tracking.runs import find, find_trial, list_runs
+from experiments.tracking.runs import find, find_trial, list_runs, texts
 from jc1 import Settings
 from jc1.errors import UnknownRun
 from tests.experiments.conftest import Tracked
@@ -36,6 +36,20 @@ def test_a_trial_is_the_one_named_else_the_winner(tracked: Tracked) -> None:
     assert find_trial(f"{name}/2", settings) == (tracked.result, 2)
     assert find_trial(f"{tracked.run_id}/2", settings) == (tracked.result, 2)
     assert find_trial(child(tracked, 5), settings) == (tracked.result, 5)
+
+
+def test_a_sweeps_texts_are_its_own_though_another_has_its_name_now(tracked: Tracked, tmp_path: Path) -> None:
+    home = Settings(home=tmp_path, tracking_uri=tracked.settings.tracking)
+    later = sweep_result().model_copy(update={"created": "2026-12-24T00:00:00+00:00"})
+    namesake = write_folder(later, tmp_path / "sweeps" / later.name)
+    (namesake / "table.jsonl").write_text("of another")
+    with texts(find(later.name, home), home) as folder:
+        assert folder == namesake
+    with texts(find(tracked.run_id, home), home) as folder:
+        for name in ("table.jsonl", "prompts.json"):
+            assert (folder / name).read_bytes() == (tracked.folder / name).read_bytes()
+    with texts(tracked.result.model_copy(update={"mlflow_run": ""}), home) as folder:
+        assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(

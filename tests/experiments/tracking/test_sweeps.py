@@ -7,13 +7,11 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +25,7 @@ from experiments.tracking.runs import find, find_trial
 from jc1 import Settings
 from jc1.errors import StorageFull, TrackingUnavailable
 from tests.experiments.conftest import Tracked
+from tests.experiments.mlflow_server import serving
 from tests.experiments.sweep_results import HOSTILE, REFUSED, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
@@ -67,12 +66,12 @@ def test_the_parent_says_what_was_asked_and_found(tracked: Tracked) -> None:
     assert {tag.key: tag.value for tag in suite.tags}["sha256"] == result.suite.digest
 
 
-def test_the_parent_has_result_report_space_rows_and_plots_beside_the_database(tracked: Tracked) -> None:
+def test_the_parent_has_result_report_space_rows_and_prompts_beside_the_database(tracked: Tracked) -> None:
     parent, _ = parent_and_children(tracked.settings.tracking, tracked.run_id)
     folder = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert folder.is_relative_to(tracked.settings.home / "mlartifacts")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {"result.json", "report.html", "space.yaml", "table.jsonl", "plots/pareto.json"} <= names
+    assert {"result.json", "report.html", "space.yaml", "table.jsonl", "prompts.json"} == names
     assert (folder / "table.jsonl").read_bytes() == (tracked.folder / "table.jsonl").read_bytes()
 
 
@@ -115,6 +114,8 @@ def test_a_childs_prompts_are_a_table_and_its_settings_are_complete(tracked: Tra
     assert settings["decoding"]["temperature"] == 0
     assert settings["retrieval"]["k"] == 8
     assert settings["engine"]["dtype"] == "bfloat16"
+    assert settings["engine"]["speculation"] == "ngram"  # the trial left it to the sweep
+    assert settings["engine"]["kv_cache_dtype"] == "auto"  # both left it to JC1
     assert "api_key" not in settings["engine"]
 
 
@@ -181,6 +182,20 @@ def test_what_an_interrupted_call_left_is_completed_and_nothing_is_double(tmp_pa
     with connected(settings.tracking) as client:
         assert len(client.search_traces(locations=[parent.info.experiment_id])) == 6
         assert len(client.get_metric_history(children["3"].info.run_id, "score")) == 1
+
+
+@pytest.mark.parametrize("status", ["KILLED", "RUNNING"])
+def test_a_finished_sweep_that_was_interrupted_later_is_finished_again(tmp_path: Path, status: str) -> None:
+    settings = Settings(home=tmp_path)
+    result = sweep_result()
+    folder = write_folder(result, tmp_path / "sweep")
+    run_id = tracking.finish(result, folder, settings.tracking)
+    with connected(settings.tracking) as client:
+        client.update_run(run_id, status)
+    assert tracking.finish(result, folder, settings.tracking) == run_id
+    parent, _ = parent_and_children(settings.tracking, run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.end_time - parent.info.start_time == 450_000
 
 
 def interrupted(*_: object) -> None:
@@ -265,26 +280,9 @@ def test_a_full_disk_is_told_as_such(tracked: Tracked) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server as it is installed, on a free port. It and what it started end with the tests."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'm.db'}", "--artifacts-destination", str(folder / "art")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
-                break
-            time.sleep(0.1)  # nothing tells when it listens
+    with serving(folder / "m.db", folder, "--artifacts-destination", str(folder / "art")) as address:
         yield address
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.mark.timeout(300)
@@ -299,5 +297,6 @@ def test_a_tracking_server_holds_the_same_and_a_run_is_found_there_by_its_id(ser
         traces = client.search_traces(locations=[parent.info.experiment_id])
     assert sorted(len(trace.data.spans) for trace in traces) == [5] * 6
     settings = Settings(home=tmp_path / "elsewhere", tracking_uri=server)
+    result = result.model_copy(update={"mlflow_run": run_id})
     assert find(run_id, settings) == result
     assert find_trial(children["2"].info.run_id, settings) == (result, 2)
