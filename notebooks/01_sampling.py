@@ -75,7 +75,8 @@ figure.update_yaxes(tickformat=".0%", range=[0, 1], row=1, title="sure: probabil
 figure.update_yaxes(tickformat=".0%", range=[0, 0.3], row=2, title="torn: probability", col=1)
 figure.update_yaxes(range=[0, 1], row=1).update_yaxes(range=[0, 0.3], row=2)
 figure.update_xaxes(title="token", row=2)
-figure.update_annotations(font_size=13).update_layout(height=420, margin_t=30)
+figure.update_annotations(font_size=13).update_layout(height=450, margin_t=70)
+figure.update_layout(title="Temperature sharpens and flattens, and drops nothing")
 figure.show()
 
 # %%
@@ -134,7 +135,8 @@ figure.update_yaxes(range=[0, 1], showticklabels=False, row=1).update_yaxes(rang
 figure.update_yaxes(tickformat=".0%", showticklabels=True, title="sure: probability", row=1, col=1)
 figure.update_yaxes(tickformat=".0%", showticklabels=True, title="torn: probability", row=2, col=1)
 figure.update_xaxes(title="token", row=2)
-figure.update_annotations(font_size=13).update_layout(height=420, margin_t=30)
+figure.update_annotations(font_size=13).update_layout(height=450, margin_t=70)
+figure.update_layout(title="Coloured tokens stay, grey ones are dropped, at temperature 1")
 figure.show()
 
 # %%
@@ -192,21 +194,21 @@ Markdown(
 # Now the model. We tell it fourteen facts; the answers can only come from memory.
 
 # %%
-FACTS = [  # what is said, what is asked later, and the right answer
-    ("My cat is called Ada.", "What is my cat called?", "Your cat is called Ada."),
-    ("I live in Lisbon.", "Where do I live?", "You live in Lisbon."),
-    ("My sister works at a bakery.", "Where does my sister work?", "Your sister works at a bakery."),
-    ("My favourite colour is teal.", "What is my favourite colour?", "Your favourite colour is teal."),
-    ("My wifi password is zupra-42.", "What is my wifi password?", "Your wifi password is zupra-42."),
-    ("My brother is called Tom.", "Who is my brother?", "Your brother is called Tom."),
-    ("My dog is called Bruno.", "What's the name of my dog?", "Your dog is called Bruno."),
-    ("I am allergic to peanuts.", "What am I allergic to?", "You are allergic to peanuts."),
-    ("My birthday is on 4 May.", "When is my birthday?", "Your birthday is on 4 May."),
-    ("My boss is called Ingrid.", "Who is my boss?", "Your boss is called Ingrid."),
-    ("My parents live in Ghent.", "In which town do my parents live?", "Your parents live in Ghent."),
-    ("I play the cello.", "Which instrument do I play?", "You play the cello."),
-    ("My bike is green.", "What colour is my bike?", "Your bike is green."),
-    ("My uncle drives a tractor.", "What does my uncle drive?", "Your uncle drives a tractor."),
+FACTS = [  # what is said, what is asked later, and the word that a right reply holds
+    ("My cat is called Ada.", "What is my cat called?", "Ada"),
+    ("I live in Lisbon.", "Where do I live?", "Lisbon"),
+    ("My sister works at a bakery.", "Where does my sister work?", "bakery"),
+    ("My favourite colour is teal.", "What is my favourite colour?", "teal"),
+    ("My wifi password is zupra-42.", "What is my wifi password?", "zupra-42"),
+    ("My brother is called Tom.", "Who is my brother?", "Tom"),
+    ("My dog is called Bruno.", "What's the name of my dog?", "Bruno"),
+    ("I am allergic to peanuts.", "What am I allergic to?", "peanuts"),
+    ("My birthday is on 4 May.", "When is my birthday?", "4 May"),
+    ("My boss is called Ingrid.", "Who is my boss?", "Ingrid"),
+    ("My parents live in Ghent.", "In which town do my parents live?", "Ghent"),
+    ("I play the cello.", "Which instrument do I play?", "cello"),
+    ("My bike is green.", "What colour is my bike?", "green"),
+    ("My uncle drives a tractor.", "What does my uncle drive?", "tractor"),
 ]
 for said, _, _ in FACTS:
     jc1.chat(said, session="facts")
@@ -305,7 +307,7 @@ figure.update_xaxes(
     row=1,
     col=2,
 )
-figure.update_layout(height=440, margin_t=60)
+figure.update_layout(height=470, margin_t=100, title=f"Before {torn.text!r}: what stays (filled) and what is dropped")
 figure.show()
 
 # %%
@@ -321,27 +323,27 @@ Markdown(
 # %% [markdown]
 # ## 4. Are the replies right?
 #
-# Every question, eight replies each, at four temperatures and with each filter. A reply counts when it is the
-# right sentence, letter by letter. That suits `jc1-tiny`, which has one wording for everything; for a model that
-# words freely, let `score` look for the answer inside the reply.
+# Every question, eight replies each, at four temperatures and with each filter. A reply counts when it holds the
+# answer, however it is worded.
 
 # %%
 import pandas as pd
 
 N = 8
 WARMTH = (0.5, 1.0, 1.5, 2.0)
+ROOM = 16  # tokens of a reply; a model of many words needs more
 
 
 def score(reply, answer):
-    """1 for a right reply, else 0."""
-    return float(reply.strip() == answer)
+    """1 for a reply that holds the answer, else 0."""
+    return float(answer in reply)
 
 
 rows = []
 for name, fields in {"no filter": {}, **FILTERS}.items():
     for temperature in WARMTH:
         for _, question, answer in FACTS:
-            reply = jc1.chat(question, memory="read", n=N, seed=7, temperature=temperature, max_tokens=16, **fields)
+            reply = jc1.chat(question, memory="read", n=N, seed=7, temperature=temperature, max_tokens=ROOM, **fields)
             texts = [choice.text for choice in reply.choices]
             rows.append((name, temperature, question, texts, np.mean([score(text, answer) for text in texts])))
 asked = pd.DataFrame(rows, columns=["filter", "temperature", "question", "replies", "right"])
@@ -434,7 +436,8 @@ for column, measure in enumerate(("distinct_2", "self_similarity"), start=1):
         )
     drawing.label_ends(figure, gap=0.075, row=1, col=column)
 figure.update_yaxes(range=[0, 1.04]).update_xaxes(title="temperature", tickvals=WARMTH)
-figure.update_annotations(font_size=13).update_layout(margin_r=90)
+figure.update_annotations(font_size=13).update_layout(height=390, margin={"r": 90, "t": 74})
+figure.update_layout(title="How much eight replies to one question differ")
 figure.show()
 
 # %%
@@ -448,8 +451,8 @@ Markdown(
     f"{by_question('no filter', WARMTH[0], 'distinct_2').mean():.2f} to "
     f"{by_question('no filter', WARMTH[-1], 'distinct_2').mean():.2f}. But at temperature {HOT:g} the "
     f"{len(FACTS)} questions got {wordings} different replies, of which {sound:.0f} are right. Where a question "
-    "has one answer and the model one wording for it, all that varies is error. Diversity is worth having when many "
-    "replies are good: stories, ideas, candidates to choose from."
+    "has one answer, what varies beyond its wording is error. Diversity is worth having when many replies are good: "
+    "stories, ideas, candidates to choose from."
 )
 
 # %% [markdown]
@@ -497,10 +500,16 @@ figure.show()
 # %%
 slope = np.polyfit(table["distinct_2"], table["right"], 1)
 off = np.abs(table["right"] - np.polyval(slope, table["distinct_2"])).max()
+near = (
+    "So at the same diversity no filter is much better than another. What a filter changes is how far along the line a "
+    "temperature takes you"
+    if off < 0.15
+    else "That is too far for one line: see which filter lies above the others at the same diversity. And each filter "
+    "takes a temperature to another place"
+)
 Markdown(
-    f"**What it shows.** All settings lie near one line: no point is further from it than {off:.0%} of the replies. At "
-    "the same diversity the filters do not part by more than that. What a filter changes is how far along the line a "
-    f"temperature takes you: at temperature {WARMTH[-1]:g} "
+    "**What it shows.** The straight line that fits all settings best misses each of them by "
+    f"{off:.0%} of the replies at most. {near}: at temperature {WARMTH[-1]:g} "
     + ", ".join(f"`{name}` is at {end['right']:.0%} right" for name, end in hot.items())
     + "."
 )
@@ -517,7 +526,8 @@ jc1.close()
 # | you want | take | why |
 # |---|---|---|
 # | one right answer: facts, extraction | `temperature=0` | nothing is gained by drawing |
-# | varied replies that stay sound | `min_p` 0.05 to 0.1 | follows the model's doubt, and the heat but little |
+# | varied replies | a higher `temperature`, in small steps | variety is paid for in right replies, with any filter |
+# | a temperature that forgives | `min_p` 0.05 to 0.1 | follows the model's doubt, and the heat but little |
 # | what most recipes assume | `top_p` 0.9 to 0.95 at `temperature` 0.7 to 1 | adapts too; loosens in the heat |
 # | a hard bound | `top_k`, with one of the others | blind to the shape: never alone |
 #

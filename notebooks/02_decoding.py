@@ -334,10 +334,11 @@ Markdown(
 # %% [markdown]
 # ## 5. Where beam search goes wrong: loops
 #
-# A score that is a mean has a weakness. A model that repeats itself grows surer with every round, so each repeated
-# token costs next to nothing and *improves* the mean. Given room, the search finds such loops where it is unsure of
-# the honest reply. `length_penalty` decides: the sum of log probabilities is divided by the length to this power.
-# At 0 it is the plain sum, and every further token costs.
+# `length_penalty` says how beams of different lengths are compared: the sum of log probabilities is divided by the
+# length to this power. At 0 it is the plain sum, and every further token costs. At 1 it is the mean of a token. Above 1
+# length itself is rewarded: a model that repeats itself grows surer with every round, so each repeated token costs next
+# to nothing, and the growing divisor pays for it. Given room, the search then finds loops where it is unsure of the
+# honest reply. (A long enough loop can lift the mean too, so 1 is no guarantee.)
 
 # %%
 PENALTIES = (0.0, 1.0, 1.5, 2.0)
@@ -385,7 +386,7 @@ jc1.close()
 # | sampling | varied replies are wanted | needs a temperature and a filter (notebook 01) |
 # | best of n | a judge knows more than the model: a test, a checker | by likelihood it finds the greedy reply again |
 #
-# Bound a beam search with `max_tokens`, and lower `length_penalty` where it loops.
+# Bound a beam search with `max_tokens`, and keep `length_penalty` at 1 or below: above, it looks for loops.
 #
 # `jc1-tiny` has learned one wording for each kind of answer, so greedy and beams agree nearly always and the gain
 # is small by construction. A larger model spreads its belief over many wordings; ask it the same questions by

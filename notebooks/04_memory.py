@@ -433,8 +433,10 @@ for column, colour in (("evidence recalled", look.BLUE), ("right replies", look.
 for name, count in switches["prompt tokens"].items():
     figure.add_annotation(text=f"{count:.0f} tokens", x=1.12, y=name, xanchor="left", showarrow=False)
 figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
-figure.update_xaxes(tickformat=".0%", range=[0, 1.32], tickvals=[0, 0.25, 0.5, 0.75, 1])
-figure.update_layout(height=440, showlegend=True, bargap=0.3, margin_t=36)
+figure.update_xaxes(title="share", tickformat=".0%", range=[0, 1.32], tickvals=[0, 0.25, 0.5, 0.75, 1])
+figure.update_layout(
+    height=500, showlegend=True, bargap=0.3, margin_t=74, title="What is recalled, and what the model makes of it"
+)
 figure.show()
 
 # %%
@@ -501,7 +503,9 @@ figure.add_annotation(
 )
 figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
 figure.update_xaxes(title="tokens of the prompt", range=[0, BUDGET * 1.4], tickvals=[0, 100, 200, 300])
-figure.update_layout(barmode="stack", height=330, showlegend=True, margin_t=44)
+figure.update_layout(
+    barmode="stack", height=370, showlegend=True, margin_t=88, title=f"What fits into a prompt of {BUDGET} tokens"
+)
 figure.show()
 
 # %%

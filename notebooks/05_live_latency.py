@@ -26,8 +26,9 @@
 
 # %%
 import tempfile
+from itertools import pairwise
 
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from experiments.figures.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
 from experiments.latency.blocks import Objective, measure
@@ -39,7 +40,7 @@ from jc1 import Preset
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
 
-SECONDS = 8  # of load in each live part
+SECONDS, MOST = 5, 240  # of load in each live part, and requests in it: each is a dot
 TARGET = "jc1-tiny"  # or "echo", a folder, a hub id such as "Qwen/Qwen3-0.6B", or a server: "http://127.0.0.1:8000/v1"
 
 target = await open_target(TARGET, home=tempfile.mkdtemp())
@@ -74,7 +75,7 @@ async def ask(item: Item):
 async def live(dashboard: Dashboard, load: Load):
     """Put load on the target for some seconds, and show the dashboard in one place until the last reply has ended."""
     view = display(bundle(dashboard.figure), raw=True, display_id=True)
-    requests = drive(ask, prompts * 100, load, seconds=SECONDS, watcher=dashboard)
+    requests = drive(ask, (prompts * MOST)[:MOST], load, seconds=SECONDS, watcher=dashboard)
     await watch(requests, dashboard, lambda figure: view.update(bundle(figure), raw=True))
 
 
@@ -88,7 +89,7 @@ for item in prompts[:3]:  # warm up: the first requests of a process pay for thi
 # Four users. Each sends a request, waits for the whole reply, sends the next. That is a **closed loop**:
 # never more than four requests are in flight, however slow the target is.
 #
-# Each dot above is a request that ended. The lines are running percentiles: half of the recent requests were
+# Each dot below is a request that ended. The lines are running percentiles: half of the recent requests were
 # below `p50`, nine of ten below `p90`. At the bottom is where the time went; `queue` is time in which the
 # engine was busy with others.
 
@@ -104,18 +105,32 @@ await live(closed, Load(concurrency=4))
 # warm up uncounted. Look at the two halves together.
 
 # %%
-loads = [Load(concurrency=n) for n in (1, 4, 16)]
-by_concurrency = (await measure(target, {0: preset}, prompts, loads, requests=16, blocks=2, warm_up=2))[0]
+loads = [Load(concurrency=n) for n in (1, 4, 16, 64)]
+by_concurrency = (await measure(target, {0: preset}, prompts, loads, requests=64, blocks=2, warm_up=2))[0]
 compare_loads(by_concurrency, title=f"Closed loop on {TARGET}: what more at a time gains and costs").show()
 
 # %% [markdown]
-# Requests that run together share the work of reading the weights, so throughput can grow, at first. Where it
-# stops growing is the **knee**: from there on, what is added only waits. The most replies a second that we
-# have seen is about the capacity of this target for these questions.
+# Requests that run together share the work of reading the weights, so throughput grows, at first. Where it stops
+# growing is the **knee**: from there on, what is added only waits. Where is it here? (We call a step flat that brings
+# less than a fifth more.)
 
 # %%
+steps = [
+    (a, b, b.tokens_per_second / a.tokens_per_second, b.ttft.p50 / a.ttft.p50) for a, b in pairwise(by_concurrency)
+]
+for few, many, gain, wait in steps:
+    print(f"from {few.load} to {many.load}: {gain:.2f} times the tokens, {wait:.1f} times the wait for the first one")
+flat = [few.load for few, _, gain, _ in steps if gain < 1.2]
 capacity = max(latency.requests_per_second for latency in by_concurrency)
-print(f"capacity: about {capacity:.1f} replies a second")
+Markdown(
+    (
+        f"The first step that is flat begins at **{flat[0]}**. "
+        if flat
+        else "No step is flat: the knee lies further on. "
+    )
+    + f"The most that was answered is **{capacity:.1f} replies a second**. That is about the capacity of this target "
+    "for these questions."
+)
 
 # %% [markdown]
 # ## 3. An open loop, past the knee
@@ -123,21 +138,32 @@ print(f"capacity: about {capacity:.1f} replies a second")
 # The closed loop hides something: its users are patient. When replies are slow, they ask less often, so the
 # load goes down just when it hurts. Real users do not know of each other. In an **open loop** requests arrive
 # at random times at a set rate (a Poisson process), whatever is still running, and each is timed from the
-# moment at which it *should* have been sent. Let far more arrive than the target can take.
+# moment at which it *should* have been sent. Let twice as much arrive as the target can take.
 #
 # We also say now what we want: an **objective**. What keeps it is blue, what misses it is orange.
 
 # %%
-OBJECTIVE = Objective(ttft=0.5, tpot=0.1)  # seconds
+OBJECTIVE = Objective(ttft=1.0, tpot=0.1)  # seconds
 
-rate = 2.5 * capacity
-past = Dashboard(f"Open loop: {rate:.1f} arrivals a second, capacity {capacity:.1f}", objective=OBJECTIVE)
+rate = 2 * capacity
+past = Dashboard(f"Open loop: {rate:.0f} arrivals a second on {TARGET}", objective=OBJECTIVE)
 await live(past, Load(rate=rate))
 
+# %%
+answered = sorted((sample for sample in past.samples if sample.ok), key=lambda sample: sample.planned)
+tenth = max(1, len(answered) // 10)
+first, last = ([sample.ttft for sample in part] for part in (answered[:tenth], answered[-tenth:]))
+Markdown(
+    f"The first tenth of the requests waited {sum(first) / tenth:.2f} s for the first token, the last tenth "
+    f"**{sum(last) / tenth:.2f} s**. {len(answered) / max(sample.ended for sample in answered):.1f} replies a second "
+    f"came of {rate:.0f} that were asked for."
+)
+
 # %% [markdown]
-# The engine works as hard as before. But requests in flight pile up, and each new one waits behind all of
-# them, so the time to the first token climbs for as long as the load lasts. Its percentiles mean little here:
-# load twice as long, and they double. When arrivals end, what is in flight drains.
+# The engine works as hard as before. (Where the queue fills its batches better than our closed loop did, it answers a
+# little more than the capacity above.) But while more arrives than leaves, requests in flight pile up, and each new
+# one waits behind all of them, so the time to the first token climbs for as long as the load lasts. Its percentiles
+# mean little here: load longer, and they are larger. When arrivals end, what is in flight drains.
 #
 # ## 4. Goodput
 #
@@ -145,21 +171,34 @@ await live(past, Load(rate=rate))
 # kept the objective. Let us offer less and more than the capacity.
 
 # %%
-rates = [Load(rate=share * capacity) for share in (0.3, 0.6, 1.0, 1.5, 3.0)]
-by_rate = (await measure(target, {0: preset}, prompts, rates, requests=30, blocks=2, warm_up=2, objective=OBJECTIVE))[0]
-goodput_curve(by_rate, OBJECTIVE).show()
+rates = [Load(rate=share * capacity) for share in (0.4, 0.8, 1.2, 2.0, 4.0)]
+by_rate = (await measure(target, {0: preset}, prompts, rates, requests=96, blocks=2, warm_up=2, objective=OBJECTIVE))[0]
+figure = goodput_curve(by_rate, OBJECTIVE)
+figure.update_yaxes(title_text="replies a second").update_layout(margin_l=64)
+figure.show()
+
+# %%
+peak, most = max(by_rate, key=lambda latency: latency.goodput), by_rate[-1]
+Markdown(
+    f"Goodput is highest, {peak.goodput:.1f} a second, where {peak.load.rate:.0f} arrive. Where {most.load.rate:.0f} "
+    f"arrive, {most.requests_per_second:.1f} replies a second are given and **{most.goodput:.1f}** are worth having"
+    + (
+        ": the target works for replies that come too late."
+        if most.goodput < 0.8 * peak.goodput
+        else ". That is hardly less: this load was too short for a queue that breaks the objective. Raise `requests`."
+    )
+)
 
 # %% [markdown]
-# Up to the knee both lines follow the arrivals. Past it the replies level off, at capacity, while goodput
-# falls away: the target works as hard as before, for replies that come too late. Run such a service where
-# goodput still follows the arrivals, and turn away, or send to another replica, what exceeds that. If the
-# lines here do not look like that, then something else used the machine meanwhile, or the load was too short
-# for a queue: see below.
+# While the target keeps up, both lines follow the arrivals. Past the knee replies level off at capacity, and goodput
+# falls away as soon as the queue is longer than the objective allows. Run such a service where goodput still follows
+# the arrivals, and turn away, or send to another replica, what exceeds that. (Lines that go up and down, or leave the
+# arrivals early, tell of a machine that had other things to do meanwhile: run this part again.)
 #
 # ## What these figures are not
 #
-# - Each rate was measured with 60 requests. That shows the shape, not the third digit: for a decision take
-#   more requests and more blocks.
+# - Each rate was measured with some 200 requests, in two blocks. That shows the shape, not the third digit: for a
+#   decision take more requests and more blocks. How deep goodput falls depends on how long the overload lasts.
 # - `p99` of fewer than 100 requests is the slowest of them, so the dashboard calls it that.
 # - Drawing costs the same processor that serves here. The dashboard is for looking, `measure` for figures.
 # - Questions that come again may be found in an engine's prefix cache. Give `measure` at least as many
