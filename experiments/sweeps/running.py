@@ -1,7 +1,7 @@
 """Carrying out a sweep: from the first request to the last figure.
 
-Knows the order of the phases and what of them is done already. How requests are made, settings proposed, figures
-computed and runs written is each a file of its own.
+Knows the order of the phases and what of them is done already. How requests are made, settings proposed, trials held
+against each other and runs written is each a file of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -29,9 +29,10 @@ from experiments.sweeps.lines import Lines
 from experiments.sweeps.results import SCORE, Latency, SweepResult, Trial, Verified
 from experiments.sweeps.rows import OK, Row, RowFile, Split, write_table
 from experiments.sweeps.snapshot import Engines, Snapshot
-from experiments.sweeps.trials import TrialSettings, engine_key
+from experiments.sweeps.standings import Candidate, Standings
+from experiments.sweeps.trials import TrialSettings
 from experiments.tracking import sweeps as tracking
-from jc1.errors import Conflict, EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
+from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
 
 if TYPE_CHECKING:
     from experiments.sweeps.sweep import Sweep
@@ -58,21 +59,6 @@ Progress = Callable[[str, int, int], None]
 """Told of each step forward: the phase, how much of it is done, how much there is."""
 
 
-@dataclass(slots=True)
-class _Trial:
-    """A trial while the sweep runs. `key` tells it from others, `engine` its engine from others."""
-
-    number: int
-    settings: TrialSettings
-    key: str
-    engine: str
-    repeats: int
-    state: Literal["measured", "stopped", "refused"] = "measured"
-    reason: str = ""
-    prompts: int = 0
-    latency: list[Latency] = field(default_factory=list)
-
-
 class Run:
     """One run of a sweep, from the first row to the last figure."""
 
@@ -81,7 +67,6 @@ class Run:
         self.plan = sweep.plan()
         self.folder = SweepFolder(sweep.folder)
         self.progress = progress
-        self.trials: list[_Trial] = []
         self.notes: list[str] = []
         self.seconds: dict[str, float] = {}
         self.model = ""
@@ -97,11 +82,11 @@ class Run:
         self.folder.make(sweep.name, resume=resume)
         with (
             RowFile(sweep.folder / "rows.jsonl") as self.rows,
-            closing(Lines(sweep.folder / "trials.jsonl")) as self.numbers,
+            closing(Lines(sweep.folder / "trials.jsonl")) as numbers,
             closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
         ):
             self.created = self.folder.open(self.plan, resume=resume)
-            self.numbered = [orjson.loads(line) for line in self.numbers.read()]
+            self.standings = Standings(sweep, self.rows, numbers, most=self.plan.trials)
             self.seconds = self.folder.read("seconds.json") or {}
             self.traces.read()  # so that it ends with a whole line
             self._write_prompts()
@@ -114,8 +99,8 @@ class Run:
                     self.engines = Engines(snapshot, sweep.settings)
                     stack.push_async_callback(self.engines.close)
                     await self._timed("search", self._search())
-                    results = self._results()
-                    winner = self._winner(results)
+                    results = self.standings.results()
+                    winner = self.standings.winner(results)
                     verified = await self._timed("heldout", self._verify(results, winner))
                     await self._timed("latency", self._latency(results, winner))
                 result = await asyncio.to_thread(self._finish, winner, verified)
@@ -195,7 +180,7 @@ class Run:
                 if pipeline.settings.base_url:
                     self.model = pipeline.engine.model
                 self._check(pipeline, sweep.baseline)
-                trials.append(self._add(sweep.baseline))
+                trials.append(self.standings.add(sweep.baseline))
             if group.varied is not None:
                 search = create_search(
                     sweep.space,
@@ -205,11 +190,11 @@ class Run:
                     engine=group.varied,
                 )
                 while points := search.ask(at_once):
-                    found = [self._add(sweep.space.settings(point)) for point in points]
+                    found = [self.standings.add(sweep.space.settings(point)) for point in points]
                     trials += self._servable(pipeline, found, reason)
                     if pipeline is not None:
                         await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
-                    search.tell(points, [self._told(trial) for trial in found])
+                    search.tell(points, [self.standings.told(trial) for trial in found])
                     trials = []
             if pipeline is not None and trials:
                 await self._race(pipeline, trials)
@@ -225,32 +210,7 @@ class Run:
             log.warning("no trial with %s: %s", dict(engine), error.message)
             return None, error.message
 
-    def _add(self, settings: TrialSettings) -> _Trial:
-        """The trial of these settings: a new one, or the one that has them already."""
-        key = settings.key(self.sweep.settings)
-        for trial in self.trials:
-            if trial.key == key:
-                return trial
-        own = engine_key(self.sweep.settings, settings.engine)
-        trial = _Trial(len(self.trials), settings, key, own, settings.repeats(self.sweep.repeats))
-        self._number(trial)
-        self.trials.append(trial)
-        return trial
-
-    def _number(self, trial: _Trial) -> None:
-        """Keep which settings the rows of that number have. Raises `Conflict` where they had others."""
-        told = trial.settings.model_dump(mode="json")
-        if trial.number == len(self.numbered):
-            self.numbers.add(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-            self.numbered.append(told)
-        elif self.numbered[trial.number] != told:
-            raise Conflict(
-                f"Trial {trial.number} of the sweep {self.plan.name!r} was begun with other settings: resume it with "
-                "the space and the code that it had then, or choose another --name.",
-                param="name",
-            )
-
-    def _servable(self, pipeline: Pipeline | None, trials: Sequence[_Trial], reason: str = "") -> list[_Trial]:
+    def _servable(self, pipeline: Pipeline | None, trials: Sequence[Candidate], reason: str = "") -> list[Candidate]:
         """Those that the engine can carry out; of the others it is written down why not: where it did not start, the
         `reason`."""
         for trial in trials:
@@ -267,7 +227,7 @@ class Run:
         preset = settings.preset("trial")
         pipeline.check(preset, **quality.extra(preset, self.sweep.scoring))
 
-    async def _race(self, pipeline: Pipeline, trials: Sequence[_Trial]) -> None:
+    async def _race(self, pipeline: Pipeline, trials: Sequence[Candidate]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
         items = self.sweep.items
         rungs = statistics.looks(len(items), trials=self.plan.trials) if self.sweep.races(len(trials)) else []
@@ -277,24 +237,11 @@ class Run:
             for trial in running:
                 trial.prompts = rung
             if rung < len(items):
-                self._stop_hopeless(running, items[:rung])
+                self.total -= self.standings.stop_hopeless(running, items[:rung])
 
-    def _stop_hopeless(self, running: Sequence[_Trial], items: Sequence[Item]) -> None:
-        metric, direction = self.sweep.primary
-        measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
-        means = {trial.number: self._means(trial, "search", items) for trial in measured}
-        shared, values = analysis.matched({n: told for n, told in means.items() if told.get(metric)}, metric, items)
-        if not shared:
-            return
-        signed = {number: told if direction == "max" else -told for number, told in values.items()}
-        behind = statistics.hopeless(signed, trials=self.plan.trials)
-        for trial in running:
-            if trial.number in behind and trial.number != 0:
-                trial.state = "stopped"
-                trial.reason = f"sure to stay behind the leader after {len(items)} prompts"
-                self.total -= (len(self.sweep.items) - len(items)) * trial.repeats
-
-    async def _answer(self, pipeline: Pipeline, trials: Sequence[_Trial], items: Sequence[Item], split: Split) -> None:
+    async def _answer(
+        self, pipeline: Pipeline, trials: Sequence[Candidate], items: Sequence[Item], split: Split
+    ) -> None:
         seeded = "seed" in pipeline.engine.capabilities.decoding
         asks = []
         for trial in trials:
@@ -332,80 +279,17 @@ class Run:
         about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
         self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
 
-    def _told(self, trial: _Trial) -> tuple[float, ...]:
-        """The trial's objectives, NaN where it has none."""
-        unknown = (math.nan,) * len(self.sweep.space.objectives)
-        if trial.state == "refused":
-            return unknown
-        items = self.sweep.items[: trial.prompts]
-        metrics = analysis.figures(self._means(trial, "search", items), items, self.sweep.primary[0])["metrics"]
-        return analysis.objectives_of(metrics, self.sweep.space.objectives) or unknown
-
-    def _means(self, trial: _Trial, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
-        """What the trial's answers to these prompts are worth, as far as it can be held against the baseline."""
-        rows = analysis.rows_of(self.rows, trial.number, split, items, trial.repeats)
-        found = analysis.by_prompt(rows, items, self.sweep.scoring)
-        left = analysis.unanswered(rows)
-        return analysis.fair(found, self._means(self.trials[0], split, items), left) if left and trial.number else found
-
-    # what it came to
-
-    def _results(self) -> list[Trial]:
-        """Every trial with its figures, those that were measured whole compared with the baseline."""
-        metric, direction = self.sweep.primary
-        means = {
-            trial.number: self._means(trial, "search", self.sweep.items[: trial.prompts])
-            for trial in self.trials
-            if trial.state != "refused"
-        }
-        whole = {t.number: means[t.number] for t in self.trials if t.state == "measured"}
-        compared = analysis.compared(whole, metric, direction, comparisons=len(self.trials) - 1, seed=self.sweep.seed)
-        results = []
-        for trial in self.trials:
-            items = self.sweep.items[: trial.prompts]
-            rows = analysis.rows_of(self.rows, trial.number, "search", items, trial.repeats)
-            own = analysis.figures(means[trial.number], items, metric) if trial.number in means else {}
-            results.append(
-                Trial(
-                    number=trial.number,
-                    settings=trial.settings,
-                    label=trial.settings.label(self.sweep.baseline) if trial.number else "the baseline",
-                    state=trial.state,
-                    reason=trial.reason,
-                    repeats=trial.repeats,
-                    prompts=trial.prompts,
-                    failed=sum(row.outcome != "ok" for row in rows),
-                    comparison=compared.get(trial.number),
-                    acceptance=analysis.acceptance(rows),
-                    latency=trial.latency,
-                    **own,
-                )
-            )
-        return self._with_front(results)
-
-    def _with_front(self, results: Sequence[Trial]) -> list[Trial]:
-        """The results with those marked that no other beats in every objective."""
-        objectives = self.sweep.space.objectives
-        if len(objectives) < 2:  # all that share the best mean would be in front
-            return [*results]
-        points = {t.number: analysis.objectives_of(t.metrics, objectives) for t in results if t.state == "measured"}
-        front = statistics.pareto({n: told for n, told in points.items() if told}, [*objectives.values()])
-        return [t.model_copy(update={"pareto": t.number in front}) for t in results]
-
-    def _winner(self, results: Sequence[Trial]) -> int | None:
-        return analysis.best([t for t in results if t.number and t.state == "measured"], *self.sweep.primary)
-
     async def _verify(self, results: Sequence[Trial], winner: int | None) -> Verified | None:
         """The winner and the baseline on prompts that the search did not see, with seeds of their own."""
         heldout, (metric, direction) = self.sweep.heldout, self.sweep.primary
         if winner is None or not heldout:
             return None
-        trials = [self.trials[0], self.trials[winner]]
+        trials = [self.standings.trials[0], self.standings.trials[winner]]
         self.done = sum(row.split == "heldout" for row in self.rows)
         self.total = sum(trial.repeats for trial in trials) * len(heldout)
         for trial in sorted(trials, key=lambda trial: trial.engine != self.engines.key):
             await self._answer(await self.engines.running(trial.settings.engine), [trial], heldout, "heldout")
-        means = {trial.number: self._means(trial, "heldout", heldout) for trial in trials}
+        means = {trial.number: self.standings.means(trial, "heldout", heldout) for trial in trials}
         shared, values = analysis.matched(means, metric, heldout)
         if not shared:
             return None
@@ -425,7 +309,7 @@ class Run:
     async def _latency(self, results: Sequence[Trial], winner: int | None) -> None:
         """Time the baseline, the winner and the front, interleaved on each engine."""
         sweep = self.sweep
-        members = [t for t in self.trials if t.number in (0, winner) or results[t.number].pareto]
+        members = [t for t in self.standings.trials if t.number in (0, winner) or results[t.number].pareto]
         timing = {
             "loads": [load.model_dump() for load in sweep.loads],
             "requests": sweep.requests,
@@ -434,7 +318,7 @@ class Run:
         }
         before = self.folder.read("latency.json") or {}
         kept = before["trials"] if before.get("timing") == timing else {}
-        by_engine: dict[str, list[_Trial]] = {}
+        by_engine: dict[str, list[Candidate]] = {}
         for trial in members:
             trial.latency = [Latency.model_validate(told) for told in kept.get(str(trial.number), [])]
             if sweep.loads and str(trial.number) not in kept:
@@ -483,7 +367,7 @@ class Run:
             result = SweepResult.read(sweep.folder).model_copy(update={"mlflow_run": self.mlflow_run})
         else:
             result = self._result(winner, verified)
-            write_table(self._sorted_rows(), sweep.folder / "table.jsonl")
+            write_table(self.standings.sorted_rows(), sweep.folder / "table.jsonl")
         result.write(sweep.folder)
         self.folder.write_text("report.html", html(result, sweep.folder))
         if sweep.tracked and (run := tracking.finish(result, sweep.folder, sweep.settings.tracking)) != self.mlflow_run:
@@ -492,13 +376,14 @@ class Run:
             result.write(sweep.folder)
         return result
 
-    def _result(self, winner: int | None, verified: Verified | None) -> SweepResult:
-        sweep, plan = self.sweep, self.plan
-        stopped = sum(trial.state == "stopped" for trial in self.trials)
-        refused = sum(trial.state == "refused" for trial in self.trials)
+    def _note_what_happened(self, results: Sequence[Trial]) -> None:
+        """Write down what a reader of the figures has to know."""
+        sweep = self.sweep
+        stopped = sum(trial.state == "stopped" for trial in results)
+        refused = sum(trial.state == "refused" for trial in results)
         if stopped:
             self.notes.append(
-                f"Racing stopped {stopped} of {len(self.trials) - 1} trials early; they count in the correction."
+                f"Racing stopped {stopped} of {len(results) - 1} trials early; they count in the correction."
             )
         if skipped := sweep.space.skipped():
             self.notes.append(skipped)
@@ -508,13 +393,17 @@ class Run:
         raised = Counter(name for row in told for name in sweep.scoring.raised(row.scores))
         for name, count in raised.items():
             self.notes.append(f"The scorer {name} raised for {count} of {len(told)} replies: they lack it, or score 0.")
-        if sweep.repeats < FEW and any(trial.settings.samples for trial in self.trials):
+        if sweep.repeats < FEW and any(trial.settings.samples for trial in results):
             self.notes.append(
                 f"Sampled trials answered each prompt {sweep.repeats} times: fewer than {FEW} leave much to luck."
             )
         if sweep.primary[0] != SCORE:
             self.notes.append(f"The winner is the best by {sweep.primary[0]}, not by score.")
-        results = self._results()
+
+    def _result(self, winner: int | None, verified: Verified | None) -> SweepResult:
+        sweep, plan = self.sweep, self.plan
+        results = self.standings.results()
+        self._note_what_happened(results)
         shown = [trial.comparison.detectable for trial in results if trial.comparison]
         return SweepResult(
             name=sweep.name,
@@ -541,7 +430,3 @@ class Run:
             notes=self.notes,
             mlflow_run=self.mlflow_run,
         )
-
-    def _sorted_rows(self) -> list[Row]:
-        places = {item.id: i for i, item in enumerate((*self.sweep.items, *self.sweep.heldout))}
-        return sorted(self.rows, key=lambda row: (row.trial, row.split == "heldout", places[row.item], row.repeat))
