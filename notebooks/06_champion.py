@@ -143,8 +143,7 @@ Markdown(
 # it. A Pareto member is a trial that no other beats in both at once.
 
 # %%
-untimed = [trial.model_copy(update={"latency": []}) for trial in result.trials]  # the cost is then that of the prompt
-figure = plots.pareto(result.model_copy(update={"trials": untimed}))
+figure = plots.pareto(result)
 figure.update_layout(title_text="Score and what must be read for it", margin_t=84)
 
 # %% [markdown]

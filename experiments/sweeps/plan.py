@@ -5,7 +5,7 @@ Knows sizes. Knows nothing about engines or how a plan is carried out.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -61,7 +61,7 @@ class Plan(BaseModel):
             ("engines", f"{len(self.engines)}, each started once for the search: "
                         + "; ".join(_settings(engine) for engine in self.engines)),
             ("requests", f"at most {self.requests:,} in the search, greedy trials once and others {self.repeats} times"
-                         + ("; racing will stop hopeless trials" if self.racing else "")),
+                         + ("; racing may stop some early" if self.racing else "")),
             ("then", f"{self.heldout_requests:,} requests to prove the winner, {self.latency_requests:,} to time each "
                      "of the best"),
             ("cost", f"at most {self.tokens:,} new tokens in search and proof"),
@@ -79,23 +79,32 @@ def _settings(engine: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in engine.items()) or "as set"
 
 
-def most_requests(space: Space, *, trials: int, repeats: int) -> int:
-    """How often `trials` points of the space ask each prompt at most: those that sample, `repeats` times."""
+class Cost(NamedTuple):
+    """What a prompt costs at most: how often it is asked, and the new tokens of the answers."""
+
+    requests: int
+    tokens: int
+
+
+def cost(settings: TrialSettings, repeats: int) -> Cost:
+    """What a prompt costs under these settings, asked `repeats` times where they sample."""
+    decoding, asked = Decoding.parse(settings.decoding), settings.repeats(repeats)
+    return Cost(asked, asked * decoding.max_tokens * decoding.n)
+
+
+def most(space: Space, *, trials: int, repeats: int) -> Cost:
+    """What a prompt costs under `trials` points of the space, the dearest of those that can be counted."""
     points = space.points()
     if points is None:
-        return trials * repeats
-    return sum(sorted((space.settings(point).repeats(repeats) for point in points), reverse=True)[:trials])
+        return Cost(trials * repeats, trials * repeats * _greatest(space, "max_tokens") * _greatest(space, "n"))
+    costs = [cost(space.settings(point), repeats) for point in points]
+    requests, tokens = (sum(sorted(column, reverse=True)[:trials]) for column in zip(*costs, strict=True))
+    return Cost(requests, tokens)
 
 
-def most_tokens(space: Space, base: TrialSettings) -> int:
-    """Tokens that one request may bring at most, of all that the space tries and the baseline."""
-    own = Decoding.parse(base.decoding)
-    return max(own.max_tokens, _most(space, "max_tokens")) * max(own.n, _most(space, "n"))
-
-
-def _most(space: Space, name: str) -> int:
-    """The greatest value of a field that the space tries, 0 of one that it does not."""
+def _greatest(space: Space, name: str) -> int:
+    """The greatest value that a field of `Decoding` has anywhere in the space."""
     tried = space.dimensions.get(name)
-    if isinstance(tried, Range):
-        return int(tried.high)
-    return max(tried.values) if tried else 0
+    if tried is None:
+        return int(getattr(Decoding.parse(space.base.decoding if space.base else {}), name))
+    return int(tried.high if isinstance(tried, Range) else max(tried.values))

@@ -20,7 +20,7 @@ from experiments.scoring.metrics import METRICS, create_scoring, lacking
 from experiments.spaces.space import Space
 from experiments.suites.suite import Suite, load, split
 from experiments.sweeps import statistics
-from experiments.sweeps.plan import Plan, most_requests, most_tokens
+from experiments.sweeps.plan import Plan, cost, most
 from experiments.sweeps.results import SCORE, Load, SuiteFacts, SweepResult
 from experiments.sweeps.trials import TrialSettings, engine_key
 from jc1.database import open_database
@@ -193,10 +193,10 @@ class Sweep:
     def plan(self) -> Plan:
         """What will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
-        own = self.baseline.repeats(self.repeats)
-        asked = most_requests(self.space, trials=trials, repeats=self.repeats)
-        requests = (asked + own) * len(self.items)
-        proof = (own + (self.repeats if asked > trials else 1)) * len(self.heldout)
+        own = cost(self.baseline, self.repeats)
+        search = most(self.space, trials=trials, repeats=self.repeats)
+        winner = most(self.space, trials=1, repeats=self.repeats)
+        items, heldout = len(self.items), len(self.heldout)
         return Plan(
             name=self.name,
             suite=self._facts(),
@@ -212,11 +212,11 @@ class Sweep:
             trials=trials + 1,
             repeats=self.repeats,
             racing=self.races(trials),
-            requests=requests,
-            tokens=(requests + proof) * most_tokens(self.space, self.baseline),
-            heldout_requests=proof,
+            requests=(own.requests + search.requests) * items,
+            tokens=(own.tokens + search.tokens) * items + (own.tokens + winner.tokens) * heldout,
+            heldout_requests=(own.requests + winner.requests) * heldout,
             latency_requests=len(self.loads) * self.blocks * self.requests,
-            detectable=statistics.detectable(len(self.items), comparisons=trials) if self._by_score else None,
+            detectable=statistics.detectable(items, comparisons=trials) if self._by_score else None,
         )
 
     def run(self, *, resume: bool = False, progress: bool | Progress = True) -> SweepResult:
