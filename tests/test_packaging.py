@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -140,7 +141,9 @@ def test_a_machine_without_gpu_gets_the_cpu_build_of_torch_or_a_clear_refusal(
     fake_torch(tmp_path, "9.9.9", cuda="13.0")
     if with_cpu_build:
         fake_torch(tmp_path, "9.9.9+cpu", cuda=None)
-    # No index answers; the wheels are where pip is configured to look.
+    # No index answers; the wheels are where pip is configured to look, and no file of this machine rules versions out.
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
