@@ -1,5 +1,5 @@
 """`python -m jc1` is the `jc1` command."""
 
-from jc1.cli import main
+from jc1.cli.main import main
 
 main()

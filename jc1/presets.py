@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from jc1.decoding import Decoding
 from jc1.errors import Conflict, InvalidRequest, UnknownPreset
 from jc1.memory.base import Retrieval
-from jc1.needs import NEEDS
 from jc1.prompt import DEFAULT_SYSTEM
+from jc1.requirements import NEEDS
 
 CHAMPION = "champion"
 """The alias that promotion moves, and that a sweep compares with, unless told another."""

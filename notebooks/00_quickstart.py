@@ -64,7 +64,7 @@ recalled[["rank", "text", "score", "dense_score", "lexical_score", "session"]].r
 # `decode` the rest of the reply.
 
 # %%
-from ui.plots import waterfall
+from jc1_ui.components.plots import waterfall
 
 waterfall(reply.trace).show()
 

@@ -23,8 +23,9 @@
 # %%
 import tempfile
 
-from experiments.figures import drawing, look
 from jc1 import Settings, SyncPipeline
+from jc1_lab.plots import drawing
+from jc1_lab.plots import style as look
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
 
@@ -43,7 +44,7 @@ look.use()
 import numpy as np
 
 from jc1 import Decoding
-from jc1.engines.sampling import filtered
+from jc1.engines.sampling.reference import filtered
 
 TOKENS = list("abcdefghijkl")
 SURE = np.log([0.90, 0.04, 0.02, 0.01, 0.008, 0.006, 0.005, 0.004, 0.003, 0.002, 0.001, 0.001])
@@ -417,7 +418,7 @@ Markdown(
 #   over the mean of their lengths. 1 means that all replies use the same words.
 
 # %%
-from experiments.scoring.texts import distinct, self_similarity
+from jc1_lab.scoring.texts import distinct, self_similarity
 
 asked["distinct_2"] = asked["replies"].map(lambda texts: distinct(texts, 2) or 0.0)
 asked["self_similarity"] = asked["replies"].map(self_similarity)

@@ -36,15 +36,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from experiments.benchmarks.engines import FREE, memory_questions
-from experiments.figures.dashboard import styled
-from experiments.figures.look import BLUE, GOLD, GREEN, QUIET
-from experiments.latency.blocks import measure_members
-from experiments.latency.targets import open_target
-from experiments.suites.suite import Item
-from experiments.sweeps.results import Load
 from jc1 import Preset
 from jc1.errors import InvalidSettings
 from jc1.messages import Message
+from jc1_lab.latency.measure import measure_members
+from jc1_lab.latency.targets import open_target
+from jc1_lab.plots.dashboard import styled
+from jc1_lab.plots.style import BLUE, GOLD, GREEN, QUIET
+from jc1_lab.records.results import Load
+from jc1_lab.suites.suite import Item
 
 MODEL = "jc1-tiny"  # or a folder, or a hub id such as "Qwen/Qwen3-1.7B"
 DRAFT = "jc1-tiny-draft"  # a small model with the same tokenizer, such as "Qwen/Qwen3-0.6B"

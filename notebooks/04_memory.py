@@ -21,8 +21,9 @@
 # %%
 import tempfile
 
-from experiments.figures import drawing, look
 from jc1 import Settings, SyncPipeline
+from jc1_lab.plots import drawing
+from jc1_lab.plots import style as look
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
 

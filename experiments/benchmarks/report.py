@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments.sweeps.machine import machine, versions
+from jc1_lab.environment import machine, versions
 
 
 def report(name: str, results: Mapping[str, Any], *, packages: Iterable[str] = ()) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.report import report
-from experiments.sweeps.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval, looks
+from jc1_lab.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval, looks
 
 PROMPTS = 32
 REPEATS = 3

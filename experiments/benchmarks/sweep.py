@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.benchmarks.report import report
-from experiments.scoring.metrics import create_scoring
-from experiments.suites.suite import load
-from experiments.sweeps import quality
-from experiments.sweeps.rows import RowFile
-from experiments.sweeps.snapshot import Engines, Snapshot
 from jc1.presets import Preset
 from jc1.settings import Settings
+from jc1_lab.records.rows import RowFile
+from jc1_lab.scoring.metrics import create_scoring
+from jc1_lab.suites.suite import load
+from jc1_lab.sweep import quality
+from jc1_lab.sweep.snapshot import Engines, Snapshot
 
 if TYPE_CHECKING:
-    from experiments.scoring.metrics import Scoring
     from jc1.pipeline import Pipeline
+    from jc1_lab.scoring.metrics import Scoring
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def acceptance(model: Path, draft: Path, *, dialogues: int = 60) -> dict[str, An
 
 
 async def _counts(model: Path, draft: Path, prompts: Sequence[Case]) -> list[tuple[int, int]]:
-    from jc1.engines.transformers import TransformersEngine
+    from jc1.engines.transformers.engine import TransformersEngine
 
     engine = TransformersEngine(EngineSettings(model=str(model), speculation=f"draft:{draft}:{TOKENS}"))
     await engine.start()

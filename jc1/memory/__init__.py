@@ -21,7 +21,7 @@ def open_memory(settings: Settings, database: Engine, embedder: Embedder) -> Loc
 
     if settings.vectors == "faiss":
         return LocalMemory(database, embedder, undo_days=settings.memory_undo_days)
-    from jc1.memory.chroma import ChromaStore
+    from jc1.memory.index.chroma import ChromaStore
 
     store = ChromaStore(fingerprint=embedder.fingerprint, path=settings.home / "chroma", url=settings.chroma_url)
     return LocalMemory(database, embedder, vectors=store, undo_days=settings.memory_undo_days)

@@ -89,7 +89,7 @@ class Document:
 class Receipt:
     """Why a record was recalled.
 
-    `score` decided the `rank`, which counts from 1: it is the sum of `parts`, what each signal of jc1/memory/ranking.py
+    `score` decided the `rank`, which counts from 1: it is the sum of `parts`, what each signal of `index.ranking`
     added. `dense_score` is the cosine to the query and `lexical_score` the BM25 score of the record's own words (higher
     is better), each with the record's rank by it among the candidates, from 1; `None` where no word is shared. A
     neighbour brought in by widening names the record it came with in `widened_from`, and has no score unless it was a
@@ -150,7 +150,7 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How memories are searched. `k` records, each widened by `window` turns either side; `stopwords` removes them
-    from the query of the lexical search. `weights` stand in for those of jc1/memory/ranking.py, by the same names."""
+    from the query of the lexical search. `weights` stand in for those of `index.ranking`, by the same names."""
 
     k: int = 8
     window: int = 0

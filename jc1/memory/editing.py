@@ -12,9 +12,9 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from jc1.database.tables import edits, records
 from jc1.memory.base import Record
-from jc1.memory.inspection import read
-from jc1.memory.kinds import kind_of
+from jc1.memory.queries import read
 from jc1.memory.rows import next_version, release, supersede_changed, told_by
+from jc1.memory.supersession.kinds import kind_of
 
 
 def edit(connection: Connection, owner: str, record_id: str, text: str, vector: bytes, embedder: str) -> Record:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, or_, s
 from jc1.database.connection import upsert
 from jc1.database.tables import owners, records
 from jc1.memory.base import Record
-from jc1.memory.subjects import Subjects, subjects
+from jc1.memory.supersession.subjects import Subjects, subjects
 
 SHOWN = [records.c[field.name] for field in fields(Record)]
 """The columns that make a `Record`."""

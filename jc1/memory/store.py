@@ -24,11 +24,13 @@ import numpy as np
 from sqlalchemy import Engine, RowMapping, bindparam, func, insert, select, update
 
 from jc1.database.connection import reading, writing
-from jc1.database.scrub import scrub
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
+from jc1.database.vacuum import scrub
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge
-from jc1.memory import documents, editing, exchange, forgetting, inspection
+from jc1.memory import deletion as forgetting
+from jc1.memory import documents, editing, exchange
+from jc1.memory import queries as inspection
 from jc1.memory.base import (
     EVERY,
     MAX_CHARACTERS,
@@ -48,14 +50,14 @@ from jc1.memory.base import (
     Selection,
     Statistics,
 )
-from jc1.memory.kinds import kind_of
+from jc1.memory.index.vectors import FaissStore
 from jc1.memory.rows import HIDDEN, SHOWN, next_version, said, supersede, told_by
-from jc1.memory.vectors import FaissStore
+from jc1.memory.supersession.kinds import kind_of
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder, Vectors
-    from jc1.memory.index import OwnerIndex
-    from jc1.memory.vectors import VectorStore
+    from jc1.memory.index.index import OwnerIndex
+    from jc1.memory.index.vectors import VectorStore
 
 MAX_PAGE = 1000
 """Most records of a page."""
@@ -115,7 +117,7 @@ class LocalMemory:
         An owner with fewer than `k` records gets all of them, ranked. Of a query, the first 10,000 characters count.
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
-        from jc1.memory.ranking import search
+        from jc1.memory.index.ranking import search
         from jc1.stopwords import remove_stopwords
 
         check_name(owner, "owner")
@@ -334,7 +336,7 @@ class LocalMemory:
 
     def _refreshed(self, owner: str, slot: _Slot) -> OwnerIndex:
         """The owner's index, in step with the database. The slot's lock is held."""
-        from jc1.memory.index import OwnerIndex, Row
+        from jc1.memory.index.index import OwnerIndex, Row
 
         if slot.index is not None and slot.index.worn:
             _forget(slot)

@@ -14,7 +14,6 @@ import uvicorn
 from openai import OpenAI
 from sqlalchemy import Engine
 
-from api.app import create_app
 from jc1 import Pipeline, Settings
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
@@ -24,6 +23,7 @@ from jc1.memory.store import LocalMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
+from jc1_api.app import create_app
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from api.app import create_app
 from jc1 import Pipeline
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EngineUnavailable
+from jc1_api.app import create_app
 
 
 class Unstartable(EchoEngine):

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import httpx
 
-import api.errors
-from api.app import create_app
-from api.main import DRAIN_SECONDS
-from api.preset_shapes import PresetShown
-from api.schemas import ChatRequest
-from api.shapes import Story
+import jc1_api.errors
 from jc1 import Pipeline
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
+from jc1_api.app import create_app
+from jc1_api.main import DRAIN_SECONDS
+from jc1_api.requests import ChatRequest
+from jc1_api.responses import Story
+from jc1_api.routes.preset_shapes import PresetShown
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -29,7 +29,7 @@ def rows(heading: str) -> list[tuple[str, ...]]:
 
 def errors(kind: type[Jc1Error] = Jc1Error) -> Iterator[type[Jc1Error]]:
     for child in kind.__subclasses__():
-        if child.__module__ in ("jc1.errors", "api.errors"):
+        if child.__module__ in ("jc1.errors", "jc1_api.errors"):
             yield child
         yield from errors(child)
 
@@ -44,7 +44,7 @@ def test_every_error_is_in_the_table_with_its_status_and_meaning() -> None:
 def test_the_example_of_an_error_is_one() -> None:
     shown = re.search(r"```json\n(.*?)```", DOCUMENT, flags=re.S)
     assert shown is not None
-    assert json.loads(shown[1]) == api.errors.error_body(EmptyMessage())
+    assert json.loads(shown[1]) == jc1_api.errors.error_body(EmptyMessage())
 
 
 def test_every_endpoint_is_in_the_table(pipeline: Pipeline) -> None:

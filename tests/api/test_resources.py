@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import jc1
 from jc1 import Pipeline, Preset, Settings
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.replies import ReplyCache
 from jc1.errors import DatabaseUnavailable
-from jc1.reply_cache import ReplyCache
 from jc1.telemetry import Telemetry
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engines
 SECONDS = 120
 ENGINES: dict[str, tuple[list[str], str]] = {
     "vllm": (["--engine", "vllm", "--kv-cache-gib", "0.25"], "VLLM::EngineCore"),
-    "deepspeed": (["--engine", "deepspeed", "--ranks", "2"], "jc1.engines.deepspeed_rank"),
+    "deepspeed": (["--engine", "deepspeed", "--ranks", "2"], "jc1.engines.deepspeed.rank"),
 }
 """Flags, and what stands in the command of the process that a test kills."""
 LAUNCHER = "deepspeed.launcher.launch"

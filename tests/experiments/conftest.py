@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweeps.results import SweepResult
-from experiments.tracking import sweeps as tracking
 from jc1 import Settings
+from jc1_lab.records.results import SweepResult
+from jc1_lab.sinks import mlflow as tracking
 from tests.experiments.sweep_results import sweep_result, write_folder
 
 

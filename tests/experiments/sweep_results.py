@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from experiments.sweeps.results import (
+from jc1.trace import Trace, Usage
+from jc1_lab.records.results import (
     SCORE,
     Comparison,
     Interval,
@@ -23,8 +24,7 @@ from experiments.sweeps.results import (
     Trial,
     Verified,
 )
-from experiments.sweeps.trials import TrialSettings
-from jc1.trace import Trace, Usage
+from jc1_lab.records.trials import TrialSettings
 
 SYSTEMS = {
     "plain": "You are a helpful assistant.",

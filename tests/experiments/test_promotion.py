@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from experiments.promotion import promote
-from experiments.sweeps.results import (
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.errors import Conflict, NotProven, UnknownRun
+from jc1.presets import Preset, Presets
+from jc1_lab.promotion import promote
+from jc1_lab.records.results import (
     Comparison,
     Interval,
     Latency,
@@ -22,11 +26,7 @@ from experiments.sweeps.results import (
     Verdict,
     Verified,
 )
-from experiments.sweeps.trials import TrialSettings
-from jc1.database import open_database
-from jc1.database.presets import PresetRepository
-from jc1.errors import Conflict, NotProven, UnknownRun
-from jc1.presets import Preset, Presets
+from jc1_lab.records.trials import TrialSettings
 
 HELDOUT = [f"held-{i}" for i in range(40)]
 WINNER = {"temperature": 0.8, "top_p": 0.9}

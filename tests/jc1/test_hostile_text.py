@@ -23,7 +23,7 @@ from jc1.memory.base import Record
 from jc1.messages import ImagePart, Message, TextPart
 from jc1.models import BUNDLED
 from jc1.prompt import CLOSE, NOTICE, OPEN, with_memories
-from jc1.text import HuggingFace, SentencePiece, load_tokenizer
+from jc1.tokenizer.tokenizer import HuggingFace, SentencePiece, load_tokenizer
 from tests.jc1.engines.conftest import write_tokenizer
 from tests.jc1.engines.test_parity import ARCHITECTURES
 

@@ -48,6 +48,6 @@ def test_any_other_name_is_refused_with_the_next_step(name: str) -> None:
 
 def test_importing_it_is_cheap() -> None:
     heavy = {"torch", "transformers", "jinja2", "sentencepiece"}
-    code = f"import sys, jc1.models, jc1.text; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, jc1.models, jc1.tokenizer.tokenizer; print(sorted({heavy!r} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from api.main import build
 from jc1 import Pipeline, Settings
 from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt, Step
 from jc1.engines.echo import EchoEngine, echoed
+from jc1_api.main import build
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

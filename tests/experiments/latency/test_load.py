@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from experiments.latency.load import Sample, Timing, arrivals, drive
-from experiments.sweeps.results import Load
 from jc1.errors import EngineFailed, InvalidRequest
+from jc1_lab.latency.load import Sample, Timing, arrivals, drive
+from jc1_lab.records.results import Load
 
 
 class Gate:

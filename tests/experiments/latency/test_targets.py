@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from experiments.latency.blocks import Objective, measure
-from experiments.latency.targets import PipelineTarget, ServerTarget, open_target
-from experiments.suites.suite import Item
-from experiments.sweeps.results import Load
 from jc1 import Preset
 from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, UnknownModel, UnsupportedDecoding
 from jc1.messages import Message
+from jc1_lab.latency.measure import Objective, measure
+from jc1_lab.latency.targets import PipelineTarget, ServerTarget, open_target
+from jc1_lab.records.results import Load
+from jc1_lab.suites.suite import Item
 
 SECONDS = 120
 """How long a server may take on a machine that is busy with something else."""

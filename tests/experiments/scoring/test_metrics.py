@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.scoring import texts as text_scores
-from experiments.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring, lacking
-from experiments.suites.suite import Item, Suite, load
 from jc1.decoding import Decoding
 from jc1.engines.base import TokenLogprob
 from jc1.errors import InvalidSuite
 from jc1.messages import Message
 from jc1.reply import Choice, Reply
 from jc1.trace import Trace, Usage
+from jc1_lab.scoring import texts as text_scores
+from jc1_lab.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring, lacking
+from jc1_lab.suites.suite import Item, Suite, load
 
 DOCS = Path(__file__).parents[3] / "docs"
 OWN = "jc1_test_scorers"
@@ -278,7 +278,7 @@ def test_a_scorer_that_raises_gives_the_score_0_or_no_metric_and_is_told_once(
         found = [one.reply(of, reply(text)) for text in ("bad", "good", "bad")]
     assert [values["score"] for values in found] == [0, 1, 0]
     assert [of.scorer in values for values in found] == [False, True, False]
-    assert len([r for r in caplog.records if r.name == "experiments.scoring.metrics"]) == 1
+    assert len([r for r in caplog.records if r.name == "jc1_lab.scoring.metrics"]) == 1
 
 
 @pytest.mark.parametrize("text", ["none", "error"])

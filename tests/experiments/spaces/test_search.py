@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.spaces.search import Kind, Search, create_search, shares
-from experiments.spaces.space import Point, Space, key
-from experiments.sweeps.trials import TrialSettings
 from jc1.errors import InvalidSpace
+from jc1_lab.records.trials import TrialSettings
+from jc1_lab.spaces.search import Kind, Search, create_search, shares
+from jc1_lab.spaces.space import Point, Space, key
 
 KINDS = get_args(Kind)
 SPACE: dict[str, Any] = {

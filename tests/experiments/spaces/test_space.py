@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.spaces.constraints import Expression
-from experiments.spaces.dimensions import Choices, Range
-from experiments.spaces.space import MOST_COUNTED, Space, key
-from experiments.sweeps.trials import TrialSettings
 from jc1.decoding import Decoding
 from jc1.errors import InvalidDecoding, InvalidSpace
 from jc1.prompt import DEFAULT_SYSTEM
+from jc1_lab.records.trials import TrialSettings
+from jc1_lab.spaces.constraints import Expression
+from jc1_lab.spaces.dimensions import Choices, Range
+from jc1_lab.spaces.space import MOST_COUNTED, Space, key
 
 PLAIN = TrialSettings()
 EXAMPLE = Path(__file__).parents[3] / "experiments" / "example_space.yaml"
@@ -318,7 +318,7 @@ def test_a_space_that_makes_no_sense_is_told(raw: Any, reason: str) -> None:
         ({"temperature": [0]}, lambda point: point["nothing"], "<lambda> fails"),
         ({"temperature": [0.7], "beam_width": [4]}, "True", '1 fail "Beam search'),
     ],
-    ids=str,
+    ids=["one point", "a continuous space", "a condition that raises", "a function that raises", "no beams drawn"],
 )
 def test_a_space_that_leaves_nothing_to_try_is_told(decoding: Any, constraint: Any, reason: str) -> None:
     with pytest.raises(InvalidSpace) as caught:

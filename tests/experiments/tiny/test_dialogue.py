@@ -13,7 +13,7 @@ from experiments.tiny.tokenizer import Encoder
 from experiments.tiny.words import HELD_SYLLABLES, LISTS, TRAIN_SYLLABLES
 from jc1.models import BUNDLED
 from jc1.prompt import DEFAULT_SYSTEM, NOTICE
-from jc1.text import load_tokenizer
+from jc1.tokenizer.tokenizer import load_tokenizer
 
 TINY = BUNDLED / "jc1-tiny"
 

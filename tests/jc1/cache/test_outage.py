@@ -12,6 +12,7 @@ import pytest
 from jc1 import Pipeline, Settings
 from jc1.cache.breaker import Breaker
 from jc1.cache.redis import RedisCache
+from jc1.cache.replies import ReplyCache
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
@@ -19,7 +20,6 @@ from jc1.embedding.cached import CachedEmbedder
 from jc1.engines.echo import EchoEngine
 from jc1.memory.store import LocalMemory
 from jc1.presets import Presets
-from jc1.reply_cache import ReplyCache
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from tests.redis_server import RedisServer, running

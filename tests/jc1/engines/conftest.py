@@ -242,7 +242,7 @@ def _echo(request: pytest.FixtureRequest) -> Engine:
 
 
 def _transformers(request: pytest.FixtureRequest) -> Engine:
-    from jc1.engines.transformers import TransformersEngine
+    from jc1.engines.transformers.engine import TransformersEngine
 
     return TransformersEngine(EngineSettings(model=str(request.getfixturevalue("bigram_model"))))
 
@@ -290,13 +290,13 @@ def fleet() -> Iterator[Fleet]:
 
 
 def _vllm(**settings: Any) -> Engine:
-    from jc1.engines.vllm import VllmEngine
+    from jc1.engines.vllm.engine import VllmEngine
 
     return VllmEngine(EngineSettings(**{**SMALL, **settings}))
 
 
 def _deepspeed(**settings: Any) -> Engine:
-    from jc1.engines.deepspeed import DeepSpeedEngine
+    from jc1.engines.deepspeed.engine import DeepSpeedEngine
 
     return DeepSpeedEngine(EngineSettings(ranks=2, **settings))
 
@@ -346,7 +346,7 @@ def deepspeed_tiny(fleet: Fleet) -> Elsewhere:
 @pytest.fixture(scope="session")
 def transformers_tiny() -> Iterator[Elsewhere]:
     """jc1-tiny on transformers."""
-    from jc1.engines.transformers import TransformersEngine
+    from jc1.engines.transformers.engine import TransformersEngine
 
     engine = Elsewhere(lambda: TransformersEngine(EngineSettings()))
     engine.begin()

@@ -19,7 +19,7 @@ from scipy.stats import chi2_contingency, chisquare
 
 from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt, EngineSettings
-from jc1.engines.sampling import adjust, count_tokens, filtered
+from jc1.engines.sampling.reference import adjust, count_tokens, filtered
 from jc1.messages import Message
 from tests.jc1.engines.conftest import REPLY, SIZE, Elsewhere
 
@@ -81,7 +81,7 @@ async def test_tokens_are_drawn_as_the_order_of_the_filters_says(
     if name == "vllm":
         engine = request.getfixturevalue("vllm_bigram")
     else:
-        from jc1.engines.transformers import TransformersEngine
+        from jc1.engines.transformers.engine import TransformersEngine
 
         engine = TransformersEngine(EngineSettings(model=str(bigram_model)))
         await engine.start()

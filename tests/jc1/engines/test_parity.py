@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from experiments.parity import Difference, differences
+from experiments.benchmarks.parity import Difference, differences
 from experiments.tiny.dialogue import Shape, Writer
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, EngineSettings
@@ -187,8 +187,8 @@ def write_architecture(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 async def test_each_architecture_gives_the_same_tokens_on_transformers_and_vllm(name: str, tmp_path: Path) -> None:
-    from jc1.engines.transformers import TransformersEngine
-    from jc1.engines.vllm import VllmEngine
+    from jc1.engines.transformers.engine import TransformersEngine
+    from jc1.engines.vllm.engine import VllmEngine
     from tests.jc1.engines.conftest import SMALL
 
     folder = write_architecture(tmp_path, name)

@@ -1,0 +1,74 @@
+"""The FastAPI application over one pipeline.
+
+Knows which rooms there are and that the gate stands before all of them. Knows nothing about settings' origins, the UI,
+ports or processes: `jc1_api.main` puts those together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import jc1
+from jc1.access.browser import Access
+from jc1.erasure import purging_daily
+from jc1.pipeline import Pipeline
+from jc1_api import docs, errors
+from jc1_api.middleware import Gate
+from jc1_api.responses import Error
+from jc1_api.routes import chat, documents, health, memory, metrics, models, presets, sessions, traces
+
+# Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
+ROUTERS = (
+    chat.router,
+    models.router,
+    presets.router,
+    documents.router,
+    memory.router,
+    sessions.router,
+    traces.router,
+    health.router,
+    metrics.router,
+)
+
+
+def create_app(pipeline: Pipeline) -> FastAPI:
+    """The API over `pipeline`, which the app starts with itself and closes at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with pipeline, purging_daily(pipeline):
+            yield
+
+    app = FastAPI(
+        title="JC1",
+        summary="Chat with memory, in OpenAI's shapes.",
+        version=jc1.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={
+            "4XX": {"model": Error, "description": "The request was refused."},
+            "5XX": {"model": Error, "description": "The server could not serve it."},
+        },
+    )
+    app.state.pipeline = pipeline
+    app.state.started = int(time.time())
+    settings = pipeline.settings
+    app.add_middleware(
+        Gate,
+        access=Access(settings.owner),
+        max_body_bytes=settings.max_body_bytes,
+        larger={
+            f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
+            memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
+        },
+    )
+    errors.install(app)
+    docs.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

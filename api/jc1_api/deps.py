@@ -1,0 +1,33 @@
+"""What routes ask of a request: the pipeline, and the owner it is about.
+
+Knows where the app and the gate put them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from jc1.access.browser import OWNER_LENGTH
+from jc1.pipeline import Pipeline
+
+
+async def _pipeline(request: Request) -> Pipeline:
+    pipeline: Pipeline = request.app.state.pipeline
+    return pipeline
+
+
+async def _owner(
+    request: Request,
+    user: Annotated[
+        str | None,
+        Query(min_length=1, max_length=OWNER_LENGTH, description="Whose; the server's own owner when left out."),
+    ] = None,
+) -> str:
+    owner: str = request.state.principal.acting_for(user)
+    return owner
+
+
+ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
+Owner = Annotated[str, Depends(_owner)]

@@ -1,0 +1,150 @@
+"""The composition root: settings become a pipeline, the pipeline an application with a page, and that a process.
+
+Knows how the parts are put together, started and stopped. Knows nothing about what any of them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jc1.access.browser import check_listen
+from jc1.errors import InvalidSettings, PortInUse
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from jc1.settings import Settings
+
+DRAIN_SECONDS = 30
+"""How long replies that are being written when the server is told to stop may take to end."""
+CANCEL_SECONDS = 1
+"""How long a cancelled reply may take to tell its client so."""
+OWN_LOGGERS = ("jc1", "api", "ui", "experiments")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def build(settings: Settings) -> FastAPI:
+    """The whole application: API at `/v1`, page at `/ui`, one pipeline behind both, opened and not yet started."""
+    from fastapi.responses import RedirectResponse
+
+    from jc1.pipeline import Pipeline
+    from jc1_api.app import create_app
+
+    pipeline = Pipeline.from_settings(settings)
+    app = create_app(pipeline)
+
+    # The page takes longest to load: what is wrong with the stores is told before.
+    from jc1_ui.app import PATH, mount
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse(PATH)
+
+    return mount(app, pipeline)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until Ctrl-C or SIGTERM, then let running replies end, close the stores and return.
+
+    The port is taken before anything slow is loaded: a caller that comes early waits instead of being turned away.
+    Raises `InvalidSettings` for an address that cannot be listened on, `PortInUse` for one that is taken, and what
+    `Pipeline.from_settings` and `Pipeline.start` raise.
+    """
+    check_listen(settings.host)
+    settings.prepare_home()
+    with _listen(settings.host, settings.port) as listener:
+        _log_to_stderr(settings.log_level)
+        # What is loaded now stays: looking through it for garbage takes a fifth of the start, and pauses replies later.
+        gc.disable()
+        _run(build(settings), listener)
+
+
+def _run(app: FastAPI, listener: socket.socket) -> None:
+    import uvicorn
+
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            gc.freeze()
+            gc.enable()
+            print(f"JC1 is ready: chat at {address}/ui, API at {address}/docs. Ctrl-C stops it.", flush=True)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            _end_heartbeats(app)
+            await super().shutdown(sockets)
+            # uvicorn cancels replies that outlast the drain, and leaves them be where a second Ctrl-C cut it short.
+            # Either way each one stores how far it came.
+            if tasks := set(self.server_state.tasks):
+                if self.force_exit:
+                    for task in tasks:
+                        task.cancel()
+                await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+
+    config = uvicorn.Config(
+        app,
+        # Run here, so that an error at the start is the caller's to tell and not a traceback in uvicorn's log.
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            with _obeyed_once():
+                await Server(config).serve([listener])
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run())
+
+
+def _end_heartbeats(app: FastAPI) -> None:
+    """End the streams that every open page holds while it is open: the drain would wait for them in vain."""
+    for route in app.routes:
+        stop = getattr(getattr(route, "app", None), "stop_event", None)
+        if isinstance(stop, asyncio.Event):
+            stop.set()
+
+
+@contextmanager
+def _obeyed_once() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more when it has drained: that one was obeyed already."""
+    before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    host = host.strip("[]")
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(host, port) from None
+        raise InvalidSettings(
+            f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --host and --port."
+        ) from None
+
+
+def _log_to_stderr(level: str) -> None:
+    """Our own records from `level` up, those of libraries from warnings up."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(level.upper())

@@ -1,0 +1,178 @@
+"""The gate before everything that is served, mounts included: who may ask, how much may be sent, and what never leaks.
+
+Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access.browser`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jc1.access.browser import Access, Caller
+from jc1.errors import Jc1Error, Refused, RequestTooLarge
+from jc1_api.errors import error_response, unexpected
+
+SECURITY_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"SAMEORIGIN",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+PRIVATE_HEADERS = {b"cache-control": b"no-store"}
+"""For `/v1`: what is somebody's own stays out of every cache on the way."""
+POLICY_VIOLATION = 1008
+"""WebSocket close code, RFC 6455 section 7.4.1."""
+DISCARD_BYTES = 64_000_000
+DISCARD_SECONDS = 5.0
+"""How much of a body that is too large is read and thrown away, so that the client hears why before it is cut off."""
+
+
+class Gate:
+    """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
+
+    A body may have `max_body_bytes`; for a route in `larger`, `POST /path`, what stands there under
+    the name of its setting.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        max_body_bytes: int,
+        larger: Mapping[str, tuple[str, int]] | None = None,
+    ) -> None:
+        self.app = app
+        self.access = access
+        self.usual = ("max_body_bytes", max_body_bytes)
+        self.larger = larger or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
+        except Refused:
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        await self.app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = _Response(send, private=scope["path"].startswith("/v1/"))
+        usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
+        body = _Body(receive, response, *usual)
+        try:
+            scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
+            body.check_announced(scope)
+            await self.app(scope, body.receive, response.send)
+        except RequestTooLarge as error:
+            response.refusal = response.refusal or error
+        except Jc1Error as error:
+            await response.fail(error, scope)
+        except Exception as error:
+            await response.fail(unexpected(error, f"{scope['method']} {scope['path']}"), scope)
+        if response.refusal is not None:
+            await response.fail(response.refusal, scope, discard=body.discard)
+
+
+class _Response:
+    """What goes back: adds headers, knows whether it began, and holds back an answer to a body that was cut short."""
+
+    def __init__(self, send: Send, *, private: bool) -> None:
+        self._send = send
+        self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if private else {})}
+        self.started = False
+        self.refusal: Jc1Error | None = None
+
+    async def send(self, message: Message) -> None:
+        if self.refusal is not None and not self.started:
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = list(message.get("headers", []))
+            present = {name.lower() for name, _ in headers}
+            headers += [(name, value) for name, value in self._headers.items() if name not in present]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def fail(self, error: Jc1Error, scope: Scope, discard: Any = None) -> None:
+        """Answer with the error, if nothing was answered yet; `discard` takes in the rest of the body meanwhile."""
+        if self.started:
+            return
+        self.refusal = None
+        whole = error_response(error, {"connection": "close"} if discard else None)
+        await self.send({"type": "http.response.start", "status": whole.status_code, "headers": whole.raw_headers})
+        await self.send({"type": "http.response.body", "body": whole.body, "more_body": discard is not None})
+        if discard is not None:
+            await discard()
+            await self.send({"type": "http.response.body", "body": b""})
+
+
+class _Body:
+    """The request's body as it comes in, counted while it is read: chunked ones announce no length."""
+
+    def __init__(self, receive: Receive, response: _Response, setting: str, limit: int) -> None:
+        self._receive = receive
+        self._response = response
+        self._setting = setting
+        self._limit = limit
+        self._read = 0
+        self._more = True
+
+    def check_announced(self, scope: Scope) -> None:
+        """Raise `RequestTooLarge` for a body that says it is, before any of it is read."""
+        announced = _header(scope, b"content-length") or ""
+        if announced.isdecimal() and int(announced) > self._limit:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._read += len(message.get("body", b""))
+            self._more = message.get("more_body", False)
+            if self._read > self._limit:
+                self._response.refusal = self._too_large()
+                raise self._response.refusal
+        return message
+
+    async def discard(self) -> None:
+        """Read what is still to come and keep none of it, up to a bound."""
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while self._more and self._read < self._limit + DISCARD_BYTES:
+                    message = await self._receive()
+                    self._more = message["type"] == "http.request" and message.get("more_body", False)
+                    self._read += len(message.get("body", b""))
+        except TimeoutError:
+            return
+
+    def _too_large(self) -> RequestTooLarge:
+        return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise {self._setting}.")
+
+
+def _caller(scope: Scope) -> Caller:
+    peer = scope.get("client")
+    return Caller(
+        method=scope.get("method", "GET"),
+        peer=peer[0] if peer else None,
+        host=_header(scope, b"host"),
+        origin=_header(scope, b"origin"),
+        fetch_site=_header(scope, b"sec-fetch-site"),
+        fetch_mode=_header(scope, b"sec-fetch-mode"),
+    )
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    """The header's value. One that was sent twice counts as wrong, not as its first or last."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return None if not values else values[0].decode("latin-1") if len(values) == 1 else ""

@@ -1,0 +1,273 @@
+"""The bodies of requests: which fields there are, of what type, and what is refused by name rather than dropped.
+
+Knows JSON types and OpenAI's field names. The ranges of decoding fields are `jc1.decoding`'s: they are shown in the
+schema here and checked there, once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+
+from jc1.decoding import Decoding
+from jc1.errors import InvalidRequest
+from jc1.memory.base import Kind, Selection
+from jc1.memory.deletion import MAX_SELECTED
+from jc1.messages import Message, Role, TextPart
+from jc1.pipeline import MemoryMode
+
+NAME_LENGTH = 200
+"""Most characters of a session's, preset's or model's name."""
+RECORD_LENGTH = 10_000
+"""Most characters of a memory that is added by hand."""
+
+
+def _well_formed(text: str) -> str:
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("holds a NUL or half of a surrogate pair: send text that UTF-8 can carry")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty: send some text")
+    return text
+
+
+def _integral(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Text = Annotated[str, AfterValidator(_well_formed)]
+Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_not_blank)]
+Whole = Annotated[int, Strict(), BeforeValidator(_integral, json_schema_input_type=int)]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class ContentPart(_Body):
+    """A piece of a message. Text is the only kind so far."""
+
+    type: Literal["text"]
+    text: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_text(cls, values: Any) -> Any:
+        kind = values.get("type") if isinstance(values, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise InvalidRequest(
+                f"A part of type {kind!r} cannot be read by this server: send 'text' parts.", param="messages"
+            )
+        return values
+
+
+NO_MEANING_HERE = ("annotations", "audio", "function_call", "name", "refusal", "tool_calls")
+"""Fields of OpenAI's messages that clients send back with a reply. They are taken when empty and refused when not."""
+
+
+class ChatMessage(_Body):
+    """One message. `developer` is OpenAI's newer word for `system`."""
+
+    # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
+    role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user", "assistant"]})]
+    content: Text | list[ContentPart]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_fields(cls, values: Any) -> Any:
+        return _without_harmless(values, dict.fromkeys(NO_MEANING_HERE, ()))
+
+    def to_message(self) -> Message:
+        """The message as the pipeline takes it."""
+        role: Any = "system" if self.role == "developer" else self.role
+        if isinstance(self.content, str):
+            return Message(role, self.content)
+        return Message(role, tuple(TextPart(part.text) for part in self.content))
+
+
+class StreamOptions(_Body):
+    """What a stream carries besides the reply."""
+
+    include_usage: Flag | None = Field(None, description="End with a chunk that holds the token counts.")
+    include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
+
+
+class JsonSchema(_Body):
+    """A schema under OpenAI's wrapping; `schema` is what counts."""
+
+    name: Text | None = None
+    description: Text | None = None
+    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema that the reply must fit.")
+    strict: Flag | None = Field(None, description="Accepted; the schema always binds.")
+
+
+class ResponseFormat(_Body):
+    """What the reply looks like: any text, a JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise InvalidRequest("'json_schema' comes with the type 'json_schema'.", param="response_format")
+        return self
+
+    def schema_wanted(self) -> dict[str, Any] | None:
+        """The schema for `Decoding`; None where any text will do."""
+        if self.json_schema is not None:
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
+
+
+REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "audio": ((), "replies are text"),
+    "function_call": (("none", "auto"), "there are no tools"),
+    "functions": ((), "there are no tools"),
+    "modalities": ((["text"],), "replies are text"),
+    "prediction": ((), "there is no predicted output"),
+    "reasoning_effort": (("none",), "there is no reasoning to set"),
+    "store": ((False,), "replies are not stored for retrieval; 'session' and 'memory' say what is kept"),
+    "tool_choice": (("none", "auto"), "there are no tools"),
+    "tools": ((), "there are no tools"),
+    "verbosity": ((), "the length of replies is set by 'max_tokens' and the system prompt"),
+    "web_search_options": ((), "nothing is searched outside"),
+}
+"""OpenAI's fields that cannot be honoured, each with the values that ask for nothing, and why."""
+
+
+def _knob(name: str) -> Any:
+    """An optional field of `Decoding`, with its description and bounds as the schema shows them."""
+    shown = Decoding.model_json_schema()["properties"][name]
+    bounds = {key: value for key, value in shown.items() if "inimum" in key or "aximum" in key}
+    for option in shown.get("anyOf", ()):
+        bounds |= {key: value for key, value in option.items() if "inimum" in key or "aximum" in key}
+    return Field(None, description=shown["description"], json_schema_extra=bounds)
+
+
+class ChatRequest(_Body):
+    """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
+
+    model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
+    messages: Annotated[list[ChatMessage], Field(description="The conversation; its last message is the user's.",
+                                                 json_schema_extra={"minItems": 1})]  # fmt: skip
+    stream: Flag | None = Field(None, description="Send the reply as server-sent events while it is written.")
+    stream_options: StreamOptions | None = None
+    user: Text | None = Field(None, description="Whose memories, sessions and traces: the owner.")
+
+    session: Name | None = Field(None, description="The conversation; with it only the last message counts.")
+    memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
+    preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
+
+    max_tokens: Whole | None = _knob("max_tokens")
+    max_completion_tokens: Whole | None = Field(None, description="The same as max_tokens.")
+    min_tokens: Whole | None = _knob("min_tokens")
+    temperature: Number | None = _knob("temperature")
+    top_k: Whole | None = _knob("top_k")
+    top_p: Number | None = _knob("top_p")
+    min_p: Number | None = _knob("min_p")
+    repetition_penalty: Number | None = _knob("repetition_penalty")
+    presence_penalty: Number | None = _knob("presence_penalty")
+    frequency_penalty: Number | None = _knob("frequency_penalty")
+    logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
+    seed: Whole | None = _knob("seed")
+    n: Whole | None = _knob("n")
+    beam_width: Whole | None = _knob("beam_width")
+    length_penalty: Number | None = _knob("length_penalty")
+    stop: Text | list[Text] | None = Field(None, description="The reply ends before any of these; at most 16.")
+    logprobs: Flag | None = Field(None, description="Report each token's log probability.")
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
+        None, description="And this many alternatives to it; takes logprobs true."
+    )
+
+    response_format: ResponseFormat | None = None
+    regex: Text | None = _knob("regex")
+    choice: list[Text] | None = Field(None, description="The reply is one of these.")
+    metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
+    service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
+    parallel_tool_calls: Flag | None = Field(None, description="Accepted; there are no tools.")
+    prompt_cache_key: Text | None = Field(None, description="Accepted; prefixes are found without it.")
+    safety_identifier: Text | None = Field(None, description="Accepted, and neither used nor kept.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, values: Any) -> Any:
+        values = _without_harmless(values, {name: harmless for name, (harmless, _) in REFUSED.items()})
+        for name in REFUSED.keys() & values.keys() if isinstance(values, dict) else ():
+            raise InvalidRequest(f"{name!r} cannot be honoured: {REFUSED[name][1]}. Leave it out.", param=name)
+        return values
+
+    def decoding(self) -> dict[str, Any]:
+        """The fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
+        own = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
+        chosen = {
+            name: value
+            for name in Decoding.model_fields.keys() - set(own)
+            if (value := getattr(self, name)) is not None
+        }
+        if self.max_completion_tokens is not None:
+            if self.max_tokens not in (None, self.max_completion_tokens):
+                raise InvalidRequest("'max_tokens' and 'max_completion_tokens' differ: send one.", param="max_tokens")
+            chosen["max_tokens"] = self.max_completion_tokens
+        if self.response_format is not None and (schema := self.response_format.schema_wanted()) is not None:
+            chosen["json_schema"] = schema
+        if self.logprobs:
+            chosen["logprobs"] = self.top_logprobs or 0
+        elif self.top_logprobs is not None:
+            raise InvalidRequest("'top_logprobs' takes 'logprobs': true.", param="top_logprobs")
+        return chosen
+
+
+class NewMemory(_Body):
+    """A text to be remembered."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=RECORD_LENGTH), AfterValidator(_not_blank)]
+    role: Role = Field("user", description="Who said it.")
+    kind: Kind | None = Field(None, description="What it is; decided from its wording when left out.")
+
+
+class MemoryChange(_Body):
+    """What is changed about a memory; a field that is left out stays as it is."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=RECORD_LENGTH), AfterValidator(_not_blank)] | None = Field(
+        None, description="What it says from now on; what it said is kept in its history."
+    )
+    pinned: Flag | None = Field(None, description="Recalled for every question.")
+    excluded: Flag | None = Field(None, description="Recalled for none, and still listed.")
+
+
+class MemorySelection(_Body):
+    """Which memories: some by id, what a session said, the parts of a document, or everything. One of the four."""
+
+    records: Annotated[list[Name], Field(max_length=MAX_SELECTED)] | None = Field(None, description="Ids.")
+    session: Name | None = None
+    document: Name | None = None
+    everything: Flag = False
+
+    def selection(self) -> Selection:
+        """The selection as the memory takes it. Raises `InvalidRequest` for none or two."""
+        return Selection(tuple(self.records or ()), self.session, self.document, self.everything)
+
+
+class MemoryForget(MemorySelection):
+    """What is forgotten, and whether for good at once."""
+
+    purge: Flag = Field(False, description="Remove it now: it cannot be restored.")
+
+
+def _without_harmless(values: Any, harmless: dict[str, tuple[Any, ...]]) -> Any:
+    """The body without those fields that ask for nothing: null, empty, or a value listed for the field."""
+    if not isinstance(values, dict):
+        return values
+    empty: tuple[Any, ...] = (None, [], {})
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in harmless or not (value in empty or value in harmless[name])
+    }

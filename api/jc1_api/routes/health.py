@@ -1,0 +1,79 @@
+"""`/health/live`, `/health/ready` and `/version`: for whoever starts, watches and restarts this server.
+
+Knows which parts a request needs and how to ask each whether it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import tempfile
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+import jc1
+from jc1.errors import EngineUnavailable, HomeUnusable, Jc1Error, StorageFull
+from jc1.pipeline import Pipeline
+from jc1_api.deps import ThePipeline
+from jc1_api.responses import Alive, Readiness, Version
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["health"])
+
+PROBE_BYTES = 4096
+
+
+@router.get("/health/live")
+async def live() -> Alive:
+    """The process answers. Restart it when this fails."""
+    return Alive()
+
+
+@router.get("/health/ready", responses={503: {"model": Readiness, "description": "A part is not there."}})
+async def ready(pipeline: ThePipeline) -> JSONResponse:
+    """A request would be served. Send it no traffic while this fails."""
+    parts: dict[str, Callable[[Pipeline], None]] = {"engine": _engine, "database": _database, "disk": _disk}
+    checks = {name: await asyncio.to_thread(_look, check, pipeline) for name, check in parts.items()}
+    fine = all(found == "ok" for found in checks.values())
+    return JSONResponse({"status": "ok" if fine else "unready", "checks": checks}, 200 if fine else 503)
+
+
+@router.get("/version")
+async def version(pipeline: ThePipeline) -> Version:
+    """What runs here."""
+    return Version(version=jc1.__version__, model=pipeline.engine.model, engine=pipeline.engine.name)
+
+
+def _look(check: Callable[[Pipeline], None], pipeline: Pipeline) -> str:
+    """What a check finds, in words that may be shown: `ok`, or JC1's own message."""
+    try:
+        check(pipeline)
+    except Jc1Error as error:
+        return f"{error.message} [{error.code}]"
+    except Exception:
+        log.exception("a readiness check broke")
+        return "The check itself broke: the server's log tells why."
+    return "ok"
+
+
+def _engine(pipeline: Pipeline) -> None:
+    if not pipeline.engine.healthy:
+        raise EngineUnavailable(f"The {pipeline.engine.name} engine takes no requests: wait, or restart JC1.")
+
+
+def _database(pipeline: Pipeline) -> None:
+    pipeline.sessions.list(pipeline.settings.owner, limit=1)
+
+
+def _disk(pipeline: Pipeline) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=pipeline.settings.home) as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("The disk of the home folder is full: free some space.") from None
+        raise HomeUnusable(f"The home folder cannot be written ({error.strerror}): make it writable.") from None

@@ -1,0 +1,55 @@
+"""`/v1/models`: the served model under its own name, and under one name for each preset and alias.
+
+Knows how names are put together; `jc1_api.routes.chat` takes them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+
+from jc1.errors import UnknownModel
+from jc1.pipeline import Pipeline
+from jc1_api.deps import ThePipeline
+from jc1_api.responses import Model, ModelAbout, Models
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/v1/models")
+async def list_models(request: Request, pipeline: ThePipeline) -> Models:
+    """The model, and `model@preset` for each preset and alias."""
+    return Models(data=await _served(pipeline, request.app.state.started))
+
+
+@router.get("/v1/models/{model:path}")
+async def get_model(model: str, request: Request, pipeline: ThePipeline) -> Model:
+    """One of them."""
+    for served in await _served(pipeline, request.app.state.started):
+        if served.id == model:
+            return served
+    raise UnknownModel(f"No model {model!r} here: see /v1/models.", param="model")
+
+
+async def _served(pipeline: Pipeline, started: int) -> list[Model]:
+    presets, aliases = await asyncio.to_thread(lambda: (pipeline.presets.list(), pipeline.presets.aliases()))
+    newest = {preset.name: preset.reference for preset in sorted(presets, key=lambda preset: preset.version)}
+    default = pipeline.settings.preset
+    engine = pipeline.engine
+    names = {engine.model: {**newest, **aliases}.get(default, default)}
+    names |= {f"{engine.model}@{name}": reference for name, reference in {**newest, **aliases}.items()}
+    capabilities = engine.capabilities
+    return [
+        Model(
+            id=name,
+            created=started,
+            jc1=ModelAbout(
+                preset=reference,
+                engine=engine.name,
+                context_length=capabilities.context_length,
+                decoding=sorted(capabilities.decoding),
+            ),
+        )
+        for name, reference in names.items()
+    ]

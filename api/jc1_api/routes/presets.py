@@ -1,0 +1,33 @@
+"""`/v1/presets`: settings that have a name, with what they were measured at and whether this server can serve them.
+
+They are made and moved by `jc1 promote` and `jc1 rollback`; what these do is seen here, and served, within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from jc1_api.deps import ThePipeline
+from jc1_api.requests import NAME_LENGTH, Text
+from jc1_api.routes.preset_shapes import PresetList, PresetShown
+
+router = APIRouter(prefix="/v1/presets", tags=["presets"])
+
+Reference = Annotated[Text, Path(min_length=1, max_length=2 * NAME_LENGTH + 1)]
+
+
+@router.get("")
+async def list_presets(pipeline: ThePipeline) -> PresetList:
+    """Every version of every preset, shipped ones first, and what the aliases mean."""
+    presets, aliases = await asyncio.to_thread(lambda: (pipeline.presets.list(), pipeline.presets.aliases()))
+    return PresetList(data=[PresetShown.of(preset, aliases, pipeline) for preset in presets], aliases=aliases)
+
+
+@router.get("/{reference:path}")
+async def get_preset(reference: Reference, pipeline: ThePipeline) -> PresetShown:
+    """One of them, by name (its newest version), `name@version`, `name@alias` or alias."""
+    preset, aliases = await asyncio.to_thread(lambda: (pipeline.presets.resolve(reference), pipeline.presets.aliases()))
+    return PresetShown.of(preset, aliases, pipeline)

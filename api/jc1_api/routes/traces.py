@@ -1,0 +1,28 @@
+"""`/v1/traces`: what the most recent requests went through, stage by stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from jc1_api.deps import Owner, ThePipeline
+from jc1_api.responses import Traces
+
+router = APIRouter(prefix="/v1/traces", tags=["traces"])
+
+
+@router.get("")
+async def list_traces(
+    pipeline: ThePipeline,
+    owner: Owner,
+    limit: Annotated[int, Query(ge=1, le=500, description="Most traces to list.")] = 50,
+) -> Traces:
+    """The owner's recent requests, newest first, failed and cancelled ones included."""
+    return Traces(data=[trace.to_dict() for trace in pipeline.telemetry.recent.list(owner, limit=limit)])
+
+
+@router.get("/{trace_id}")
+async def get_trace(trace_id: str, pipeline: ThePipeline, owner: Owner) -> dict[str, Any]:
+    """One request: spans, usage, recalled memories with every score, what had no room."""
+    return pipeline.telemetry.recent.get(trace_id, owner).to_dict()

@@ -1,0 +1,75 @@
+"""A client that goes away takes its work with it.
+
+Knows how a disconnect or the server's end becomes a cancellation. Knows nothing about what is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from jc1.errors import EngineUnavailable
+from jc1_api.errors import error_body
+from jc1_api.openai_format import event
+
+
+@asynccontextmanager
+async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the body when the client disconnects, once: what it does to clean up is left to end.
+
+    The request's own body must have been read. Raises `ClientDisconnect` when the client went away, and
+    `EngineUnavailable` when the server stops and waits no longer.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        task.uncancel()
+        if gone:
+            raise ClientDisconnect from None
+        raise EngineUnavailable("The server is stopping: send the request again when it is back.") from None
+    finally:
+        watcher.cancel()
+
+
+class EventStream(Response):
+    """Server-sent events from a generator of whole chunks, which is closed when the client goes away.
+
+    The generator turns its errors into chunks: once the response has begun there is no status to change. What it
+    cannot see is that the server stops and waits no longer: that is an event of its own.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async with until_disconnect(receive), aclosing(self._chunks):
+                async for chunk in self._chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except ClientDisconnect:
+            return
+        except EngineUnavailable as stopping:
+            await send({"type": "http.response.body", "body": event(error_body(stopping)), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

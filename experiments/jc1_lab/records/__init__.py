@@ -1,0 +1,1 @@
+"""What a sweep writes down: items, trials, rows, results. Knows nothing about how they come about."""

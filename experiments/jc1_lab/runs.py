@@ -1,0 +1,215 @@
+"""Finding sweeps again: in their folders under the home folder, and in MLflow.
+
+Knows where results lie and what a reference means. Knows nothing about what is in them, nor how they came there
+(jc1_lab.sinks.mlflow).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from jc1.errors import Jc1Error, PackageMissing, TrackingUnavailable, UnknownRun
+from jc1_lab.records.results import SweepResult
+from jc1_lab.sinks import mlflow as tracking
+from jc1_lab.sinks.mlflow_client import connected, sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from jc1.settings import Settings
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A sweep in a list. `folder` is `None` where only MLflow has it, `run` is empty where MLflow does not.
+
+    `status` is that of the run (`RUNNING`, `FINISHED` ...), or `FINISHED` of a folder with a result. `found` says in a
+    sentence what came of it.
+    """
+
+    name: str
+    created: str
+    status: str
+    trials: int
+    found: str
+    folder: Path | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Sweeps, newest first. `problem` says why MLflow could not be read, where it could not."""
+
+    sweeps: list[Listed]
+    problem: str = ""
+
+
+def folder_of(name: str, settings: Settings) -> Path:
+    """Where the sweep of that name has its files. Raises `UnknownRun` for what is no name."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UnknownRun(f"{name!r} is neither a sweep's name nor an MLflow run id: see `jc1 runs list`.")
+    return settings.home / "sweeps" / name
+
+
+def list_runs(settings: Settings) -> Listing:
+    """Every sweep, from folders and from MLflow. An MLflow that does not answer is a `problem`, no error."""
+    found = {(sweep.name, sweep.created): sweep for sweep in _in_folders(settings)}
+    try:
+        for sweep in _in_mlflow(settings):
+            found.setdefault((sweep.name, sweep.created), sweep)
+        problem = ""
+    except (PackageMissing, TrackingUnavailable) as error:
+        problem = error.message
+    return Listing(sorted(found.values(), key=lambda sweep: sweep.created, reverse=True), problem)
+
+
+def find(reference: str, settings: Settings) -> SweepResult:
+    """The sweep of that name, or of that MLflow run, parent or child.
+
+    Raises `UnknownRun`, and `TrackingUnavailable` or `PackageMissing` where MLflow is needed and not there.
+    """
+    return _find(reference, settings)[0]
+
+
+def find_trial(reference: str, settings: Settings) -> tuple[SweepResult, int]:
+    """The sweep and the number of the trial meant: `NAME/NUMBER` and a child's run id mean that trial, else it is the
+    winner. Raises what `find` raises."""
+    name, slash, digits = reference.rpartition("/")
+    if slash:
+        result = find(name, settings)
+        if not digits.isdecimal() or int(digits) not in {trial.number for trial in result.trials}:
+            raise UnknownRun(f"Sweep {name!r} has no trial {digits!r}: see `jc1 runs show {name}`.")
+        return result, int(digits)
+    result, trial = _find(reference, settings)
+    chosen = result.winner if trial is None else trial
+    if chosen is None:
+        raise UnknownRun(f"Sweep {result.name!r} has no winner: name a trial as {result.name}/NUMBER.")
+    return result, chosen
+
+
+@contextmanager
+def texts(result: SweepResult, settings: Settings) -> Iterator[Path]:
+    """A folder with the sweep's `table.jsonl` and `prompts.json`: its own, else one for the time being with those that
+    MLflow has. Another sweep may have taken the name since. Raises what `find` raises."""
+    folder = folder_of(result.name, settings)
+    if _created(folder) == result.created:
+        yield folder
+        return
+    with TemporaryDirectory() as fetched:
+        if result.mlflow_run:
+            with connected(settings.tracking) as client:
+                there = {file.path for file in client.list_artifacts(result.mlflow_run)}
+                for name in there.intersection(tracking.TEXTS):
+                    client.download_artifacts(result.mlflow_run, name, fetched)
+        yield Path(fetched)
+
+
+def _created(folder: Path) -> str:
+    """When the sweep of that folder began; nothing where there is none, or it cannot be read."""
+    try:
+        return SweepResult.read(folder).created
+    except (OSError, ValidationError):
+        return ""
+
+
+def _find(reference: str, settings: Settings) -> tuple[SweepResult, int | None]:
+    """The sweep, and the trial where a child's run was named."""
+    folder = folder_of(reference, settings)
+    if (folder / tracking.RESULT).exists():
+        return _read(folder), None
+    if not _RUN_ID.fullmatch(reference):
+        raise UnknownRun(_unknown(reference, folder))
+    if not _has_mlflow(settings):
+        raise UnknownRun(f"No MLflow run {reference!r}: nothing was tracked here yet. See `jc1 runs list`.")
+    with connected(settings.tracking) as client:
+        return _from_mlflow(client, reference)
+
+
+def _unknown(name: str, folder: Path) -> str:
+    if folder.exists():
+        return f"Sweep {name!r} is not finished: `jc1 sweep ... --name {name} --resume` goes on with it."
+    return f"No sweep {name!r} and no MLflow run of that id: see `jc1 runs list`."
+
+
+def _from_mlflow(client: MlflowClient, run_id: str) -> tuple[SweepResult, int | None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags = client.get_run(run_id).data.tags
+        trial = int(tags[tracking.TRIAL]) if tracking.TRIAL in tags else None
+        parent = tags.get(tracking.PARENT, run_id)
+        with TemporaryDirectory() as folder:
+            client.download_artifacts(parent, tracking.RESULT, folder)
+            # A run that was made anew has what the result says of the one before it.
+            return _read(Path(folder)).model_copy(update={"mlflow_run": parent}), trial
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    except FileNotFoundError:
+        pass
+    raise UnknownRun(f"No finished sweep under the MLflow run {run_id!r}: see `jc1 runs list`.")
+
+
+def _read(folder: Path) -> SweepResult:
+    try:
+        return SweepResult.read(folder)
+    except (OSError, ValidationError):
+        raise UnknownRun(
+            f"{folder / tracking.RESULT} cannot be read as a sweep's result: restore it, or sweep again."
+        ) from None
+
+
+def _in_folders(settings: Settings) -> Iterator[Listed]:
+    from jc1_lab.sinks.report import headline
+
+    for path in sorted((settings.home / "sweeps").glob(f"*/{tracking.RESULT}")):
+        try:
+            result = _read(path.parent)
+        except Jc1Error as error:
+            yield Listed(path.parent.name, "", "DAMAGED", 0, error.message, path.parent)
+            continue
+        yield Listed(
+            result.name,
+            result.created,
+            "FINISHED",
+            len(result.trials),
+            headline(result),
+            path.parent,
+            result.mlflow_run,
+        )
+
+
+def _in_mlflow(settings: Settings) -> Iterator[Listed]:
+    if not _has_mlflow(settings):
+        return
+    with connected(settings.tracking) as client:
+        experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+        # A child has the name of its sweep, but not when that began.
+        only = f"tags.`{tracking.CREATED}` LIKE '%'"
+        for run in tracking.pages(client, experiment.experiment_id, only) if experiment else ():
+            tags = run.data.tags
+            yield Listed(
+                tags[tracking.SWEEP],
+                tags[tracking.CREATED],
+                run.info.status,
+                int(run.data.metrics.get("trials", 0)),
+                tags.get("mlflow.note.content", ""),
+                None,
+                run.info.run_id,
+            )
+
+
+def _has_mlflow(settings: Settings) -> bool:
+    """Whether there is a store to read: looking must not make one."""
+    path = sqlite_path(settings.tracking)
+    return path is None or path.exists()

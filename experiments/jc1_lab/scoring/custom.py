@@ -1,0 +1,134 @@
+"""Scorers from outside JC1: any Python function, and MLflow's scorers, by `module:name`.
+
+Knows how they are found, called, and their answers read. Knows nothing about JC1's own metrics. Naming one runs the
+module's code, so a name is taken from who starts a sweep, never from a file of prompts alone
+(jc1_lab.scoring.metrics).
+
+A function is `scorer(text: str, references: Sequence[str]) -> float`, or `scorer(item, reply) -> float` where its
+parameters have these names: `Item` of jc1_lab.suites.suite and `Reply` of jc1/reply.py. An `mlflow.genai` scorer
+gets `inputs={"messages": [{"role", "content"}, ...]}`, `outputs` (the reply's text) and
+`expectations={"expected_response": the first reference, "references": all of them}`; there is no trace and no session.
+It is called for each reply by itself, so its aggregations do nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jc1.errors import InvalidSuite
+
+if TYPE_CHECKING:
+    from jc1.reply import Reply
+    from jc1_lab.suites.suite import Item
+
+Measure = Callable[["Item", "Reply"], object]
+"""What a scorer says of one reply: a number, a truth value, or a word of `WORDS`."""
+
+WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
+"""Ratings in words, as MLflow's judges give them."""
+
+
+class NoAnswer(Exception):
+    """The scorer came to no result for one reply."""
+
+
+def find(name: str) -> Measure:
+    """The scorer that `module:name` means; modules are also looked for in the working folder, last.
+
+    Raises `InvalidSuite` where there is none, or it cannot be called with what it would be given.
+    """
+    module, _, path = name.partition(":")
+    # MLflow would report who uses its scorers, and reads this when it is imported.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InvalidSuite(
+            f"The scorer {name!r} cannot be imported: no module {error.name!r}. Install it, or run this in its folder.",
+            param="scorer",
+        ) from None
+    except Exception as error:  # whatever the module's code raises
+        raise InvalidSuite(
+            f"The scorer {name!r} cannot be imported: its module raised {type(error).__name__}. Import it in Python to "
+            "see where.",
+            param="scorer",
+        ) from error
+    try:
+        for part in path.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise InvalidSuite(f"The scorer {name!r} is not there: {module!r} has no {path!r}.", param="scorer") from None
+    of_mlflow = sys.modules.get("mlflow.genai.scorers.base")
+    if of_mlflow is not None and isinstance(found, of_mlflow.Scorer):
+        return _of_mlflow(name, found)
+    return _of_python(name, found)
+
+
+def _of_python(name: str, function: Any) -> Measure:
+    if not callable(function) or inspect.isclass(function) or inspect.iscoroutinefunction(function):
+        raise InvalidSuite(f"The scorer {name!r} is no plain function: {_HOW}", param="scorer")
+    try:
+        signature = inspect.signature(function)
+        signature.bind("", ())
+    except (TypeError, ValueError):
+        raise InvalidSuite(f"The scorer {name!r} does not take two arguments: {_HOW}", param="scorer") from None
+    if list(signature.parameters)[:2] == ["item", "reply"]:
+        return lambda item, reply: function(item, reply)
+    return lambda item, reply: function(reply.text, item.references)
+
+
+_HOW = "write it as (text, references) or (item, reply) that returns a number."
+
+
+def _of_mlflow(name: str, scorer: Any) -> Measure:
+    given = {"inputs", "outputs", "expectations"}
+    needed = {p.name for p in inspect.signature(scorer.__call__).parameters.values() if p.default is p.empty}
+    if scorer.is_session_level_scorer or needed - given - {"self", "args", "kwargs"}:
+        raise InvalidSuite(
+            f"The scorer {name!r} needs more of MLflow than {', '.join(sorted(given))}: choose one that reads these.",
+            param="scorer",
+        )
+
+    def measure(item: Item, reply: Reply) -> object:
+        first = {"expected_response": item.references[0]} if item.references else {}
+        said = scorer.run(
+            inputs={"messages": [{"role": message.role, "content": message.text} for message in item.messages]},
+            outputs=reply.text,
+            expectations={**first, "references": list(item.references)},
+        )
+        return _only(said)
+
+    return measure
+
+
+def _only(said: Any) -> object:
+    """The value in an answer of MLflow: itself, or that of its one `Feedback`."""
+    from mlflow.entities import Feedback
+
+    if isinstance(said, list) and len(said) == 1:
+        (said,) = said
+    if isinstance(said, Feedback):
+        if said.error is not None:
+            raise NoAnswer(f"{said.error.error_code}: {said.error.error_message}")
+        said = said.value
+    if said is None:
+        raise NoAnswer("there is no value")
+    return said
+
+
+def value_of(said: object) -> object:
+    """What an answer of a scorer comes to: a float where it is a number, a truth value or a word for one, anything else
+    as it is."""
+    if isinstance(said, str):
+        return WORDS.get(said.strip().casefold(), said)
+    try:
+        return float(said)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return said

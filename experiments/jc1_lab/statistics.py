@@ -1,0 +1,273 @@
+"""What scores allow to be said: intervals, paired differences, who is hopeless, what a size can show, who is dominated.
+
+The unit is the prompt: a value is the mean over a prompt's repeats, since repeats of one prompt are no new evidence
+about other prompts. Knows arrays of shape (prompts,), in the order of the prompts, free of NaN. Knows nothing about
+suites, engines or files.
+
+**Intervals of a mean.** Values in 0..1 get Wilson's score interval (JASA 1927) with the effective number of prompts
+n x(1 - x) / s² (x the mean, s² the variance; Korn and Graubard, Survey Methodology 1998) and Student's t for the normal
+quantile: for right and wrong it is Wilson's own. Other values, and differences, get the percentile bootstrap over
+prompts with levels widened for few prompts (Hesterberg, "What Teachers Should Know About the Bootstrap", The American
+Statistician 2015), for differences of scores with two pseudo-prompts. The plain bootstrap is not enough for scores:
+with 64 prompts of which 95 % are answered, its 95 % interval holds the truth in 84 % of cases; the benchmark
+experiments/benchmarks/statistics.py measures both. Where all values are alike nothing can be resampled, and the limit
+of Clopper and Pearson (Biometrika 1934) says how much may be unseen: 32 right of 32 is 0.89 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jc1_lab.records.results import Comparison, Interval, Verdict
+
+Array = NDArray[np.float64]
+Direction = Literal["max", "min"]
+
+ALPHA = 0.05
+"""Of the intervals (95 %), and of a sweep's verdicts together."""
+POWER = 0.8
+"""Share of cases in which a difference as large as `detectable` is to be found."""
+DRAWS = 10_000
+"""Resamples, and sign flips at least."""
+DRAWS_EACH = 100
+"""Sign flips for each comparison, so that the smallest p is still below .01 after correction."""
+MOST_CELLS = 20_000_000
+"""Of a table of draws by prompts (80 MB). Suites of more than 2,000 prompts get fewer resamples, and their sign flips
+in parts, since no p could be small enough with fewer of those."""
+AT_A_TIME = 64
+"""Trials whose sign flips are added up together, to bound memory."""
+EXACT = 13
+"""Up to so many prompts, all 2^n sign flips are tried, which are fewer than `DRAWS`."""
+SPREAD = 0.5
+"""Standard deviation of paired differences where none is measured yet: two settings of right-or-wrong scores that
+disagree on a quarter of the prompts."""
+DROPPED_BEST = 0.01
+"""What racing may risk: the chance to give up the best trial."""
+LOOKS = (0.25, 0.5, 0.75)
+"""After these shares of the prompts racing looks: every look lets all trials wait for the slowest reply."""
+
+
+def interval(values: Array, *, seed: int = 0) -> Interval:
+    """The mean of `values`, one a prompt, with its 95 % interval.
+
+    One value that is not in 0..1 tells of no spread, and is its own interval. Raises `ValueError` for none.
+    """
+    if not len(values):
+        raise ValueError("an interval needs a value of at least one prompt")
+    score = bool(values.min() >= 0 and values.max() <= 1)
+    if np.ptp(values) == 0:
+        low, high = _alike(float(values[0]), len(values), 0 if score else None)
+    elif score:
+        low, high = _wilson(values)
+    else:
+        lows, highs = _bootstrap(values[None], seed)
+        low, high = float(lows[0]), float(highs[0])
+    return Interval(mean=float(values.mean()), low=low, high=high, prompts=len(values))
+
+
+def compare_all(
+    scores: Mapping[int, Array],
+    baseline: Array,
+    *,
+    comparisons: int | None = None,
+    direction: Direction = "max",
+    seed: int = 0,
+) -> dict[int, Comparison]:
+    """Each trial minus the baseline on the same prompts, corrected for all of them.
+
+    `comparisons` counts every trial that was compared at any time, those given up early included; it is at least
+    `len(scores)`. p is of the two-sided sign-flip permutation test of the mean difference (Fisher, The Design of
+    Experiments 1935; with 1 added to hits and draws: Phipson and Smyth 2010), corrected after Holm (1979). Better or
+    worse is only what is so after correction and by its own interval too.
+    """
+    if not scores:
+        return {}
+    differences = np.stack([values - baseline for values in scores.values()])  # (trials, prompts)
+    trials, prompts = differences.shape
+    comparisons = max(comparisons or 0, trials)
+    ps = _sign_flips(differences, max(DRAWS, DRAWS_EACH * comparisons), seed)
+    adjusted = _holm(ps, comparisons)
+    bounded = bool(np.abs(differences).max() <= 1)
+    lows, highs = _bootstrap(differences, seed, doubt=bounded)
+    found = {}
+    for i, number in enumerate(scores):
+        own = differences[i]
+        mean, low, high = float(own.mean()), float(lows[i]), float(highs[i])
+        spread = float(own.std(ddof=1)) if prompts > 1 else SPREAD
+        if np.ptp(own) == 0:
+            low, high = _alike(mean, prompts, -1 if bounded else None)
+            spread = math.sqrt(_unseen(prompts))
+        verdict: Verdict = "not distinguishable"
+        if adjusted[i] <= ALPHA and (low > 0 or high < 0):
+            verdict = "better" if (mean > 0) == (direction == "max") else "worse"
+        found[number] = Comparison(
+            difference=mean,
+            low=low,
+            high=high,
+            p=float(ps[i]),
+            p_adjusted=float(adjusted[i]),
+            verdict=verdict,
+            prompts=prompts,
+            detectable=detectable(prompts, comparisons=comparisons, spread=spread),
+        )
+    return found
+
+
+def detectable(prompts: int, *, comparisons: int, spread: float = SPREAD) -> float:
+    """The smallest mean difference that `prompts` prompts show in four of five cases, among so many comparisons.
+
+    Normal theory, two-sided at .05 / `comparisons` (Holm's first step): (z(1 - .025 / comparisons) + z(.8)) spread /
+    sqrt(prompts). `spread` is the standard deviation of paired differences; until it is measured, `SPREAD`.
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - ALPHA / 2 / comparisons) + normal.inv_cdf(POWER)) * spread / math.sqrt(prompts)
+
+
+def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
+    """Racing: the trials that are sure to stay behind the leader, judged by the same prompts so far, higher is better.
+
+    The idea is Hoeffding races' (Maron and Moore, NIPS 1994) and F-Race's (Birattari and others, GECCO 2002): compare
+    with the leader on common prompts, at a strict level. Here d is leader minus trial by prompt and t = sum(d) /
+    sqrt(sum(d²)). If the two were equal, each d could as well have the other sign, and t would reach a value with a
+    probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is who is below
+    `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times the true
+    probability, which is the room for looking more than once; the benchmark counts how often the best
+    is given up. `looks` says when that can be.
+    """
+    if len(scores) < 2:
+        return set()
+    table = np.stack(list(scores.values()))  # (trials, prompts)
+    differences = table[table.mean(axis=1).argmax()] - table
+    squares = np.square(differences).sum(axis=1)
+    t = differences.sum(axis=1) / np.sqrt(np.where(squares > 0, squares, 1))
+    return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
+
+
+def looks(prompts: int, *, trials: int) -> list[int]:
+    """After how many of `prompts` prompts racing looks who is `hopeless` among so many trials; empty where it cannot
+    help.
+
+    t² is at most the number n of prompts so far, so nobody can be given up before exp(-n / 2) is small enough: before
+    15 prompts with 16 trials, 18 with 64.
+    """
+    fewest = 2 * math.log(trials / DROPPED_BEST)
+    return [seen for seen in (math.ceil(share * prompts) for share in LOOKS) if fewest < seen < prompts]
+
+
+def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction]) -> set[int]:
+    """Those that no other one beats in one objective without being behind in another. Equal ones stay together."""
+    if not values:
+        return set()
+    signs = np.array([1.0 if direction == "max" else -1.0 for direction in directions])
+    table = np.array([list(own) for own in values.values()]) * signs  # (trials, objectives)
+    return {
+        number
+        for number, own in zip(values, table, strict=True)
+        if not np.any((table >= own).all(axis=1) & (table > own).any(axis=1))
+    }
+
+
+def _unseen(prompts: int) -> float:
+    """The largest share of prompts that may behave otherwise when none of so many did: (1 - q)^n = .025."""
+    return float(1 - (ALPHA / 2) ** (1 / prompts))
+
+
+def _alike(value: float, prompts: int, lowest: float | None) -> tuple[float, float]:
+    """The interval where every prompt has `value`: an unseen share may be at either end of the scale, `lowest` to 1."""
+    if lowest is None:
+        return value, value
+    unseen = _unseen(prompts)
+    return value - (value - lowest) * unseen, value + (1 - value) * unseen
+
+
+def _wilson(values: Array) -> tuple[float, float]:
+    from scipy.special import stdtrit
+
+    mean, prompts = float(values.mean()), len(values)
+    effective = prompts * max(1.0, mean * (1 - mean) / float(values.var(ddof=1)))
+    t = float(stdtrit(prompts - 1, 1 - ALPHA / 2))
+    scale = 1 + t * t / effective
+    centre = (mean + t * t / (2 * effective)) / scale
+    half = t * math.sqrt(mean * (1 - mean) / effective + (t / (2 * effective)) ** 2) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _bootstrap(values: Array, seed: int, *, doubt: bool = False) -> tuple[Array, Array]:
+    """Both ends for the mean of each row of `values`, shape (rows, prompts); the same resamples for all of them.
+
+    With `doubt`, for differences in -1..1, two pseudo-prompts are drawn along, one for either side, and as much weight
+    of no difference: Agresti and Min's half a pair in each of the four cells of right and wrong (Statistics in Medicine
+    2005). For graded scores they weigh as much less as their differences are smaller, sum(d²) / sum(|d|).
+    """
+    from scipy.special import ndtr, stdtrit
+
+    rows, prompts = values.shape
+    if prompts == 1:
+        return values[:, 0], values[:, 0]
+    resamples = _resamples(prompts, seed)
+    sums = values.astype(np.float32) @ resamples.T  # (rows, draws)
+    weights = np.full((rows, 1), float(prompts), np.float32)
+    if doubt:
+        sizes = np.abs(values).sum(axis=1, keepdims=True)
+        share = (np.square(values).sum(axis=1, keepdims=True) / np.where(sizes > 0, sizes, 1)).astype(np.float32)
+        either = np.random.default_rng([seed, 2]).poisson(0.5, (2, len(resamples))).astype(np.float32)
+        sums += np.sqrt(share) * (either[0] - either[1])
+        weights += 2 * share
+    level = float(ndtr(math.sqrt(prompts / (prompts - 1)) * stdtrit(prompts - 1, ALPHA / 2)))
+    low, high = np.quantile(sums / weights, (level, 1 - level), axis=1).astype(np.float64)
+    return low, high
+
+
+@lru_cache(maxsize=2)
+def _resamples(prompts: int, seed: int) -> NDArray[np.float32]:
+    """How often each resample holds each prompt, shape (draws, prompts)."""
+    draws = min(DRAWS, MOST_CELLS // prompts)
+    drawn = np.random.default_rng(seed).integers(0, prompts, (draws, prompts))
+    drawn += prompts * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * prompts).reshape(draws, prompts).astype(np.float32)
+
+
+def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
+    """Two-sided p of each row of `differences`, shape (rows, prompts)."""
+    prompts = differences.shape[1]
+    largest = np.abs(differences).max(axis=1, keepdims=True)
+    scaled = differences / np.where(largest > 0, largest, 1)
+    draws = 2**prompts if prompts <= EXACT else draws
+    part = MOST_CELLS // max(prompts, AT_A_TIME)
+    hits = np.zeros(len(scaled))
+    for begin in range(0, draws, part):
+        signs = _signs(prompts, min(part, draws - begin), seed, begin // part)
+        for i in range(0, len(scaled), AT_A_TIME):
+            rows = scaled[i : i + AT_A_TIME]
+            flipped = np.abs(signs @ rows.T.astype(np.float32))  # (draws, rows)
+            # Equal sums may differ in their last bits.
+            least = np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)
+            hits[i : i + AT_A_TIME] += (flipped >= least).sum(axis=0)
+    return hits / draws if prompts <= EXACT else (1 + hits) / (1 + draws)
+
+
+@lru_cache(maxsize=2)
+def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32]:
+    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else so many of the sample's `part`."""
+    if prompts <= EXACT:
+        bits = np.arange(draws)[:, None] >> np.arange(prompts) & 1
+    else:
+        # Another stream than that of the resamples.
+        bits = np.random.default_rng([seed, 1, part]).integers(0, 2, (draws, prompts), dtype=np.int8)
+    found: NDArray[np.float32] = (2 * bits - 1).astype(np.float32)
+    return found
+
+
+def _holm(ps: Array, comparisons: int) -> Array:
+    order = np.argsort(ps, kind="stable")
+    steps = np.minimum(1.0, ps[order] * (comparisons - np.arange(len(ps))))
+    adjusted = np.empty_like(ps)
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted

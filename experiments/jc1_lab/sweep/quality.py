@@ -1,0 +1,130 @@
+"""The quality phase: many trials' requests through one engine at once, each answer scored and kept as it comes.
+
+Knows how requests are kept in flight, what becomes of one that fails, and when a seed is shared. Knows nothing about
+which trials there are, and times nothing: beside so many others no request's time means anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jc1.errors import EngineFailed, EngineUnavailable, InvalidRequest, Jc1Error
+from jc1.presets import Preset
+from jc1_lab.records.rows import Row, RowFile, Split
+from jc1_lab.suites.suite import Item
+
+if TYPE_CHECKING:
+    from jc1.pipeline import Pipeline
+    from jc1.reply import Reply
+    from jc1.trace import Trace
+    from jc1_lab.scoring.metrics import Scoring
+
+IN_FLIGHT = 256
+"""Requests that are handed to the engine at a time: as many as vLLM batches by default on a CPU."""
+ATTEMPTS = 3
+"""How often a request is tried whose engine broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to be made: the row that it will become, and what is asked."""
+
+    trial: int
+    split: Split
+    item: Item
+    repeat: int
+    seed: int | None
+    preset: Preset
+    owner: str
+
+    @property
+    def key(self) -> tuple[int, str, str, int]:
+        return (self.trial, self.split, self.item.id, self.repeat)
+
+
+def extra(preset: Preset, scoring: Scoring) -> dict[str, int]:
+    """What a request asks for beyond its preset, so that it can be scored."""
+    decoding = preset.decoding
+    wanted = scoring.needs_logprobs and decoding.get("beam_width", 1) == 1 and "logprobs" not in decoding
+    return {"logprobs": 0} if wanted else {}
+
+
+def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
+    """The seed of a request: the same for every trial, other ones on held-out prompts and for each repeat."""
+    digest = hashlib.sha256(f"{seed}\n{split}\n{item}\n{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+async def answer(
+    pipeline: Pipeline,
+    asks: Sequence[Ask],
+    rows: RowFile,
+    *,
+    scoring: Scoring,
+    in_flight: int = IN_FLIGHT,
+    on_row: Callable[[Row], None] | None = None,
+    on_trace: Callable[[Ask, Trace, str], None] | None = None,
+) -> None:
+    """Make every request whose row is not there yet, `in_flight` at a time, and keep the rows.
+
+    A request that cannot be served is a row too, with the error's code. One whose engine broke is made again, up to
+    `ATTEMPTS` times; then everything stops with the engine's error, and so it does where rows cannot be kept. What was
+    answered until then stays.
+    """
+    waiting = iter([ask for ask in asks if ask.key not in rows])
+
+    async def work() -> None:
+        for ask in waiting:
+            row = await _row(pipeline, ask, scoring, on_trace)
+            rows.add(row)
+            if on_row:
+                on_row(row)
+
+    await _together(work() for _ in range(in_flight))
+
+
+async def _together(works: Iterable) -> None:
+    """Run all; when one fails the others are cancelled, and its own error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as errors:
+        raise next((e for e in errors.exceptions if isinstance(e, Jc1Error)), errors.exceptions[0]) from None
+
+
+async def _row(
+    pipeline: Pipeline, ask: Ask, scoring: Scoring, on_trace: Callable[[Ask, Trace, str], None] | None
+) -> Row:
+    fields = extra(ask.preset, scoring) | ({} if ask.seed is None else {"seed": ask.seed})
+    about = {"trial": ask.trial, "split": ask.split, "item": ask.item.id, "repeat": ask.repeat, "seed": ask.seed}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            reply = await pipeline.chat(ask.item.messages, owner=ask.owner, memory="read", preset=ask.preset, **fields)
+            break
+        except InvalidRequest as error:
+            return Row(**about, outcome=error.code)
+        except (EngineFailed, EngineUnavailable):
+            if attempt == ATTEMPTS:
+                raise
+    if on_trace:
+        on_trace(ask, reply.trace, reply.text)
+    told = reply.trace.speculation or {}
+    return Row(
+        **about,
+        finish_reason=reply.trace.finish_reason,
+        texts=tuple(choice.text for choice in reply.choices),
+        scores=await _scores(scoring, ask.item, reply),
+        drafts=tuple(told.get("by_position", ())),
+    )
+
+
+async def _scores(scoring: Scoring, item: Item, reply: Reply) -> dict[str, float]:
+    """What the reply is worth; code from outside may take its time in a thread, while other requests go on."""
+    if scoring.blocking:
+        return await asyncio.to_thread(scoring.reply, item, reply)
+    return scoring.reply(item, reply)

@@ -1,0 +1,191 @@
+"""The memory that a sweep reads: a copy made when it began, which nothing writes to afterwards.
+
+Knows how the copy is made, kept and searched. Knows nothing about trials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Container, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from jc1.cache import create_cache
+from jc1.cache.null import NullCache
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.embedding import create_embedder
+from jc1.embedding.cached import CachedEmbedder
+from jc1.engines import create_engine
+from jc1.memory import open_memory
+from jc1.memory.base import Recall, Retrieval
+from jc1.memory.store import LocalMemory
+from jc1.pipeline import Pipeline
+from jc1.presets import Presets
+from jc1.sessions import Sessions
+from jc1.telemetry import Telemetry
+from jc1_lab.records.trials import engine_key
+from jc1_lab.suites.suite import Suite
+from jc1_lab.sweep.lines import write_whole
+
+if TYPE_CHECKING:
+    from jc1.embedding.base import Embedder
+    from jc1.settings import Settings
+
+MEMORY, WHOLE = "memory.db", "memory.json"
+"""The copy, and what is written beside it once it is whole."""
+NOBODY = "jc1-nobody"
+"""The owner of items that have no memory: it has no records."""
+
+Progress = Callable[[int, int], None]
+"""Told how many records of how many are in the copy."""
+
+
+class FrozenMemory:
+    """Memory that never changes: it can be searched, and each search is made once, until `search_anew`."""
+
+    def __init__(self, memory: LocalMemory) -> None:
+        self._memory = memory
+        self._found: dict[Any, Recall] | None = {}
+
+    def search(
+        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
+    ) -> Recall:
+        """As `Memory.search`; no turn of a session is in the prompt while a sweep runs."""
+        if self._found is None:
+            return self._memory.search(owner, query, retrieval)
+        key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
+        if key not in self._found:
+            self._found[key] = self._memory.search(owner, query, retrieval)
+        return self._found[key]
+
+    def search_anew(self) -> None:
+        """Make every search from now on, as serving does: how long it takes is measured."""
+        self._found = None
+
+    def close(self) -> None:
+        """Nothing: the snapshot closes it."""
+
+
+class Snapshot:
+    """The copy in a sweep's folder, and pipelines that read it.
+
+    It holds the suite's memories and, where `owner` is given, what that owner's own memory held; items without memories
+    of their own read that. A copy that is whole is used again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        suite: Suite,
+        settings: Settings,
+        *,
+        owner: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._owner = owner or NOBODY
+        # Queries are embedded every time, as those of users are, who seldom ask the same again.
+        self._embedder = create_embedder(settings, NullCache())
+        if not (folder / WHOLE).exists():
+            for left in folder.glob(f"{MEMORY}*"):
+                left.unlink()
+        self._database = open_database(f"sqlite:///{folder / MEMORY}")
+        # The vectors of a copy need no server: they are searched the same way.
+        own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
+        if not (folder / WHOLE).exists():
+            digest = self._fill(own, suite, settings, owner, progress)
+            write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner, "memory": digest})])
+        self.digest: str = orjson.loads((folder / WHOLE).read_bytes())["memory"]
+        """The SHA-256 of the owner's own records; empty without an owner."""
+        self._memory = open_memory(own, self._database, self._embedder)
+        self.memory = FrozenMemory(self._memory)
+
+    def _fill(
+        self, own: Settings, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None
+    ) -> str:
+        """Put all records into the copy; the digest of the owner's."""
+        total = sum(map(len, suite.memories.values()))
+        done = 0
+        with closing(create_cache(settings)) as cache:
+            embedder = CachedEmbedder(self._embedder, cache)
+            with closing(open_memory(own, self._database, embedder)) as memory:
+                for name, records in suite.memories.items():
+                    memory.add(name, records)
+                    done += len(records)
+                    if progress:
+                        progress(done, total)
+                return "" if owner is None else _copy(owner, settings, embedder, memory, progress)
+
+    def owner_of(self, item_owner: str | None) -> str:
+        """Whose memory an item reads."""
+        return item_owner or self._owner
+
+    def pipeline(self, settings: Settings) -> Pipeline:
+        """A pipeline over the copy that keeps no replies, its engine not started; closing it leaves the copy open."""
+        return Pipeline(
+            settings.model_copy(update={"cache_replies": 0}),
+            engine=create_engine(settings),
+            memory=self.memory,
+            sessions=Sessions(self._database),
+            presets=Presets(PresetRepository(self._database)),
+            telemetry=Telemetry(keep=1),
+            embedder=self._embedder,
+        )
+
+    def close(self) -> None:
+        self._memory.close()
+        self._database.dispose()
+        self._embedder.close()
+
+
+def _copy(owner: str, settings: Settings, embedder: Embedder, memory: LocalMemory, progress: Progress | None) -> str:
+    """Put what the owner's own memory holds into `memory`; the digest of it."""
+    digest = hashlib.sha256()
+    database = open_database(settings.database_url)
+    source = open_memory(settings, database, embedder)
+    try:
+        with tempfile.TemporaryFile() as file:
+            for line in source.export_lines(owner):
+                file.write(line.encode())
+                digest.update(line.encode())
+            file.seek(0)
+            memory.import_lines(owner, file, progress=progress)
+    finally:
+        source.close()
+        database.dispose()
+    return digest.hexdigest()
+
+
+class Engines:
+    """The one engine that runs at a time, over the sweep's snapshot of memory."""
+
+    def __init__(self, snapshot: Snapshot, settings: Settings) -> None:
+        self._snapshot = snapshot
+        self._settings = settings
+        self._pipeline: Pipeline | None = None
+        self.key = ""
+        self.starts = 0
+
+    async def running(self, engine: Mapping[str, Any]) -> Pipeline:
+        """The pipeline with these engine settings; another one is closed first."""
+        key = engine_key(self._settings, engine)
+        if self._pipeline is None or key != self.key:
+            await self.close()
+            pipeline = self._snapshot.pipeline(self._settings.model_copy(update=dict(engine)))
+            try:
+                await pipeline.start()
+            except BaseException:
+                await pipeline.close()
+                raise
+            self._pipeline, self.key = pipeline, key
+            self.starts += 1
+        return self._pipeline
+
+    async def close(self) -> None:
+        if self._pipeline is not None:
+            await self._pipeline.close()
+            self._pipeline = None

@@ -1,0 +1,1 @@
+"""Who may reach JC1, and from where."""

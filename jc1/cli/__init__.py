@@ -1,0 +1,1 @@
+"""The commands of `jc1`. `main` puts them together; `options` holds what they share."""

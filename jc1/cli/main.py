@@ -1,0 +1,224 @@
+"""The command line: thin commands over the pipeline.
+
+Knows how arguments become calls and how results are printed. Knows nothing about how anything works.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from jc1.cli import presets
+from jc1.cli.memory import app as memory_app
+from jc1.cli.options import (
+    BaseUrl,
+    CpuOffload,
+    Dtype,
+    Engine,
+    Home,
+    Json,
+    KvCache,
+    LoadFormat,
+    MaxModelLen,
+    Model,
+    Owner,
+    PipelineParallel,
+    Ranks,
+    Speculation,
+    TensorParallel,
+    print_json,
+    print_table,
+    settings_of,
+)
+
+COMMANDS = "jc1.commands"
+"""Packages that bring commands of their own name, under this entry point, a function that takes `app` and adds them."""
+
+
+class Commands(TyperGroup):
+    """JC1's own commands and, once one of another name or the whole list is asked for, those of other packages."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._join()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            self._join()
+        return super().get_command(ctx, cmd_name)
+
+    def _join(self) -> None:
+        for point in entry_points(group=COMMANDS):
+            joined = typer.Typer()
+            point.load()(joined)
+            group = typer.main.get_group(joined)
+            for name, command in group.commands.items():
+                self.commands.setdefault(name, command)
+
+
+app = typer.Typer(
+    name="jc1",
+    cls=Commands,
+    help="JC1: chat with memory, served and tuned through one pipeline.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(memory_app, name="memory")
+app.add_typer(presets.app, name="presets")
+app.command()(presets.rollback)
+
+
+def main() -> None:
+    """The `jc1` command: errors of JC1 become one line with their code, and exit status 1."""
+    from jc1.errors import Jc1Error
+
+    try:
+        app()
+    except Jc1Error as error:
+        print(f"jc1: {error.message} [{error.code}]", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+@app.command()
+def serve(
+    home: Home = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
+    ] = None,
+    model: Model = None,
+    engine: Engine = None,
+    dtype: Dtype = None,
+    speculation: Speculation = None,
+    tensor_parallel: TensorParallel = None,
+    pipeline_parallel: PipelineParallel = None,
+    max_model_len: MaxModelLen = None,
+    kv_cache_gib: KvCache = None,
+    load_format: LoadFormat = None,
+    ranks: Ranks = None,
+    cpu_offload: CpuOffload = None,
+    base_url: BaseUrl = None,
+) -> None:
+    """Start API and UI in one process, until Ctrl-C."""
+    flags = locals().copy()
+    from jc1_api.main import serve as run
+
+    run(settings_of(**flags))
+
+
+@app.command()
+def chat(
+    text: Annotated[str, typer.Argument(help="What to say; '-' reads it from standard input.")],
+    session: Annotated[str | None, typer.Option(help="Conversation to continue; new names begin one.")] = None,
+    owner: Owner = None,
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Neither recall nor remember.")] = False,
+    preset: Annotated[str | None, typer.Option(help="Preset or alias to use.", show_default="default")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of the reply.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    home: Home = None,
+    model: Model = None,
+    engine: Engine = None,
+    dtype: Dtype = None,
+    speculation: Speculation = None,
+    tensor_parallel: TensorParallel = None,
+    ranks: Ranks = None,
+    base_url: BaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Say something and print the reply as it comes."""
+    from jc1.reply import Done, Token
+    from jc1.sync import SyncPipeline
+
+    fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
+    settings = settings_of(
+        home=home,
+        model=model,
+        engine=engine,
+        dtype=dtype,
+        speculation=speculation,
+        tensor_parallel=tensor_parallel,
+        ranks=ranks,
+        base_url=base_url,
+    )
+    with SyncPipeline(settings) as pipeline:
+        events = pipeline.stream(
+            sys.stdin.read() if text == "-" else text,
+            owner=owner,
+            session=session,
+            memory="off" if no_memory else "on",
+            preset=preset,
+            **{name: value for name, value in fields.items() if value is not None},
+        )
+        for event in events:
+            if isinstance(event, Token) and not as_json:
+                print(event.text, end="", flush=True)
+            elif isinstance(event, Done):
+                trace = event.reply.trace
+                if as_json:
+                    print_json({"text": event.reply.text, "trace": trace.to_dict()})
+                else:
+                    print()
+                if trace.remembered is False:
+                    print(f"jc1: this turn was not remembered [{trace.remember_error}]", file=sys.stderr)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that come with JC1."""
+    from jc1.models import bundled
+
+    if as_json:
+        print_json(list(bundled()))
+    else:
+        print("\n".join(bundled()))
+
+
+@app.command()
+def config(home: Home = None, as_json: Json = False) -> None:
+    """Print every setting with where its value came from."""
+    from jc1.settings import Settings
+
+    settings, sources = Settings.load_with_sources({"home": home})
+    shown = settings.shown()
+    if as_json:
+        print_json({name: {"value": value, "source": sources[name]} for name, value in shown.items()})
+        return
+    fields = Settings.model_fields
+    rows = [[name, str(value), sources[name], fields[name].description or ""] for name, value in shown.items()]
+    print_table(["setting", "value", "from", "what it is"], rows)
+
+
+@app.command()
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Look at this machine and this installation, and say what would not work and why."""
+    from jc1.doctor import examine
+
+    settings = settings_of(home=home)
+    print("jc1: looking, and importing each engine once: this takes some seconds", file=sys.stderr, flush=True)
+    report = examine(settings)
+    if as_json:
+        print_json(report)
+    else:
+        print_table(["check", "", "finding"], [[c["check"], c["state"], c["finding"]] for c in report["checks"]])
+        print(report["verdict"])
+    if not report["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from jc1 import __version__
+
+    print(__version__)

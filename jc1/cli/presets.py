@@ -1,0 +1,140 @@
+"""`jc1 presets` and `jc1 rollback`: which settings have a name, and which of them is the champion.
+
+Knows how arguments become calls and how results are printed. The engine is not started: the database is enough.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jc1.cli.options import Home, Json, print_json, print_table, stores
+
+if TYPE_CHECKING:
+    from jc1.presets import AliasMove, Preset
+
+app = typer.Typer(help="See settings that have a name, and compare them.", invoke_without_command=True)
+
+Reference = Annotated[str, typer.Argument(metavar="PRESET", help="A name, NAME@VERSION, or an alias.")]
+
+
+@app.callback()
+def presets(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
+    """See settings that have a name, and compare them; `jc1 presets` alone lists them."""
+    if context.invoked_subcommand is None:
+        list_(home, as_json)
+    elif home is not None or as_json:
+        raise typer.BadParameter(f"Options go behind the command: jc1 presets {context.invoked_subcommand} --help.")
+
+
+@app.command("list")
+def list_(home: Home = None, as_json: Json = False) -> None:
+    """List the presets and where the aliases point."""
+    with stores(home) as pipeline:
+        known, aliases = pipeline.presets.list(), pipeline.presets.aliases()
+    if as_json:
+        print_json({"presets": [_plain(preset) for preset in known], "aliases": aliases})
+        return
+    rows = [
+        [p.reference, ", ".join(a for a, target in aliases.items() if target == p.reference),
+         " ".join(f"{k}={v}" for k, v in p.decoding.items()) or "greedy", p.description]
+        for p in known
+    ]  # fmt: skip
+    print_table(["preset", "aliases", "decoding", "what it is for"], rows)
+
+
+@app.command()
+def show(reference: Reference, home: Home = None, as_json: Json = False) -> None:
+    """Show one preset: its settings, what it was measured with, and the aliases that point at it."""
+    with stores(home) as pipeline:
+        preset = pipeline.presets.resolve(reference)
+        aliases = [a for a, target in pipeline.presets.aliases().items() if target == preset.reference]
+        moves = {alias: pipeline.presets.history(alias) for alias in aliases}
+    if as_json:
+        print_json({**_plain(preset), "reference": preset.reference, "aliases": aliases})
+        return
+    rows = [["preset", preset.reference], ["what it is for", preset.description]]
+    rows += [[f"alias {alias}", _story(history)] for alias, history in moves.items()]
+    rows += [[name, _text(value)] for name, value in _settings(preset).items()]
+    rows += [["measured: " + name, _text(value)] for name, value in _flat(preset.figures).items()]
+    print_table(["field", "value"], [row for row in rows if row[1]])
+
+
+@app.command()
+def diff(first: Reference, second: Reference, home: Home = None, as_json: Json = False) -> None:
+    """Show where two presets differ, field by field."""
+    with stores(home) as pipeline:
+        pair = [pipeline.presets.resolve(reference) for reference in (first, second)]
+    one, two = (_settings(preset) for preset in pair)
+    differing = {name: (one.get(name), two.get(name)) for name in {**one, **two} if one.get(name) != two.get(name)}
+    if as_json:
+        print_json({"presets": [preset.reference for preset in pair], "differences": differing})
+    elif differing:
+        rows = [[name, *(_text(value) or "by default" for value in values)] for name, values in differing.items()]
+        print_table(["field", *(preset.reference for preset in pair)], rows)
+    else:
+        print(f"{pair[0].reference} and {pair[1].reference} set the same.")
+
+
+def rollback(
+    alias: Annotated[str | None, typer.Argument(help="The alias to take back.", show_default="champion")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Let an alias mean what it meant before; each time further back."""
+    from jc1.presets import CHAMPION
+
+    alias = CHAMPION if alias is None else alias
+    with stores(home) as pipeline:
+        before = pipeline.presets.aliases().get(alias)
+        preset = pipeline.presets.rollback(alias)
+    if as_json:
+        print_json({"alias": alias, "preset": preset.reference, "before": before})
+    else:
+        print(f"{alias} is {preset.reference}, was {before}.")
+
+
+def _plain(preset: Preset) -> dict[str, Any]:
+    """The preset without the score of each prompt."""
+    from dataclasses import asdict
+
+    return {**asdict(preset), "measured": preset.figures}
+
+
+def _settings(preset: Preset) -> dict[str, Any]:
+    """Every setting under one name."""
+    from jc1.prompt import DEFAULT_SYSTEM
+
+    system = {} if preset.system == DEFAULT_SYSTEM else {"system": preset.system}
+    parts = {"retrieval": preset.retrieval, "engine": preset.engine}
+    unread = dict.fromkeys(preset.unread, "of a newer JC1, not known to this one")
+    return {**system, **preset.decoding, **_flat(parts), **unread}
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values under the names of what they are part of: `heldout.mean`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": leaf for inner, leaf in _flat(value).items()}
+        elif isinstance(value, list | tuple) and any(isinstance(it, Mapping) for it in value):
+            flat |= _flat({f"{name}.{number}": it for number, it in enumerate(value, start=1)})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _story(history: tuple[AliasMove, ...]) -> str:
+    """Where an alias points since when, and what a rollback would make of it."""
+    standing = [move for move in history if move.undone is None]
+    since = f"since {standing[0].moved:%Y-%m-%d %H:%M} (UTC)" if standing[0].moved else "points here"
+    return f"{since}; before that {standing[1].reference}" if len(standing) > 1 else since
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,52 @@
+"""Makes `import gradio` quick: 3.4 s become 2.
+
+Gradio reads the source of each of its components, every time it is imported, to write type stubs beside it. Nobody
+reads those here, and an installed package is not ours to write to.
+
+Knows the one function that does it. Knows nothing about the page.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+NAME = "gradio.component_meta"
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads the module as it is, and leaves out the writing of stubs."""
+
+    def __init__(self, own: importlib.abc.Loader) -> None:
+        self._own = own
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._own.exec_module(module)
+        if hasattr(module, "create_or_modify_pyi"):
+            module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds that one module, once."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != NAME:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def install() -> None:
+    """Before Gradio is imported; afterwards it changes nothing."""
+    if NAME not in sys.modules:
+        sys.meta_path.insert(0, _Finder())

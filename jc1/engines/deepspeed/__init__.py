@@ -1,0 +1,1 @@
+"""DeepSpeed ZeRO-3, one process a rank."""

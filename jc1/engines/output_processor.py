@@ -1,0 +1,126 @@
+"""From tokens to the text that is shown: one reply under way.
+
+Knows when a reply ends (end token, stop string, length) and what must be held back until that is certain. Knows nothing
+about logits, models or threads. Used by the engines that detokenize here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from jc1.decoding import Decoding
+from jc1.engines.base import FinishReason, Step, TokenLogprob
+from jc1.errors import PromptTooLong
+
+if TYPE_CHECKING:
+    from jc1.tokenizer.tokenizer import Detokenizer
+
+
+def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> int:
+    """How many tokens the reply may have: what was asked for, or what the context leaves.
+
+    Raises `PromptTooLong` when it leaves nothing.
+    """
+    room = context_length - prompt_tokens
+    if room < 1:
+        raise PromptTooLong(tokens=prompt_tokens, budget=context_length - 1)
+    return min(decoding.max_tokens, room)
+
+
+class StopStrings:
+    """Finds the first stop string in text that comes in pieces, and shows nothing that might still become one.
+
+    The match that ends first counts, and of those the longest, so that the cut does not depend on how the text came in
+    pieces.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self._ignored = 0
+        """How much of the held text came while stops were not heeded: a match that ends in it does not count."""
+
+    def push(self, text: str, *, heed: bool = True) -> tuple[str, bool]:
+        """The text that may be shown now, and whether a stop string ended the reply.
+
+        `heed` is false while the reply may not end yet.
+        """
+        if not self._stops:
+            return text, False
+        held = self._held + text
+        if not heed:
+            self._ignored = len(held)
+        elif (cut := self._find(held)) is not None:
+            self._held = ""
+            return held[:cut], True
+        keep = self._possible_start(held)
+        shown = len(held) - keep
+        self._held = held[shown:]
+        self._ignored = max(0, self._ignored - shown)
+        return held[:shown], False
+
+    def flush(self) -> str:
+        """What was held back, once no more text will come."""
+        held, self._held = self._held, ""
+        return held
+
+    def _find(self, text: str) -> int | None:
+        ends = []
+        for stop in self._stops:
+            start = text.find(stop, max(0, self._ignored - len(stop) + 1))
+            if start >= 0:
+                ends.append((start + len(stop), start))
+        return min(ends)[1] if ends else None
+
+    def _possible_start(self, text: str) -> int:
+        """The length of the longest end of `text` with which a stop string begins."""
+        longest = max(len(stop) for stop in self._stops) - 1
+        for length in range(min(len(text), longest), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._stops):
+                return length
+        return 0
+
+
+class ReplyText:
+    """One choice: takes its tokens and gives the steps that an engine yields.
+
+    The token that ends a reply, and those that spelled a stop string, are among `token_ids` (they were produced and are
+    counted) but not in the text. Stop strings, like the end token, count only after `min_tokens`.
+    """
+
+    def __init__(
+        self, index: int, decoding: Decoding, *, limit: int, end_tokens: Collection[int], stream: Detokenizer
+    ) -> None:
+        self.index = index
+        self.tokens = 0
+        self.finish_reason: FinishReason | None = None
+        self._min_tokens = decoding.min_tokens
+        self._limit = limit
+        self._end_tokens = end_tokens
+        self._stream = stream
+        self._stops = StopStrings(decoding.stop)
+
+    def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
+        """Take the next token."""
+        self.tokens += 1
+        stopped = False
+        if token_id in self._end_tokens:
+            text, self.finish_reason = "", "stop"
+        else:
+            text, stopped = self._stops.push(self._stream.push(token_id), heed=self.tokens > self._min_tokens)
+            if stopped:
+                self.finish_reason = "stop"
+            elif self.tokens >= self._limit:
+                self.finish_reason = "length"
+        if self.finish_reason and not stopped:
+            rest, stopped = self._stops.push(self._stream.finish())
+            text += rest + self._stops.flush()
+            self.finish_reason = "stop" if stopped else self.finish_reason
+        return Step(self.index, text, (token_id,), self.finish_reason, logprobs=None if logprob is None else (logprob,))
+
+    def end(self, reason: FinishReason) -> Step:
+        """End a reply that the engine ended for a reason of its own, after its last token."""
+        text, stopped = self._stops.push(self._stream.finish())
+        self.finish_reason = "stop" if stopped else reason
+        return Step(self.index, text + self._stops.flush(), (), self.finish_reason)

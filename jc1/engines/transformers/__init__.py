@@ -1,0 +1,1 @@
+"""The embedded engine: Hugging Face models in this process."""

@@ -1,0 +1,369 @@
+"""A causal language model in this process: loaded by transformers, generating through its `generate`.
+
+Knows weights, devices and threads, and turns a request into processor and stopping criterion for `generate`, whose KV
+cache it is. Knows nothing about event loops, queues or messages: every call blocks. Importing this module imports torch
+and transformers (seconds), so that is done when an engine starts, not before.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers.utils
+from torch import Tensor
+
+from jc1.decoding import Decoding
+from jc1.engines.base import Alternative, Step, TokenLogprob
+from jc1.engines.output_processor import ReplyText
+from jc1.engines.sampling.beam import BeamSearch, last_steps
+from jc1.engines.sampling.reference import uniforms
+from jc1.engines.sampling.torch import TorchSampler
+from jc1.engines.speculation import Speculation, figures
+from jc1.engines.transformers.drafting import Drafter, DraftModel, PromptLookup
+from jc1.errors import EngineFailed
+from jc1.tokenizer.tokenizer import Tokenizer
+
+# Where scikit-learn is installed, transformers imports it (1.5 s) for one curve of assisted generation that is not used
+# here; it asks for it while it is imported.
+_is_sklearn_available = transformers.utils.is_sklearn_available
+transformers.utils.is_sklearn_available = lambda: False
+try:
+    from transformers import (
+        AutoModelForCausalLM,
+        GenerationConfig,
+        LogitsProcessorList,
+        StoppingCriteriaList,
+    )
+finally:
+    transformers.utils.is_sklearn_available = _is_sklearn_available
+
+SMALL = 50_000_000
+"""Parameters up to which one thread writes a single reply as fast as all: handing out the work costs what it saves."""
+NO_NUMBER = "The model's output is no number: start with dtype float32, or with another model."
+OUT_OF_MEMORY = "The device's memory is full: ask for fewer tokens or replies."
+SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs"}
+"""Fields of `Decoding` that every reply of a batch may have for itself."""
+ALL_THREADS = torch.get_num_threads()
+"""torch's own choice, before it is changed here."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A request for `generate`: what it reads, how it is answered, at most `limit` tokens a choice.
+
+    Each round of steps goes to `emit`, the first with the seconds of `prefill`. `error` says why it ended without a
+    reply.
+    """
+
+    prompt: Sequence[int]
+    decoding: Decoding
+    limit: int
+    emit: Callable[[list[Step]], None]
+    cancelled: Callable[[], bool]
+    error: EngineFailed | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.decoding.n
+
+    def goes_with(self, other: Job) -> bool:
+        """Whether both can be in one batch: the filters are the same, and neither searches beams."""
+        own, others = (job.decoding.model_dump(exclude=SEPARATE) for job in (self, other))
+        return self.decoding.beam_width == 1 and own == others
+
+
+class LoadedModel:
+    """The weights on their device, and what the configuration says about them."""
+
+    def __init__(self, path: Path, *, dtype: str, tokenizer: Tokenizer, draft: Path | None = None) -> None:
+        """Load the folder `path`, and the model that drafts for it.
+
+        `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the CPU, where half precision
+        is emulated more often than not and float32 gives the same tokens everywhere.
+
+        Raises `OSError` or `ValueError` where the folder holds no causal language model.
+        """
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if dtype == "auto" and self.device.type == "cpu":
+            dtype = "float32"
+        transformers.utils.logging.disable_progress_bar()
+        self._model = self._read(path, dtype).eval()
+        self._draft = None if draft is None else self._read(draft, dtype).eval()
+        config = self._model.config.get_text_config()
+        self.context_length = int(config.max_position_embeddings)
+        self.vocab = int(config.vocab_size)
+        # A model's own sampling defaults must not mix with the request's; it chooses everything through Decoding.
+        self._model.generation_config = GenerationConfig()
+        self.speculates = all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or ()) and not (
+            getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+        )
+        """Whether a draft can be taken back from the KV cache: where every layer keeps all of it."""
+        self._tokenizer = tokenizer
+        self.dtype = str(self._model.dtype).removeprefix("torch.")
+        self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
+        """Of torch's, while it writes one reply."""
+
+    def _agreed(self, logits: Tensor) -> Tensor:
+        """The logits, the same for all processes that generate together; here there is one."""
+        return logits
+
+    def _read(self, path: Path, dtype: str) -> Any:
+        """The weights, where they are to be."""
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True, trust_remote_code=False)
+        return model.to(self.device)
+
+    def generate(self, jobs: Sequence[Job]) -> None:
+        """Reply to several requests with equal settings at once.
+
+        A job's prompt is padded on the left to the longest one's length. Once `cancelled` says so, a job ends with the
+        step under way. A job whose logits are no numbers ends with an `error`; the others go on.
+
+        Raises `EngineFailed` when memory is out.
+        """
+        rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
+        torch.set_num_threads(self.threads if len(rows) == 1 else ALL_THREADS)
+        sampler = self.sampler(jobs[0].decoding, [row.job.prompt for row in rows])
+        choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
+
+        def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
+            """Pass on what was chosen, and tell `generate` which rows are done."""
+            steps: dict[int, list[Step]] = {}
+            stopped = [job.error is not None or job.cancelled() for job in jobs]
+            for at, row in enumerate(rows):
+                if choose.bad[at] and row.job.error is None:
+                    row.job.error = EngineFailed(NO_NUMBER)
+                if row.reply.finish_reason is None and row.job.error is None:
+                    described = self.describe(choose.logits[at], choose.tokens[at], row.job.decoding)
+                    steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
+            for job in jobs:
+                if own := steps.get(id(job)):
+                    if choose.rounds == 1:
+                        own[0] = replace(own[0], seconds={"prefill": choose.prefill})
+                    job.emit(own)
+            over = {id(job): stop or job.error is not None for job, stop in zip(jobs, stopped, strict=True)}
+            done = [over[id(row.job)] or row.reply.finish_reason is not None for row in rows]
+            return torch.tensor(done, device=self.device)
+
+        ids, mask = self._padded([row.job.prompt for row in rows])
+        try:
+            with torch.inference_mode():
+                self._model.generate(
+                    ids,
+                    attention_mask=mask,
+                    generation_config=GenerationConfig(
+                        max_new_tokens=max(job.limit for job in jobs), do_sample=False, pad_token_id=0
+                    ),
+                    logits_processor=LogitsProcessorList([choose]),
+                    stopping_criteria=StoppingCriteriaList([hand_out]),
+                )
+        except torch.OutOfMemoryError:
+            raise EngineFailed(OUT_OF_MEMORY) from None
+
+    def speculate(self, job: Job, speculation: Speculation) -> None:
+        """Reply to one request, choice after choice, verifying drafts: the tokens are those that `generate` gives.
+
+        The last step of a choice tells what became of its drafts. Raises as `search` does.
+        """
+        torch.set_num_threads(self.threads)
+        began = time.perf_counter()
+        first = True
+        try:
+            for choice in range(job.decoding.n):
+                reply = _Speculated(self, job, choice, speculation)
+                while reply.row.reply.finish_reason is None and not job.cancelled():
+                    steps = reply.verify()
+                    if first:
+                        steps[0] = replace(steps[0], seconds={"prefill": reply.read_at - began})
+                        first = False
+                    job.emit(steps)
+        except torch.OutOfMemoryError:
+            raise EngineFailed(OUT_OF_MEMORY) from None
+
+    def forward(self, ids: Tensor, cache: Any, keep: int) -> Any:
+        """The network's output for the new `ids` (rows, new tokens): its `logits` at the last `keep` places, and its
+        `past_key_values`, which are the next call's `cache`."""
+        return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+
+    def sampler(self, decoding: Decoding, prompts: Sequence[Sequence[int]]) -> TorchSampler:
+        """What chooses the next token of each row."""
+        ends = self._tokenizer.end_tokens
+        return TorchSampler(decoding, vocab=self.vocab, prompts=prompts, end_tokens=ends, device=self.device)
+
+    def drafter(self) -> Drafter:
+        """What guesses the tokens of one reply."""
+        return PromptLookup() if self._draft is None else DraftModel(self._draft)
+
+    def row(self, job: Job, choice: int) -> _Row:
+        """One reply, of which nothing is written yet."""
+        return _Row(job, choice, self._tokenizer)
+
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask, each of shape (rows, longest), with the padding on the left."""
+        longest = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+            mask[row, longest - len(prompt) :] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def search(self, job: Job) -> None:
+        """The best beams of one request, in one round of steps; ends early, without any, once it is cancelled.
+
+        Raises `EngineFailed` when the model gives no numbers or memory is out.
+        """
+        torch.set_num_threads(ALL_THREADS)
+        ends = self._tokenizer.end_tokens
+        search = BeamSearch(job.decoding, limit=job.limit, end_tokens=ends)
+        began = time.perf_counter()
+        prefill = 0.0
+        ids = torch.tensor([list(job.prompt)], device=self.device)  # (live, new tokens)
+        cache = None
+        try:
+            with torch.inference_mode():
+                while not search.done and not job.cancelled():
+                    out = self.forward(ids, cache, 1)
+                    cache = out.past_key_values
+                    prefill = prefill or time.perf_counter() - began
+                    logprobs = torch.log_softmax(_finite(self._agreed(out.logits[:, -1])).double(), dim=1)
+                    best, order = logprobs.topk(min(search.candidates, self.vocab), dim=1)  # (live, candidates)
+                    search.step(
+                        [list(zip(*row, strict=True)) for row in zip(order.tolist(), best.tolist(), strict=True)]
+                    )
+                    if search.live:
+                        cache.reorder_cache(torch.tensor(search.parents, device=self.device))
+                        ids = torch.tensor([beam.token_ids[-1:] for beam in search.live], device=self.device)
+        except torch.OutOfMemoryError:
+            raise EngineFailed(OUT_OF_MEMORY) from None
+        if not search.done:
+            return
+        streams = [self._tokenizer.stream() for _ in search.best]
+        first, *rest = last_steps(search.best, job.decoding, end_tokens=ends, streams=streams)
+        job.emit([replace(first, seconds={"prefill": prefill}), *rest])
+
+    def release(self) -> None:
+        """Give the weights' memory back."""
+        del self._model, self._draft
+        if self.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
+        """What is reported of one row's token: the log probabilities before any filter."""
+        if decoding.logprobs is None:
+            return None
+        logprobs = torch.log_softmax(logits.double(), dim=0)
+        ranked, order = torch.sort(logprobs, descending=True, stable=True)
+        top = zip(order[: decoding.logprobs].tolist(), ranked[: decoding.logprobs].tolist(), strict=True)
+        piece = self._tokenizer.piece
+        alternatives = tuple(Alternative(other, piece(other), value) for other, value in top)
+        return TokenLogprob(token, piece(token), float(logprobs[token]), alternatives)
+
+
+class _Row:
+    """One reply of a batch."""
+
+    def __init__(self, job: Job, choice: int, tokenizer: Tokenizer) -> None:
+        self.job = job
+        self.numbers = uniforms(job.decoding.seed, choice)
+        self.reply = ReplyText(
+            choice, job.decoding, limit=job.limit, end_tokens=tokenizer.end_tokens, stream=tokenizer.stream()
+        )
+
+
+class _Speculated:
+    """One reply whose tokens are drafted and verified, several in one pass."""
+
+    def __init__(self, model: LoadedModel, job: Job, choice: int, speculation: Speculation) -> None:
+        self.row = model.row(job, choice)
+        self.read_at = 0.0
+        """When the latest pass was done."""
+        self._model = model
+        self._job = job
+        self._speculation = speculation
+        self._sampler = model.sampler(job.decoding, [job.prompt])
+        self._drafter = model.drafter()
+        self._ids = list(job.prompt)
+        self._cache: Any = None
+        self._drafted: list[int] = []
+        self._accepted: list[int] = []
+        self._flags: list[bool] = []
+
+    def verify(self) -> list[Step]:
+        """Draft, read the draft in one pass, and take its tokens up to the first that the model would not have said,
+        which is replaced by the model's own."""
+        guess, logits = self._read()
+        steps: list[Step] = []
+        for at in range(len(guess) + 1):
+            token = int(self._sampler.choose(logits[at : at + 1], [self.row.numbers.random()]))
+            self._ids.append(token)
+            described = self._model.describe(logits[at], token, self._job.decoding)
+            steps.append(self.row.reply.add(token, described))
+            self._flags.append(at < len(guess) and token == guess[at])
+            if steps[-1].finish_reason or not self._flags[-1]:
+                break
+        if guess:
+            self._drafted.append(len(guess))
+            self._accepted.append(sum(self._flags[-len(steps) :]))
+        if (excess := self._cache.get_seq_length() - (len(self._ids) - 1)) > 0:
+            self._cache.crop(-excess)
+        if steps[-1].finish_reason:
+            told = {**figures(self._speculation, self._drafted, self._accepted), "flags": self._flags}
+            steps[-1] = replace(steps[-1], speculation=told)
+        return steps
+
+    def _read(self) -> tuple[list[int], Tensor]:
+        """A draft, and the logits (draft + 1, vocab) at its tokens' places and at the one after them."""
+        read = 0 if self._cache is None else self._cache.get_seq_length()
+        room = min(self._speculation.tokens, self._job.limit - self.row.reply.tokens - 1)
+        with torch.inference_mode():
+            guess = self._drafter.propose(self._ids, room) if read and room > 0 else []
+            new = torch.tensor([[*self._ids[read:], *guess]], device=self._model.device)
+            out = self._model.forward(new, self._cache, len(guess) + 1)
+            logits = _finite(out.logits[0])
+        self._cache, self.read_at = out.past_key_values, time.perf_counter()
+        return guess, logits
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not torch.isfinite(logits.amax()):
+        raise EngineFailed(NO_NUMBER)
+    return logits
+
+
+class _Choose:
+    """A logits processor that draws each row's token and leaves `generate`, which takes the best, no other choice."""
+
+    def __init__(
+        self, sampler: TorchSampler, numbers: Sequence[np.random.Generator], agreed: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.rounds = 0
+        self.prefill = 0.0
+        self.tokens: list[int] = []
+        self.logits = torch.empty(0)
+        self.bad: list[bool] = []
+        """Rows whose logits are no numbers."""
+        self._sampler = sampler
+        self._numbers = numbers
+        self._agreed = agreed
+        self._began = time.perf_counter()
+
+    def __call__(self, input_ids: Tensor, logits: Tensor) -> Tensor:
+        if self.rounds == 0:
+            self.prefill = time.perf_counter() - self._began
+        self.rounds += 1
+        logits = self._agreed(logits)
+        bad = ~torch.isfinite(logits.amax(dim=1))
+        self.bad = bad.tolist()
+        if any(self.bad):
+            logits = logits.masked_fill(bad[:, None], 0.0)
+        tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])
+        self.logits, self.tokens = logits, tokens.tolist()
+        return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)

@@ -1,0 +1,268 @@
+"""The vLLM engine: continuous batching, tensor and pipeline parallelism, speculation and guided output, on GPU or CPU.
+
+Knows how requests run through vLLM and come back as steps, and how its processes begin, break and end. Scheduling, KV
+cache, parallelism and speculation are vLLM's own. Knows nothing about sampling arithmetic. Importing this module does
+not import vLLM (seconds); starting the engine does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from jc1.decoding import Decoding
+from jc1.engines.base import Capabilities, EnginePrompt, EngineSettings, Step
+from jc1.engines.output_processor import ReplyText
+from jc1.engines.sampling.beam import BeamSearch, Candidates, last_steps
+from jc1.engines.speculation import Speculation
+from jc1.engines.supervised import SupervisedEngine
+from jc1.engines.vllm import request as vllm_request
+from jc1.engines.vllm import start as vllm_start
+from jc1.errors import EngineFailed, EngineUnavailable, Jc1Error
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+log = logging.getLogger(__name__)
+
+SPECULATION_ADVICE = dict.fromkeys(
+    ("min_p", "logit_bias"), "vLLM cannot combine it with speculation: leave it out, or start with --speculation off."
+)
+END_SECONDS = 5.0
+"""How long its processes may take to end when asked, before they are killed."""
+CALL_SECONDS = 60.0
+"""How long the engine may take to answer a question that is no request."""
+
+
+class VllmEngine(SupervisedEngine):
+    """vLLM's asynchronous engine in this process, its workers in processes of their own."""
+
+    name = "vllm"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        self._speculation = Speculation.parse(settings.speculation)
+        self._llm: AsyncLLM | None = None
+        self._asleep = False
+
+    @property
+    def healthy(self) -> bool:
+        return self._alive and not self._asleep
+
+    async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
+        token_ids, limit = self._admitted(prompt, decoding)
+        with self._counted():
+            llm = await self._awake()
+            reply = self._search if decoding.beam_width > 1 else self._sample
+            try:
+                async with aclosing(reply(llm, token_ids, decoding, limit)) as steps:
+                    async for step in steps:
+                        yield step
+            except (Jc1Error, asyncio.CancelledError, GeneratorExit):
+                raise
+            except Exception as error:
+                raise self._explained(error, llm, decoding) from None
+
+    async def forget_prefixes(self) -> bool:
+        return bool(await (await self._awake()).reset_prefix_cache())
+
+    async def sleep(self) -> None:
+        if not self.capabilities.sleeps:
+            await super().sleep()
+        llm = await self._awake()
+        self._asleep = True
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await llm.sleep(level=1, mode="wait")
+        except BaseException as error:
+            # It may fall asleep all the same, once the replies under way are done.
+            await llm.wake_up()
+            self._asleep = False
+            if not isinstance(error, TimeoutError):
+                raise
+            raise EngineUnavailable("The vllm engine is busy: let the replies under way end, then try again.") from None
+
+    async def wake(self) -> None:
+        if not self.capabilities.sleeps:
+            await super().wake()
+        if self._llm is None:
+            raise self._not_running()
+        async with asyncio.timeout(CALL_SECONDS):
+            await self._llm.wake_up()
+        self._asleep = False
+
+    async def _awake(self) -> AsyncLLM:
+        if self._asleep:
+            raise EngineUnavailable("The vllm engine is asleep: wake it, then send the request again.")
+        await self._running()
+        assert self._llm is not None
+        return self._llm
+
+    # one request
+
+    async def _sample(
+        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int
+    ) -> AsyncGenerator[Step, None]:
+        from vllm.inputs import tokens_input
+
+        tokenizer = self._tokenizer
+        assert tokenizer is not None
+        ends = tokenizer.end_tokens
+        replies = [
+            ReplyText(i, decoding, limit=limit, end_tokens=ends, stream=tokenizer.stream()) for i in range(decoding.n)
+        ]
+        lengths: list[int] = []
+        first = True
+        params = vllm_request.sampling_params(decoding, limit, vocab=self._vocab, end_tokens=ends)
+        async with aclosing(llm.generate(tokens_input(list(prompt)), params, uuid.uuid4().hex)) as outputs:
+            async for output in outputs:
+                for found in output.outputs:
+                    reply = replies[found.index]
+                    lengths.append(len(found.token_ids))
+                    steps = []
+                    entries = vllm_request.entries(found, tokenizer, decoding)
+                    for token, entry in zip(found.token_ids, entries, strict=True):
+                        if reply.finish_reason is None:
+                            steps.append(reply.add(token, entry))
+                    if found.finish_reason in ("abort", "error"):
+                        raise vllm_request.given_up(decoding)
+                    if found.finish_reason and reply.finish_reason is None:
+                        steps.append(reply.end("length" if found.finish_reason == "length" else "stop"))
+                    if steps and first:
+                        steps[0] = replace(steps[0], seconds=vllm_request.seconds(output.metrics))
+                        first = False
+                    if steps and steps[-1].finish_reason and self._speculation and found.spec_decode_metrics:
+                        seen = lengths if decoding.n == 1 else ()
+                        told = vllm_request.speculated(self._speculation, found.spec_decode_metrics, seen)
+                        steps[-1] = replace(steps[-1], speculation=told)
+                    for step in steps:
+                        yield step
+                if all(reply.finish_reason for reply in replies):
+                    return
+
+    async def _search(
+        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int
+    ) -> AsyncGenerator[Step, None]:
+        """The best beams: a request of one token for each live sequence and step, as vLLM's own beam search does."""
+        assert self._tokenizer is not None
+        ends = self._tokenizer.end_tokens
+        search = BeamSearch(decoding, limit=limit, end_tokens=ends)
+        began, prefill = time.perf_counter(), 0.0
+        while not search.done:
+            async with asyncio.TaskGroup() as group:
+                asked = [
+                    group.create_task(self._next_tokens(llm, [*prompt, *beam.token_ids], search.candidates))
+                    for beam in search.live
+                ]
+            prefill = prefill or time.perf_counter() - began
+            search.step([task.result() for task in asked])
+        streams = [self._tokenizer.stream() for _ in search.best]
+        first, *rest = last_steps(search.best, decoding, end_tokens=ends, streams=streams)
+        yield replace(first, seconds={"queue": 0.0, "prefill": prefill})
+        for step in rest:
+            yield step
+
+    async def _next_tokens(self, llm: AsyncLLM, tokens: list[int], count: int) -> Candidates:
+        from vllm.inputs import tokens_input
+
+        params = vllm_request.next_token_params(min(count, self._vocab))
+        async with aclosing(llm.generate(tokens_input(tokens), params, uuid.uuid4().hex)) as outputs:
+            async for output in outputs:
+                if output.finished:
+                    return vllm_request.candidates(output.outputs[0].logprobs[0], count)
+        raise EngineFailed(vllm_request.GIVEN_UP)
+
+    def _explained(self, error: Exception, llm: AsyncLLM, decoding: Decoding) -> Jc1Error:
+        """What a foreign exception means. vLLM validates a request's guide only when it meets it."""
+        from vllm.exceptions import VLLMClientError
+
+        if isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, Jc1Error):
+            return error
+        guide = vllm_request.guide_of(decoding)
+        if isinstance(error, VLLMClientError | ValueError) and guide:
+            log.info("vllm refused the guide: %s", error)
+            return vllm_request.refused(guide)
+        if llm.errored:
+            if not self._closed:
+                self._revive()
+            return EngineFailed(
+                "The vllm engine died while it generated, and is being started again: send the request again."
+            )
+        log.error("vllm failed", exc_info=error)
+        return EngineFailed("The vllm engine broke while generating: send the request again, or see the server's log.")
+
+    # life and death
+
+    @property
+    def _alive(self) -> bool:
+        return self._llm is not None and not self._llm.errored
+
+    async def _begin(self) -> None:
+        """A new engine that has answered once. When cancelled meanwhile, it is ended as soon as it is there."""
+        loading = asyncio.create_task(asyncio.to_thread(self._load))
+        try:
+            llm = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            await asyncio.wait([loading])
+            if not loading.cancelled() and loading.exception() is None:
+                await _shut_down(loading.result())
+            raise
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await llm.get_supported_tasks()
+        except BaseException as error:
+            await _shut_down(llm)
+            if not isinstance(error, Exception):
+                raise
+            log.exception("vLLM does not answer")
+            raise EngineUnavailable("vLLM was started and does not answer: the log says why.") from None
+        self._llm, self._asleep = llm, False
+        # What is loaded by now stays, so the garbage collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+
+    async def _end(self) -> None:
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            gc.unfreeze()
+            await _shut_down(llm)
+
+    def _load(self) -> AsyncLLM:
+        """Load tokenizer and engine. Blocks for seconds to minutes."""
+        path = self._read_tokenizer()
+        llm = vllm_start.start(path, self._settings, self._speculation)
+        self._vocab = int(llm.model_config.get_vocab_size())
+        missing = SPECULATION_ADVICE if self._speculation else {}
+        self._capabilities = Capabilities(
+            decoding=frozenset(Decoding.model_fields) - missing.keys(),
+            context_length=int(llm.model_config.max_model_len),
+            advice=missing,
+            sleeps=vllm_start.on_cuda(),
+        )
+        return llm
+
+
+async def _shut_down(llm: AsyncLLM) -> None:
+    """End the engine's processes and close its sockets."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    core = llm.engine_core
+    await asyncio.to_thread(llm.shutdown, END_SECONDS)
+    llm.output_processor.propagate_error(EngineDeadError())  # whoever still waits for a reply
+    await asyncio.sleep(0)  # the sockets are closed by a callback in this loop
+    vllm_start.close_sockets(core)
+    # vLLM would shut down once more when it is collected, at a time when its modules may be gone.
+    llm.shutdown = _nothing
+
+
+def _nothing(*args: Any) -> None:
+    pass

@@ -1,0 +1,112 @@
+"""One request in vLLM's words: a `Decoding` as sampling parameters, its outputs as entries and figures.
+
+Knows vLLM's names and their quirks. Knows nothing about the engine that runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jc1.decoding import GUIDES, Decoding
+from jc1.engines.base import Alternative, TokenLogprob
+from jc1.engines.sampling.beam import Candidates
+from jc1.engines.speculation import Speculation, figures
+from jc1.errors import EngineFailed, InvalidDecoding, Jc1Error
+
+if TYPE_CHECKING:
+    from jc1.tokenizer.tokenizer import Tokenizer
+
+LARGEST_SEED = 2**62
+"""vLLM adds a reply's index to the seed and keeps it in 64 bits."""
+GIVEN_UP = "The vllm engine gave the request up: send it again."
+
+
+def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: Collection[int]) -> Any:
+    """vLLM's parameters for a reply of at most `limit` tokens."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    guides = {"json": decoding.json_schema, "regex": decoding.regex, "choice": list(decoding.choice) or None}
+    guide = {name: value for name, value in guides.items() if value is not None}
+    return SamplingParams(
+        n=decoding.n,
+        temperature=decoding.temperature,
+        top_k=min(decoding.top_k, vocab),
+        top_p=decoding.top_p,
+        min_p=decoding.min_p,
+        repetition_penalty=decoding.repetition_penalty,
+        presence_penalty=decoding.presence_penalty,
+        frequency_penalty=decoding.frequency_penalty,
+        logit_bias=dict(decoding.logit_bias) or None,
+        seed=None if decoding.seed is None else decoding.seed % LARGEST_SEED,
+        max_tokens=limit,
+        min_tokens=min(decoding.min_tokens, limit),
+        logprobs=decoding.logprobs,
+        stop_token_ids=list(end_tokens),
+        structured_outputs=StructuredOutputsParams(**guide) if guide else None,
+        detokenize=False,  # text and stop strings are ReplyText's, as on every engine
+        output_kind=RequestOutputKind.DELTA,
+        skip_clone=True,  # they are this request's alone
+    )
+
+
+def next_token_params(count: int) -> Any:
+    """vLLM's parameters for the `count` most likely next tokens."""
+    from vllm import SamplingParams
+
+    return SamplingParams(max_tokens=1, temperature=0.0, logprobs=count, detokenize=False, skip_clone=True)
+
+
+def candidates(place: Mapping[int, Any], count: int) -> Candidates:
+    """The `count` most likely tokens of one place, the likeliest first."""
+    return [(int(token), float(entry.logprob)) for token, entry in _ranked(place)[:count]]
+
+
+def entries(found: Any, tokenizer: Tokenizer, decoding: Decoding) -> Sequence[TokenLogprob | None]:
+    """What is reported of each token of one output."""
+    if decoding.logprobs is None:
+        return [None] * len(found.token_ids)
+    piece = tokenizer.piece
+    told = []
+    for token, place in zip(found.token_ids, found.logprobs, strict=True):
+        top = tuple(Alternative(i, piece(i), entry.logprob) for i, entry in _ranked(place)[: decoding.logprobs])
+        told.append(TokenLogprob(token, piece(token), place[token].logprob, top))
+    return told
+
+
+def seconds(metrics: Any) -> Mapping[str, float]:
+    """Queue and prefill by the engine's own clock."""
+    if metrics is None:
+        return {"queue": 0.0, "prefill": 0.0}
+    return {
+        "queue": max(0.0, metrics.scheduled_ts - metrics.queued_ts),
+        "prefill": max(0.0, metrics.first_token_ts - metrics.scheduled_ts),
+    }
+
+
+def speculated(speculation: Speculation, metrics: Any, lengths: Sequence[int]) -> dict[str, object]:
+    """The trace's figures; with `flags`, which of the tokens were drafted, where each output held one engine step."""
+    told = figures(speculation, metrics.per_step_drafted, metrics.per_step_accepted)
+    if lengths and sum(lengths) - len(lengths) == told["accepted"]:
+        told["flags"] = [i < length - 1 for length in lengths for i in range(length)]
+    return told
+
+
+def given_up(decoding: Decoding) -> Jc1Error:
+    """vLLM ends a request so when its grammar cannot be compiled, or when it is shut down."""
+    guide = guide_of(decoding)
+    return refused(guide) if guide else EngineFailed(GIVEN_UP)
+
+
+def guide_of(decoding: Decoding) -> str | None:
+    """The field that confines the reply, if there is one."""
+    return next((name for name in GUIDES if name in decoding.chosen), None)
+
+
+def refused(guide: str) -> InvalidDecoding:
+    return InvalidDecoding(f"{guide!r} cannot be compiled to a grammar: simplify it.", param=guide)
+
+
+def _ranked(place: Mapping[int, Any]) -> list[tuple[int, Any]]:
+    return sorted(place.items(), key=lambda item: (-item[1].logprob, item[0]))

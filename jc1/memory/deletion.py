@@ -1,0 +1,210 @@
+"""Forgetting: what a selection takes along, hiding it, showing it again, removing it for good.
+
+Knows the records, their earlier texts, and the session turns that they were said in: all of them in one database, so
+that each step is one transaction. Knows nothing about caches, traces, files or the days in between.
+
+A selected message of the user takes the replies of its turn along, since a reply may repeat it. A session's turn is
+hidden whole, message and reply, where it holds a text that goes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, or_, select, tuple_, update
+
+from jc1.database.tables import edits, records, turns
+from jc1.database.values import check_name, storable
+from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
+from jc1.memory.base import Going, Purged, Record, Restored, Selection
+from jc1.memory.queries import holding
+from jc1.memory.rows import HIDDEN, SHOWN, count, next_version, release, supersede_changed
+from jc1.sessions import SAID, remove_turns, retitle
+
+MAX_SELECTED = 1000
+"""Most records that are selected by id at once."""
+MAX_SHOWN = 20
+"""Records that a preview shows, and texts whose like it looks for elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Rows of both tables, and what is known of them where they were selected by id."""
+
+    records: ColumnElement[bool]
+    turns: ColumnElement[bool]
+    along: int = 0
+    texts: tuple[str, ...] = ()
+
+
+def selection(what: str | Selection) -> Selection:
+    """A selection, or the record of which the id is given."""
+    return Selection(records=(what,)) if isinstance(what, str) else what
+
+
+def preview(connection: Connection, owner: str, what: Selection) -> Going:
+    """What `hide` would hide, and which records that stay hold the same text."""
+    chosen = _choose(connection, owner, what, hidden=False)
+    going = _going(connection, chosen)
+    if not chosen.texts:
+        return going
+    alike = or_(*(holding(text) for text in chosen.texts[:MAX_SHOWN]))
+    return replace(going, elsewhere=_newest(connection, (records.c.owner == owner) & ~HIDDEN & ~chosen.records & alike))
+
+
+def hide(connection: Connection, owner: str, what: Selection, now: datetime) -> Going:
+    """Hide what is selected. Raises `UnknownRecord`, `UnknownSession` or `NotFound` where there is nothing of it."""
+    version = next_version(connection, owner)
+    chosen = _choose(connection, owner, what, hidden=False)
+    going = _going(connection, chosen)
+    _hide(connection, owner, chosen, now, version)
+    return going
+
+
+def expire(connection: Connection, owner: str, before: datetime, now: datetime) -> int:
+    """Hide what was said before a time, pinned records excepted; how many records and turns these are."""
+    chosen = _Chosen(
+        (records.c.owner == owner) & ~HIDDEN & ~records.c.pinned & (records.c.created < before),
+        (turns.c.owner == owner) & SAID & (turns.c.created < before),
+    )
+    expired = count(connection, records, chosen.records) + count(connection, turns, chosen.turns)
+    if expired:
+        _hide(connection, owner, chosen, now, next_version(connection, owner))
+    return expired
+
+
+def restore(connection: Connection, owner: str, what: Selection) -> Restored:
+    """Show again what is hidden of a selection; a turn only when none of its records stays hidden.
+
+    Raises as `hide` does.
+    """
+    version = next_version(connection, owner)
+    chosen = _choose(connection, owner, what, hidden=True)
+    names = connection.execute(select(turns.c.session).where(chosen.turns).distinct()).scalars().all()
+    shown = connection.execute(update(records).where(chosen.records).values(forgotten=None, changed=version)).rowcount
+    silent = exists().where(
+        records.c.owner == turns.c.owner,
+        records.c.session == turns.c.session,
+        records.c.turn == turns.c.number,
+        HIDDEN,
+    )
+    said = connection.execute(update(turns).where(chosen.turns, ~silent).values(forgotten=None)).rowcount
+    _settle(connection, owner, version)
+    retitle(connection, owner, names)
+    return Restored(shown, said)
+
+
+def purge(connection: Connection, owner: str, what: Selection | None, before: datetime | None) -> Purged:
+    """Delete what is hidden of a selection, or all that is hidden; only what was hidden by `before`, if given."""
+    chosen = _choose(connection, owner, what or Selection(everything=True), hidden=True)
+    doomed, gone = chosen.records, chosen.turns
+    if before is not None:
+        doomed, gone = doomed & (records.c.forgotten <= before), gone & (turns.c.forgotten <= before)
+    ids = tuple(connection.execute(select(records.c.id).where(doomed)).scalars())
+    if not ids and not count(connection, turns, gone):
+        return Purged()
+    version = next_version(connection, owner)
+    gone_ids = select(records.c.id).where(doomed)
+    release(connection, owner, version, lambda newer: newer.c.id.in_(gone_ids), ~doomed)
+    earlier = connection.execute(delete(edits).where(edits.c.record.in_(gone_ids))).rowcount
+    connection.execute(delete(records).where(doomed))
+    return Purged(ids, earlier, remove_turns(connection, owner, gone))
+
+
+def _hide(connection: Connection, owner: str, chosen: _Chosen, now: datetime, version: int) -> None:
+    names = connection.execute(select(turns.c.session).where(chosen.turns).distinct()).scalars().all()
+    connection.execute(update(records).where(chosen.records).values(forgotten=now, changed=version))
+    connection.execute(update(turns).where(chosen.turns).values(forgotten=now))
+    # Hidden rows keep their links among each other, so that restoring them together restores these too.
+    _settle(connection, owner, version)
+    retitle(connection, owner, names)
+
+
+def _settle(connection: Connection, owner: str, version: int) -> None:
+    """See that no shown record is superseded by a hidden one, and what changed is by one that is shown."""
+    release(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
+    supersede_changed(connection, owner, version)
+
+
+def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool) -> _Chosen:
+    """The rows that a selection takes, of those that are hidden or of those that are not."""
+    mine = (records.c.owner == owner) & (HIDDEN if hidden else ~HIDDEN)
+    said = (turns.c.owner == owner) & (~SAID if hidden else SAID)
+    if what.everything:
+        return _Chosen(mine, said)
+    if what.session is not None:
+        session = check_name(what.session, "session")
+        chosen = _Chosen(mine & (records.c.session == session), said & (turns.c.session == session))
+        if not count(connection, records, chosen.records) and not count(connection, turns, chosen.turns):
+            raise UnknownSession(session)
+        return chosen
+    if what.document is not None:
+        document = check_name(what.document, "document")
+        chosen = _Chosen(mine & (records.c.document == document), false())
+        if not count(connection, records, chosen.records):
+            raise NotFound(f"No document {document!r}: the statistics of the memory name the documents.")
+        return chosen
+    if len(what.records) > MAX_SELECTED:
+        raise InvalidRequest(
+            f"{len(what.records):,} records are selected and {MAX_SELECTED:,} are allowed: do it in parts.",
+            param="records",
+        )
+    return _choose_by_id(connection, mine, said, [storable(some) for some in dict.fromkeys(what.records)])
+
+
+def _choose_by_id(
+    connection: Connection, mine: ColumnElement[bool], said: ColumnElement[bool], ids: Sequence[str]
+) -> _Chosen:
+    found = connection.execute(select(records).where(mine, records.c.id.in_(ids))).all()
+    if missing := set(ids) - {row.id for row in found}:
+        raise UnknownRecord(next(some for some in ids if some in missing))
+    asked = {(*turn, row.forgotten) for row in found if row.role == "user" and (turn := _turn(row))}
+    place = tuple_(records.c.session, records.c.turn)
+    answers = select(records).where(mine, records.c.role == "assistant", place.in_({key[:2] for key in asked}))
+    along = [
+        row
+        for row in connection.execute(answers)
+        # Of what is hidden, only what was hidden together belongs together.
+        if row.id not in ids and (row.session, row.turn, row.forgotten) in asked
+    ]
+    going = [*found, *along]
+    earlier = select(records.c.session, records.c.turn, records.c.document, edits.c.text).join_from(edits, records)
+    texts = defaultdict[tuple[str, int], set[str]](set)
+    for row in (*going, *connection.execute(earlier.where(records.c.id.in_([row.id for row in going])))):
+        if turn := _turn(row):
+            # A text that was too long for a record ends there with a mark of its own.
+            texts[turn].add(row.text.removesuffix("…").rstrip())
+    place = tuple_(turns.c.session, turns.c.number)
+    # A turn that holds none of the texts has only its number in common, say after an import.
+    held = [
+        (row.session, row.number)
+        for row in connection.execute(select(turns).where(said, place.in_(list(texts))))
+        if any(text in row.user or text in row.reply for text in texts[row.session, row.number])
+    ]
+    chosen = mine & records.c.id.in_([row.id for row in going])
+    return _Chosen(chosen, said & place.in_(held), len(along), tuple(row.text for row in found))
+
+
+def _turn(row: Row[Any]) -> tuple[str, int] | None:
+    """The session and number of the turn in which a record was said, if it was in one."""
+    return None if row.document is not None or row.session is None or row.turn is None else (row.session, row.turn)
+
+
+def _going(connection: Connection, chosen: _Chosen) -> Going:
+    earlier = select(func.count()).select_from(edits.join(records)).where(chosen.records)
+    return Going(
+        records=count(connection, records, chosen.records),
+        along=chosen.along,
+        edits=connection.execute(earlier).scalar_one(),
+        turns=count(connection, turns, chosen.turns),
+        first=_newest(connection, chosen.records),
+    )
+
+
+def _newest(connection: Connection, these: ColumnElement[bool]) -> tuple[Record, ...]:
+    newest = select(*SHOWN).where(these).order_by(records.c.created.desc(), records.c.id.desc()).limit(MAX_SHOWN)
+    return tuple(Record(**row) for row in connection.execute(newest).mappings())

@@ -1,0 +1,1 @@
+"""One owner's records made searchable: vectors, words, ranking."""

@@ -1,0 +1,355 @@
+"""One owner's index: vectors, words and who said what next to what, derived from the database and thrown away at will.
+
+Knows how rows are found by meaning and scored by words, alone and with what stands around them. Knows nothing about the
+database, about what the scores are worth, or about any other owner: word statistics are this owner's own.
+
+A turn of a conversation is often understood only beside its neighbours, so of each row three texts are scored: its own,
+its window (two rows either side in its session), and its session. None of them is stored or embedded: a window's words
+are counted from its rows', its cosine is the mean of theirs. So a new turn changes its neighbours' windows at no cost.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jc1.embedding.base import Vectors
+from jc1.memory.base import Kind, Record
+from jc1.memory.index.vectors import Rows, VectorIndex, VectorIndexes
+from jc1.memory.index.words import Postings, terms
+
+WINDOW = 2
+"""Rows either side that make a row's window."""
+FADING = 0.5
+"""What a neighbour's cosine counts in a window's, for each row that it is away."""
+K1, B = 1.2, 0.75
+"""BM25's constants, as Robertson and Zaragoza recommend them (2009, section 3.5)."""
+SAMPLE = 512
+"""Rows of a shelf from which the spread of its cosines is estimated."""
+
+Scores = NDArray[np.float64]
+Counts = NDArray[np.integer] | Scores
+Mask = NDArray[np.bool_]
+
+_ROW = np.dtype(
+    [
+        ("seq", "i8"), ("created", "f8"), ("session", "i4"), ("length", "i4"), ("days", "i4"),
+        ("near", "i4", (2 * WINDOW,)), ("alive", "?"),
+    ]
+)  # fmt: skip
+_FADED = FADING ** np.array([*range(WINDOW, 0, -1), *range(1, WINDOW + 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record as the index takes it in: the database's row number, the record, its vector of shape (dimension,), and
+    a key that no other vector of this owner's ever had."""
+
+    seq: int
+    record: Record
+    vector: Vectors
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """BM25 scores of every row for the words of a query: of its own text, its window, its session and its day."""
+
+    own: Scores
+    nearby: Scores
+    session: Scores
+    day: Scores
+
+
+class _Texts:
+    """Texts that BM25 compares: their lengths in terms, 0 where there is none (any more)."""
+
+    def __init__(self, lengths: Counts) -> None:
+        self._count = int(np.count_nonzero(lengths))
+        average = float(lengths.sum()) / max(self._count, 1)
+        self._norms = K1 * (1 - B + B * lengths / max(average, 1.0))
+
+    def score(self, scores: Scores, texts: NDArray[np.integer], counts: Counts) -> None:
+        """Add to `scores` what one term is worth, given the texts that hold it and how often each does.
+
+        The inverse document frequency is Lucene's, which is never negative: ln(1 + (N - n + 0.5) / (n + 0.5)).
+        """
+        if len(texts):
+            rarity = math.log1p((self._count - len(texts) + 0.5) / (len(texts) + 0.5))
+            scores[texts] += rarity * (K1 + 1) * counts / (counts + self._norms[texts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Statistics:
+    """What BM25 needs to know of all rows that are there."""
+
+    alive: Mask
+    near: NDArray[np.int32]
+    session: NDArray[np.int32]
+    own: _Texts
+    windows: _Texts
+    sessions: _Texts
+    days: _Texts
+
+
+class OwnerIndex:
+    """Records of one owner on two shelves: statements, and what never outranks them. Not safe for several threads.
+
+    Inside, a record is a number, its row, which is never given again: an index that is `worn` is to be built anew.
+    """
+
+    def __init__(self, vectors: VectorIndexes) -> None:
+        self.records: dict[int, Record] = {}
+        """By the database's row number, as is everything that callers see."""
+        self.statements = Shelf(vectors("statements"))
+        self.others = Shelf(vectors("others"))
+        self._table = np.zeros(64, _ROW)
+        self._count = 0
+        self._rows: dict[int, int] = {}
+        self._words, self._days = Postings(), Postings()
+        self._sessions: dict[str, list[tuple[int, int, int]]] = {}
+        """Of each session its rows as (turn, seq, row), in order."""
+        self._numbers: dict[str, int] = {}
+        self._speakers: dict[str, tuple[frozenset[str], set[int]]] = {}
+        """Of each speaker the name's terms, and the rows."""
+        self.pinned: set[int] = set()
+        """Rows that every search returns."""
+        self._statistics: _Statistics | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Add rows; one that is there already is replaced."""
+        self.remove(row.seq for row in rows)
+        numbered = [(self._add(row), row) for row in rows]
+        for statements, shelf in ((True, self.statements), (False, self.others)):
+            shelf.add([(n, row) for n, row in numbered if is_statement(row.record.kind) == statements])
+
+    def remove(self, seqs: Iterable[int]) -> None:
+        """Take rows out; those that are not there are passed over."""
+        gone = [seq for seq in seqs if seq in self.records]
+        if not gone:
+            return
+        for statements, shelf in ((True, self.statements), (False, self.others)):
+            shelf.remove([self._rows[seq] for seq in gone if is_statement(self.records[seq].kind) == statements])
+        for seq in gone:
+            self._drop(seq)
+
+    def in_session(self, session: str, turns: Container[int]) -> list[int]:
+        """Rows of a session's `turns`, in order."""
+        return [seq for turn, seq, _ in self._sessions.get(session, ()) if turn in turns]
+
+    def wording(self, query: Sequence[str]) -> Wording:
+        """The BM25 scores of all rows for a query's terms."""
+        count, known = self._count, self._known()
+        own, nearby, day = np.zeros(count), np.zeros(count), np.zeros(count)
+        session = np.zeros(len(self._numbers))
+        for term in dict.fromkeys(query):
+            rows, counts = self._holding(self._words, term, known.alive)
+            if len(rows):
+                known.own.score(own, rows, counts)
+                known.windows.score(nearby, *_nonzero(self._windowed(rows, counts)))
+                known.sessions.score(session, *_nonzero(np.bincount(known.session[rows], counts)))
+            known.days.score(day, *self._holding(self._days, term, known.alive))
+        return Wording(own, nearby, session[known.session], day)
+
+    def meaning(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
+        """The cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's rows,
+        nearer ones counting more."""
+        near = self._known().near[rows]
+        wanted = np.zeros(self._count, np.bool_)
+        wanted[rows] = wanted[near[near >= 0]] = True
+        needed = np.flatnonzero(wanted)
+        cosines = np.zeros(self._count + 1)  # the last one stands for a neighbour that is not there
+        for shelf in (self.statements, self.others):
+            held = needed[shelf.holds(needed)]
+            if len(held):
+                cosines[held] = shelf.vectors.cosines(vector, held)
+        weights = np.where(near >= 0, _FADED, 0.0)
+        own = cosines[rows]
+        return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
+
+    def spoken_by_those_named(self, query: Sequence[str]) -> Scores:
+        """1 for every row whose speaker the query's terms name, 0 for the others."""
+        named = np.zeros(self._count)
+        asked = frozenset(query)
+        for name, rows in self._speakers.values():
+            if name and name <= asked:
+                named[list(rows)] = 1.0
+        return named
+
+    @property
+    def worn(self) -> bool:
+        """Whether so much was taken out that a new index would be much smaller."""
+        return self._count > 2 * len(self) + 1000
+
+    def rows_of(self, seqs: Iterable[int]) -> Rows:
+        """The rows of records that are there."""
+        return np.array(sorted(self._rows[seq] for seq in seqs if seq in self._rows), np.int64)
+
+    def record(self, row: int) -> Record:
+        """A row's record."""
+        return self.records[int(self._table[row]["seq"])]
+
+    def age(self, rows: Rows) -> tuple[NDArray[np.int64], Scores]:
+        """Keys by which rows are sorted newest first, the last one counting most."""
+        return -self._table["seq"][rows], -self._table["created"][rows]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.statements.vectors.close()
+        self.others.vectors.close()
+        self.records.clear()
+
+    def _add(self, row: Row) -> int:
+        record, number = row.record, self._count
+        if number == len(self._table):
+            self._table = np.concatenate([self._table, np.zeros(number, _ROW)])
+        self._count += 1
+        entry = self._table[number]
+        entry["seq"], entry["created"], entry["alive"], entry["near"] = row.seq, record.created.timestamp(), True, -1
+        entry["session"] = self._numbers.setdefault(record.session or f"\0{row.seq}", len(self._numbers))
+        entry["length"] = self._words.add(number, _searched(record))
+        entry["days"] = self._days.add(number, _day(record.created.date()))
+        self.records[row.seq], self._rows[row.seq] = record, number
+        if record.session is not None and record.turn is not None:
+            said = self._sessions.setdefault(record.session, [])
+            at = bisect_right(said, (record.turn, row.seq, number))
+            said.insert(at, (record.turn, row.seq, number))
+            self._meet(said, range(at - WINDOW, at + WINDOW + 1))
+        if record.speaker is not None:
+            name = frozenset(terms(record.speaker))
+            self._speakers.setdefault(record.speaker, (name, set()))[1].add(number)
+        if record.pinned:
+            self.pinned.add(number)
+        self._statistics = None
+        return number
+
+    def _drop(self, seq: int) -> None:
+        record, number = self.records.pop(seq), self._rows.pop(seq)
+        self._table[number]["alive"] = False
+        if record.session is not None and record.turn is not None:
+            said = self._sessions[record.session]
+            at = said.index((record.turn, seq, number))
+            del said[at]
+            self._meet(said, range(at - WINDOW, at + WINDOW))
+            if not said:
+                del self._sessions[record.session]
+        if record.speaker is not None:
+            self._speakers[record.speaker][1].discard(number)
+        self.pinned.discard(number)
+        self._statistics = None
+
+    def _meet(self, said: Sequence[tuple[int, int, int]], places: range) -> None:
+        """Tell the rows at these places of a session who their neighbours are now."""
+        for place in places:
+            if 0 <= place < len(said):
+                around = [*range(place - WINDOW, place), *range(place + 1, place + WINDOW + 1)]
+                near = [said[i][2] if 0 <= i < len(said) else -1 for i in around]
+                self._table[said[place][2]]["near"] = near
+
+    def _known(self) -> _Statistics:
+        if self._statistics is None:
+            table = self._table[: self._count]
+            lengths = np.where(table["alive"], table["length"], 0)
+            near = np.ascontiguousarray(table["near"])
+            windows = lengths + np.where(near >= 0, lengths[near], 0).sum(axis=1)
+            self._statistics = _Statistics(
+                alive=table["alive"].copy(),
+                near=near,
+                session=table["session"].copy(),
+                own=_Texts(lengths),
+                windows=_Texts(np.where(table["alive"], windows, 0)),
+                sessions=_Texts(np.bincount(table["session"], lengths)),
+                days=_Texts(np.where(table["alive"], table["days"], 0)),
+            )
+        return self._statistics
+
+    @staticmethod
+    def _holding(postings: Postings, term: str, alive: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        rows, counts = postings.of(term)
+        there = alive[rows]
+        return rows[there], counts[there]
+
+    def _windowed(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> Counts:
+        """How often a term is in each row's window, given the rows that hold it. To be a neighbour is mutual."""
+        near = self._known().near[rows]
+        there = near >= 0
+        theirs = np.broadcast_to(counts[:, np.newaxis], near.shape)[there]
+        return np.bincount(np.concatenate([rows, near[there]]), np.concatenate([counts, theirs]))
+
+
+class Shelf:
+    """Rows that are ranked among themselves."""
+
+    def __init__(self, vectors: VectorIndex) -> None:
+        self.vectors = vectors
+        self._members = np.zeros(64, np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def add(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Add rows that are not there yet."""
+        numbers = np.array([number for number, _ in rows], np.int64)
+        if (last := int(numbers.max(initial=-1))) >= len(self._members):
+            self._members = np.concatenate([self._members, np.zeros(last + 1, np.bool_)])
+        self._members[numbers] = True
+        vectors = np.stack([row.vector for _, row in rows]) if rows else np.empty((0, 0), np.float32)
+        self.vectors.put(numbers, vectors, [row.key for _, row in rows])
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """Take out rows that are there."""
+        if rows:
+            numbers = np.array(rows, np.int64)
+            self._members[numbers] = False
+            self.vectors.remove(numbers)
+
+    def has(self, row: int) -> bool:
+        """Whether the row stands on this shelf."""
+        return row < len(self._members) and bool(self._members[row])
+
+    def holds(self, rows: Rows) -> Mask:
+        """Which of the rows stand on this shelf."""
+        found: Mask = self._members[np.minimum(rows, len(self._members) - 1)] & (rows < len(self._members))
+        return found
+
+    def all(self) -> Rows:
+        """Its rows."""
+        return np.flatnonzero(self._members)
+
+    def sample(self) -> Rows:
+        """At most 512 of its rows, evenly spread."""
+        rows = self.all()
+        if len(rows) <= SAMPLE:
+            return rows
+        return rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
+
+
+def is_statement(kind: Kind) -> bool:
+    """Whether records of this kind stand on the shelf that is read first."""
+    return kind == "statement"
+
+
+def _searched(record: Record) -> str:
+    """What of a record is found by words: who says it and where it stands, too."""
+    return " ".join(part for part in (record.speaker, record.document, record.place, record.text) if part)
+
+
+def _nonzero(counts: Counts) -> tuple[NDArray[np.int64], Counts]:
+    found = np.flatnonzero(counts)
+    return found, counts[found]
+
+
+@lru_cache(maxsize=10_000)
+def _day(day: date) -> str:
+    """A day in the words that a question may name it by."""
+    return f"{day.day} {day:%B %Y %A}"

@@ -1,0 +1,195 @@
+"""The order in which an owner's records are recalled: what speaks for each, weighed and added.
+
+Knows what the signals are worth and how candidates become receipts. Knows nothing about how they are found, embedded or
+stored.
+
+Each signal is first made comparable: a record gets its z-score, how many standard deviations it lies above the mean of
+its shelf. Ranks, which reciprocal rank fusion takes, forget by how much one record is better than the next, and they
+recalled less of the turns of conversations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from jc1.embedding.base import Vectors
+from jc1.errors import InvalidRequest
+from jc1.memory.base import Receipt, Retrieval
+from jc1.memory.index.index import OwnerIndex, Scores, Shelf, Wording
+from jc1.memory.index.vectors import Rows
+from jc1.memory.index.words import terms
+
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        "meaning": 1.0,
+        "meaning_nearby": 0.75,
+        "words": 0.5,
+        "words_nearby": 1.0,
+        "words_session": 0.5,
+        "day": 1.0,
+        "speaker": 1.5,
+    }
+)
+"""What a standard deviation of each signal is worth, and what it is to be said by somebody whom the query names. Round
+numbers, chosen by hand on one half of LoCoMo; docs/memory.md says what each is good for."""
+DEPTH = 500
+"""How many candidates meaning and words each bring, where `k` does not ask for more."""
+MAX_TERMS = 64
+"""Most different terms of a query that are searched for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query as the signals take it, what they are worth, and the rows that must not be found."""
+
+    vector: Vectors
+    wording: Wording
+    speakers: Scores
+    weights: Mapping[str, float]
+    excluded: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """The candidates of a shelf, best first; among equals the newer is first. All arrays have one entry for each."""
+
+    rows: Rows
+    scores: Scores
+    parts: Mapping[str, Scores]
+    """What each signal adds to the score."""
+    cosines: Scores
+    bm25: Scores
+
+    def place(self, row: int) -> int | None:
+        """Where a row stands, from 0."""
+        found = np.flatnonzero(self.rows == row)
+        return int(found[0]) if len(found) else None
+
+
+def search(
+    index: OwnerIndex,
+    vector: Vectors,
+    query: str,
+    words: str,
+    retrieval: Retrieval,
+    *,
+    excluded: AbstractSet[int] = frozenset(),
+) -> tuple[Receipt, ...]:
+    """The `retrieval.k` best records for a query, given as its vector, shape (dimension,), its text, and those of its
+    words that are searched for; then neighbours.
+
+    Pinned records stand first, all of them; then every statement stands before any question or reply, however well
+    those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
+    nor widened to. Raises `InvalidRequest` for a weight of no signal.
+    """
+    if unknown := sorted(retrieval.weights.keys() - WEIGHTS.keys()):
+        raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
+    asked = _Query(
+        vector,
+        index.wording(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
+        index.spoken_by_those_named(terms(query)),
+        {**WEIGHTS, **retrieval.weights},
+        index.rows_of(excluded),
+    )
+    depth = max(DEPTH, retrieval.k)
+    ranked = [_rank(index, index.statements, asked, depth)]
+    if len(ranked[0].rows) < retrieval.k or index.pinned:
+        ranked.append(_rank(index, index.others, asked, depth))
+    rows = [row for shelf in ranked for row in shelf.rows.tolist()]
+    pinned = [row for row in rows if row in index.pinned] if index.pinned else []
+    hits = pinned + [row for row in rows if row not in index.pinned][: max(retrieval.k - len(pinned), 0)]
+    found: list[tuple[int, int | None]] = [(row, None) for row in hits]
+    if retrieval.window:
+        found += _neighbours(index, hits, retrieval.window, excluded)
+        found.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
+    return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(found, start=1))
+
+
+def _rank(index: OwnerIndex, shelf: Shelf, asked: _Query, depth: int) -> _Ranked:
+    """The rows of a shelf that meaning or words bring, and the pinned ones; all of them where there are few."""
+    members = shelf.all()
+    wording = {
+        "words": asked.wording.own,
+        "words_nearby": asked.wording.nearby,
+        "words_session": asked.wording.session,
+        "day": asked.wording.day,
+    }
+    weights = asked.weights
+    worded = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in wording.items()}
+    worded["speaker"] = weights["speaker"] * asked.speakers[members]
+    chosen = np.arange(len(members))
+    if len(members) > depth:
+        by_words = np.argpartition(-sum(worded.values(), np.zeros(len(members))), depth)[:depth]
+        nearest, _ = shelf.vectors.nearest(asked.vector, depth)
+        pinned = np.array([row for row in index.pinned if shelf.has(row)], np.int64)
+        chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
+    chosen = chosen[~np.isin(members[chosen], asked.excluded)]
+    rows, sample = members[chosen], shelf.sample()
+    own, nearby = index.meaning(asked.vector, np.concatenate([rows, sample]))
+    parts = {
+        "meaning": weights["meaning"] * _z(own[: len(rows)], own[len(rows) :]),
+        "meaning_nearby": weights["meaning_nearby"] * _z(nearby[: len(rows)], nearby[len(rows) :]),
+        **{name: scores[chosen] for name, scores in worded.items()},
+    }
+    # Rounded, since equal vectors need not have equal cosines to the last bit.
+    scores = np.round(sum(parts.values(), np.zeros(len(rows))), 6)
+    order = np.lexsort((*index.age(rows), -scores))
+    return _Ranked(
+        rows=rows[order],
+        scores=scores[order],
+        parts={name: part[order] for name, part in parts.items()},
+        cosines=own[: len(rows)][order],
+        bm25=asked.wording.own[rows[order]],
+    )
+
+
+def _z(scores: Scores, sample: Scores) -> Scores:
+    """How many standard deviations of the sample `scores` lie above its mean; 0 where the sample does not vary."""
+    spread = float(sample.std()) if len(sample) else 0.0
+    return (scores - sample.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))
+
+
+def _neighbours(
+    index: OwnerIndex, hits: Sequence[int], window: int, excluded: AbstractSet[int]
+) -> list[tuple[int, int | None]]:
+    """What was said within `window` turns of each hit in its session, best hit first, and beside which hit."""
+    seen = {*hits, *index.rows_of(excluded).tolist()}
+    found: list[tuple[int, int | None]] = []
+    for hit in hits:
+        record = index.record(hit)
+        if record.session is None or record.turn is None:
+            continue
+        for seq in index.in_session(record.session, range(record.turn - window, record.turn + window + 1)):
+            (row,) = index.rows_of([seq]).tolist()
+            if row not in seen:
+                seen.add(row)
+                found.append((row, hit))
+    return found
+
+
+def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, widened_from: int | None) -> Receipt:
+    receipt = Receipt(
+        record=index.record(row),
+        rank=rank,
+        score=0.0,
+        widened_from=None if widened_from is None else index.record(widened_from).id,
+    )
+    for shelf in ranked:
+        place = shelf.place(row)
+        if place is not None:
+            bm25 = float(shelf.bm25[place])
+            return replace(
+                receipt,
+                score=float(shelf.scores[place]),
+                parts={name: float(part[place]) for name, part in shelf.parts.items()},
+                dense_score=float(shelf.cosines[place]),
+                dense_rank=1 + int(np.count_nonzero(shelf.cosines > shelf.cosines[place])),
+                lexical_score=bm25 or None,
+                lexical_rank=1 + int(np.count_nonzero(shelf.bm25 > bm25)) if bm25 else None,
+            )
+    return receipt

@@ -1,0 +1,1 @@
+"""Which statements replace an earlier one on the same subject."""

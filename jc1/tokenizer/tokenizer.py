@@ -1,0 +1,310 @@
+"""Text to tokens and back: the tokenizer of a model folder, and the text of a reply as its tokens come.
+
+Knows SentencePiece, Hugging Face's tokenizers and special tokens. Knows nothing about engines, prompts or memory.
+
+A folder that ships `tokenizer.model` is tokenized with SentencePiece, its special and added tokens spliced in by id. At
+load this is compared with the folder's own Hugging Face tokenizer on a set of probes; where they differ, the latter is
+used and `reason` says why.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jc1.errors import EngineUnavailable
+from jc1.messages import Message
+from jc1.tokenizer.chat_template import ChatTemplate, any_of, read_json
+
+if TYPE_CHECKING:
+    import sentencepiece
+    import tokenizers
+
+PROBES = (
+    "Hello world", " leading and trailing ", "two  spaces,   three", "line\nbreak\n\nand\ttab", "", "a", " ", "\n",
+    "3.14 and 2026-11-23 at 15:30", "x = f(a[1]) != {'k': \"v\"};", "UPPER lower MiXeD", "don't you're it's",
+    "naïve café, Zürich, Ærø", "e\u0301 combining", "▁underscore", "日本語", "مرحبا", "emoji 🙂🚀",
+)  # fmt: skip
+"""What both tokenizers must agree on, alone and right after each special token."""
+
+
+class Detokenizer(Protocol):
+    """Turns the tokens of one reply into text as they come."""
+
+    def push(self, token_id: int) -> str:
+        """The text that is certain once this token is there; empty while a character is incomplete."""
+        ...
+
+    def finish(self) -> str:
+        """What was held back."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """What an engine needs of a tokenizer."""
+
+    end_tokens: tuple[int, ...]
+    reason: str
+    """Why SentencePiece is not used; empty where it is."""
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of mere text: no special token comes out of it."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of tokens, special ones left out."""
+        ...
+
+    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
+        """Tokens of messages as the model's chat template renders them."""
+        ...
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """How many tokens `chat` gives."""
+        ...
+
+    def piece(self, token_id: int) -> str:
+        """One token by itself, special ones included, as it is shown beside its probability."""
+        ...
+
+    def stream(self) -> Detokenizer:
+        """A new reply's text."""
+        ...
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder.
+
+    Raises `EngineUnavailable` when the folder holds none.
+    """
+    folder = Path(folder)
+    added = _added_tokens(folder)
+    template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special}, added)
+    ends = _end_tokens(folder, added)
+    own = _own(folder)
+    if not (folder / "tokenizer.model").exists():
+        if own is None:
+            raise EngineUnavailable(
+                f"{folder.name!r} holds no tokenizer: add tokenizer.model or tokenizer.json to the folder."
+            )
+        return HuggingFace(own, template, ends, reason="the folder ships no tokenizer.model")
+    try:
+        pieces = SentencePiece(folder / "tokenizer.model", added, template, ends)
+    except (RuntimeError, OSError):
+        if own is None:
+            raise EngineUnavailable(
+                f"The tokenizer.model of {folder.name!r} cannot be read: download the model again."
+            ) from None
+        return HuggingFace(own, template, ends, reason="tokenizer.model is not a SentencePiece model")
+    if own is None:
+        return pieces
+    reference = HuggingFace(own, template, ends, reason="")
+    if difference := _difference(pieces, reference, [token for token, (_, special) in added.items() if special]):
+        reference.reason = difference
+        return reference
+    return pieces
+
+
+def _difference(a: _Base, b: _Base, special: Sequence[str]) -> str:
+    """Where two tokenizers disagree, in words; empty where they do not."""
+    for probe in PROBES:
+        for text in (probe, *(token + probe for token in special[:12])):
+            if a.encode_rendered(text) != b.encode_rendered(text):
+                return f"SentencePiece and the model's own tokenizer differ on {text!r}"
+    return ""
+
+
+class _Base(ABC):
+    """What both kinds of tokenizer share: chats and streams."""
+
+    def __init__(self, template: ChatTemplate, end_tokens: tuple[int, ...], reason: str = "") -> None:
+        self.template = template
+        self.end_tokens = end_tokens
+        self.reason = reason
+
+    @abstractmethod
+    def encode_rendered(self, text: str) -> list[int]:
+        """Ids of a text in which special tokens mean what they say."""
+
+    @abstractmethod
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    @abstractmethod
+    def piece(self, token_id: int) -> str: ...
+
+    def plain(self, token_id: int) -> str | None:
+        """What the token adds to a text that has begun, where that is always the same; else None."""
+        return None
+
+    def encode(self, text: str) -> list[int]:
+        return self.encode_rendered(self.template.neutral(text, self.template.special))
+
+    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
+        """Ids of messages as the folder's chat template renders them."""
+        return self.encode_rendered(self.template.render(messages, add_generation_prompt))
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of messages as the template renders them, generation prompt included."""
+        return len(self.chat(messages))
+
+    def stream(self) -> Detokenizer:
+        return IncrementalDetokenizer(self)
+
+
+class SentencePiece(_Base):
+    """A `tokenizer.model`, with special and added tokens spliced in by id."""
+
+    def __init__(
+        self, model: Path, added: dict[str, tuple[int, bool]], template: ChatTemplate, end_tokens: tuple[int, ...]
+    ) -> None:
+        import sentencepiece
+
+        super().__init__(template, end_tokens)
+        self.pieces: sentencepiece.SentencePieceProcessor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        self.ids = {token: id for token, (id, _) in added.items()}
+        self.names = {id: token for token, (id, _) in added.items()}
+        self.skipped = {id for id, special in added.values() if special}
+        self.skipped |= {i for i in range(len(self.pieces)) if self.pieces.is_control(i) or self.pieces.is_unknown(i)}
+        self.texts = {id: token for token, (id, special) in added.items() if not special}
+        self.split = any_of(self.ids)
+        self.size = len(self.pieces)
+        self._plain: dict[int, str | None] = {}
+
+    def encode_rendered(self, text: str) -> list[int]:
+        if self.split is None:
+            return list(self.pieces.encode(text))
+        ids: list[int] = []
+        for part in self.split.split(text):
+            if part in self.ids:
+                ids.append(self.ids[part])
+            elif part:
+                ids += self.pieces.encode(part)
+        return ids
+
+    def piece(self, token_id: int) -> str:
+        if token_id in self.texts or token_id in self.names:
+            return self.texts.get(token_id) or self.names[token_id]
+        return self.pieces.id_to_piece(token_id).replace("▁", " ") if token_id < len(self.pieces) else ""
+
+    def plain(self, token_id: int) -> str | None:
+        if token_id not in self._plain:
+            special = token_id in self.names or token_id in self.skipped or token_id >= self.size
+            changes = special or self.pieces.is_byte(token_id) or self.pieces.is_unused(token_id)
+            self._plain[token_id] = None if changes else self.piece(token_id)
+        return self._plain[token_id]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        texts: list[str] = []
+        run: list[int] = []
+        for id in token_ids:
+            if id in self.texts or id in self.skipped or id >= self.size:
+                texts += [self.pieces.decode(run), self.texts.get(id, "")]
+                run = []
+            else:
+                run.append(id)
+        return "".join([*texts, self.pieces.decode(run)])
+
+
+class HuggingFace(_Base):
+    """The folder's own `tokenizer.json`."""
+
+    def __init__(
+        self, own: tokenizers.Tokenizer, template: ChatTemplate, end_tokens: tuple[int, ...], *, reason: str
+    ) -> None:
+        super().__init__(template, end_tokens, reason)
+        self.own = own
+        if own.normalizer and any(token.normalized for token in own.get_added_tokens_decoder().values()):
+            template.fold = own.normalizer.normalize_str
+
+    def encode_rendered(self, text: str) -> list[int]:
+        return list(self.own.encode(text, add_special_tokens=False).ids)
+
+    def piece(self, token_id: int) -> str:
+        token = self.own.id_to_token(token_id)
+        return self.own.decode([token_id], skip_special_tokens=False) or token or ""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(self.own.decode(list(token_ids), skip_special_tokens=True))
+
+
+class IncrementalDetokenizer:
+    """Decodes a window of the latest ids and hands out what is new: each id costs the same however long the reply."""
+
+    def __init__(self, tokenizer: _Base) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = 0
+        """How many of `_ids` have been handed out; the ids before them are kept as context for spaces."""
+        self._begun = False
+        """Whether anything but space was handed out."""
+
+    def push(self, token_id: int) -> str:
+        # Right after a special token a space may be the beginning's, which is not shown.
+        if self._begun and self._shown == len(self._ids) and self._tokenizer.plain(self._ids[-1]) is not None:
+            plain = self._tokenizer.plain(token_id)
+            if plain is not None:
+                self._ids = [token_id]
+                self._shown = 1
+                return plain
+        self._ids.append(token_id)
+        text = self._new()
+        if not text or text.endswith("\ufffd"):
+            return ""
+        self._ids = self._ids[self._shown :]
+        self._shown = len(self._ids)
+        self._begun = self._begun or not text.isspace()
+        return text
+
+    def finish(self) -> str:
+        text = self._new()
+        self._shown = len(self._ids)
+        return text
+
+    def _new(self) -> str:
+        before = self._tokenizer.decode(self._ids[: self._shown])
+        return self._tokenizer.decode(self._ids)[len(before) :]
+
+
+def _own(folder: Path) -> tokenizers.Tokenizer | None:
+    """The folder's Hugging Face tokenizer; one that exists only in an older form is converted by transformers."""
+    if (folder / "tokenizer.json").exists():
+        import tokenizers
+
+        own = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # A folder may carry what its training cut and filled up; a prompt is neither.
+        own.no_truncation()
+        own.no_padding()
+        return own
+    if not (folder / "tokenizer_config.json").exists() and not (folder / "vocab.json").exists():
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return getattr(AutoTokenizer.from_pretrained(str(folder), local_files_only=True), "backend_tokenizer", None)
+    except (ValueError, OSError, ImportError):
+        return None
+
+
+def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
+    """Special and added tokens: text to (id, is special)."""
+    added: dict[str, tuple[int, bool]] = {}
+    for token in read_json(folder / "tokenizer.json").get("added_tokens", []):
+        added[token["content"]] = (token["id"], bool(token.get("special")))
+    for id, token in read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {}).items():
+        added.setdefault(token["content"], (int(id), bool(token.get("special"))))
+    for text, number in read_json(folder / "added_tokens.json").items():
+        added.setdefault(text, (int(number), False))
+    return added
+
+
+def _end_tokens(folder: Path, added: dict[str, tuple[int, bool]]) -> tuple[int, ...]:
+    """Ids that end a reply, as the generation config, the model config or the tokenizer config says."""
+    for name in ("generation_config.json", "config.json"):
+        found = read_json(folder / name).get("eos_token_id")
+        if found is not None:
+            return tuple(found) if isinstance(found, list) else (int(found),)
+    token = read_json(folder / "tokenizer_config.json").get("eos_token")
+    text = token.get("content") if isinstance(token, dict) else token
+    return (added[text][0],) if text in added else ()

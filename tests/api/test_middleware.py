@@ -1,0 +1,264 @@
+"""The gate stands before everything: callers, body sizes, headers, and errors that tell nothing."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from jc1 import Pipeline
+from jc1.access.browser import Access
+from jc1.errors import StorageFull
+from jc1_api.app import create_app
+from jc1_api.middleware import SECURITY_HEADERS, Gate
+from tests.api.conftest import Server
+
+ELSEWHERE = {"origin": "http://evil.example"}
+BIG = 10_000_000
+
+
+async def test_every_address_is_closed_to_other_hosts_and_pages_mounts_and_unknown_ones_too(
+    client: httpx.AsyncClient,
+) -> None:
+    for path in ("/v1/memory", "/docs", "/docs/static/swagger-ui.css", "/openapi.json", "/metrics", "/nothing", "/ui"):
+        for headers, code in (({"host": "evil.example"}, "host_refused"), (ELSEWHERE, "origin_refused")):
+            response = await client.get(path, headers=headers)
+            assert (response.status_code, response.json()["error"]["code"]) == (403, code), path
+
+
+async def test_a_page_elsewhere_cannot_write_a_memory(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+    for headers in (ELSEWHERE, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
+        assert (await client.post("/v1/memory", json={"text": "I owe you."}, headers=headers)).status_code == 403
+    # Without the headers of a browser: what a page may send without asking first is not read as JSON.
+    simple = await client.post("/v1/memory", content=b'{"text": "x"}', headers={"content-type": "text/plain"})
+    assert simple.status_code == 400
+    assert pipeline.memory.list("local").total == 0
+
+
+async def test_its_own_page_may(client: httpx.AsyncClient) -> None:
+    headers = {"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}
+    assert (await client.post("/v1/memory", json={"text": "Hi."}, headers=headers)).status_code == 201
+
+
+async def test_a_second_host_header_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.get("/version", headers=[("host", "localhost"), ("host", "evil.example")])
+    assert response.status_code == 403
+
+
+async def test_another_machine_is_refused(pipeline: Pipeline) -> None:
+    transport = httpx.ASGITransport(create_app(pipeline), client=("10.0.0.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        response = await client.get("/version")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "refused")
+
+
+@pytest.mark.parametrize("host", [b"evil.example", b"localhost"])
+async def test_websockets_pass_the_gate_too(host: bytes) -> None:
+    sent: list[Any] = []
+    reached = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["state"]["principal"].owner)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    gate = Gate(inner, access=Access("local"), max_body_bytes=1000)
+    await gate({"type": "websocket", "headers": [(b"host", host)], "client": ("127.0.0.1", 1)}, receive, send)
+    if host == b"localhost":
+        assert (reached, sent) == (["local"], [])
+    else:
+        assert (reached, sent) == ([], [{"type": "websocket.close", "code": 1008}])
+
+
+async def test_what_is_neither_http_nor_websocket_nor_lifespan_goes_nowhere() -> None:
+    gate = Gate(None, access=Access("local"), max_body_bytes=1000)  # type: ignore[arg-type]
+    await gate({"type": "new"}, None, None)  # type: ignore[arg-type]
+
+
+async def chunked(size: int, read: list[int]) -> AsyncIterator[bytes]:
+    for _ in range(size // 10_000):
+        read.append(10_000)
+        yield b"x" * 10_000
+
+
+async def test_a_body_is_counted_while_it_is_read_where_it_announces_no_length(client: httpx.AsyncClient) -> None:
+    read: list[int] = []
+    response = await client.post(
+        "/v1/memory", content=chunked(3_000_000, read), headers={"content-type": "application/json"}
+    )
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+
+
+async def test_an_announced_body_is_refused_before_the_app_sees_any_of_it() -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("not reached")
+
+    gate = Gate(inner, access=Access("local"), max_body_bytes=1000)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
+        assert (await client.post("/", content=b"x" * 1001)).status_code == 413
+
+
+async def test_a_path_may_have_a_limit_of_its_own() -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        await JSONResponse({})(scope, receive, send)
+
+    gate = Gate(inner, access=Access("local"), max_body_bytes=1000, larger={"POST /large": ("most", 2000)})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
+        answers = [
+            await client.post(path, content=b"x" * size)
+            for path, size in (("/large", 2000), ("/large", 2001), ("/", 1001))
+        ]
+    assert [answer.status_code for answer in answers] == [200, 413, 413]
+    assert ["raise most." in answer.text for answer in answers] == [False, True, False]
+
+
+async def test_a_mount_that_swallows_the_error_is_answered_for(pipeline: Pipeline) -> None:
+    """FastAPI turns whatever breaks the reading of a body into a 400 of its own."""
+    app = FastAPI()
+
+    @app.post("/")
+    async def take(body: dict[str, Any]) -> None: ...
+
+    gate = Gate(app, access=Access("local"), max_body_bytes=1000)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
+        response = await client.post("/", content=chunked(20_000, []), headers={"content-type": "application/json"})
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
+def test_a_client_that_sends_ten_megabytes_hears_why_they_are_refused(server: Server, announced: bool) -> None:
+    body = b"x" * BIG if announced else iter([b"x" * 100_000] * 100)
+    with httpx.Client(timeout=60) as client:
+        response = client.post(f"{server.url}/v1/memory", content=body, headers={"content-type": "application/json"})
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+    assert response.headers["connection"] == "close"
+
+
+def test_a_client_that_waits_for_leave_to_send_is_told_at_once(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/memory HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 10000000\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_is_never_sent_does_not_hold_the_server(server: Server) -> None:
+    held = [server.connect() for _ in range(20)]
+    for connection in held:
+        connection.sendall(
+            b"POST /v1/memory HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{"
+        )
+    assert httpx.get(f"{server.url}/health/live", timeout=60).status_code == 200
+    for connection in held:
+        connection.close()
+
+
+async def test_every_response_carries_the_security_headers(client: httpx.AsyncClient) -> None:
+    for path in ("/version", "/nothing", "/docs", "/docs/static/swagger-ui.css"):
+        headers = (await client.get(path)).headers
+        for name, value in SECURITY_HEADERS.items():
+            assert headers[name.decode()] == value.decode(), path
+    assert (await client.get("/v1/memory")).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("GET", "/docs/static/nothing.js", 404, "not_found"),
+        ("GET", "/docs/static/../../app.py", 404, "not_found"),
+        ("PUT", "/v1/memory", 405, "method_not_allowed"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("BREW", "/version", 405, "method_not_allowed"),
+    ],
+)
+async def test_what_is_not_there_has_the_shape_of_every_error(
+    client: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    response = await client.request(method, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    if status == 405:
+        assert response.headers["allow"]
+
+
+async def test_what_breaks_inside_is_logged_under_an_id_and_tells_the_client_nothing(
+    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(pipeline.memory, "list", broken)
+    with caplog.at_level(logging.ERROR):
+        response = await client.get("/v1/memory")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["type"]) == (500, "internal_error", "server_error")
+    assert "hunter2" not in response.text
+    (entry,) = [r for r in caplog.records if r.name == "jc1_api.errors"]
+    assert entry.getMessage().split(":")[0] in error["message"]
+    assert entry.exc_info is not None
+
+
+async def test_known_errors_of_the_server_say_what_to_do(
+    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageFull("The disk is full: free some space.")
+
+    monkeypatch.setattr(pipeline.memory, "add", full)
+    response = await client.post("/v1/memory", json={"text": "Hi."})
+    assert response.status_code == 507
+    assert response.json() == {
+        "error": {
+            "message": "The disk is full: free some space.",
+            "type": "server_error",
+            "param": None,
+            "code": "storage_full",
+        }
+    }
+
+
+def test_garbage_on_the_wire_leaves_the_server_standing(server: Server) -> None:
+    for garbage in (
+        b"\x00" * 100,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"\r\n" * 9,
+    ):
+        with server.connect() as connection:
+            connection.sendall(garbage)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(4096)
+    assert httpx.get(f"{server.url}/health/live", timeout=60).json() == {"status": "ok"}
+
+
+async def test_a_slow_discard_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jc1_api.middleware.DISCARD_SECONDS", 0.01)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    gate = Gate(None, access=Access("local"), max_body_bytes=10)  # type: ignore[arg-type]
+    headers = [(b"host", b"localhost"), (b"content-length", b"11")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": None}
+    await gate(scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert json.loads(sent[1]["body"])["error"]["code"] == "request_too_large"
+    assert not sent[-1].get("more_body")

@@ -1,0 +1,146 @@
+"""A client that goes away frees the engine: real sockets, real server."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from jc1.errors import EngineUnavailable
+from jc1_api.sse import EventStream, until_disconnect
+from tests.api.conftest import Server
+
+
+def send(connection: socket.socket, **fields: object) -> None:
+    body = json.dumps(
+        {"model": "echo", "messages": [{"role": "user", "content": "blah " * 100}], "session": "s", **fields}
+    )
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    connection.sendall(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
+
+
+def gone(server: Server) -> None:
+    """The engine's slot is free, the turn is stored as cancelled, the trace says so."""
+    server.wait_until(lambda: server.engine.active == 0)
+    server.wait_until(lambda: len(server.pipeline.telemetry.recent) == 1)
+    (trace,) = server.pipeline.telemetry.recent.list()
+    assert trace.outcome == "cancelled"
+    server.wait_until(lambda: bool(server.pipeline.sessions.history("local", "s")))
+    (turn,) = server.pipeline.sessions.history("local", "s")
+    assert turn.cancelled
+    assert len(turn.reply) < 500
+
+
+def test_leaving_a_stream_cancels_the_reply(slow_server: Server) -> None:
+    with slow_server.connect() as connection:
+        send(connection, stream=True, max_tokens=1000)
+        received = b""
+        while received.count(b"data: ") < 4:
+            received += connection.recv(4096)
+        assert slow_server.engine.active == 1
+    gone(slow_server)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_leaving_before_the_first_byte_cancels_the_reply(slow_server: Server, stream: bool) -> None:
+    with slow_server.connect() as connection:
+        send(connection, stream=stream, max_tokens=1000)
+        slow_server.wait_until(lambda: slow_server.engine.active == 1)
+    gone(slow_server)
+
+
+def test_a_client_that_stops_reading_and_leaves_cancels_the_reply(server: Server) -> None:
+    with server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        # More than the buffers between server and client hold.
+        long = {"messages": [{"role": "user", "content": "blah " * 800}], "logprobs": True, "top_logprobs": 20}
+        send(connection, stream=True, max_tokens=4096, **long)
+        server.wait_until(lambda: server.engine.active == 1)
+        connection.recv(16)
+    server.wait_until(lambda: len(server.pipeline.telemetry.recent.list()) == 1)
+    assert server.pipeline.telemetry.recent.list()[0].outcome == "cancelled"
+
+
+def test_the_server_goes_on_after_clients_left(slow_server: Server) -> None:
+    for _ in range(5):
+        with slow_server.connect() as connection:
+            send(connection, stream=True)
+    slow_server.wait_until(lambda: len(slow_server.pipeline.telemetry.recent.list()) == 5)
+    assert slow_server.engine.active == 0
+    with slow_server.connect() as connection:
+        send(connection, messages=[{"role": "user", "content": "Hi"}], memory="off")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_the_body_is_cancelled_once_and_what_it_cleans_up_is_left_to_end() -> None:
+    leaving = asyncio.Event()
+    cleaned = False
+
+    async def receive() -> dict[str, str]:
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        nonlocal cleaned
+        async with until_disconnect(receive):
+            leaving.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                cleaned = True
+
+    with pytest.raises(ClientDisconnect):
+        await work()
+    assert cleaned
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_a_cancellation_from_elsewhere_is_the_servers_end() -> None:
+    async def never() -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def work() -> None:
+        async with until_disconnect(never):
+            started.set()
+            await asyncio.Event().wait()
+
+    started = asyncio.Event()
+    task = asyncio.create_task(work())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(EngineUnavailable):
+        await task
+
+
+async def test_a_stream_that_the_servers_end_cuts_short_says_so() -> None:
+    waiting = asyncio.Event()
+    sent: list[Any] = []
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        yield b"data: 1\n\n"
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def never() -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def respond() -> None:
+        await EventStream(chunks())({"type": "http"}, never, send)
+
+    task = asyncio.create_task(respond())
+    await waiting.wait()
+    task.cancel()
+    await task
+    start, one, error, end = sent
+    assert (start["status"], one["body"]) == (200, b"data: 1\n\n")
+    assert json.loads(error["body"].removeprefix(b"data: "))["error"]["code"] == "engine_unavailable"
+    assert not end.get("more_body")

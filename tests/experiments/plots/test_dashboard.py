@@ -1,0 +1,158 @@
+"""The dashboard: what ended is drawn, what is under way is counted, and the figure stays small."""
+
+from __future__ import annotations
+
+import asyncio
+
+import plotly.graph_objects as go
+import plotly.io as pio
+import pytest
+
+from jc1_lab.latency.load import Sample, Timing, drive
+from jc1_lab.latency.measure import Objective
+from jc1_lab.plots.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
+from jc1_lab.records.results import Latency, Load, Percentiles
+
+OBJECTIVE = Objective(ttft=0.3)
+
+
+def sample(at: float, ttft: float = 0.1, tokens: int = 5, outcome: str = "ok") -> Sample:
+    stages = {"tokenize": 0.01, "recall": 0.02, "queue": 0.1, "prefill": ttft, "decode": 0.4}
+    return Sample(at, at, at + ttft + 0.4, ttft, tokens, stages, outcome=outcome)
+
+
+def shown(*samples: Sample, objective: Objective | None = OBJECTIVE) -> tuple[Dashboard, go.Figure]:
+    dashboard = Dashboard("Closed loop", objective=objective)
+    for one in samples:
+        dashboard.sent(one.sent)
+        dashboard.ended(one)
+    return dashboard, dashboard.draw()
+
+
+def trace(figure: go.Figure, name: str | None = None, axis: str | None = None) -> go.Scatter | go.Bar:
+    """The first trace of that name, on that axis."""
+    return next(t for t in figure.data if name in (None, t.name) and axis in (None, t.xaxis))
+
+
+def test_it_can_be_shown_before_anything_ended() -> None:
+    _, figure = shown()
+    assert "0 requests ended" in figure.layout.title.subtitle.text
+    assert "Closed loop" in figure.layout.title.text
+
+
+def test_each_request_is_a_dot_where_it_ended() -> None:
+    _, figure = shown(sample(0.0), sample(1.0, ttft=0.5), sample(2.0, outcome="engine_failed"))
+    kept, missed = trace(figure, "kept the objective", "x"), trace(figure, "missed it", "x")
+    assert (list(kept.x), list(kept.y)) == ([0.5], [100.0])
+    assert (list(missed.x), list(missed.y)) == ([1.9], [500.0])
+    assert list(trace(figure, "failed").text) == ["engine_failed"]
+    told = figure.layout.title.subtitle.text
+    assert "3 requests ended, 1 failed" in told
+    assert "slowest 500 ms" in told
+
+
+def test_without_an_objective_nothing_is_said_to_be_missed() -> None:
+    _, figure = shown(sample(0.0, ttft=99.0), objective=None)
+    assert {"missed it", "limit"}.isdisjoint({t.name for t in figure.data})
+    assert "goodput" not in figure.layout.title.subtitle.text
+
+
+def test_drawing_again_shows_what_ended_since_and_nothing_twice() -> None:
+    dashboard, figure = shown(sample(0.0))
+    before = len(figure.data)
+    dashboard.ended(sample(1.0))
+    assert dashboard.draw() is figure
+    assert len(figure.data) == before
+    assert len(trace(figure, "kept the objective", "x").x) == 2
+
+
+def test_tokens_are_counted_in_the_time_in_which_they_were_written() -> None:
+    samples = [sample(at / 10, tokens=at % 7) for at in range(100)]
+    _, figure = shown(*samples)
+    bars = trace(figure, axis="x3")
+    assert sum(bars.y) * (bars.x[1] - bars.x[0]) == pytest.approx(sum(one.tokens for one in samples), rel=0.01)
+
+
+def test_stages_stack_to_their_sum() -> None:
+    _, figure = shown(sample(0.0), sample(0.1))
+    stack = [t for t in figure.data if t.xaxis == "x5"]
+    assert [t.name for t in stack] == ["read", "memory", "queue", "prefill", "decode"]
+    assert sum(sum(t.y) for t in stack) == pytest.approx(630.0)
+
+
+async def test_it_follows_a_load_and_shows_requests_in_flight() -> None:
+    release = asyncio.Event()
+    drawn: list[int] = []
+    dashboard = Dashboard("Open loop")
+
+    async def send(call: int) -> Timing:
+        await release.wait()
+        return Timing(0.1, 0.2, 3)
+
+    def show(figure: go.Figure) -> None:
+        drawn.append(dashboard.in_flight)
+        if dashboard.in_flight == 3:
+            release.set()
+
+    work = drive(send, range(5), Load(concurrency=3), watcher=dashboard)
+    samples = await watch(work, dashboard, show, every=0.01)
+    assert len(samples) == 5
+    assert (max(drawn), drawn[-1]) == (3, 0)
+    assert max(trace(dashboard.figure, axis="x4").y) == 3
+
+
+async def test_leaving_early_ends_the_work_first() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    watching = asyncio.create_task(watch(work(), Dashboard("t"), lambda figure: watching.cancel(), every=0.01))
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert ended.is_set()
+
+
+def test_a_long_load_makes_a_small_figure() -> None:
+    _, figure = shown(*(sample(at / 10) for at in range(600)))
+    assert len(figure.to_json()) < 100_000
+
+
+def test_a_notebook_gets_the_figure_as_plain_json_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pio.renderers, "default", "plotly_mimetype")  # as in a notebook
+    _, figure = shown(sample(0.0))
+    found = bundle(figure)
+    assert found.keys() == {"application/vnd.plotly.v1+json"}
+    assert len(str(found)) < 30_000
+
+
+def latency(load: Load, goodput: float = 1.0) -> Latency:
+    same = Percentiles(p50=0.1, p90=0.2, p99=0.3)
+    return Latency(
+        load=load,
+        requests=9,
+        blocks=1,
+        seconds=3.0,
+        ttft=same,
+        total=same,
+        tokens_per_second=40.0,
+        requests_per_second=3.0,
+        goodput=goodput,
+    )
+
+
+def test_loads_are_compared_by_throughput_and_by_time() -> None:
+    figure = compare_loads([latency(Load(concurrency=n)) for n in (1, 4)], title="Closed loop")
+    assert figure.layout.xaxis.ticktext == figure.layout.xaxis2.ticktext == ("1", "4")
+    assert list(trace(figure, axis="x").y) == [40.0, 40.0]
+    assert sorted(list(t.y) for t in figure.data if t.xaxis == "x2") == [[100.0, 100.0], [200.0, 200.0]]
+
+
+def test_goodput_stands_beside_all_replies() -> None:
+    figure = goodput_curve([latency(Load(rate=rate), good) for rate, good in ((1.0, 1.0), (4.0, 0.5))], OBJECTIVE)
+    replies, goodput = figure.data[1:]
+    assert (list(goodput.x), list(goodput.y), list(replies.y)) == ([1.0, 4.0], [1.0, 0.5], [3.0, 3.0])
+    assert str(OBJECTIVE) in figure.layout.title.subtitle.text

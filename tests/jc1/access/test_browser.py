@@ -1,0 +1,134 @@
+"""The gate's rules: who is let in without keys, and for whom a caller may act."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jc1.access.browser import ANY_OWNER, Access, Caller, Principal, check_listen, check_owner, is_loopback
+from jc1.errors import HostRefused, InvalidRequest, InvalidSettings, OriginRefused, Refused
+
+HERE = "127.0.0.1"
+
+
+def admit(**said: str | None) -> Principal:
+    given: dict[str, str | None] = {"peer": HERE, "host": "localhost:8000", **said}
+    return Access("local").admit(Caller(given.pop("method", None) or "POST", **given))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "LocalHost:1", "127.0.0.1", "127.0.0.1:80", "127.8.9.1:1", "[::1]:8000"]
+)
+def test_a_loopback_name_on_any_port_is_answered(host: str) -> None:
+    assert admit(host=host).owner == "local"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None, "", "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1",
+        "localhost:port", "localhost:8000:9000", "user@localhost", "localhost/", " localhost", "::1", "2130706433",
+        "0.0.0.0", "[::]", "localhost\n", "[::1", "ⓛocalhost",
+    ],
+)  # fmt: skip
+def test_any_other_host_is_refused(host: str | None) -> None:
+    with pytest.raises(HostRefused):
+        admit(host=host)
+
+
+def test_a_name_that_the_operator_allows_is_answered() -> None:
+    access = Access("local", hosts=["Box.example"])
+    assert access.admit(Caller("GET", HERE, "box.example:8000")).owner == "local"
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.7", "192.168.1.2", "2001:db8::1", "::ffff:10.0.0.7", "testclient"])
+def test_a_caller_on_another_machine_is_refused_whatever_it_says(peer: str) -> None:
+    with pytest.raises(Refused):
+        admit(peer=peer)
+
+
+@pytest.mark.parametrize("peer", [None, "127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_a_caller_on_this_machine_is_let_in(peer: str | None) -> None:
+    assert ANY_OWNER in admit(peer=peer).scopes
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("localhost", "http://localhost"),
+        ("localhost:80", "http://localhost"),
+        ("localhost", "https://localhost:443"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_its_own_pages_may_ask(host: str, origin: str) -> None:
+    assert admit(host=host, origin=origin, fetch_site="same-origin", fetch_mode="cors")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example", "http://localhost:3000", "http://localhost", "http://127.0.0.1:8000", "null", "",
+        "file://", "http://localhost:8000@evil.example", "chrome-extension://localhost:8000", "localhost:8000",
+    ],
+)  # fmt: skip
+def test_a_page_of_another_origin_may_not_even_read(origin: str) -> None:
+    for method in ("GET", "POST"):
+        with pytest.raises(OriginRefused):
+            admit(method=method, origin=origin)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_from_another_site_only_following_a_link_is_allowed(site: str) -> None:
+    assert admit(method="GET", fetch_site=site, fetch_mode="navigate")
+    for method, mode in [("POST", "navigate"), ("GET", "no-cors"), ("GET", "cors"), ("DELETE", "cors"), ("GET", None)]:
+        with pytest.raises(OriginRefused):
+            admit(method=method, fetch_site=site, fetch_mode=mode)
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none", None])
+def test_its_own_pages_the_address_bar_and_programs_are_let_in(site: str | None) -> None:
+    assert admit(fetch_site=site)
+
+
+def test_a_caller_acts_for_the_owner_it_names_or_for_the_default() -> None:
+    everyone = admit()
+    assert everyone.acting_for(None) == "local"
+    assert everyone.acting_for("Åsa 🐈") == "Åsa 🐈"
+
+
+def test_a_caller_without_the_scope_acts_for_its_own_owner_only() -> None:
+    ann = Principal("ann", frozenset())
+    assert ann.acting_for(None) == ann.acting_for("ann") == "ann"
+    with pytest.raises(Refused):
+        ann.acting_for("ben")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "a\x00", "\x7f", "\ud800"])
+def test_a_name_that_cannot_be_an_owners_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        admit().acting_for(name)
+    assert refused.value.param == "user"
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200).filter(str.strip))
+def test_every_other_text_may_name_an_owner(name: str) -> None:
+    assert check_owner(name) == name
+
+
+@given(st.text(), st.text())
+def test_no_header_breaks_the_gate(host: str, origin: str) -> None:
+    with pytest.raises(Refused):
+        admit(host=host, origin=origin)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_listening_on_loopback_needs_no_keys(host: str) -> None:
+    check_listen(host)
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.4", "box.example"])
+def test_listening_for_other_machines_is_refused_with_the_next_step(host: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"--host 127\.0\.0\.1"):
+        check_listen(host)

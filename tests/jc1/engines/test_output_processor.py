@@ -1,0 +1,119 @@
+"""How a reply's text is put together: stop strings, what is held back, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jc1.decoding import Decoding
+from jc1.engines.output_processor import ReplyText, StopStrings, reply_limit
+from jc1.errors import PromptTooLong
+
+texts = st.text(alphabet="abc", max_size=12)
+stop_sets = st.lists(st.text(alphabet="abc", min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+class Letters:
+    """A tokenizer whose tokens are code points."""
+
+    def push(self, token_id: int) -> str:
+        return chr(token_id)
+
+    def finish(self) -> str:
+        return ""
+
+
+def shown(stops: Sequence[str], pieces: Sequence[str]) -> tuple[str, bool]:
+    watcher, text = StopStrings(stops), ""
+    for piece in pieces:
+        new, stopped = watcher.push(piece)
+        text += new
+        if stopped:
+            return text, True
+    return text + watcher.flush(), False
+
+
+@given(stop_sets, texts, st.lists(st.integers(0, 12), max_size=4))
+def test_how_the_text_came_in_pieces_makes_no_difference(stops: list[str], text: str, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(text)]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
+    assert shown(stops, pieces) == shown(stops, list(text)) == shown(stops, [text])
+
+
+@given(stop_sets, texts)
+def test_the_text_ends_before_the_stop_string_that_is_complete_first(stops: list[str], text: str) -> None:
+    ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)]
+    if ends:
+        longest = max((stop for stop in stops if text[: ends[0]].endswith(stop)), key=len)
+        assert shown(stops, list(text)) == (text[: ends[0] - len(longest)], True)
+    else:
+        assert shown(stops, list(text)) == (text, False)
+
+
+def test_nothing_is_shown_that_may_become_a_stop_string() -> None:
+    watcher = StopStrings(["\nUser:"])
+    assert watcher.push("Hi\nUs") == ("Hi", False)
+    assert watcher.push("ually") == ("\nUsually", False)
+    assert watcher.push("\nUser") == ("", False)
+    assert watcher.push(": and") == ("", True)
+
+
+def test_a_stop_string_that_is_complete_before_min_tokens_does_not_count_and_one_after_does() -> None:
+    watcher = StopStrings(["ab"])
+    assert watcher.push("ab", heed=False) == ("ab", False)
+    assert watcher.push("a", heed=False) == ("", False)
+    assert watcher.push("b") == ("", True)
+
+
+def test_an_ignored_stop_string_is_not_found_later_when_it_was_held_back_for_another() -> None:
+    watcher = StopStrings(["ab", "abxyz"])
+    text = "".join(watcher.push(piece, heed=False)[0] for piece in ("a", "b"))
+    after, stopped = watcher.push("x")
+    assert (text + after + watcher.flush(), stopped) == ("abx", False)
+
+
+def reply(text: str, *, limit: int = 50, **decoding: object) -> tuple[str, list[int], str | None]:
+    """Feed a reply the letters of `text`, where `$` is the end token, until it is over."""
+    writing = ReplyText(0, Decoding.parse(decoding), limit=limit, end_tokens={ord("$")}, stream=Letters())
+    steps = []
+    for letter in text:
+        steps.append(writing.add(ord(letter)))
+        if writing.finish_reason:
+            break
+    return "".join(s.text for s in steps), [t for s in steps for t in s.token_ids], steps[-1].finish_reason
+
+
+def test_the_end_token_ends_the_reply_is_counted_and_is_not_shown() -> None:
+    assert reply("hi$more") == ("hi", [104, 105, 36], "stop")
+
+
+def test_a_reply_that_reaches_its_limit_ends_with_length_and_shows_what_was_held_back() -> None:
+    assert reply("hello", limit=3, stop="lo")[0::2] == ("hel", "length")
+
+
+def test_the_tokens_of_a_stop_string_are_counted_and_not_shown() -> None:
+    text, tokens, reason = reply("say END now", stop=["END"])
+    assert (text, len(tokens), reason) == ("say ", len("say END"), "stop")
+
+
+def test_an_end_token_on_the_last_allowed_place_is_a_stop() -> None:
+    assert reply("hi$", limit=3)[2] == "stop"
+
+
+def test_the_end_shows_what_was_held_back_for_a_stop_string_that_never_came() -> None:
+    assert reply("stopping $", stop=["ing now"]) == ("stopping ", [ord(c) for c in "stopping $"], "stop")
+
+
+@pytest.mark.parametrize(("prompt", "asked", "given"), [(10, 20, 20), (90, 20, 10), (99, 20, 1)])
+def test_a_reply_gets_what_it_asked_for_or_what_the_context_leaves(prompt: int, asked: int, given: int) -> None:
+    assert reply_limit(prompt, Decoding(max_tokens=asked), 100) == given
+
+
+def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
+    with pytest.raises(PromptTooLong) as caught:
+        reply_limit(100, Decoding(), 100)
+    assert (caught.value.tokens, caught.value.budget) == (100, 99)

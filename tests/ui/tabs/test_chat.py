@@ -1,0 +1,457 @@
+"""The Chat tab's handlers on a real pipeline with the echo engine: what each gives the page.
+
+One pipeline serves the module, since loading the embedder takes longer than any test; each test is another owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+from uuid import uuid4
+
+import gradio as gr
+import pytest
+import pytest_asyncio
+
+from jc1 import Pipeline, Settings
+from jc1.decoding import Decoding
+from jc1.engines.echo import EchoEngine
+from jc1.errors import DatabaseUnavailable, StorageFull
+from jc1.presets import Preset
+from jc1_ui.components import controls
+from jc1_ui.tabs.chat import Chat, Updates, build
+from tests.ui.conftest import until
+
+PAGE = gr.Request(session_hash="page")
+OTHER = gr.Request(session_hash="other page")
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def laid_out(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chat]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+    async with Pipeline.from_settings(settings) as pipeline:
+        with gr.Blocks() as blocks:
+            yield build(blocks, pipeline)
+
+
+@pytest.fixture
+def chat(laid_out: Chat) -> Iterator[Chat]:
+    engine, laid_out.owner = laid_out.pipeline.engine, uuid4().hex
+    yield laid_out
+    laid_out.pipeline.engine = engine
+
+
+async def use(chat: Chat, engine: EchoEngine) -> EchoEngine:
+    await engine.start()
+    chat.pipeline.engine = engine
+    return engine
+
+
+def sending(
+    chat: Chat, text: str, session: str = "s", *, page: gr.Request = PAGE, mode: str = "on", **fields: Any
+) -> AsyncGenerator[Updates, None]:
+    fitted = controls.values_of(Decoding())
+    return chat.send(page, text, session, mode, None, fitted, *(fitted | fields).values())
+
+
+async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Updates:
+    """What the page shows in the end."""
+    shown: Updates = {}
+    async for updates in sending(chat, text, session, **options):
+        shown |= updates
+    return shown
+
+
+async def make_ready(chat: Chat, typed: str, failed: str) -> Updates:
+    fitted = controls.values_of(Decoding())
+    return await chat.make_ready(typed, failed, None, fitted, *fitted.values())
+
+
+class Page:
+    """What a page shows beside the talk, and gives back with a message."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.shown: dict[Any, Any] = {}
+
+    def show(self, updates: Updates) -> None:
+        for component, update in updates.items():
+            is_update = isinstance(update, dict) and update.get("__type__") == "update"
+            if not is_update or "value" in update:
+                self.shown[component] = update["value"] if is_update else update
+
+    async def open(self) -> None:
+        self.show(await self.chat.fit())
+
+    async def choose(self, preset: str) -> None:
+        self.show({self.chat.preset: preset} | await self.chat.follow_preset(preset))
+
+    def move(self, **fields: Any) -> None:
+        for field, value in fields.items():
+            self.shown[self.chat.controls[controls.FIELDS.index(field)]] = value
+
+    def value(self, field: str) -> Any:
+        return self.shown[self.chat.controls[controls.FIELDS.index(field)]]
+
+    @property
+    def given(self) -> list[Any]:
+        return [self.shown[part] for part in (self.chat.preset, self.chat.fitted, *self.chat.controls)]
+
+    async def send(self, text: str) -> list[str]:
+        """What was said by then, after which the page is ready for the next message."""
+        async for updates in self.chat.send(PAGE, text, "s", "off", *self.given):
+            self.show(updates)
+        self.show(await self.chat.make_ready("", self.shown[self.chat.failed], *self.given))
+        return said(self.shown[self.chat.log])
+
+
+def clicked(session: str) -> gr.EventData:
+    return gr.EventData(None, {"session": session})
+
+
+def said(log: list[dict[str, str]]) -> list[str]:
+    return [message["content"] for message in log]
+
+
+async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
+    await use(chat, EchoEngine(delay=0.02))
+    seen = [said(frame[chat.log])[-1] async for frame in sending(chat, "My cat is called Ada.") if chat.log in frame]
+    grown = [text for text in seen if "<" not in text]
+    assert len(set(grown)) > 3
+    assert all(later.startswith(earlier) for earlier, later in pairwise(grown))
+    assert grown[-1] == "My cat is called Ada."
+
+
+async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_the_last_one_can_send(chat: Chat) -> None:
+    frames = [frame async for frame in sending(chat, "Hello there.")]
+    assert said(frames[0][chat.log])[0] == "Hello there."
+    assert frames[0][chat.prompt] == gr.update(value="", submit_btn=False, stop_btn=True)
+    assert "Hello there." in frames[0][chat.conversations]
+    assert (await make_ready(chat, "", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
+
+
+async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
+    shown = await send(chat, "My cat is called Ada.")
+    (trace,) = chat.pipeline.telemetry.recent.list(chat.owner)
+    assert list(shown[chat.stages]["value"].data[0].y) == list(trace.stages)
+    assert shown[chat.stages]["visible"] is True
+    assert "done" in shown[chat.live]
+    assert f"<b>{trace.usage.completion_tokens}</b> tokens" in shown[chat.live]
+    assert trace.id in shown[chat.facts]
+
+
+async def test_what_was_said_in_another_conversation_is_recalled_and_shown_with_scores(chat: Chat) -> None:
+    assert "Nothing was recalled" in (await send(chat, "My cat is called Ada.", "first"))[chat.memories]
+    shown = await send(chat, "What is my cat called?", "second")
+    assert "My cat is called Ada." in shown[chat.memories]
+    assert "score <b>" in shown[chat.memories]
+    assert 'data-open="first"' in shown[chat.memories]
+
+
+@pytest.mark.parametrize(("mode", "recalled", "stored"), [("read", True, 2), ("off", False, 2), ("on", True, 4)])
+async def test_the_memory_mode_is_the_requests(chat: Chat, mode: str, recalled: bool, stored: int) -> None:
+    await send(chat, "My cat is called Ada.", "first")
+    shown = await send(chat, "What is my cat called?", "second", mode=mode)
+    assert ("called Ada" in shown[chat.memories]) is recalled
+    assert ("Memory was off" in shown[chat.memories]) is (mode == "off")
+    assert chat.pipeline.memory.list(chat.owner).total == stored
+
+
+async def test_moved_controls_reach_the_engine(chat: Chat) -> None:
+    shown = await send(chat, "My cat is called Ada.", max_tokens=6)
+    assert said(shown[chat.log]) == ["My cat is called Ada.", "My cat"]
+    assert "length" in shown[chat.facts]
+
+
+@pytest.mark.parametrize(("text", "session"), [("", "s"), (" \n ", "s"), ("Hello", "")])
+async def test_nothing_to_say_or_nowhere_to_say_it_changes_nothing(chat: Chat, text: str, session: str) -> None:
+    assert await send(chat, text, session) == {}
+
+
+async def test_an_example_is_sent_like_typed_text(chat: Chat) -> None:
+    event = gr.SelectData(None, {"index": 0, "value": {"text": "I live in Oslo."}})
+    fitted = controls.values_of(Decoding())
+    shown: Updates = {}
+    async for updates in chat.send_example(PAGE, event, "s", "on", None, fitted, *fitted.values()):
+        shown |= updates
+    assert said(shown[chat.log]) == ["I live in Oslo.", "I live in Oslo."]
+
+
+# Stop
+
+
+async def test_stop_frees_the_engine_and_keeps_what_was_written(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=0.02))
+    shown: Updates = {}
+    async for updates in sending(chat, "My cat is called Ada." * 20):
+        shown |= updates
+        if said(shown[chat.log])[-1].startswith("My"):
+            await chat.stop(PAGE)
+    await until(lambda: engine.active == 0)
+    *_, part, mark = said(shown[chat.log])
+    assert ("My cat is called Ada." * 20).startswith(part)
+    assert "Stopped" in mark
+    assert "stopped" in shown[chat.live]
+    await until(lambda: chat.pipeline.sessions.history(chat.owner, "s"))
+    (turn,) = chat.pipeline.sessions.history(chat.owner, "s")
+    assert (turn.reply, turn.cancelled) == (part, True)
+
+
+async def test_stop_works_while_the_engine_is_silent(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=3600))
+    reply = asyncio.create_task(send(chat, "Hello there."))
+    await until(lambda: engine.active == 1)
+    await chat.stop(PAGE)
+    shown = await reply
+    assert engine.active == 0
+    assert "Stopped" in said(shown[chat.log])[-1]
+
+
+async def test_stop_is_the_pages_own(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=0.05))
+    first = asyncio.create_task(send(chat, "Hello there.", "a", page=PAGE))
+    second = asyncio.create_task(send(chat, "Good evening.", "b", page=OTHER))
+    await until(lambda: engine.active == 2)
+    await chat.stop(OTHER)
+    assert "Stopped" in said((await second)[chat.log])[-1]
+    assert said((await first)[chat.log]) == ["Hello there.", "Hello there."]
+
+
+async def test_a_page_that_goes_away_frees_the_engine(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=0.02))
+    async with aclosing(sending(chat, "Hello there. " * 20)) as frames:
+        async for _ in frames:
+            if engine.active:
+                break
+    await until(lambda: engine.active == 0)
+    await until(lambda: chat.pipeline.sessions.history(chat.owner, "s"))
+    assert chat.pipeline.sessions.history(chat.owner, "s")[0].cancelled
+
+
+# Errors
+
+
+async def test_an_error_shows_its_code_and_gives_the_text_back(chat: Chat) -> None:
+    await use(chat, EchoEngine(context_length=1000))
+    await send(chat, "Hello there.")
+    long = "a long story " * 100
+    shown = await send(chat, long)
+    assert "context_length_exceeded" in shown[chat.notice]
+    assert "failed" in shown[chat.live]
+    assert said(shown[chat.log]) == ["Hello there.", "Hello there."]
+    ready = await make_ready(chat, "", shown[chat.failed])
+    assert (ready[chat.prompt]["value"], ready[chat.failed]) == (long, "")
+
+
+async def test_what_was_typed_meanwhile_is_not_overwritten(chat: Chat) -> None:
+    assert "value" not in (await make_ready(chat, "new", "failed"))[chat.prompt]
+
+
+async def test_a_foreign_exception_is_not_shown(chat: Chat) -> None:
+    def broken(_: Any) -> Any:
+        raise RuntimeError("secret")
+
+    await use(chat, EchoEngine(logits=broken))
+    shown = await send(chat, "Hello there.")
+    assert "internal_error" in shown[chat.notice]
+    assert "secret" not in str(shown)
+    assert shown[chat.failed] == "Hello there."
+
+
+async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise DatabaseUnavailable("The database is away: start it.")
+
+    monkeypatch.setattr(chat.pipeline.sessions, "history", away)
+    assert "database_unavailable" in (await send(chat, "Hello there."))[chat.notice]
+    assert "database_unavailable" in (await chat.open_stored("s"))[chat.notice]
+    monkeypatch.setattr(chat.pipeline.presets, "list", away)
+    assert "database_unavailable" in (await chat.offer())[chat.notice]
+    monkeypatch.setattr(chat.pipeline.presets, "resolve", away)
+    assert "database_unavailable" in (await chat.fit())[chat.notice]
+    assert "database_unavailable" in (await chat.follow_preset("default"))[chat.notice]
+
+
+async def test_a_reply_that_could_not_be_stored_says_so(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise StorageFull("The disk is full: make room.")
+
+    monkeypatch.setattr(chat.pipeline.sessions, "append", full)
+    shown = await send(chat, "Hello there.")
+    assert said(shown[chat.log])[-1] == "Hello there."
+    assert "storage_full" in shown[chat.notice]
+
+
+# Conversations
+
+
+async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat) -> None:
+    await send(chat, "My cat is called Ada.", "first")
+    await send(chat, "What is my cat called?", "second")
+    shown = await chat.open_stored("second")
+    assert shown[chat.session] == "second"
+    assert said(shown[chat.log]) == ["What is my cat called?", "What is my cat called?"]
+    assert shown[chat.stages]["visible"] is True
+    assert "My cat is called Ada." in shown[chat.memories]
+    assert "done" in shown[chat.live]
+    assert shown[chat.prompt]["interactive"] is True
+
+
+async def test_a_memory_that_was_forgotten_is_left_out_of_an_earlier_reply(chat: Chat) -> None:
+    await send(chat, "My cat is called Ada.", "first")
+    await send(chat, "What is my cat called?", "second")
+    for record in chat.pipeline.memory.list(chat.owner).records:
+        chat.pipeline.memory.forget(chat.owner, record.id)
+    assert "Ada" not in (await chat.open_stored("second"))[chat.memories]
+
+
+@pytest.mark.parametrize("stored", ["", None, 3])
+async def test_a_browser_without_a_conversation_begins_one_of_its_own(chat: Chat, stored: Any) -> None:
+    first, second = await chat.open_stored(stored), await chat.begin(PAGE)
+    assert len(first[chat.session]) == len(second[chat.session]) == 32
+    assert first[chat.session] != second[chat.session]
+    assert first[chat.log] == second[chat.log] == []
+
+
+async def test_leaving_a_conversation_ends_its_reply(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=3600))
+    reply = asyncio.create_task(send(chat, "Hello there.", "first"))
+    await until(lambda: engine.active == 1)
+    shown = await chat.open_chosen(clicked("other"), PAGE)
+    assert (shown[chat.session], shown[chat.log]) == ("other", [])
+    await reply
+    assert engine.active == 0
+
+
+async def test_a_stopped_reply_is_still_marked_when_the_conversation_is_read_back(chat: Chat) -> None:
+    await asyncio.to_thread(chat.pipeline.sessions.append, chat.owner, "s", user="Hello", reply="He", cancelled=True)
+    hello, part, mark = said((await chat.open_stored("s"))[chat.log])
+    assert (hello, part) == ("Hello", "He")
+    assert "Stopped" in mark
+
+
+async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -> None:
+    await send(chat, "One.", "first")
+    await send(chat, "Two.", "second")
+    kept = await chat.delete("second", clicked("first"), PAGE)
+    assert (kept[chat.session], said(kept[chat.log])) == ("second", ["Two.", "Two."])
+    assert "first" not in kept[chat.conversations]
+    begun = await chat.delete("second", clicked("second"), PAGE)
+    assert begun[chat.session] not in ("first", "second")
+    assert begun[chat.log] == []
+    assert chat.pipeline.sessions.list(chat.owner) == ()
+
+
+async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> None:
+    shown = await chat.delete("current", clicked("gone"), PAGE)
+    assert (shown[chat.session], shown[chat.notice]) == ("current", "")
+
+
+# Presets
+
+
+async def test_presets_and_aliases_are_offered_and_the_settings_one_is_chosen(chat: Chat) -> None:
+    saved = chat.pipeline.presets.save(Preset("mine", decoding={"temperature": 0.3}))
+    chat.pipeline.presets.set_alias("champion", saved.reference)
+    shown = await chat.fit()
+    assert shown[chat.preset]["value"] == "default@0"
+    offered = [value for _, value in shown[chat.preset]["choices"]]
+    assert offered[:2] == ["default@0", "creative@0"]
+    assert {"mine@1", "champion"} <= set(offered)
+
+
+async def test_what_was_promoted_since_is_offered_and_the_choice_is_left(chat: Chat) -> None:
+    await chat.fit()
+    chat.pipeline.presets.set_alias("newer", chat.pipeline.presets.save(Preset("late")).reference)
+    offered = (await chat.offer())[chat.preset]
+    assert ("newer (late@1)", "newer") in offered["choices"]
+    assert "value" not in offered
+
+
+async def test_a_preset_that_the_engine_cannot_serve_says_so_and_gives_the_plain_message(chat: Chat) -> None:
+    saved = chat.pipeline.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
+    chat.pipeline.presets.set_alias("quick", saved.reference)
+    chat.pipeline.presets.save(Preset("large", engine={"model": "organisation/name"}))
+    choices = (await chat.offer())[chat.preset]["choices"]
+    assert ("fast@1, needs speculation=ngram:4", "fast@1") in choices
+    assert ("large@1, needs model=organisation/name", "large@1") in choices
+    assert ("quick (fast@1, needs speculation=ngram:4)", "quick") in choices
+    shown = await chat.follow_preset("quick")
+    assert "fast@1 needs speculation=ngram:4 (running: off): start JC1 with" in shown[chat.notice]
+    assert (await chat.follow_preset("default"))[chat.notice] == ""
+
+
+async def test_choosing_a_preset_sets_the_controls(chat: Chat) -> None:
+    shown = await chat.follow_preset("creative")
+    values = {field: shown[control]["value"] for field, control in zip(controls.FIELDS, chat.controls, strict=True)}
+    assert (values["temperature"], values["top_p"], values["top_k"]) == (0.8, 0.95, 0)
+
+
+async def test_an_open_page_serves_what_was_promoted_since_and_shows_it_after_the_reply(chat: Chat) -> None:
+    presets, page = chat.pipeline.presets, Page(chat)
+    presets.set_alias("best", presets.save(Preset("long", decoding={"max_tokens": 5})).reference)
+    await page.open()
+    await page.choose("best")
+    assert (await page.send("Hello there."))[-1] == "Hello"
+    presets.set_alias("best", presets.save(Preset("brief", decoding={"max_tokens": 2})).reference)
+    assert (await page.send("Hello there."))[-1] == "He"
+    (trace, *_) = chat.pipeline.telemetry.recent.list(chat.owner)
+    assert (trace.preset, page.value("max_tokens"), page.shown[chat.preset]) == ("brief@1", 2, "best")
+    presets.rollback("best")
+    assert (await page.send("Hello there."))[-1] == "Hello"
+
+
+async def test_what_a_visitor_moved_stays_while_the_preset_is_promoted(chat: Chat) -> None:
+    presets, page = chat.pipeline.presets, Page(chat)
+    presets.set_alias("mild", presets.save(Preset("one", decoding={"top_k": 500, "max_tokens": 5})).reference)
+    await page.open()
+    await page.choose("mild")
+    page.move(max_tokens=3, top_k=450)
+    presets.set_alias("mild", presets.save(Preset("two", decoding={"max_tokens": 2, "temperature": 0.5})).reference)
+    for _ in range(2):
+        assert (await page.send("Hello there."))[-1] == "Hel"
+    assert (page.value("max_tokens"), page.value("top_k"), page.value("temperature")) == (3, 450, 0.5)
+
+
+async def test_a_page_whose_settings_name_an_alias_or_a_name_stays_with_it(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = chat.pipeline.presets
+    presets.set_alias("house", presets.save(Preset("style")).reference)
+    for own, offered in (
+        ("house", "house (style@1)"),
+        ("style", "style (style@1)"),
+        ("style@house", "style@house (style@1)"),
+    ):
+        monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": own}))
+        shown = (await chat.fit())[chat.preset]
+        assert shown["value"] == own
+        assert (offered, own) in shown["choices"]
+    monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": "gone"}))
+    assert "preset_not_found" in (await chat.fit())[chat.notice]
+    assert ("house (style@1)", "house") in (await chat.offer())[chat.preset]["choices"]
+
+
+async def test_a_preset_that_is_gone_is_told(chat: Chat) -> None:
+    assert "preset_not_found" in (await chat.follow_preset("gone"))[chat.notice]
+    page = Page(chat)
+    await page.open()
+    page.show({chat.preset: "gone"})
+    assert await page.send("Hello") == []
+    assert "preset_not_found" in page.shown[chat.notice]
+    assert page.shown[chat.prompt] == "Hello"
+
+
+async def test_a_control_that_the_running_engine_cannot_honour_is_hidden(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine())
+    engine._capabilities = replace(engine.capabilities, decoding=engine.capabilities.decoding - {"min_p"})
+    shown = await chat.fit()
+    visible = {field: shown[control]["visible"] for field, control in zip(controls.FIELDS, chat.controls, strict=True)}
+    assert [field for field, shows in visible.items() if not shows] == ["min_p"]

@@ -1,8 +1,0 @@
-"""The web page: one Gradio app over a `Pipeline`, one file a tab.
-
-Knows how a reply looks on a page. Knows nothing about HTTP routes, keys or how a reply is made.
-"""
-
-from ui import gradio_import
-
-gradio_import.install()

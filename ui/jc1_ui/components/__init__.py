@@ -1,0 +1,1 @@
+"""What tabs share: the live row, fragments, plots, controls, presets."""
