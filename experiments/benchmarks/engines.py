@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.report import report
-from experiments.tiny.dialogue import Shape, Writer
 from jc1.decoding import Decoding
 from jc1.engines import create_engine
 from jc1.engines.base import Engine, EnginePrompt
 from jc1.messages import Message
 from jc1.pipeline import Pipeline
 from jc1.settings import Settings
+from jc1_lab.dialogues.dialogue import Shape, Writer
 
 CONCURRENCY = (1, 8, 32)
 ROUNDS = 5

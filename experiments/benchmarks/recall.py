@@ -6,34 +6,30 @@ Each conversation becomes an owner's sessions: a turn is a record with its speak
 date. Each question of the categories 1 to 4 is searched as chat would; what counts is how many of the turns that hold
 its answer are among the first k distinct turns returned. Beside it, from the same vectors and words: BM25 alone, the
 vectors alone, both fused plainly, Chroma's default query, JC1 without the removal of stopwords, and JC1 without each of
-its signals. Knows the file's format and the measures. Knows nothing about how memory searches. The data is CC BY-NC 4.0
-and not part of JC1 (A. Maharana and others, ACL 2024, https://github.com/snap-research/locomo).
+its signals. Knows the measures. Knows nothing about how memory searches or the file's format (jc1_lab.suites.locomo).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import statistics
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.benchmarks.report import report
+from jc1_lab.suites.locomo import CATEGORIES, Conversation, Question, Turn, read, records
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
-    from jc1.memory.base import Memory, NewRecord
+    from jc1.memory.base import Memory
 
-CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
-"""LoCoMo's own numbers; 5 asks for what was never said and is left out."""
 WANTED = 0.80
 """Mean recall@10 that was to be reached on the development half."""
 PLAIN_K = 60
@@ -41,39 +37,6 @@ PLAIN_K = 60
 (Cormack, Clarke and Buettcher, SIGIR 2009)."""
 DEPTH = 50
 """How far plain fusion reads each list."""
-_TURN = re.compile(r"D(\d+):0*(\d+)")
-
-Turn = tuple[int, int]
-"""Session and number within it, both from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One turn of a conversation."""
-
-    turn: Turn
-    speaker: str
-    text: str
-    when: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, its category, the turns that hold the answer, and the answer."""
-
-    text: str
-    category: int
-    evidence: frozenset[Turn]
-    answer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """Turns in order, and questions about them."""
-
-    name: str
-    turns: tuple[Said, ...]
-    questions: tuple[Question, ...]
 
 
 @dataclass(slots=True)
@@ -120,41 +83,6 @@ def _means(questions: Sequence[Sequence[int | None]]) -> dict[str, float]:
     }
 
 
-def read(path: Path) -> list[Conversation]:
-    """The conversations of a file in LoCoMo's format. Questions whose evidence names no turn are left out."""
-    return [_conversation(entry, i) for i, entry in enumerate(json.loads(path.read_text(encoding="utf-8")))]
-
-
-def _conversation(entry: dict[str, Any], number: int) -> Conversation:
-    spoken = entry["conversation"]
-    turns: list[Said] = []
-    for key, said in spoken.items():
-        if not re.fullmatch(r"session_\d+", key):
-            continue
-        when = moment(spoken[f"{key}_date_time"])
-        for i, turn in enumerate(said):
-            caption = f" [{turn['blip_caption']}]" if turn.get("blip_caption") else ""
-            where = _turns(turn["dia_id"])[0]
-            turns.append(Said(where, turn["speaker"], f"{turn['text']}{caption}", when + timedelta(minutes=i)))
-    known = {said.turn for said in turns}
-    questions = []
-    for asked in entry["qa"]:
-        evidence = frozenset(turn for text in asked["evidence"] for turn in _turns(text)) & known
-        if asked["category"] in CATEGORIES and evidence:
-            questions.append(Question(asked["question"], asked["category"], evidence, str(asked.get("answer", ""))))
-    return Conversation(f"conversation-{number}", tuple(sorted(turns, key=lambda t: t.turn)), tuple(questions))
-
-
-def moment(text: str) -> datetime:
-    """When a session was, as LoCoMo writes it: '1:56 pm on 8 May, 2023'."""
-    return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-
-
-def _turns(text: str) -> list[Turn]:
-    """The turns that a string names; evidence holds several at times, and zeros before numbers."""
-    return [(int(session), int(number)) for session, number in _TURN.findall(text)]
-
-
 def measure(
     conversations: Sequence[Conversation], embedder: Embedder, *, k: int = 10, store: str = "local"
 ) -> dict[str, Measured]:
@@ -198,23 +126,6 @@ def _ask_memory(
                 measured[name].add(question, [_source(receipt.record) for receipt in found.receipts])
     finally:
         memory.close()
-
-
-def records(conversation: Conversation) -> list[NewRecord]:
-    """The conversation's turns as what memory stores."""
-    from jc1.memory.base import NewRecord
-
-    return [
-        NewRecord(
-            said.text,
-            kind="statement",
-            created=said.when,
-            session=f"session-{said.turn[0]}",
-            turn=said.turn[1],
-            speaker=said.speaker,
-        )
-        for said in conversation.turns
-    ]
 
 
 def _ingest(memory: Memory, conversation: Conversation) -> None:

@@ -1,1 +1,1 @@
-"""jc1-tiny, trained from scratch: its grammar, tokenizer, network, training and measurement."""
+"""jc1-tiny, trained from scratch: its tokenizer, network, training and measurement."""

@@ -49,7 +49,7 @@ engine and machine: `python -m experiments.benchmarks.engines speculation` measu
 
 ## Training
 Distilled: it starts from jc1-tiny's embeddings and two of its layers, and learns the probabilities that jc1-tiny gives
-to each next token of the replies in the dialogues that `experiments/tiny/` writes. It saw {millions:.0f} million tokens
+to each next token of the replies in the dialogues that `jc1_lab.dialogues` writes. It saw {millions:.0f} million tokens
 in {steps:,} steps. Apache-2.0.
 """
 

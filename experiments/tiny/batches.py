@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from experiments.tiny.dialogue import Dialogue, Shape, Writer, shape
 from experiments.tiny.tokenizer import Encoder
+from jc1_lab.dialogues.dialogue import Dialogue, Shape, Writer, shape
 
 LONGEST = 900
 """Longer dialogues are left out of training, in tokens."""

@@ -63,7 +63,7 @@ counts when it holds the expected value and none that is outdated or somebody el
 the model cannot do what is asked, it must be the fixed sentence, letter by letter.
 
 ## Data and training
-`experiments/tiny/` writes the dialogues: thirty-eight kinds of facts about the user and other people in many wordings,
+`jc1_lab.dialogues` writes the dialogues: thirty-eight kinds of facts about the user and other people in many wordings,
 half of the values made-up words, numbers and codes; near misses, changes, earlier questions and replies as distractors;
 up to fourteen remembered records, rendered by `jc1/prompt.py` as in serving. The loss is on the replies only. Matrices
 are trained with Muon, the rest with AdamW, in fp32, from few to many distractors. {training}

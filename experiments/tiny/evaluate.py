@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.tiny.card import write_card
-from experiments.tiny.dialogue import Shape, Writer, shape
-from experiments.tiny.grammar import CANNOT, NOT_TOLD
 from experiments.tiny.tokenizer import Encoder
 from jc1.memory.base import Record
 from jc1.messages import Message
 from jc1.prompt import DEFAULT_SYSTEM, with_memories
+from jc1_lab.dialogues.dialogue import Shape, Writer, shape
+from jc1_lab.dialogues.grammar import CANNOT, NOT_TOLD
 
 HANDWRITTEN = Path(__file__).with_name("handwritten.jsonl")
 FIGURES = "figures.json"

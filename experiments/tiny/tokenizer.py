@@ -13,8 +13,8 @@ from pathlib import Path
 
 import sentencepiece
 
-from experiments.tiny.dialogue import Writer, shape
 from jc1.messages import Message
+from jc1_lab.dialogues.dialogue import Writer, shape
 
 SIZE = 1024
 BOS, EOS, END = "<s>", "</s>", "<|end|>"

@@ -26,10 +26,10 @@ import torch
 from torch.nn import functional as F
 
 from experiments.tiny.batches import Batch, collate, pool, row
-from experiments.tiny.dialogue import Writer, shape
 from experiments.tiny.model import Llama, Size
 from experiments.tiny.optimize import Optimizer
 from experiments.tiny.tokenizer import Encoder
+from jc1_lab.dialogues.dialogue import Writer, shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """memory-qa: questions about what an owner told earlier, generated from a seed, for trying settings of memory.
 
 Each prompt has an owner of its own who told several things, and asks for one of them, or for one that was never told.
-The grammar that trains jc1-tiny writes them (experiments/tiny), from seeds that training never used, so the bundled
+The grammar that trains jc1-tiny writes them (jc1_lab.dialogues), from seeds that training never used, so the bundled
 model has an answer to most; a reply is right that holds the value asked for, and, where nothing answers, jc1-tiny's own
 sentence for that. Knows what is told and asked. Knows nothing about how memory searches or how a reply is scored.
 
@@ -17,10 +17,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-from experiments.tiny.dialogue import Scene, Shape, Writer
-from experiments.tiny.grammar import NOT_TOLD, Fact
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
+from jc1_lab.dialogues.dialogue import Scene, Shape, Writer
+from jc1_lab.dialogues.grammar import NOT_TOLD, Fact
 from jc1_lab.suites.suite import Item
 
 CATEGORIES = ("about the user", "about others", "many memories", "superseded", "not told")

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.tiny.grammar import NOT_TOLD
 from jc1 import SyncPipeline
 from jc1.errors import InvalidSuite
 from jc1.memory.base import NewRecord
 from jc1.messages import ImagePart, Message, TextPart
 from jc1.settings import Settings
+from jc1_lab.dialogues.grammar import NOT_TOLD
 from jc1_lab.suites.suite import Item, Suite, load, split
-from tests.experiments.benchmarks.test_recall import conversation
+from tests.experiments.suites.test_locomo import conversation
 
 Write = Callable[..., Path]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from experiments.tiny.chatter import REMARKS, REQUESTS, SMALL_TALK, WORLD
-from experiments.tiny.dialogue import (
+from experiments.tiny.evaluate import HANDWRITTEN
+from jc1_lab.dialogues.chatter import REMARKS, REQUESTS, SMALL_TALK, WORLD
+from jc1_lab.dialogues.dialogue import (
     ASIDES,
     CHANGE_LEADS,
     LEADS,
@@ -27,8 +28,7 @@ from experiments.tiny.dialogue import (
     TAILS,
     TRAILERS,
 )
-from experiments.tiny.evaluate import HANDWRITTEN
-from experiments.tiny.grammar import ATTRIBUTES, INDIRECT, PAST, PETS, ROLES, Attribute
+from jc1_lab.dialogues.grammar import ATTRIBUTES, INDIRECT, PAST, PETS, ROLES, Attribute
 
 ITEMS = [json.loads(line) for line in HANDWRITTEN.read_text(encoding="utf-8").splitlines()]
 VALUE = r"(?:[\w:.'-]+ ?){1,5}"

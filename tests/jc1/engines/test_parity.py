@@ -17,12 +17,12 @@ import httpx
 import pytest
 
 from experiments.benchmarks.parity import Difference, differences
-from experiments.tiny.dialogue import Shape, Writer
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, EngineSettings
 from jc1.engines.openai import OpenAIEngine
 from jc1.messages import Message
 from jc1.models import resolve
+from jc1_lab.dialogues.dialogue import Shape, Writer
 from tests.jc1.engines.conftest import Elsewhere, Fleet
 
 pytestmark = pytest.mark.engines

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.tiny.words import LISTS, Words
+from jc1_lab.dialogues.words import LISTS, Words
 
 NOT_TOLD = "You have not told me that."
 CANNOT = "I am a tiny model: I can only remember and recall what you tell me."

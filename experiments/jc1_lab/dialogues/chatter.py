@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 
-from experiments.tiny.grammar import CANNOT, NOT_TOLD
-from experiments.tiny.words import DAYS, LISTS, Words
+from jc1_lab.dialogues.grammar import CANNOT, NOT_TOLD
+from jc1_lab.dialogues.words import DAYS, LISTS, Words
 
 HELLO = "Hello! Tell me something and I will remember it."
 SMALL_TALK: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -7,13 +7,13 @@ import random
 import pytest
 
 from experiments.tiny.batches import collate, dialogue, row
-from experiments.tiny.dialogue import Dialogue, Shape, Writer, shape
-from experiments.tiny.grammar import ATTRIBUTES, NOT_TOLD, PERSONAL, SHARED
 from experiments.tiny.tokenizer import Encoder
-from experiments.tiny.words import HELD_SYLLABLES, LISTS, TRAIN_SYLLABLES
 from jc1.models import BUNDLED
 from jc1.prompt import DEFAULT_SYSTEM, NOTICE
 from jc1.tokenizer.tokenizer import load_tokenizer
+from jc1_lab.dialogues.dialogue import Dialogue, Shape, Writer, shape
+from jc1_lab.dialogues.grammar import ATTRIBUTES, NOT_TOLD, PERSONAL, SHARED
+from jc1_lab.dialogues.words import HELD_SYLLABLES, LISTS, TRAIN_SYLLABLES
 
 TINY = BUNDLED / "jc1-tiny"
 

@@ -10,8 +10,11 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from experiments.tiny.chatter import Chatter
-from experiments.tiny.grammar import (
+from jc1.memory.base import Record
+from jc1.messages import Message, Role
+from jc1.prompt import DEFAULT_SYSTEM, with_memories
+from jc1_lab.dialogues.chatter import Chatter
+from jc1_lab.dialogues.grammar import (
     ATTRIBUTES,
     NOT_TOLD,
     PETS,
@@ -24,10 +27,7 @@ from experiments.tiny.grammar import (
     capital,
     confirm,
 )
-from experiments.tiny.words import LISTS, Words
-from jc1.memory.base import Record
-from jc1.messages import Message, Role
-from jc1.prompt import DEFAULT_SYSTEM, with_memories
+from jc1_lab.dialogues.words import LISTS, Words
 
 CALLED = next(a for a in ATTRIBUTES if a.key == "called")
 CONTINUED = {
