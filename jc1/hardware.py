@@ -1,15 +1,18 @@
-"""The GPUs of this machine: their memory, which of them NVLink joins, and over how many a model should be spread.
+"""This machine: the cores and features of its CPU, its GPUs, and over how many of these a model should be spread.
 
-Knows NVIDIA's management library. Knows nothing about engines, and claims no GPU: CUDA is never initialised here.
+Knows Linux's files and NVIDIA's management library. Knows nothing about engines, and claims no GPU: CUDA is never
+initialised here.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 FITS = 0.7
@@ -25,6 +28,26 @@ class Gpu:
     memory: int
     free: int
     nvlink: frozenset[int] = frozenset()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the CPU's features as Linux names them; none where it does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            line = next((line for line in file if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[2].split())
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: its affinity, within its container's quota (cgroup v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def gpus() -> list[Gpu]:

@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jc1.embedding.openvino import available_cores, cpu_flags
-from jc1.hardware import gpus
+from jc1.hardware import available_cores, cpu_flags, gpus
 
 # The instruction sets that decide how fast a model runs.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16")

@@ -1,1 +1,7 @@
-"""Patches of foreign packages: each with its version, its upstream issue, and a test that tells when it may go."""
+"""Patches of foreign packages, one file a package, and in no other place.
+
+A patch changes what a package does by other means than it offers. Each file says for which version it is made, what is
+wrong there, who was told, and why it is changed here; its test in `tests/jc1/compat/` shows the fault without the patch
+and fails once the package is mended: then the file goes. What a package offers as a setting, its environment variables
+included, is no patch and stands where it is used.
+"""

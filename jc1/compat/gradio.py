@@ -1,7 +1,7 @@
 """Makes `import gradio` quick: 3.4 s become 2.
 
-Gradio reads the source of each of its components, every time it is imported, to write type stubs beside it. Nobody
-reads those here, and an installed package is not ours to write to.
+For Gradio 6.31. It reads the source of each of its components, every time it is imported, to write type stubs beside
+it. Nobody reads those here, and an installed package is not ours to write to. No issue is known.
 
 Knows the one function that does it. Knows nothing about the page.
 """
@@ -30,7 +30,11 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._own.exec_module(module)
         if hasattr(module, "create_or_modify_pyi"):
-            module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
+            module.create_or_modify_pyi = write_nothing  # type: ignore[attr-defined]
+
+
+def write_nothing(component: type, name: str, events: object) -> None:
+    """Stand for the function that writes the stubs of one component."""
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -47,6 +51,6 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def install() -> None:
-    """Before Gradio is imported; afterwards it changes nothing."""
+    """Apply the patch, where Gradio is not imported yet; afterwards it changes nothing."""
     if NAME not in sys.modules:
         sys.meta_path.insert(0, _Finder())

@@ -1,28 +1,27 @@
-"""What a process must do before it runs torch models, because two things around it are not as they should be.
-
-**torchvision.** The one on PyPI is built with CUDA, so beside the CPU build of torch its compiled operators cannot
-load; torchvision forgives that, then describes two of those operators (`nms`, `qnms`) to torch, which refuses with
-"operator torchvision::nms does not exist". Every model of transformers and vLLM falls with it, text models too.
+"""What vLLM's processes do besides what vLLM has them do. All of it is for vLLM 0.32.
 
 **AMX.** Linux lets a process use the tile registers of Intel's AMX only after it has asked (arch_prctl(2),
-ARCH_REQ_XCOMP_PERM). vLLM's CPU attention may use them without having asked, and dies with SIGILL.
+ARCH_REQ_XCOMP_PERM). vLLM's CPU attention uses them without having asked, and dies with SIGILL. No issue is known.
 
-**Being left behind.** vLLM's engine process notices neither that JC1 was killed nor that Ctrl-C was meant for JC1,
-which first lets replies end. So it gets a session of its own, and ends when its parent has.
-
-**Sampling with drafts.** Where tokens are drafted and sampled, vLLM 0.32's CPU build divides the logits by memory that
-nobody wrote instead of by the temperature, and cuts with such a top_k and top_p: one of its kernels fills a copy
+**Sampling with drafts.** Where tokens are drafted and sampled, the CPU build divides the logits by memory that nobody
+wrote instead of by the temperature, and cuts with such a top_k and top_p: one of its kernels fills a copy
 (https://github.com/vllm-project/vllm/issues/55005). The same step, a repetition, is done here by torch.
 
-Knows these faults, and nothing about who has them. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls
-it in each of its processes, spawned workers too, and in JC1's.
+**Being left behind.** The engine process notices neither that JC1 was killed
+(https://github.com/vllm-project/vllm/issues/55510) nor that Ctrl-C was meant for JC1, which first lets replies end. So
+it gets a session of its own, and ends when its parent has.
+
+**The end.** A client that was shut down leaves its ZeroMQ context open, and shuts down once more when it is collected,
+at a time when its modules may be gone. No issue is known.
+
+Knows these faults, and nothing about requests. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls it
+in each of its processes, spawned workers too, and in JC1's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import multiprocessing
 import os
 import platform
@@ -30,21 +29,16 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# Signatures from torchvision 0.28.0, torchvision/csrc/ops/nms.cpp and quantized/cpu/qnms_kernel.cpp.
-_OPERATORS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-# torch forgets the definitions of a library that is collected, so it is kept here.
-_kept: list[Any] = []
+from jc1.compat.torchvision import define_operators
 
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core_client import MPClient
 
 # arch_prctl's number on x86-64, and its arguments: the request, and the number of the tile data's state component.
 _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18
-
 
 OWNER = "_JC1_VLLM_OWNER"
 """The environment variable that says which process started vLLM."""
@@ -53,40 +47,23 @@ LAST_SECONDS = 10.0
 
 
 def in_vllm() -> None:
-    """All mends that a process of vLLM's needs, before it imports the first model."""
-    torchvision_imports()
-    amx_permitted()
-    drafts_are_sampled()
+    """Apply every patch that a process of vLLM's needs before it imports the first model."""
+    define_operators()
+    request_amx()
+    sample_drafts()
     owner = os.environ.get(OWNER)
     if owner is not None and owner != str(os.getpid()):
         end_with_parent()
 
 
-def end_with_parent() -> None:
-    """Leave the terminal's session, and end when the process that spawned this one has."""
-    with contextlib.suppress(PermissionError):  # it leads one already
-        os.setsid()
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LAST_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="jc1-end-with-parent").start()
-
-
-def amx_permitted() -> bool:
-    """Ask for the AMX tiles, for this process and those it starts. False where processor or kernel has none."""
+def request_amx() -> bool:
+    """Ask for the AMX tiles, for this process and those it starts; return False where CPU or kernel has none."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA) == 0)
 
 
-def drafts_are_sampled() -> None:
+def sample_drafts() -> None:
     """Give each drafted token the temperature, top_k and top_p of its request, where vLLM's CPU part is there."""
     with contextlib.suppress(ImportError):
         from vllm.utils import cpu_triton_utils
@@ -107,35 +84,37 @@ def _expand(
     output.copy_(torch.where(values == replace_from, replace_to, values).repeat_interleave(counts))
 
 
-def torchvision_imports() -> bool:
-    """Make `import torchvision` succeed: define the operators that it misses, without kernels.
+def end_with_parent() -> None:
+    """Leave the terminal's session, and end when the process that spawned this one has."""
+    with contextlib.suppress(PermissionError):  # it leads one already
+        os.setsid()
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
-    Returns whether that was needed. Does nothing where torchvision is absent, sound, already imported or already
-    mended. Image transforms work after the mend; `torchvision.ops` still refuses with its own message.
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LAST_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="jc1-end-with-parent").start()
+
+
+def close_sockets(client: MPClient) -> None:
+    """Close the ZeroMQ context, and what is open in it, of a client that was shut down or never came to be.
+
+    May be called twice.
     """
-    if _kept or "torchvision" in sys.modules:
-        return False
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or not spec.submodule_search_locations:
-        return False
-
-    import torch  # before the check: the operators link to its libraries
-
-    if _loads(Path(spec.submodule_search_locations[0])):
-        return False
-    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for signature in _OPERATORS:
-        library.define(signature)
-    _kept.append(library)
-    return True
+    for socket in list(client.ctx._sockets):
+        socket.close(linger=0)
+    client.resources.ctx.term()
 
 
-def _loads(package: Path) -> bool:
-    """True where the compiled operators of the torchvision in `package` load. torchvision loads the same file later."""
-    for compiled in package.glob("_C*.so"):
-        try:
-            ctypes.CDLL(str(compiled))
-        except OSError:
-            return False
-        return True
-    return False
+def shut_down_once(llm: AsyncLLM) -> None:
+    """See that an engine which was shut down does not do so again when it is collected."""
+    llm.shutdown = _nothing
+
+
+def _nothing(*args: Any) -> None:
+    pass

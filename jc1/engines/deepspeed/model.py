@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations import HfDeepSpeedConfig
 
+from jc1.compat.deepspeed import skip_shared_memory
 from jc1.engines.transformers.model import LoadedModel
 from jc1.tokenizer.tokenizer import Tokenizer
 
@@ -42,8 +43,7 @@ class ShardedModel(LoadedModel):
             dtype = str(AutoConfig.from_pretrained(path, local_files_only=True).dtype or "float32")
             dtype = dtype.removeprefix("torch.")
         if self.device.type == "cpu":
-            # Its shared-memory collectives are compiled at the first start, for minutes; gloo needs nothing.
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+            skip_shared_memory()
         deepspeed.init_distributed("nccl" if self.device.type == "cuda" else "gloo")
         if self.device.type == "cuda":
             self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

@@ -80,9 +80,9 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
     import torch
     import torch.distributed as dist
 
-    from jc1.compat.vllm import torchvision_imports
+    from jc1.compat.torchvision import define_operators
 
-    torchvision_imports()
+    define_operators()
     from jc1.engines.deepspeed.model import ShardedModel, parameters_here
     from jc1.engines.transformers.model import OUT_OF_MEMORY, Job
     from jc1.tokenizer.tokenizer import load_tokenizer

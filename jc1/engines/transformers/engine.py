@@ -197,12 +197,12 @@ class TransformersEngine(LocalEngine):
 
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""
-        from jc1.compat.vllm import torchvision_imports
+        from jc1.compat.torchvision import define_operators
 
         path = self._read_tokenizer()
         assert self._tokenizer is not None
         try:
-            torchvision_imports()
+            define_operators()
             from jc1.engines.transformers.model import LoadedModel
 
             draft = None if self._speculation is None else self._speculation.draft_for(path)

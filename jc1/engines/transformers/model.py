@@ -19,6 +19,7 @@ import torch
 import transformers.utils
 from torch import Tensor
 
+from jc1.compat.transformers import without_sklearn
 from jc1.decoding import Decoding
 from jc1.engines.base import Alternative, Step, TokenLogprob
 from jc1.engines.output_processor import ReplyText
@@ -30,19 +31,13 @@ from jc1.engines.transformers.drafting import Drafter, DraftModel, PromptLookup
 from jc1.errors import EngineFailed
 from jc1.tokenizer.tokenizer import Tokenizer
 
-# Where scikit-learn is installed, transformers imports it (1.5 s) for one curve of assisted generation that is not used
-# here; it asks for it while it is imported.
-_is_sklearn_available = transformers.utils.is_sklearn_available
-transformers.utils.is_sklearn_available = lambda: False
-try:
+with without_sklearn():
     from transformers import (
         AutoModelForCausalLM,
         GenerationConfig,
         LogitsProcessorList,
         StoppingCriteriaList,
     )
-finally:
-    transformers.utils.is_sklearn_available = _is_sklearn_available
 
 SMALL = 50_000_000
 """Parameters up to which one thread writes a single reply as fast as all: handing out the work costs what it saves."""

@@ -15,8 +15,9 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jc1.compat.vllm import close_sockets, shut_down_once
 from jc1.decoding import Decoding
 from jc1.engines.base import Capabilities, EnginePrompt, EngineSettings, Step
 from jc1.engines.output_processor import ReplyText
@@ -259,10 +260,5 @@ async def _shut_down(llm: AsyncLLM) -> None:
     await asyncio.to_thread(llm.shutdown, END_SECONDS)
     llm.output_processor.propagate_error(EngineDeadError())  # whoever still waits for a reply
     await asyncio.sleep(0)  # the sockets are closed by a callback in this loop
-    vllm_start.close_sockets(core)
-    # vLLM would shut down once more when it is collected, at a time when its modules may be gone.
-    llm.shutdown = _nothing
-
-
-def _nothing(*args: Any) -> None:
-    pass
+    close_sockets(core)
+    shut_down_once(llm)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jc1.compat.vllm import OWNER, in_vllm
+from jc1.compat.vllm import OWNER, close_sockets, in_vllm
 from jc1.engines.base import EngineSettings
 from jc1.engines.local import check_weights
 from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH, Speculation
@@ -23,7 +23,6 @@ from jc1.hardware import gpus
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
-    from vllm.v1.engine.core_client import MPClient
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +77,6 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
         "vLLM could not be started: the log says why. Less --kv-cache-gib, --max-model-len or "
         "JC1_GPU_MEMORY_UTILIZATION may do, or another model."
     )
-
-
-def close_sockets(client: MPClient) -> None:
-    """Close the ZeroMQ context, and what is open in it, of a client that was shut down or never came to be.
-
-    vLLM leaves the context open. May be called twice.
-    """
-    for left in list(client.ctx._sockets):
-        left.close(linger=0)
-    client.resources.ctx.term()
 
 
 def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculation | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from experiments.benchmarks.report import report
-from jc1.embedding.openvino import available_cores
+from jc1.hardware import available_cores
 
 
 def test_a_report_is_one_json_object_with_machine_versions_and_results(capsys: pytest.CaptureFixture[str]) -> None:

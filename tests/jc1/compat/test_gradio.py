@@ -6,18 +6,25 @@ import subprocess
 import sys
 
 
-def test_gradio_writes_no_stubs_when_it_is_imported_through_the_page() -> None:
+def run(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_it_is_needed_as_long_as_gradio_writes_stubs_when_it_is_imported() -> None:
+    """Counted where the patch stands: through the page, with what the components offer unchanged."""
     code = (
-        "import ui, gradio, gradio.component_meta as meta; "
-        "print(meta.create_or_modify_pyi(int, 'int', []), gradio.Chatbot(value=[]).value is not None)"
+        "from jc1.compat import gradio as patch; components = []; "
+        "patch.write_nothing = lambda component, *_: components.append(component); "
+        "import jc1_ui, gradio; "
+        "print(len(components) > 30, gradio.Chatbot(value=[]).value is not None)"
     )
-    found = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["None", "True"]
+    assert run(code) == ["True", "True"]
 
 
-def test_it_can_be_installed_again_when_gradio_is_there() -> None:
-    code = "import gradio, sys; from jc1_ui import gradio_import; before = [*sys.meta_path]; gradio_import.install(); "
-    found = subprocess.run(
-        [sys.executable, "-c", code + "print(before == sys.meta_path)"], capture_output=True, text=True, check=True
+def test_it_can_be_applied_again_when_gradio_is_there() -> None:
+    code = (
+        "import gradio, sys; from jc1.compat import gradio as patch; before = [*sys.meta_path]; "
+        "patch.install(); print(before == sys.meta_path)"
     )
-    assert found.stdout.split() == ["True"]
+    assert run(code) == ["True"]

@@ -1,0 +1,59 @@
+"""Makes `import torchvision` succeed beside a build of torch that it was not made for.
+
+For torchvision 0.28. The one on PyPI is built with CUDA, so beside the CPU build of torch its compiled operators cannot
+load. torchvision forgives that, then describes two of those operators (`nms`, `qnms`) to torch, which refuses with
+"operator torchvision::nms does not exist". Every model of transformers and vLLM falls with it, text models too
+(https://github.com/pytorch/vision/issues/9085, closed: each package counts on the other's matching build).
+
+Knows the two operators. Knows nothing about who imports torchvision.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+# Signatures from torchvision 0.28.0, torchvision/csrc/ops/nms.cpp and quantized/cpu/qnms_kernel.cpp.
+_OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_libraries: list[Any] = []
+"""torch forgets the definitions of a library that is collected, so it is kept here."""
+
+
+def define_operators() -> bool:
+    """Define the operators that torchvision misses, without kernels, and return whether that was needed.
+
+    Does nothing where torchvision is absent, sound, already imported or already patched. Image transforms work after
+    it; `torchvision.ops` still refuses with its own message.
+    """
+    if _libraries or "torchvision" in sys.modules:
+        return False
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+
+    import torch  # before the check: the operators link to its libraries
+
+    if _loads(Path(spec.submodule_search_locations[0])):
+        return False
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for signature in _OPERATORS:
+        library.define(signature)
+    _libraries.append(library)
+    return True
+
+
+def _loads(package: Path) -> bool:
+    """Return whether the compiled operators of the torchvision in `package` load."""
+    for compiled in package.glob("_C*.so"):
+        try:
+            ctypes.CDLL(str(compiled))
+        except OSError:
+            return False
+        return True
+    return False

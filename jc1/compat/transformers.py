@@ -1,0 +1,25 @@
+"""Keeps transformers from importing scikit-learn, which takes 1.5 s.
+
+For transformers 5.19. Where scikit-learn is installed, `transformers.generation.candidate_generator` imports it with
+the module, for one curve of assisted generation that is not used here. No issue is known.
+
+Knows the one question that transformers asks. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def without_sklearn() -> Iterator[None]:
+    """Import what generates, the first time, in the body: scikit-learn counts as not installed there."""
+    import transformers.utils
+
+    is_available = transformers.utils.is_sklearn_available
+    transformers.utils.is_sklearn_available = lambda: False
+    try:
+        yield
+    finally:
+        transformers.utils.is_sklearn_available = is_available
