@@ -1,24 +1,43 @@
-"""`/docs`: the interactive description of the API, from files of this machine alone.
+"""`/openapi.json` and `/docs`: the description of the API, complete in itself and shown from files of this machine.
 
-Knows where the page's script and style lie. FastAPI's own page would fetch them from a content network.
+Knows where the page's script and style lie (FastAPI's own page would fetch them from a content network), and how a
+schema that a route wrote by hand becomes part of the document.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
 POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 """The browser fetches nothing from elsewhere; Swagger UI sets styles and is started by a script inside the page."""
 
 
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a body that FastAPI does not know of, such as an event of a stream.
+
+    Its references point into the document; `install` moves the definitions that it brings to where they point.
+    """
+    return model.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+
+
 def install(app: FastAPI) -> None:
-    """Serve the page and its files."""
+    """Complete the schema, and serve the page and its files."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        _collect_definitions(document)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     static = files(fastapi_offline).joinpath("static")
     app.mount("/docs/static", StaticFiles(directory=str(static)), name="docs-static")
 
@@ -33,3 +52,13 @@ def install(app: FastAPI) -> None:
         )
         page.headers["content-security-policy"] = POLICY
         return page
+
+
+def _collect_definitions(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    for name, definition in content["schema"].pop("$defs", {}).items():
+                        schemas.setdefault(name, definition)

@@ -14,6 +14,7 @@ from jc1.errors import InvalidRequest, UnknownModel
 from jc1.pipeline import Pipeline
 from jc1.reply import Done, Event, Token
 from jc1_api.deps import ThePipeline
+from jc1_api.docs import schema_of
 from jc1_api.openai_format import chunks, completion
 from jc1_api.requests import ChatRequest
 from jc1_api.responses import ChatCompletion, ChatCompletionChunk
@@ -25,7 +26,7 @@ router = APIRouter(tags=["chat"])
 @router.post(
     "/v1/chat/completions",
     response_model=ChatCompletion,
-    responses={200: {"content": {"text/event-stream": {"schema": ChatCompletionChunk.model_json_schema()}}}},
+    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(ChatCompletionChunk)}}}},
 )
 async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePipeline) -> Response:
     """Reply to the last message of a conversation, whole or as a stream.
