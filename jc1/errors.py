@@ -25,7 +25,7 @@
     │   ├── HostRefused            host_refused             403
     │   └── OriginRefused          origin_refused           403
     ├── Conflict                   conflict                 409
-    │   └── NotProven              not_proven               409
+    │   └── NotSignificant         not_significant          409
     ├── InvalidSettings            invalid_settings         500
     │   ├── PortInUse              port_in_use              500
     │   ├── HomeUnusable           home_unusable            500
@@ -240,10 +240,10 @@ class Conflict(Jc1Error):
     status = 409
 
 
-class NotProven(Conflict):
+class NotSignificant(Conflict):
     """Settings are to be promoted that were not shown to be better."""
 
-    code = "not_proven"
+    code = "not_significant"
 
 
 class InvalidSettings(Jc1Error):

@@ -166,14 +166,14 @@ for trial in (trial for trial in result.trials if trial.latency):
 # want for other reasons, such as a shorter prompt.)
 
 # %%
-from jc1.errors import NotProven
+from jc1.errors import NotSignificant
 from jc1_lab.promotion import promote
 
 jc1 = SyncPipeline(settings)
 presets = jc1.pipeline.presets
 try:
     print("\n".join(promote(result, result.winner, presets).lines()))
-except NotProven as refused:
+except NotSignificant as refused:
     print(refused.message)
 
 # %% [markdown]

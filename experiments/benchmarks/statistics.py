@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.report import report
-from jc1_lab.statistics import Array, _bootstrap, compare_all, detectable, hopeless, interval, looks
+from jc1_lab.statistics import (
+    Array,
+    _bootstrap,
+    compare_all,
+    dominated,
+    interim_looks,
+    interval,
+    mde,
+)
 
 PROMPTS = 32
 REPEATS = 3
@@ -178,7 +186,7 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
         "trials": trials,
         "best_score": found / sweeps,
         "called_better": called / sweeps,
-        "planned_detectable": detectable(prompts, comparisons=trials),
+        "planned_mde": mde(prompts, comparisons=trials),
     }
 
 
@@ -195,16 +203,16 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
         hard = generator.uniform(-0.2, 0.2, prompts)
         scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))
         running = set(range(trials))
-        for before, seen in pairwise([0, *looks(prompts, trials=trials), prompts]):
+        for before, seen in pairwise([0, *interim_looks(prompts, trials=trials), prompts]):
             asked += (seen - before) * len(running)
             if seen < prompts:
-                running -= hopeless({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
+                running -= dominated({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
         lost += 0 not in running
     return {
         "trials": trials,
         "prompts": prompts,
         "step": step,
-        "looks": looks(prompts, trials=trials),
+        "looks": interim_looks(prompts, trials=trials),
         "sweeps": sweeps,
         "best_given_up": lost / sweeps,
         "rows_saved": 1 - asked / (sweeps * trials * prompts),

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.sweep [--engine vllm] [--trials 64] [--prompts 32] [--rounds 2] [--alone 96]
 
-The same requests of the quality phase, in turns: all trials in one batch, as sweeps run; one trial after another, each
+The same requests of a sweep's search, in turns: all trials in one batch, as sweeps run; one trial after another, each
 with its prompts in a batch; one request at a time (`--alone` of them, their mean taken for all); and one engine start
 for each trial, as where settings are flags of a server (the start timed once, and added to the second way). Memory is
 the frozen snapshot each time, the prefix cache empty. Prints JSON: seconds of each round, ratios of medians.
@@ -26,7 +26,7 @@ from jc1.settings import Settings
 from jc1_lab.records.rows import RowFile
 from jc1_lab.scoring.metrics import create_scoring
 from jc1_lab.suites.suite import load
-from jc1_lab.sweep import quality
+from jc1_lab.sweep.evaluation import IN_FLIGHT, EvalRequest, run_requests, seed_of
 from jc1_lab.sweep.snapshot import Engines, Snapshot
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--alone", type=int, default=96)
-    parser.add_argument("--in-flight", type=int, default=quality.IN_FLIGHT)
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         settings = Settings.load({"home": home, "engine": given.engine, "model": given.model, "cache": "off"})
@@ -61,12 +61,12 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
         start = time.perf_counter() - began
         trials = [
             [
-                quality.Ask(
+                EvalRequest(
                     trial=number,
                     split="search",
                     item=item,
                     repeat=0,
-                    seed=quality.seed_of(0, "search", item.id, 0),
+                    seed=seed_of(0, "search", item.id, 0),
                     preset=preset,
                     owner=snapshot.owner_of(item.owner),
                 )
@@ -74,8 +74,11 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
             ]
             for number, preset in enumerate(_presets(given.trials))
         ]
-        together = [ask for asks in trials for ask in asks]
-        alone = [asks[i % len(asks)] for i, asks in zip(range(given.alone), itertools.cycle(trials), strict=False)]
+        together = [request for requests in trials for request in requests]
+        alone = [
+            requests[i % len(requests)]
+            for i, requests in zip(range(given.alone), itertools.cycle(trials), strict=False)
+        ]
         seconds: dict[str, list[float]] = {"one batch": [], "trial after trial": [], "one at a time": []}
         await _timed(pipeline, [trials[0]], scoring, folder, given.in_flight)  # warm
         for _ in range(given.rounds):
@@ -99,7 +102,11 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
 
 
 async def _timed(
-    pipeline: Pipeline, batches: Sequence[Sequence[quality.Ask]], scoring: Scoring, folder: Path, in_flight: int
+    pipeline: Pipeline,
+    batches: Sequence[Sequence[EvalRequest]],
+    scoring: Scoring,
+    folder: Path,
+    in_flight: int,
 ) -> float:
     """Seconds for the batches, one after the other; each drained before the next begins."""
     await pipeline.engine.forget_prefixes()
@@ -107,8 +114,8 @@ async def _timed(
     path.unlink(missing_ok=True)
     with RowFile(path) as rows:
         began = time.perf_counter()
-        for asks in batches:
-            await quality.answer(pipeline, asks, rows, scoring=scoring, in_flight=in_flight)
+        for requests in batches:
+            await run_requests(pipeline, requests, rows, scoring=scoring, in_flight=in_flight)
         return time.perf_counter() - began
 
 

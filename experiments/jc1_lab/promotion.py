@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jc1.decoding import Decoding
-from jc1.errors import Conflict, NotProven, UnknownRun
+from jc1.errors import Conflict, NotSignificant, UnknownRun
 from jc1.models import unambiguous
 from jc1.presets import CHAMPION, SHIPPED, Preset, Presets
 from jc1_lab.records.results import Comparison, Interval, Latency, SweepResult, Trial
@@ -99,9 +99,9 @@ def promote(
     such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
     prompts with the same model and memory, as its preset remembers.
 
-    Raises `UnknownRun` for a trial that there is not, `NotProven` for one that was not measured to the end and, unless
-    `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias was
-    moved meanwhile.
+    Raises `UnknownRun` for a trial that there is not, `NotSignificant` for one that was not measured to the end and,
+    unless `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias
+    was moved meanwhile.
     """
     chosen = _measured(result, trial)
     presets.check_alias(alias)
@@ -118,7 +118,7 @@ def promote(
     against = current.reference if current else baseline
     comparison, doubt, advice = _compare(result, trial, current, against, alias)
     if doubt and not force:
-        raise NotProven(f"{doubt}: {advice}, or add --force.")
+        raise NotSignificant(f"{doubt}: {advice}, or add --force.")
     preset = next((p for p in reversed(presets.list()) if p.name == name and _is_of(p, result, trial)), None)
     saved = preset is None
     if preset is None:
@@ -147,7 +147,7 @@ def _measured(result: SweepResult, number: int) -> Trial:
             f"The sweep {result.name!r} has no trial {number}: `jc1 runs show {result.name}` lists them."
         ) from None
     if trial.state != "measured":
-        raise NotProven(
+        raise NotSignificant(
             f"Trial {number} of {result.name!r} was {trial.state} ({trial.reason or 'no reason given'}): promote one "
             "that was measured to the end."
         )

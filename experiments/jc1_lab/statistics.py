@@ -1,4 +1,5 @@
-"""What scores allow to be said: intervals, paired differences, who is hopeless, what a size can show, who is dominated.
+"""What scores allow to be said: intervals, paired differences, what a size can show, which trials to prune,
+the Pareto front.
 
 The unit is the prompt: a value is the mean over a prompt's repeats, since repeats of one prompt are no new evidence
 about other prompts. Knows arrays of shape (prompts,), in the order of the prompts, free of NaN. Knows nothing about
@@ -33,24 +34,24 @@ Direction = Literal["max", "min"]
 ALPHA = 0.05
 """Of the intervals (95 %), and of a sweep's verdicts together."""
 POWER = 0.8
-"""Share of cases in which a difference as large as `detectable` is to be found."""
+"""Share of cases in which a difference as large as `mde` is to be found."""
 DRAWS = 10_000
 """Resamples, and sign flips at least."""
 DRAWS_EACH = 100
 """Sign flips for each comparison, so that the smallest p is still below .01 after correction."""
-MOST_CELLS = 20_000_000
+MAX_CELLS = 20_000_000
 """Of a table of draws by prompts (80 MB). Suites of more than 2,000 prompts get fewer resamples, and their sign flips
 in parts, since no p could be small enough with fewer of those."""
 AT_A_TIME = 64
 """Trials whose sign flips are added up together, to bound memory."""
 EXACT = 13
 """Up to so many prompts, all 2^n sign flips are tried, which are fewer than `DRAWS`."""
-SPREAD = 0.5
+ASSUMED_STD = 0.5
 """Standard deviation of paired differences where none is measured yet: two settings of right-or-wrong scores that
 disagree on a quarter of the prompts."""
 DROPPED_BEST = 0.01
 """What racing may risk: the chance to give up the best trial."""
-LOOKS = (0.25, 0.5, 0.75)
+INTERIM_LOOKS = (0.25, 0.5, 0.75)
 """After these shares of the prompts racing looks: every look lets all trials wait for the slowest reply."""
 
 
@@ -63,7 +64,7 @@ def interval(values: Array, *, seed: int = 0) -> Interval:
         raise ValueError("an interval needs a value of at least one prompt")
     score = bool(values.min() >= 0 and values.max() <= 1)
     if np.ptp(values) == 0:
-        low, high = _alike(float(values[0]), len(values), 0 if score else None)
+        low, high = _constant(float(values[0]), len(values), 0 if score else None)
     elif score:
         low, high = _wilson(values)
     else:
@@ -95,15 +96,15 @@ def compare_all(
     ps = _sign_flips(differences, max(DRAWS, DRAWS_EACH * comparisons), seed)
     adjusted = _holm(ps, comparisons)
     bounded = bool(np.abs(differences).max() <= 1)
-    lows, highs = _bootstrap(differences, seed, doubt=bounded)
+    lows, highs = _bootstrap(differences, seed, pseudo_counts=bounded)
     found = {}
     for i, number in enumerate(scores):
         own = differences[i]
         mean, low, high = float(own.mean()), float(lows[i]), float(highs[i])
-        spread = float(own.std(ddof=1)) if prompts > 1 else SPREAD
+        std = float(own.std(ddof=1)) if prompts > 1 else ASSUMED_STD
         if np.ptp(own) == 0:
-            low, high = _alike(mean, prompts, -1 if bounded else None)
-            spread = math.sqrt(_unseen(prompts))
+            low, high = _constant(mean, prompts, -1 if bounded else None)
+            std = math.sqrt(_unseen(prompts))
         verdict: Verdict = "not distinguishable"
         if adjusted[i] <= ALPHA and (low > 0 or high < 0):
             verdict = "better" if (mean > 0) == (direction == "max") else "worse"
@@ -115,22 +116,22 @@ def compare_all(
             p_adjusted=float(adjusted[i]),
             verdict=verdict,
             prompts=prompts,
-            detectable=detectable(prompts, comparisons=comparisons, spread=spread),
+            mde=mde(prompts, comparisons=comparisons, std=std),
         )
     return found
 
 
-def detectable(prompts: int, *, comparisons: int, spread: float = SPREAD) -> float:
+def mde(prompts: int, *, comparisons: int, std: float = ASSUMED_STD) -> float:
     """The smallest mean difference that `prompts` prompts show in four of five cases, among so many comparisons.
 
-    Normal theory, two-sided at .05 / `comparisons` (Holm's first step): (z(1 - .025 / comparisons) + z(.8)) spread /
-    sqrt(prompts). `spread` is the standard deviation of paired differences; until it is measured, `SPREAD`.
+    Normal theory, two-sided at .05 / `comparisons` (Holm's first step): (z(1 - .025 / comparisons) + z(.8)) std /
+    sqrt(prompts). `std` is the standard deviation of paired differences; until it is measured, `ASSUMED_STD`.
     """
     normal = NormalDist()
-    return (normal.inv_cdf(1 - ALPHA / 2 / comparisons) + normal.inv_cdf(POWER)) * spread / math.sqrt(prompts)
+    return (normal.inv_cdf(1 - ALPHA / 2 / comparisons) + normal.inv_cdf(POWER)) * std / math.sqrt(prompts)
 
 
-def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
+def dominated(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     """Racing: the trials that are sure to stay behind the leader, judged by the same prompts so far, higher is better.
 
     The idea is Hoeffding races' (Maron and Moore, NIPS 1994) and F-Race's (Birattari and others, GECCO 2002): compare
@@ -139,7 +140,7 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is who is below
     `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times the true
     probability, which is the room for looking more than once; the benchmark counts how often the best
-    is given up. `looks` says when that can be.
+    is given up. `interim_looks` says when that can be.
     """
     if len(scores) < 2:
         return set()
@@ -150,15 +151,15 @@ def hopeless(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
 
 
-def looks(prompts: int, *, trials: int) -> list[int]:
-    """After how many of `prompts` prompts racing looks who is `hopeless` among so many trials; empty where it cannot
+def interim_looks(prompts: int, *, trials: int) -> list[int]:
+    """After how many of `prompts` prompts racing looks who is `dominated` among so many trials; empty where it cannot
     help.
 
     t² is at most the number n of prompts so far, so nobody can be given up before exp(-n / 2) is small enough: before
     15 prompts with 16 trials, 18 with 64.
     """
     fewest = 2 * math.log(trials / DROPPED_BEST)
-    return [seen for seen in (math.ceil(share * prompts) for share in LOOKS) if fewest < seen < prompts]
+    return [seen for seen in (math.ceil(share * prompts) for share in INTERIM_LOOKS) if fewest < seen < prompts]
 
 
 def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction]) -> set[int]:
@@ -179,7 +180,7 @@ def _unseen(prompts: int) -> float:
     return float(1 - (ALPHA / 2) ** (1 / prompts))
 
 
-def _alike(value: float, prompts: int, lowest: float | None) -> tuple[float, float]:
+def _constant(value: float, prompts: int, lowest: float | None) -> tuple[float, float]:
     """The interval where every prompt has `value`: an unseen share may be at either end of the scale, `lowest` to 1."""
     if lowest is None:
         return value, value
@@ -199,12 +200,12 @@ def _wilson(values: Array) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _bootstrap(values: Array, seed: int, *, doubt: bool = False) -> tuple[Array, Array]:
+def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tuple[Array, Array]:
     """Both ends for the mean of each row of `values`, shape (rows, prompts); the same resamples for all of them.
 
-    With `doubt`, for differences in -1..1, two pseudo-prompts are drawn along, one for either side, and as much weight
-    of no difference: Agresti and Min's half a pair in each of the four cells of right and wrong (Statistics in Medicine
-    2005). For graded scores they weigh as much less as their differences are smaller, sum(d²) / sum(|d|).
+    With `pseudo_counts`, for differences in -1..1, two pseudo-prompts are drawn along, one for either side, and as much
+    weight of no difference: Agresti and Min's half a pair in each of the four cells of right and wrong (Statistics in
+    Medicine 2005). For graded scores they weigh as much less as their differences are smaller, sum(d²) / sum(|d|).
     """
     from scipy.special import ndtr, stdtrit
 
@@ -214,7 +215,7 @@ def _bootstrap(values: Array, seed: int, *, doubt: bool = False) -> tuple[Array,
     resamples = _resamples(prompts, seed)
     sums = values.astype(np.float32) @ resamples.T  # (rows, draws)
     weights = np.full((rows, 1), float(prompts), np.float32)
-    if doubt:
+    if pseudo_counts:
         sizes = np.abs(values).sum(axis=1, keepdims=True)
         share = (np.square(values).sum(axis=1, keepdims=True) / np.where(sizes > 0, sizes, 1)).astype(np.float32)
         either = np.random.default_rng([seed, 2]).poisson(0.5, (2, len(resamples))).astype(np.float32)
@@ -228,7 +229,7 @@ def _bootstrap(values: Array, seed: int, *, doubt: bool = False) -> tuple[Array,
 @lru_cache(maxsize=2)
 def _resamples(prompts: int, seed: int) -> NDArray[np.float32]:
     """How often each resample holds each prompt, shape (draws, prompts)."""
-    draws = min(DRAWS, MOST_CELLS // prompts)
+    draws = min(DRAWS, MAX_CELLS // prompts)
     drawn = np.random.default_rng(seed).integers(0, prompts, (draws, prompts))
     drawn += prompts * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * prompts).reshape(draws, prompts).astype(np.float32)
@@ -240,7 +241,7 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
     largest = np.abs(differences).max(axis=1, keepdims=True)
     scaled = differences / np.where(largest > 0, largest, 1)
     draws = 2**prompts if prompts <= EXACT else draws
-    part = MOST_CELLS // max(prompts, AT_A_TIME)
+    part = MAX_CELLS // max(prompts, AT_A_TIME)
     hits = np.zeros(len(scaled))
     for begin in range(0, draws, part):
         signs = _signs(prompts, min(part, draws - begin), seed, begin // part)

@@ -116,7 +116,7 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
         trials=measured,
         winner=WINNER,
         verified=_verified(measured, chance, distinct=distinct),
-        detectable=0.17,
+        mde=0.17,
         rows=sum(trial.prompts * trial.repeats for trial in measured),
         settings={"model": "jc1-tiny", "engine": "vllm", "seed": 7, "memory_k": 8, "speculation": "ngram"},
         machine={"processor": "x86-64, 2 cores", "memory_gib": 24, "gpus": []},
@@ -163,7 +163,7 @@ def _comparison(scores: dict[str, float], baseline: dict[str, float], *, fixed: 
         p_adjusted=0.02 if clear else 1.0,
         verdict=("better" if between.mean > 0 else "worse") if clear else "not distinguishable",
         prompts=between.prompts,
-        detectable=0.17,
+        mde=0.17,
     )
 
 

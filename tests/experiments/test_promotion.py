@@ -11,7 +11,7 @@ import pytest
 
 from jc1.database import open_database
 from jc1.database.presets import PresetRepository
-from jc1.errors import Conflict, NotProven, UnknownRun
+from jc1.errors import Conflict, NotSignificant, UnknownRun
 from jc1.presets import Preset, Presets
 from jc1_lab.promotion import promote
 from jc1_lab.records.results import (
@@ -52,7 +52,7 @@ def compared(difference: float, verdict: Verdict) -> Comparison:
         p_adjusted=0.01,
         verdict=verdict,
         prompts=len(HELDOUT),
-        detectable=0.05,
+        mde=0.05,
     )
 
 
@@ -95,7 +95,7 @@ def sweep(
         "settings": {"model": "jc1-tiny"},
         "mlflow_run": f"run-of-{name}",
     }
-    given = {"space": {}, "search": {}, "detectable": 0.05, "rows": 120, "machine": {}, "versions": {}}
+    given = {"space": {}, "search": {}, "mde": 0.05, "rows": 120, "machine": {}, "versions": {}}
     return SweepResult(
         name=name,
         baseline_name=baseline,
@@ -205,7 +205,7 @@ def test_a_model_in_a_folder_is_needed_by_its_whole_path(
 def test_a_champion_is_the_baseline_only_on_the_model_that_it_needs(presets: Presets) -> None:
     promote(sweep(), 2, presets)
     own = {"baseline": "the space's baseline", "over": WINNER, "scores": {"held-0": 0.9}}
-    with pytest.raises(NotProven, match=r"cannot be compared with warm@1"):
+    with pytest.raises(NotSignificant, match=r"cannot be compared with warm@1"):
         promote(sweep("other", settings={"model": "another"}, **own), 2, presets)
     assert promote(sweep("same", **own), 2, presets).against == "warm@1"
 
@@ -213,7 +213,7 @@ def test_a_champion_is_the_baseline_only_on_the_model_that_it_needs(presets: Pre
 def test_a_baseline_that_only_shares_the_champions_reference_is_another(presets: Presets) -> None:
     presets.save(Preset("mine", decoding={"top_k": 5}))
     presets.set_alias("champion", "mine")
-    with pytest.raises(NotProven, match=r"cannot be compared with mine@1"):
+    with pytest.raises(NotSignificant, match=r"cannot be compared with mine@1"):
         promote(sweep(baseline="mine@1", over={"top_k": 7}), 2, presets)
 
 
@@ -232,7 +232,7 @@ def test_what_was_not_shown_to_be_better_takes_force(
     presets: Presets, difference: float, verdict: Verdict, told: str
 ) -> None:
     result = sweep(difference=difference, verdict=verdict)
-    with pytest.raises(NotProven, match=told) as refused:
+    with pytest.raises(NotSignificant, match=told) as refused:
         promote(result, 2, presets)
     assert refused.value.message.endswith("ask more prompts, or add --force.")
     assert (len(presets.list()), presets.aliases()) == (2, {})
@@ -244,10 +244,10 @@ def test_what_was_not_shown_to_be_better_takes_force(
 
 def test_a_trial_without_held_out_figures_takes_force(presets: Presets) -> None:
     with pytest.raises(
-        NotProven, match=r"Trial 1 .* was not measured on prompts held out .* the winner, trial 2, or add"
+        NotSignificant, match=r"Trial 1 .* was not measured on prompts held out .* the winner, trial 2, or add"
     ):
         promote(sweep(), 1, presets)
-    with pytest.raises(NotProven, match="run the sweep to its end"):
+    with pytest.raises(NotSignificant, match="run the sweep to its end"):
         promote(sweep(verified=None), 2, presets)
     done = promote(sweep(), 1, presets, force=True)
     assert done.comparison is None
@@ -256,14 +256,16 @@ def test_a_trial_without_held_out_figures_takes_force(presets: Presets) -> None:
 
 
 def test_the_baseline_is_not_better_than_itself(presets: Presets) -> None:
-    with pytest.raises(NotProven, match="Trial 0 of 'warm' is the baseline default@0 itself: promote another trial"):
+    with pytest.raises(
+        NotSignificant, match="Trial 0 of 'warm' is the baseline default@0 itself: promote another trial"
+    ):
         promote(sweep(), 0, presets)
 
 
 @pytest.mark.parametrize("state", ["stopped", "refused"])
 def test_a_trial_that_was_not_measured_to_the_end_is_refused_even_by_force(presets: Presets, state: str) -> None:
     result = sweep(trials=[trial(0), trial(2, state=state, reason="behind after 8 prompts")])
-    with pytest.raises(NotProven, match=rf"Trial 2 of 'warm' was {state} \(behind after 8 prompts\)"):
+    with pytest.raises(NotSignificant, match=rf"Trial 2 of 'warm' was {state} \(behind after 8 prompts\)"):
         promote(result, 2, presets, force=True)
     assert presets.aliases() == {}
 
@@ -325,7 +327,9 @@ def test_names_that_cannot_be_are_refused_before_anything_is_saved(presets: Pres
 )
 def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets, other: dict[str, Any]) -> None:
     promote(sweep("first", **other), 2, presets)
-    with pytest.raises(NotProven, match=r"cannot be compared with first@1.*--suite memory-qa --baseline champion`"):
+    with pytest.raises(
+        NotSignificant, match=r"cannot be compared with first@1.*--suite memory-qa --baseline champion`"
+    ):
         promote(sweep(), 2, presets)
     done = promote(sweep(), 2, presets, force=True)
     assert (done.comparison, done.before) == (None, "first@1")
@@ -334,10 +338,10 @@ def test_a_champion_measured_otherwise_cannot_be_compared_with(presets: Presets,
 
 def test_winners_over_the_same_memory_are_compared_and_over_one_that_grew_since_are_not(presets: Presets) -> None:
     promote(sweep("first", owner="ann", memory="m1"), 2, presets)
-    with pytest.raises(NotProven, match="is not distinguishable from first@1"):
+    with pytest.raises(NotSignificant, match="is not distinguishable from first@1"):
         promote(sweep(owner="ann", memory="m1"), 2, presets)
     for owner, memory in (("ann", "m2"), ("bob", "m1"), (None, "")):
-        with pytest.raises(NotProven, match="with the same model and memory"):
+        with pytest.raises(NotSignificant, match="with the same model and memory"):
             promote(sweep(owner=owner, memory=memory), 2, presets)
 
 
@@ -345,9 +349,9 @@ def test_a_champion_saved_before_memories_were_remembered_is_compared_as_one_wit
     later = promote(sweep("first"), 2, presets).preset
     measured = {k: v for k, v in later.measured.items() if k not in ("owner", "memory", "embedder")}
     presets.set_alias("champion", presets.save(Preset("early", decoding=WINNER, measured=measured)).reference)
-    with pytest.raises(NotProven, match="is not distinguishable from early@1"):
+    with pytest.raises(NotSignificant, match="is not distinguishable from early@1"):
         promote(sweep(), 2, presets)
-    with pytest.raises(NotProven, match="with the same model and memory"):
+    with pytest.raises(NotSignificant, match="with the same model and memory"):
         promote(sweep(owner="ann", memory="m1"), 2, presets)
 
 
@@ -366,7 +370,7 @@ def test_the_model_that_answered_is_remembered_where_the_space_varies_it(presets
     own = {"settings": {"engine": {"model": "other-model"}}}
     done = promote(sweep(trials=[trial(0), trial(1), trial(2, **own)]), 2, presets)
     assert done.preset.measured["model"] == done.preset.engine["model"] == "other-model"
-    with pytest.raises(NotProven, match="with the same model"):
+    with pytest.raises(NotSignificant, match="with the same model"):
         promote(sweep("later"), 2, presets)
 
 
@@ -378,7 +382,7 @@ def test_a_shipped_preset_keeps_its_meaning(presets: Presets) -> None:
 
 def test_a_champion_that_nobody_measured_cannot_be_compared_with(presets: Presets) -> None:
     presets.set_alias("champion", "creative")
-    with pytest.raises(NotProven, match=r"cannot be compared with creative@0"):
+    with pytest.raises(NotSignificant, match=r"cannot be compared with creative@0"):
         promote(sweep(), 2, presets)
 
 
@@ -391,9 +395,9 @@ def test_a_champion_of_another_sweep_is_compared_prompt_by_prompt(presets: Prese
     assert done.comparison.difference == pytest.approx(0.2)
     assert (done.comparison.verdict, done.preset.reference) == ("better", "second@1")
     noise = {prompt: score + 0.3 * (-1) ** i for i, (prompt, score) in enumerate(spread.items())}
-    with pytest.raises(NotProven, match="is not distinguishable from second@1"):
+    with pytest.raises(NotSignificant, match="is not distinguishable from second@1"):
         promote(sweep("third", scores={p: score + 0.2 for p, score in noise.items()}), 2, presets)
-    with pytest.raises(NotProven, match=r"is worse than second@1, by -0\.200"):
+    with pytest.raises(NotSignificant, match=r"is worse than second@1, by -0\.200"):
         promote(sweep("fourth", scores=spread), 2, presets)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jc1_lab import statistics
-from jc1_lab.statistics import Array, compare_all, detectable, hopeless, interval, looks, pareto
+from jc1_lab.statistics import Array, compare_all, dominated, interim_looks, interval, mde, pareto
 
 scores = st.lists(st.sampled_from([0.0, 1 / 3, 0.5, 2 / 3, 1.0]), min_size=1, max_size=40)
 
@@ -88,7 +88,7 @@ def test_equal_trials_are_not_distinguishable_and_their_interval_says_how_much_m
     assert (found.difference, found.p, found.verdict) == (0, 1, "not distinguishable")
     assert found.low == pytest.approx(-found.high)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 32))
-    assert found.detectable > 0
+    assert found.mde > 0
 
 
 def test_the_verdict_follows_the_direction_that_is_wanted() -> None:
@@ -106,7 +106,7 @@ def test_correction_counts_every_trial_of_the_sweep() -> None:
     assert alone.verdict == "better"
     assert among.verdict == "not distinguishable"
     assert among.p_adjusted == pytest.approx(min(1, 64 * among.p))
-    assert among.detectable > alone.detectable
+    assert among.mde > alone.mde
 
 
 def test_holm_s_correction_is_that_of_the_textbook() -> None:
@@ -137,7 +137,7 @@ def test_sign_flips_in_parts_are_as_good_as_at_once(monkeypatch: pytest.MonkeyPa
     baseline = generator.random(24)
     trials = {i: baseline + generator.normal(0.05, 0.2, 24) for i in range(70)}
     at_once = compare_all(trials, baseline)
-    monkeypatch.setattr(statistics, "MOST_CELLS", 100_000)
+    monkeypatch.setattr(statistics, "MAX_CELLS", 100_000)
     in_parts = compare_all(trials, baseline)
     assert in_parts == compare_all(trials, baseline) != at_once
     for number, one in at_once.items():
@@ -149,9 +149,9 @@ def test_nothing_to_compare_is_no_error() -> None:
 
 
 def test_what_a_size_can_detect_is_what_the_textbook_says_and_what_simulation_shows() -> None:
-    assert detectable(64, comparisons=1) == pytest.approx((1.959964 + 0.841621) * 0.5 / 8, rel=1e-5)
-    assert detectable(256, comparisons=4) == pytest.approx(detectable(64, comparisons=4) / 2)
-    effect = detectable(64, comparisons=1, spread=0.3)
+    assert mde(64, comparisons=1) == pytest.approx((1.959964 + 0.841621) * 0.5 / 8, rel=1e-5)
+    assert mde(256, comparisons=4) == pytest.approx(mde(64, comparisons=4) / 2)
+    effect = mde(64, comparisons=1, std=0.3)
     generator = np.random.default_rng(6)
     found = [
         compare_all({1: generator.normal(effect, 0.3, 64)}, np.zeros(64))[1].verdict == "better" for _ in range(100)
@@ -180,20 +180,20 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(chance: float) -> N
 
 def test_racing_gives_up_who_is_far_behind_and_nobody_early() -> None:
     trials = {0: np.ones(32), 1: right(30, 32), 2: np.zeros(32)}
-    assert hopeless(trials, trials=64) == {2}
-    assert hopeless({number: own[:16] for number, own in trials.items()}, trials=64) == set()
-    assert hopeless({5: np.zeros(32)}, trials=64) == set()
+    assert dominated(trials, trials=64) == {2}
+    assert dominated({number: own[:16] for number, own in trials.items()}, trials=64) == set()
+    assert dominated({5: np.zeros(32)}, trials=64) == set()
 
 
 @given(prompts=st.integers(1, 300), trials=st.integers(2, 500))
 @settings(max_examples=60, deadline=None)
 def test_racing_looks_only_where_somebody_could_be_given_up(prompts: int, trials: int) -> None:
-    found = looks(prompts, trials=trials)
+    found = interim_looks(prompts, trials=trials)
     assert found == sorted({*found})
     for share in (0.25, 0.5, 0.75):
         seen = math.ceil(share * prompts)
-        hopeless_there = hopeless({0: np.ones(seen), 1: np.zeros(seen)}, trials=trials)
-        assert (seen in found) == bool(hopeless_there)
+        dominated_there = dominated({0: np.ones(seen), 1: np.zeros(seen)}, trials=trials)
+        assert (seen in found) == bool(dominated_there)
 
 
 def test_racing_keeps_the_best_trial() -> None:
@@ -203,8 +203,8 @@ def test_racing_keeps_the_best_trial() -> None:
     for _ in range(200):
         table = generator.binomial(3, np.clip(means + generator.uniform(-0.2, 0.2, 64), 0, 1)) / 3
         running = set(range(16))
-        for seen in looks(64, trials=16):
-            running -= hopeless({i: table[i, :seen] for i in running}, trials=16)
+        for seen in interim_looks(64, trials=16):
+            running -= dominated({i: table[i, :seen] for i in running}, trials=16)
         lost += 0 not in running
     assert lost / 200 < 0.01
 
@@ -224,4 +224,4 @@ def test_equal_trials_share_the_front_and_no_trials_have_none() -> None:
 
 def test_nothing_is_nan() -> None:
     found = compare_all({1: np.array([1.0])}, np.array([0.0]))[1]
-    assert all(math.isfinite(value) for value in (found.low, found.high, found.p, found.detectable))
+    assert all(math.isfinite(value) for value in (found.low, found.high, found.p, found.mde))

@@ -71,8 +71,8 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
         ]
     print_table(["trial", "settings", f"{result.primary} (95 %)", "difference", "verdict", ""], rows)
     print(f"{len(result.suite.search)} prompts of {result.suite.name}.")
-    if result.detectable is not None:
-        print(f"Differences of {result.primary} under {result.detectable:.2f} are likely to stay unseen.")
+    if result.mde is not None:
+        print(f"Differences of {result.primary} under {result.mde:.2f} are likely to stay unseen.")
 
 
 @app.command()

@@ -42,7 +42,7 @@ _MARKS: dict[Role, tuple[str, str, int]] = {
     "winner": (look.WINNER, "star", 16),
 }
 """Colour, shape and size in pixels, in the order in which they are drawn."""
-_MOST_ROWS = 24
+_MAX_ROWS = 24
 """Trials that a figure with a row for each shows."""
 _DIVERGING = [[0.0, look.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, look.BLUE]]
 _AMOUNT = [[0.0, "rgba(128, 128, 140, 0.08)"], [1.0, "rgba(128, 128, 140, 0.95)"]]
@@ -96,7 +96,7 @@ def pareto(result: SweepResult) -> go.Figure:
     known = [trial for trial in result.trials if result.primary in trial.metrics and name in trial.metrics]
     if not known:
         return _base(figure, height=120)
-    crowded = len(known) > _MOST_ROWS
+    crowded = len(known) > _MAX_ROWS
     dearest = max(trial.metrics[name].mean for trial in known)
     if len(result.objectives) == 2:
         front = sorted((t for t in known if t.pareto), key=lambda trial: trial.metrics[name].mean)
@@ -180,7 +180,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
     tried = [trial for trial in result.trials[1:] if trial.scores]
     helped = {item: sum(trial.scores.get(item, 0.0) for trial in tried) / max(len(tried), 1) for item in baseline}
     items = sorted(baseline, key=lambda item: (baseline[item], helped[item], item))
-    trials = sorted(tried, key=lambda trial: -result.sign * trial.metrics[result.primary].mean)[:_MOST_ROWS]
+    trials = sorted(tried, key=lambda trial: -result.sign * trial.metrics[result.primary].mean)[:_MAX_ROWS]
     figure = make_subplots(rows=2, row_heights=[1.2, max(len(trials), 1)], vertical_spacing=0.03, shared_xaxes=True)
     most = 1.0 if result.primary == SCORE else max([*baseline.values()], default=1.0) or 1.0
     places = list(range(1, len(items) + 1))
@@ -235,7 +235,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
 def waterfall(result: SweepResult) -> go.Figure:
     """Median time of each stage, in the order of the hallway, of the trials that were timed, at the first load."""
     members = [trial for trial in result.trials if _stages(trial)]
-    members = sorted(members, key=lambda trial: _standing(result, trial))[:_MOST_ROWS]
+    members = sorted(members, key=lambda trial: _standing(result, trial))[:_MAX_ROWS]
     rows = [_brief(result, trial) for trial in members]
     figure = go.Figure()
     if not members:

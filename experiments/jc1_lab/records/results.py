@@ -37,7 +37,7 @@ class Comparison(_Shape):
     """A paired difference of means, this minus the other, on the same prompts.
 
     `p` is of the paired test alone, `p_adjusted` after correction for all trials of the sweep; `verdict` follows from
-    the latter. `detectable` is the smallest difference that so many prompts, spread as these are, show in four of five
+    the latter. `mde` is the smallest difference that so many prompts, spread as these are, show in four of five
     cases.
     """
 
@@ -48,7 +48,7 @@ class Comparison(_Shape):
     p_adjusted: float
     verdict: Verdict
     prompts: int
-    detectable: float
+    mde: float
 
 
 class Load(_Shape):
@@ -146,7 +146,7 @@ class SweepResult(_Shape):
     """A finished sweep, as `result.json` in its folder holds it.
 
     Trial 0 is the baseline. `winner` is the best trial beside it by the first objective, whatever its significance.
-    `objectives` maps metrics to `max` or `min`. `detectable` is the smallest difference of the first objective that
+    `objectives` maps metrics to `max` or `min`. `mde` is the smallest difference of the first objective that
     so many prompts, spread as they are, show in four of five cases; `None` where nothing was compared. `seconds`
     are by phase. `mlflow_run` is the id of the parent run. `memory` is the SHA-256 of what `owner` had in memory
     when the sweep began, empty where prompts read only what the suite brings.
@@ -163,7 +163,7 @@ class SweepResult(_Shape):
     trials: list[Trial]
     winner: int | None = None
     verified: Verified | None = None
-    detectable: float | None
+    mde: float | None
     rows: int
     owner: str | None = None
     memory: str = ""

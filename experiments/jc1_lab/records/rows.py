@@ -22,7 +22,7 @@ OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EvalRecord:
     """One request: which trial asked which item for the which time, and what came back.
 
     `outcome` is `ok` or the code of the error that refused it. `texts` are the choices, `scores` the metrics of the
@@ -59,16 +59,16 @@ class RowFile:
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
 
-    def __getitem__(self, key: Key) -> Row:
+    def __getitem__(self, key: Key) -> EvalRecord:
         return self._rows[key]
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[EvalRecord]:
         return iter(self._rows.values())
 
-    def add(self, row: Row) -> None:
+    def add(self, row: EvalRecord) -> None:
         """Keep a row. Raises `StorageFull` where the disk is, and keeps nothing of it then."""
         self._lines.add(orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE))
         self._rows[row.key] = row
@@ -83,15 +83,15 @@ class RowFile:
         self.close()
 
 
-def write_table(rows: Iterable[Row], path: Path) -> None:
+def write_table(rows: Iterable[EvalRecord], path: Path) -> None:
     """Put the rows into a file of their own, in the order given, whole or not at all: the same rows, the same bytes."""
     write_whole(path, (orjson.dumps(asdict(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows))
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[EvalRecord]:
     """The rows that `write_table` wrote."""
     return [_row(orjson.loads(line)) for line in path.read_bytes().splitlines()]
 
 
-def _row(values: dict[str, Any]) -> Row:
-    return Row(**{**values, "texts": tuple(values["texts"]), "drafts": tuple(values["drafts"])})
+def _row(values: dict[str, Any]) -> EvalRecord:
+    return EvalRecord(**{**values, "texts": tuple(values["texts"]), "drafts": tuple(values["drafts"])})

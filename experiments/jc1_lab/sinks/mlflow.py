@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jc1_lab.sinks.mlflow_client as connection
 from jc1_lab.records.resolved import resolved
 from jc1_lab.records.results import SCORE, Comparison, Interval, SweepResult, Trial
-from jc1_lab.records.rows import Row, read_table
+from jc1_lab.records.rows import EvalRecord, read_table
 from jc1_lab.records.trials import TrialSettings
 from jc1_lab.sinks.traces import log_traces
 
@@ -78,7 +78,7 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
                 client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
         known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
-        tables: dict[int, list[Row]] = {}
+        tables: dict[int, list[EvalRecord]] = {}
         for row in read_table(folder / "table.jsonl"):
             tables.setdefault(row.trial, []).append(row)
         runs = {
@@ -143,7 +143,7 @@ def _log_trial(
     parent: str,
     trial: Trial,
     known: Mapping[str, Run],
-    rows: list[Row],
+    rows: list[EvalRecord],
 ) -> str:
     """Write one trial's run, and return its id."""
     settings = trial.settings
@@ -269,8 +269,8 @@ def _trial_metrics(trial: Trial) -> dict[str, float]:
 
 def _sweep_metrics(result: SweepResult) -> dict[str, float]:
     found = {"trials": float(len(result.trials)), "rows": float(result.rows)}
-    if result.detectable is not None:
-        found["detectable"] = result.detectable
+    if result.mde is not None:
+        found["mde"] = result.mde
     found |= {f"seconds.{phase}": seconds for phase, seconds in result.seconds.items()}
     if result.primary in result.baseline.metrics:
         found |= _interval("baseline_search", result.baseline.metrics[result.primary])
@@ -298,7 +298,7 @@ def _comparison(name: str, of: Comparison) -> dict[str, float]:
     }
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[EvalRecord]) -> str:
     """Rows as MLflow keeps a table: columns once, then values."""
     metrics = sorted({name for row in rows for name in row.scores}, key=lambda name: (name != SCORE, name))
     data = [

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from jc1_lab.plots import style as look
 from jc1_lab.records.results import Comparison, Interval, Latency, SweepResult, Trial
-from jc1_lab.records.rows import Row, read_table
+from jc1_lab.records.rows import EvalRecord, read_table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 ASSETS = Path(__file__).parent / "assets"
-_MOST_PAIRS = 12
-_MOST_LETTERS = 2000
+_MAX_PAIRS = 12
+_MAX_LETTERS = 2000
 
 CAPTIONS = {
     "winner": (
@@ -181,7 +181,7 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
     plan.append(f"up to {repeats} repeats" if (repeats := search.get("repeats")) else "")
     effect = {
         "name": "Smallest effect this could show",
-        "value": "" if result.detectable is None else f"{result.detectable:.2f}",
+        "value": "" if result.mde is None else f"{result.mde:.2f}",
         "more": f"of {result.primary}, in four of five cases",
     }
     return [
@@ -192,7 +192,7 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
             "more": f"{held} more held out" if held else "none held out",
         },
         {"name": "Replies asked", "value": f"{result.rows:,}", "more": ", ".join(filter(None, plan))},
-        *([effect] if result.detectable is not None else []),
+        *([effect] if result.mde is not None else []),
     ]
 
 
@@ -240,9 +240,9 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int
     else:
         split, own, other = "search", result.trial(result.winner).scores, result.baseline.scores
     apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
-    shown = apart[:_MOST_PAIRS]
+    shown = apart[:_MAX_PAIRS]
     table, asked = folder / "table.jsonl", folder / "prompts.json"
-    said: dict[tuple[int, str], list[Row]] = {}
+    said: dict[tuple[int, str], list[EvalRecord]] = {}
     for row in read_table(table) if table.exists() else ():
         if row.split == split and row.item in shown:
             said.setdefault((row.trial, row.item), []).append(row)
@@ -260,10 +260,10 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int
     ], len(apart)
 
 
-def _said(rows: Sequence[Row], metric: str, mean: float) -> tuple[str, str]:
+def _said(rows: Sequence[EvalRecord], metric: str, mean: float) -> tuple[str, str]:
     """What a prompt was scored, and the reply that comes nearest to that, with its own score where it has another."""
 
-    def apart(row: Row) -> float:
+    def apart(row: EvalRecord) -> float:
         return abs(row.scores.get(metric, math.inf) - mean)
 
     row = min(rows, key=apart)
@@ -276,7 +276,7 @@ def _said(rows: Sequence[Row], metric: str, mean: float) -> tuple[str, str]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]} …"
+    return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]} …"
 
 
 def _origin(result: SweepResult) -> Iterator[tuple[str, str]]:

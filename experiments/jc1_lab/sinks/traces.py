@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow.entities import Span, TraceInfo
 
-MOST = 100
+MAX_TRACES = 100
 """Requests of a sweep that are written at most: MLflow stores about 35 traces a second."""
 _TYPES = {"embed": "EMBEDDING", "recall": "RETRIEVER", "remember": "MEMORY", "prefill": "LLM", "decode": "LLM"}
 """What MLflow calls some of the stages; the others are tasks."""
@@ -25,13 +25,13 @@ _TYPES = {"embed": "EMBEDDING", "recall": "RETRIEVER", "remember": "MEMORY", "pr
 def log_traces(uri: str, experiment: str, runs: Mapping[int, str], lines: Sequence[Mapping[str, Any]]) -> None:
     """Write requests as traces of the run of their trial. A request written twice is one trace.
 
-    `runs` are run ids by trial; requests of other trials are left out, and those beyond `MOST`.
+    `runs` are run ids by trial; requests of other trials are left out, and those beyond `MAX_TRACES`.
     """
     from mlflow.tracing.client import TracingClient
 
     client = TracingClient(uri)
     spans: list[Span] = []
-    for line in lines[:MOST]:
+    for line in lines[:MAX_TRACES]:
         if run := runs.get(line["trial"]):
             identity = sha256(f"{run} {line['id']}".encode()).digest()
             client.start_trace(_info(line, experiment, run, identity))

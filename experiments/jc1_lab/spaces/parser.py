@@ -21,7 +21,7 @@ from jc1_lab.spaces.dimensions import NOT_VARIED, Choices, Dimension, check, dim
 SECTIONS = ("decoding", "system", "retrieval", "engine", "constraints", "baseline", "objectives", "scorers")
 SETTINGS = ("decoding", "retrieval", "engine")
 """Sections that hold fields."""
-MOST_ENGINES = 256
+MAX_ENGINES = 256
 """Combinations of engine settings, each of which starts an engine."""
 
 
@@ -54,7 +54,7 @@ class _Reading:
             elif section in SETTINGS:
                 self._fields(section, dimensions)
         engines = [one.count for name, one in dimensions.items() if name.startswith("engine.")]
-        if None not in engines and (starts := math.prod(count or 1 for count in engines)) > MOST_ENGINES:
+        if None not in engines and (starts := math.prod(count or 1 for count in engines)) > MAX_ENGINES:
             self.problems.append(f"engine: {starts:,} combinations, each of which starts an engine: give fewer values")
         if not dimensions and not self.problems:
             self.problems.append("nothing is set: give a field of decoding, system, retrieval or engine")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from jc1.errors import InvalidSpace
 from jc1_lab.spaces.dimensions import Dimension, Range
-from jc1_lab.spaces.space import MOST_COUNTED, Point, Space, key
+from jc1_lab.spaces.space import MAX_COUNTED, Point, Space, key
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -55,7 +55,7 @@ def create_search(
         raise InvalidSpace(
             "TPE goes on for as long as it is asked: say how many --trials."
             if kind == "tpe"
-            else f"The space is continuous or has more than {MOST_COUNTED:,} combinations: say how many --trials, or "
+            else f"The space is continuous or has more than {MAX_COUNTED:,} combinations: say how many --trials, or "
             "give ranges a larger step."
         )
     match kind:

@@ -42,7 +42,7 @@ from jc1_lab.spaces.parser import SETTINGS
 Point = dict[str, Any]
 """A value for each dimension, by its name."""
 
-MOST_COUNTED = 50_000
+MAX_COUNTED = 50_000
 """Combinations that are gone through one by one; a space of more is treated as if it were continuous."""
 TRIED = 2_000
 """Points drawn from such a space to see how many of them are trials."""
@@ -215,7 +215,7 @@ class Space:
 
     @property
     def _countable(self) -> bool:
-        return not self.continuous and math.prod(one.count or 1 for one in self.dimensions.values()) <= MOST_COUNTED
+        return not self.continuous and math.prod(one.count or 1 for one in self.dimensions.values()) <= MAX_COUNTED
 
     @cached_property
     def _judged(self) -> tuple[list[Point], Counter[str]]:

@@ -11,7 +11,7 @@ import yaml
 
 from jc1.errors import InvalidSpace
 
-MOST_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 1_000_000
 """Of a file: a space has a few dozen lines, and system prompts."""
 
 
@@ -29,9 +29,9 @@ def read(path: str | Path) -> object:
     """What the file says. Raises `InvalidSpace` naming the file and, where there is one, the line."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
-        if len(text) > MOST_CHARACTERS:
-            raise InvalidSpace(f"{path} has more than {MOST_CHARACTERS:,} characters: give a smaller file.")
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
+            raise InvalidSpace(f"{path} has more than {MAX_CHARACTERS:,} characters: give a smaller file.")
         return _Loader(text).get_single_data()
     except OSError as error:
         raise InvalidSpace(f"{path} cannot be read ({error.strerror}): check the path.") from None

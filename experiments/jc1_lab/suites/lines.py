@@ -16,7 +16,7 @@ from jc1.database.tables import MAX_NAME
 from jc1.database.values import storable
 from jc1.errors import InvalidSuite
 
-MOST_TOLD = 10
+MAX_REPORTED = 10
 """Lines that one error tells of."""
 Line = TypeVar("Line", bound=BaseModel)
 
@@ -54,8 +54,10 @@ class Problems:
         if not self.told:
             return
         lines = [f"{self.path}, {self.unit} {number}: {reason}" for number, reason in sorted(self.told.items())]
-        more = len(lines) - MOST_TOLD
-        raise InvalidSuite("\n".join(lines[:MOST_TOLD] + [f"and {more} more {self.unit}s"] * (more > 0)), param="suite")
+        more = len(lines) - MAX_REPORTED
+        raise InvalidSuite(
+            "\n".join(lines[:MAX_REPORTED] + [f"and {more} more {self.unit}s"] * (more > 0)), param="suite"
+        )
 
 
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jc1_lab import statistics
 from jc1_lab.records.results import Comparison, Interval, Trial
-from jc1_lab.records.rows import OK, Row, RowFile, Split
+from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
 from jc1_lab.suites.suite import Item
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ ByPrompt = dict[str, dict[str, float]]
 """By metric, the mean of each prompt over its repeats, by item id."""
 
 
-def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
+def by_prompt(rows: Sequence[EvalRecord], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
     """What one trial's rows say of each prompt. A request that failed has what `Scoring.failed` gives it."""
     found: ByPrompt = defaultdict(dict)
-    of_item: dict[str, list[Row]] = defaultdict(list)
+    of_item: dict[str, list[EvalRecord]] = defaultdict(list)
     for row in rows:
         of_item[row.item].append(row)
     for item in items:
@@ -48,7 +48,7 @@ def by_prompt(rows: Sequence[Row], items: Sequence[Item], scoring: Scoring) -> B
     return dict(found)
 
 
-def unanswered(rows: Iterable[Row]) -> set[str]:
+def unanswered(rows: Iterable[EvalRecord]) -> set[str]:
     """The prompts that got no answer at all, by item id."""
     told = list(rows)
     return {row.item for row in told} - {row.item for row in told if row.outcome == OK}
@@ -60,7 +60,7 @@ def fair(own: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
     return {m: told for m, told in own.items() if not unanswered & (baseline.get(m, {}).keys() - told.keys())}
 
 
-def rows_of(rows: RowFile, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[Row]:
+def rows_of(rows: RowFile, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[EvalRecord]:
     """The rows that a trial has on these items, in their order."""
     keys = [(trial, split, item.id, repeat) for item in items for repeat in range(repeats)]
     return [rows[key] for key in keys if key in rows]
@@ -110,7 +110,7 @@ def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, o
     }
 
 
-def acceptance(rows: Iterable[Row]) -> list[float]:
+def acceptance(rows: Iterable[EvalRecord]) -> list[float]:
     """Of replies that speculation helped to write, the mean share of accepted drafts at each position."""
     told = [row.drafts for row in rows if row.drafts]
     longest = max(map(len, told), default=0)

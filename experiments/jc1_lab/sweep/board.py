@@ -16,7 +16,7 @@ import orjson
 from jc1.errors import Conflict
 from jc1_lab import statistics
 from jc1_lab.records.results import Latency, Trial
-from jc1_lab.records.rows import OK, Row, RowFile, Split
+from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
 from jc1_lab.records.trials import TrialSettings, engine_key
 from jc1_lab.suites.suite import Item
 from jc1_lab.sweep import analysis
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Candidate:
+class TrialState:
     """A trial while the sweep runs. `key` tells it from others, `engine` its engine from others."""
 
     number: int
@@ -41,31 +41,31 @@ class Candidate:
     latency: list[Latency] = field(default_factory=list)
 
 
-class Standings:
+class TrialBoard:
     """The trials of a sweep, trial 0 the baseline's. `rows` are theirs, `numbers` keeps which settings each number has;
     `most` is how many trials there may be."""
 
     def __init__(self, sweep: Sweep, rows: RowFile, numbers: Lines, *, most: int) -> None:
-        self.trials: list[Candidate] = []
+        self.trials: list[TrialState] = []
         self._sweep = sweep
         self._rows = rows
         self._numbers = numbers
         self._numbered = [orjson.loads(line) for line in numbers.read()]
         self._most = most
 
-    def add(self, settings: TrialSettings) -> Candidate:
+    def add(self, settings: TrialSettings) -> TrialState:
         """The trial of these settings: a new one, or the one that has them already."""
         key = settings.key(self._sweep.settings)
         for trial in self.trials:
             if trial.key == key:
                 return trial
         own = engine_key(self._sweep.settings, settings.engine)
-        trial = Candidate(len(self.trials), settings, key, own, settings.repeats(self._sweep.repeats))
+        trial = TrialState(len(self.trials), settings, key, own, settings.repeats(self._sweep.repeats))
         self._number(trial)
         self.trials.append(trial)
         return trial
 
-    def _number(self, trial: Candidate) -> None:
+    def _number(self, trial: TrialState) -> None:
         """Keep which settings the rows of that number have. Raises `Conflict` where they had others."""
         told = trial.settings.model_dump(mode="json")
         if trial.number == len(self._numbered):
@@ -78,7 +78,7 @@ class Standings:
                 param="name",
             )
 
-    def stop_hopeless(self, running: Sequence[Candidate], items: Sequence[Item]) -> int:
+    def prune(self, running: Sequence[TrialState], items: Sequence[Item]) -> int:
         """Give up those that are sure to stay behind after these prompts; how many requests that saves."""
         metric, direction = self._sweep.primary
         measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
@@ -87,14 +87,14 @@ class Standings:
         if not shared:
             return 0
         signed = {number: told if direction == "max" else -told for number, told in values.items()}
-        behind = statistics.hopeless(signed, trials=self._most)
+        behind = statistics.dominated(signed, trials=self._most)
         stopped = [trial for trial in running if trial.number in behind and trial.number != 0]
         for trial in stopped:
             trial.state = "stopped"
             trial.reason = f"sure to stay behind the leader after {len(items)} prompts"
         return (len(self._sweep.items) - len(items)) * sum(trial.repeats for trial in stopped)
 
-    def told(self, trial: Candidate) -> tuple[float, ...]:
+    def told(self, trial: TrialState) -> tuple[float, ...]:
         """The trial's objectives, NaN where it has none."""
         unknown = (math.nan,) * len(self._sweep.space.objectives)
         if trial.state == "refused":
@@ -103,7 +103,7 @@ class Standings:
         metrics = analysis.figures(self.means(trial, "search", items), items, self._sweep.primary[0])["metrics"]
         return analysis.objectives_of(metrics, self._sweep.space.objectives) or unknown
 
-    def means(self, trial: Candidate, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
+    def means(self, trial: TrialState, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
         """What the trial's answers to these prompts are worth, as far as it can be held against the baseline."""
         rows = analysis.rows_of(self._rows, trial.number, split, items, trial.repeats)
         found = analysis.by_prompt(rows, items, self._sweep.scoring)
@@ -156,7 +156,7 @@ class Standings:
         """The number of the best trial beside the baseline, `None` of none."""
         return analysis.best([t for t in results if t.number and t.state == "measured"], *self._sweep.primary)
 
-    def sorted_rows(self) -> list[Row]:
+    def sorted_rows(self) -> list[EvalRecord]:
         """All rows: by trial, search before proof, in the order of the prompts."""
         places = {item.id: i for i, item in enumerate((*self._sweep.items, *self._sweep.heldout))}
         return sorted(self._rows, key=lambda row: (row.trial, row.split == "heldout", places[row.item], row.repeat))

@@ -20,7 +20,7 @@ class Plan(BaseModel):
     """What a sweep is made of. `trials` counts the baseline, and is the most where the search may find fewer.
 
     `requests` are the most that the search may take; `heldout_requests` and `latency_requests` come on top. `tokens`
-    are the most of search and proof. `detectable` is the smallest difference of the first objective that it shows in
+    are the most of search and proof. `mde` is the smallest difference of the first objective that it shows in
     four of five cases; `None` unless that is a score, since how other metrics spread is not known beforehand.
     """
 
@@ -44,7 +44,7 @@ class Plan(BaseModel):
     tokens: int
     heldout_requests: int
     latency_requests: int
-    detectable: float | None
+    mde: float | None
 
     def asked(self) -> dict[str, Any]:
         """What answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
@@ -66,9 +66,9 @@ class Plan(BaseModel):
                      "of the best"),
             ("cost", f"at most {self.tokens:,} new tokens in search and proof"),
         ]  # fmt: skip
-        if self.detectable is not None:
+        if self.mde is not None:
             told.append(
-                ("can show", f"a difference of {self.detectable:.3f} in {next(iter(self.objectives))}, in four of five "
+                ("can show", f"a difference of {self.mde:.3f} in {next(iter(self.objectives))}, in four of five "
                              "cases, where the scores of a prompt under two settings differ with a standard deviation "
                              "of 0.5")
             )  # fmt: skip

@@ -25,14 +25,14 @@ from jc1_lab import environment as machine
 from jc1_lab import statistics
 from jc1_lab.latency.measure import measure
 from jc1_lab.records.results import SCORE, Latency, SweepResult, Trial, Verified
-from jc1_lab.records.rows import OK, Row, RowFile, Split, write_table
+from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split, write_table
 from jc1_lab.records.trials import TrialSettings
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.folder import SweepFolder
 from jc1_lab.spaces.search import create_search, shares
 from jc1_lab.suites.suite import Item
-from jc1_lab.sweep import analysis, quality
-from jc1_lab.sweep.board import Candidate, Standings
+from jc1_lab.sweep import analysis, evaluation
+from jc1_lab.sweep.board import TrialBoard, TrialState
 from jc1_lab.sweep.lines import Lines
 from jc1_lab.sweep.snapshot import Engines, Snapshot
 
@@ -88,7 +88,7 @@ class Run:
             closing(Lines(sweep.folder / "traces.jsonl")) as self.traces,
         ):
             self.created = self.folder.open(self.plan, resume=resume)
-            self.standings = Standings(sweep, self.rows, numbers, most=self.plan.trials)
+            self.board = TrialBoard(sweep, self.rows, numbers, most=self.plan.trials)
             self.seconds = self.folder.read("seconds.json") or {}
             self.traces.read()  # so that it ends with a whole line
             self._write_prompts()
@@ -101,8 +101,8 @@ class Run:
                     self.engines = Engines(snapshot, sweep.settings)
                     stack.push_async_callback(self.engines.close)
                     await self._timed("search", self._search())
-                    results = self.standings.results()
-                    winner = self.standings.winner(results)
+                    results = self.board.results()
+                    winner = self.board.winner(results)
                     verified = await self._timed("heldout", self._verify(results, winner))
                     await self._timed("latency", self._latency(results, winner))
                 result = await asyncio.to_thread(self._finish, winner, verified)
@@ -182,7 +182,7 @@ class Run:
                 if pipeline.settings.base_url:
                     self.model = pipeline.engine.model
                 self._check(pipeline, sweep.baseline)
-                trials.append(self.standings.add(sweep.baseline))
+                trials.append(self.board.add(sweep.baseline))
             if group.varied is not None:
                 search = create_search(
                     sweep.space,
@@ -192,11 +192,11 @@ class Run:
                     engine=group.varied,
                 )
                 while points := search.ask(at_once):
-                    found = [self.standings.add(sweep.space.settings(point)) for point in points]
+                    found = [self.board.add(sweep.space.settings(point)) for point in points]
                     trials += self._servable(pipeline, found, reason)
                     if pipeline is not None:
                         await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
-                    search.tell(points, [self.standings.told(trial) for trial in found])
+                    search.tell(points, [self.board.told(trial) for trial in found])
                     trials = []
             if pipeline is not None and trials:
                 await self._race(pipeline, trials)
@@ -212,7 +212,7 @@ class Run:
             log.warning("no trial with %s: %s", dict(engine), error.message)
             return None, error.message
 
-    def _servable(self, pipeline: Pipeline | None, trials: Sequence[Candidate], reason: str = "") -> list[Candidate]:
+    def _servable(self, pipeline: Pipeline | None, trials: Sequence[TrialState], reason: str = "") -> list[TrialState]:
         """Those that the engine can carry out; of the others it is written down why not: where it did not start, the
         `reason`."""
         for trial in trials:
@@ -227,34 +227,34 @@ class Run:
     def _check(self, pipeline: Pipeline, settings: TrialSettings) -> None:
         """Raise what a request with these settings would raise."""
         preset = settings.preset("trial")
-        pipeline.check(preset, **quality.extra(preset, self.sweep.scoring))
+        pipeline.check(preset, **evaluation.extra(preset, self.sweep.scoring))
 
-    async def _race(self, pipeline: Pipeline, trials: Sequence[Candidate]) -> None:
+    async def _race(self, pipeline: Pipeline, trials: Sequence[TrialState]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
         items = self.sweep.items
-        rungs = statistics.looks(len(items), trials=self.plan.trials) if self.sweep.races(len(trials)) else []
+        rungs = statistics.interim_looks(len(items), trials=self.plan.trials) if self.sweep.races(len(trials)) else []
         for rung in (*rungs, len(items)):
             running = [trial for trial in trials if trial.state == "measured"]
             await self._answer(pipeline, running, items[:rung], "search")
             for trial in running:
                 trial.prompts = rung
             if rung < len(items):
-                self.total -= self.standings.stop_hopeless(running, items[:rung])
+                self.total -= self.board.prune(running, items[:rung])
 
     async def _answer(
-        self, pipeline: Pipeline, trials: Sequence[Candidate], items: Sequence[Item], split: Split
+        self, pipeline: Pipeline, trials: Sequence[TrialState], items: Sequence[Item], split: Split
     ) -> None:
         seeded = "seed" in pipeline.engine.capabilities.decoding
-        asks = []
+        requests = []
         for trial in trials:
             preset = trial.settings.preset(f"trial-{trial.number}")
-            asks += [
-                quality.Ask(
+            requests += [
+                evaluation.EvalRequest(
                     trial=trial.number,
                     split=split,
                     item=item,
                     repeat=repeat,
-                    seed=quality.seed_of(self.sweep.seed, split, item.id, repeat)
+                    seed=evaluation.seed_of(self.sweep.seed, split, item.id, repeat)
                     if seeded and trial.settings.samples
                     else None,
                     preset=preset,
@@ -264,21 +264,28 @@ class Run:
                 for repeat in range(trial.repeats)
             ]
 
-        def count(_: Row) -> None:
+        def count(_: EvalRecord) -> None:
             self.done += 1
             self.worked += 1
             self.progress(split, self.done, self.total)
 
-        await quality.answer(pipeline, asks, self.rows, scoring=self.sweep.scoring, on_row=count, on_trace=self._sample)
+        await evaluation.run_requests(
+            pipeline, requests, self.rows, scoring=self.sweep.scoring, on_record=count, on_trace=self._sample
+        )
 
-    def _sample(self, ask: quality.Ask, trace: Trace, text: str) -> None:
+    def _sample(self, request: evaluation.EvalRequest, trace: Trace, text: str) -> None:
         """Keep the trace of one request of each trial, of one prompt after the other."""
         # No trial is stopped before these.
-        early = self.sweep.items[: math.ceil(statistics.LOOKS[0] * len(self.sweep.items))]
-        chosen = early[ask.trial % len(early)]
-        if ask.trial >= TRACES or (ask.split, ask.item.id, ask.repeat) != ("search", chosen.id, 0):
+        early = self.sweep.items[: math.ceil(statistics.INTERIM_LOOKS[0] * len(self.sweep.items))]
+        chosen = early[request.trial % len(early)]
+        if request.trial >= TRACES or (request.split, request.item.id, request.repeat) != ("search", chosen.id, 0):
             return
-        about = {"trial": ask.trial, "item": ask.item.id, "prompt": ask.item.messages[-1].text, "text": text}
+        about = {
+            "trial": request.trial,
+            "item": request.item.id,
+            "prompt": request.item.messages[-1].text,
+            "text": text,
+        }
         self.traces.add(orjson.dumps({**trace.to_dict(), **about}, option=orjson.OPT_APPEND_NEWLINE))
 
     async def _verify(self, results: Sequence[Trial], winner: int | None) -> Verified | None:
@@ -286,12 +293,12 @@ class Run:
         heldout, (metric, direction) = self.sweep.heldout, self.sweep.primary
         if winner is None or not heldout:
             return None
-        trials = [self.standings.trials[0], self.standings.trials[winner]]
+        trials = [self.board.trials[0], self.board.trials[winner]]
         self.done = sum(row.split == "heldout" for row in self.rows)
         self.total = sum(trial.repeats for trial in trials) * len(heldout)
         for trial in sorted(trials, key=lambda trial: trial.engine != self.engines.key):
             await self._answer(await self.engines.running(trial.settings.engine), [trial], heldout, "heldout")
-        means = {trial.number: self.standings.means(trial, "heldout", heldout) for trial in trials}
+        means = {trial.number: self.board.means(trial, "heldout", heldout) for trial in trials}
         shared, values = analysis.matched(means, metric, heldout)
         if not shared:
             return None
@@ -311,16 +318,16 @@ class Run:
     async def _latency(self, results: Sequence[Trial], winner: int | None) -> None:
         """Time the baseline, the winner and the front, interleaved on each engine."""
         sweep = self.sweep
-        members = [t for t in self.standings.trials if t.number in (0, winner) or results[t.number].pareto]
+        members = [t for t in self.board.trials if t.number in (0, winner) or results[t.number].pareto]
         timing = {
             "loads": [load.model_dump() for load in sweep.loads],
-            "requests": sweep.requests,
+            "requests": sweep.evaluation,
             "blocks": sweep.blocks,
             "objective": sweep.objective and asdict(sweep.objective),
         }
         before = self.folder.read("latency.json") or {}
         kept = before["trials"] if before.get("timing") == timing else {}
-        by_engine: dict[str, list[Candidate]] = {}
+        by_engine: dict[str, list[TrialState]] = {}
         for trial in members:
             trial.latency = [Latency.model_validate(told) for told in kept.get(str(trial.number), [])]
             if sweep.loads and str(trial.number) not in kept:
@@ -347,7 +354,7 @@ class Run:
                 {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
                 (*sweep.items, *sweep.heldout),
                 sweep.loads,
-                requests=sweep.requests,
+                requests=sweep.evaluation,
                 blocks=sweep.blocks,
                 warm_up=WARM_UP,
                 objective=sweep.objective,
@@ -369,7 +376,7 @@ class Run:
             result = SweepResult.read(sweep.folder).model_copy(update={"mlflow_run": self.mlflow_run})
         else:
             result = self._result(winner, verified)
-            write_table(self.standings.sorted_rows(), sweep.folder / "table.jsonl")
+            write_table(self.board.sorted_rows(), sweep.folder / "table.jsonl")
         result.write(sweep.folder)
         self.folder.write_text("report.html", html(result, sweep.folder))
         if sweep.tracked and (run := tracking.finish(result, sweep.folder, sweep.settings.tracking)) != self.mlflow_run:
@@ -404,9 +411,9 @@ class Run:
 
     def _result(self, winner: int | None, verified: Verified | None) -> SweepResult:
         sweep, plan = self.sweep, self.plan
-        results = self.standings.results()
+        results = self.board.results()
         self._note_what_happened(results)
-        shown = [trial.comparison.detectable for trial in results if trial.comparison]
+        shown = [trial.comparison.mde for trial in results if trial.comparison]
         return SweepResult(
             name=sweep.name,
             created=self.created,
@@ -420,7 +427,7 @@ class Run:
             trials=results,
             winner=winner,
             verified=verified,
-            detectable=median(shown) if shown else plan.detectable,
+            mde=median(shown) if shown else plan.mde,
             rows=len(self.rows),
             owner=sweep.owner,
             memory=self.snapshot.digest,

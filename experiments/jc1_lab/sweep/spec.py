@@ -46,7 +46,7 @@ RACING_TRIALS = 4
 """The fewest trials with which racing pays."""
 OWN_BASELINE = "the space's baseline"
 """What a baseline is called that is no preset."""
-MOST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 """The greatest seed: whatever draws by it takes this one, and some more."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
@@ -110,8 +110,8 @@ class Sweep:
             raise InvalidSpace(
                 "A sweep needs one trial, one repeat, and prompts to search: raise the number that is 0."
             )
-        if not 0 <= seed <= MOST_SEED:
-            raise InvalidSpace(f"A seed is 0 to {MOST_SEED}, not {seed}.")
+        if not 0 <= seed <= MAX_SEED:
+            raise InvalidSpace(f"A seed is 0 to {MAX_SEED}, not {seed}.")
         for each in loads:
             check(each)
         if loads and (requests < 1 or blocks < 1):
@@ -216,7 +216,7 @@ class Sweep:
             tokens=(own.tokens + search.tokens) * items + (own.tokens + winner.tokens) * heldout,
             heldout_requests=(own.requests + winner.requests) * heldout,
             latency_requests=len(self.loads) * self.blocks * self.requests,
-            detectable=statistics.detectable(items, comparisons=trials) if self._by_score else None,
+            mde=statistics.mde(items, comparisons=trials) if self._by_score else None,
         )
 
     def run(self, *, resume: bool = False, progress: bool | Progress = True) -> SweepResult:
@@ -249,7 +249,7 @@ class Sweep:
             self.racing
             and len(self.space.objectives) == 1
             and trials >= RACING_TRIALS
-            and bool(statistics.looks(len(self.items), trials=trials + 1))
+            and bool(statistics.interim_looks(len(self.items), trials=trials + 1))
         )
 
     def _facts(self) -> SuiteFacts:

@@ -10,7 +10,7 @@ import pytest
 
 from jc1_lab.plots import style as look
 from jc1_lab.records.results import SCORE
-from jc1_lab.records.rows import Row, write_table
+from jc1_lab.records.rows import EvalRecord, write_table
 from jc1_lab.sinks import report
 from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
@@ -87,8 +87,10 @@ def test_of_several_replies_the_one_nearest_their_mean_is_quoted_with_its_own_sc
     asked = result.suite.heldout[0]
     scores = {item: 1 / 3 if item == asked else score for item, score in result.verified.baseline_scores.items()}
     folder = write_folder(result, tmp_path / "sweep")
-    rows = [Row(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)]
-    write_table([*rows, Row(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})], folder / "table.jsonl")
+    rows = [EvalRecord(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)]
+    write_table(
+        [*rows, EvalRecord(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})], folder / "table.jsonl"
+    )
     verified = result.verified.model_copy(update={"baseline_scores": scores})
     text = report.html(result.model_copy(update={"verified": verified}), folder)
     assert "baseline, score 0.33, the mean of 3 replies; of this one 0<" in text

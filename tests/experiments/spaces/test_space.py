@@ -19,7 +19,7 @@ from jc1.prompt import DEFAULT_SYSTEM
 from jc1_lab.records.trials import TrialSettings
 from jc1_lab.spaces.constraints import Expression
 from jc1_lab.spaces.dimensions import Choices, Range
-from jc1_lab.spaces.space import MOST_COUNTED, Space, key
+from jc1_lab.spaces.space import MAX_COUNTED, Space, key
 
 PLAIN = TrialSettings()
 EXAMPLE = Path(__file__).parents[3] / "experiments" / "example_space.yaml"
@@ -337,7 +337,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_space_too_large_to_count_is_as_a_continuous_one() -> None:
-    space = Space.parse({"decoding": {"top_k": {"low": 0, "high": MOST_COUNTED}}})
+    space = Space.parse({"decoding": {"top_k": {"low": 0, "high": MAX_COUNTED}}})
     assert space.size is None
     assert space.points() is None
     assert not space.continuous

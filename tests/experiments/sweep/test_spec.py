@@ -380,7 +380,7 @@ def test_the_plan_says_how_much_and_what_it_can_show() -> None:
     assert plan.requests == 28 * (1 + 3 + 3 + 1)
     assert plan.trials == 4
     larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan()
-    assert larger.detectable < plan.detectable
+    assert larger.mde < plan.mde
     # The baseline has one choice of 256 tokens and is asked once; the dearest trial has four and is asked thrice.
     several = echo_sweep({"decoding": {"n": [1, 4], "temperature": [0.5]}}, racing=False).plan()
     assert several.tokens == (28 * (1 + 3 + 12) + 12 * (1 + 12)) * 256
@@ -389,7 +389,7 @@ def test_the_plan_says_how_much_and_what_it_can_show() -> None:
     endless = echo_sweep({"decoding": {"temperature": {"low": 0, "high": 1}}}, trials=2).plan()
     assert endless.tokens == (28 * (1 + 2 * 3) + 12 * (1 + 3)) * 256
     counted = echo_sweep({"decoding": {"max_tokens": [8]}, "objectives": {"output_tokens": "min"}}).plan()
-    assert counted.detectable is None
+    assert counted.mde is None
     assert "can show" not in dict(counted.lines())
 
 

@@ -119,7 +119,7 @@ def test_a_winner_is_promoted_told_and_taken_back(jc1: Run, tmp_path: Path) -> N
     refused = jc1("promote", "cold")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("jc1: Trial 2 of 'cold' is worse than warm@1, by ")
-    assert refused.stderr.endswith("or add --force. [not_proven]\n")
+    assert refused.stderr.endswith("or add --force. [not_significant]\n")
     forced = json.loads(ok(jc1("promote", "cold", "--force", "--name", "frozen", "--json")))
     assert (forced["preset"], forced["before"], forced["comparison"]["verdict"]) == ("frozen@1", "warm@1", "worse")
     assert ok(jc1("rollback")) == "champion is warm@1, was frozen@1.\n"

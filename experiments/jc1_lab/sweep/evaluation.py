@@ -1,4 +1,4 @@
-"""The quality phase: many trials' requests through one engine at once, each answer scored and kept as it comes.
+"""The requests of a sweep: many trials' requests through one engine at once, each answer scored and kept as it comes.
 
 Knows how requests are kept in flight, what becomes of one that fails, and when a seed is shared. Knows nothing about
 which trials there are, and times nothing: beside so many others no request's time means anything.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidRequest, Jc1Error
 from jc1.presets import Preset
-from jc1_lab.records.rows import Row, RowFile, Split
+from jc1_lab.records.rows import EvalRecord, RowFile, Split
 from jc1_lab.suites.suite import Item
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request to be made: the row that it will become, and what is asked."""
+class EvalRequest:
+    """One request to be made: the record that it will become, and what is asked."""
 
     trial: int
     split: Split
@@ -59,30 +59,30 @@ def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-async def answer(
+async def run_requests(
     pipeline: Pipeline,
-    asks: Sequence[Ask],
-    rows: RowFile,
+    requests: Sequence[EvalRequest],
+    records: RowFile,
     *,
     scoring: Scoring,
     in_flight: int = IN_FLIGHT,
-    on_row: Callable[[Row], None] | None = None,
-    on_trace: Callable[[Ask, Trace, str], None] | None = None,
+    on_record: Callable[[EvalRecord], None] | None = None,
+    on_trace: Callable[[EvalRequest, Trace, str], None] | None = None,
 ) -> None:
-    """Make every request whose row is not there yet, `in_flight` at a time, and keep the rows.
+    """Make every request that has no record yet, `in_flight` at a time, and keep the records.
 
-    A request that cannot be served is a row too, with the error's code. One whose engine broke is made again, up to
-    `ATTEMPTS` times; then everything stops with the engine's error, and so it does where rows cannot be kept. What was
-    answered until then stays.
+    A request that cannot be served is a record too, with the error's code. One whose engine broke is made again, up to
+    `ATTEMPTS` times; then everything stops with the engine's error, and so it does where records cannot be kept. What
+    was answered until then stays.
     """
-    waiting = iter([ask for ask in asks if ask.key not in rows])
+    waiting = iter([request for request in requests if request.key not in records])
 
     async def work() -> None:
-        for ask in waiting:
-            row = await _row(pipeline, ask, scoring, on_trace)
-            rows.add(row)
-            if on_row:
-                on_row(row)
+        for request in waiting:
+            record = await _record(pipeline, request, scoring, on_trace)
+            records.add(record)
+            if on_record:
+                on_record(record)
 
     await _together(work() for _ in range(in_flight))
 
@@ -97,29 +97,33 @@ async def _together(works: Iterable) -> None:
         raise next((e for e in errors.exceptions if isinstance(e, Jc1Error)), errors.exceptions[0]) from None
 
 
-async def _row(
-    pipeline: Pipeline, ask: Ask, scoring: Scoring, on_trace: Callable[[Ask, Trace, str], None] | None
-) -> Row:
-    fields = extra(ask.preset, scoring) | ({} if ask.seed is None else {"seed": ask.seed})
-    about = {"trial": ask.trial, "split": ask.split, "item": ask.item.id, "repeat": ask.repeat, "seed": ask.seed}
+async def _record(
+    pipeline: Pipeline,
+    request: EvalRequest,
+    scoring: Scoring,
+    on_trace: Callable[[EvalRequest, Trace, str], None] | None,
+) -> EvalRecord:
+    item, preset = request.item, request.preset
+    fields = extra(preset, scoring) | ({} if request.seed is None else {"seed": request.seed})
+    record = EvalRecord(request.trial, request.split, item.id, request.repeat, request.seed)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            reply = await pipeline.chat(ask.item.messages, owner=ask.owner, memory="read", preset=ask.preset, **fields)
+            reply = await pipeline.chat(item.messages, owner=request.owner, memory="read", preset=preset, **fields)
             break
         except InvalidRequest as error:
-            return Row(**about, outcome=error.code)
+            return replace(record, outcome=error.code)
         except (EngineFailed, EngineUnavailable):
             if attempt == ATTEMPTS:
                 raise
     if on_trace:
-        on_trace(ask, reply.trace, reply.text)
-    told = reply.trace.speculation or {}
-    return Row(
-        **about,
+        on_trace(request, reply.trace, reply.text)
+    speculation = reply.trace.speculation or {}
+    return replace(
+        record,
         finish_reason=reply.trace.finish_reason,
         texts=tuple(choice.text for choice in reply.choices),
-        scores=await _scores(scoring, ask.item, reply),
-        drafts=tuple(told.get("by_position", ())),
+        scores=await _scores(scoring, item, reply),
+        drafts=tuple(speculation.get("by_position", ())),
     )
 
 
