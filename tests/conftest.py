@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from jc1.embedding.base import Embedder
-    from tests.redis_server import RedisServer
+    from tests.support.redis_server import RedisServer
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(
@@ -73,7 +73,7 @@ def embedder() -> Embedder:
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
     """One server for all tests that do not end it."""
-    from tests.redis_server import running
+    from tests.support.redis_server import running
 
     with running() as server:
         yield server

@@ -27,7 +27,7 @@ DRAIN_SECONDS = 30
 """How long replies that are being written when the server is told to stop may take to end."""
 CANCEL_SECONDS = 1
 """How long a cancelled reply may take to tell its client so."""
-OWN_LOGGERS = ("jc1", "api", "ui", "experiments")
+OWN_LOGGERS = ("jc1", "jc1_api", "jc1_ui", "jc1_lab")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

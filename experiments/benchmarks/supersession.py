@@ -6,9 +6,9 @@
 A case is an owner who tells a fact, changes it once or twice, and between that tells of neighbouring subjects ("my
 sister's cat ...") and chats; then the fact is asked for in two wordings. It counts as right when every question recalls
 the newest statement and none before it, the old statements are still in history and point to the newest, and nothing
-else is superseded. `facts.toml` holds the wordings. Half of them are for development and half are held out; `--split`
-draws the halves, `--seed` the cases. Knows what people say and what must follow. Knows nothing about how memory decides
-what a statement is about.
+else is superseded. `supersession.toml` holds the wordings. Half of them are for development and half are held out;
+`--split` draws the halves, `--seed` the cases. Knows what people say and what must follow. Knows nothing about how
+memory decides what a statement is about.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Outcome:
 
 @cache
 def _wordings() -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parent / "facts.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((Path(__file__).parent / "supersession.toml").read_text(encoding="utf-8"))
 
 
 def _listed(text: str) -> list[str]:

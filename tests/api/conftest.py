@@ -15,7 +15,6 @@ from openai import OpenAI
 from sqlalchemy import Engine
 
 from jc1 import Pipeline, Settings
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
@@ -24,6 +23,7 @@ from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1_api.app import create_app
+from tests.support.database import new_database
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def settings(home: Path) -> Settings:
 @pytest.fixture
 def database(settings: Settings) -> Engine:
     """The database behind the pipeline."""
-    return open_database(settings.database_url)
+    return new_database(settings.home / "jc1.db")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from jc1 import Settings
 from jc1_lab.records.results import SweepResult
 from jc1_lab.sinks import mlflow as tracking
-from tests.experiments.sweep_results import sweep_result, write_folder
+from tests.support.sweep_results import sweep_result, write_folder
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from jc1_lab.records.results import (
     Verified,
 )
 from jc1_lab.records.trials import TrialSettings
+from tests.support.database import new_database
 
 HELDOUT = [f"held-{i}" for i in range(40)]
 WINNER = {"temperature": 0.8, "top_p": 0.9}
@@ -34,7 +35,7 @@ WINNER = {"temperature": 0.8, "top_p": 0.9}
 
 @pytest.fixture
 def presets(tmp_path: Path) -> Iterator[Presets]:
-    database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    database = new_database(tmp_path / "jc1.db")
     yield Presets(PresetRepository(database))
     database.dispose()
 

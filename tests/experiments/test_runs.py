@@ -12,7 +12,7 @@ from jc1_lab.runs import find, find_trial, list_runs, texts
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected
 from tests.experiments.conftest import Tracked
-from tests.experiments.sweep_results import WINNER, sweep_result, write_folder
+from tests.support.sweep_results import WINNER, sweep_result, write_folder
 
 
 def child(tracked: Tracked, number: int) -> str:

@@ -23,6 +23,7 @@ from jc1.memory.store import LocalMemory
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.trace import Trace
+from tests.support.database import new_database
 
 MARKER = "zygomorphic-quokka-4711"
 
@@ -66,7 +67,7 @@ def test_a_text_that_was_said_forgotten_and_purged_is_in_no_file(home: Path) -> 
 def database(home: Path) -> Engine:
     settings = Settings(home=home)
     settings.prepare_home()
-    return open_database(settings.database_url)
+    return new_database(home / "jc1.db")
 
 
 @pytest.fixture

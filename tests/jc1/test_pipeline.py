@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from jc1 import Message, Pipeline, Settings
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt
@@ -34,6 +33,7 @@ from jc1.reply import Done, Event, Recalled, Token
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.trace import STAGES
+from tests.support.database import new_database
 
 
 class Listener(EchoEngine):
@@ -62,7 +62,7 @@ def make(home: Path, embedder: Embedder) -> Make:
     def made(**options: Any) -> Pipeline:
         settings = Settings(home=home, engine="echo")
         settings.prepare_home()
-        database = open_database(settings.database_url)
+        database = new_database(home / "jc1.db")
         return Pipeline(
             settings,
             engine=Listener(**options),

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.errors import Conflict, InvalidDecoding, InvalidRequest, UnknownPreset
 from jc1.presets import Preset, Presets
+from tests.support.database import new_database
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[PresetRepository]:
-    database = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    database = new_database(tmp_path / "jc1.db")
     yield PresetRepository(database)
     database.dispose()
 

@@ -17,7 +17,7 @@ from jc1.cache.lmdb import LmdbCache
 from jc1.cache.lookups import Lookups
 from jc1.cache.null import NullCache
 from jc1.cache.redis import RedisCache
-from jc1.database import open_database, writing
+from jc1.database import writing
 from jc1.database.tables import sessions as stored_sessions
 from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
@@ -25,12 +25,13 @@ from jc1.memory.base import NewRecord
 from jc1.memory.store import LocalMemory
 from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle, turns_changed
 from tests.jc1.memory.conftest import HashingEmbedder
-from tests.redis_server import RedisServer
+from tests.support.database import new_database
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    engine = new_database(tmp_path / "jc1.db")
     yield engine
     engine.dispose()
 

@@ -9,7 +9,7 @@ import pytest
 
 from jc1 import Pipeline
 from jc1_api.app import create_app
-from tests import pdfs
+from tests.support import pdfs
 
 PATH = "/v1/memory/documents"
 HANDBOOK = b"# Setup\n\n## Linux\n\nRun make to install JC1.\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.conftest import Tracked, tracked
-from tests.experiments.sweep_results import sweep_result, write_folder
 from tests.jc1.cli.test_main import Run, jc1, ok
+from tests.support.sweep_results import sweep_result, write_folder
 
 __all__ = ["jc1", "tracked"]
 

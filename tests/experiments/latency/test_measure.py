@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from jc1 import Pipeline, Preset, Settings
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.decoding import Decoding
 from jc1.embedding.base import Embedder
@@ -29,6 +28,7 @@ from jc1_lab.latency.load import Sample, Timing
 from jc1_lab.latency.measure import Block, Objective, measure, measure_members, order, percentiles, summary
 from jc1_lab.records.results import Latency, Load
 from jc1_lab.suites.suite import Item
+from tests.support.database import new_database
 
 ONE = [Load(concurrency=1)]
 BOTH = [Load(concurrency=2), Load(rate=400.0)]
@@ -68,7 +68,7 @@ class Recorder(EchoEngine):
 async def pipeline(home: Path, embedder: Embedder) -> AsyncIterator[Pipeline]:
     settings = Settings(home=home, engine="echo")
     settings.prepare_home()
-    database = open_database(settings.database_url)
+    database = new_database(settings.home / "jc1.db")
     async with Pipeline(
         settings,
         engine=Recorder(),

@@ -13,7 +13,7 @@ from jc1_lab.plots import sweeps as plots
 from jc1_lab.plots.settings import varied
 from jc1_lab.records.results import SCORE, SweepResult
 from jc1_lab.records.trials import TrialSettings
-from tests.experiments.sweep_results import REFUSED, STOPPED, WINNER, sweep_result
+from tests.support.sweep_results import REFUSED, STOPPED, WINNER, sweep_result
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks import mlflow_client as tracking_client
 from jc1_lab.sinks.mlflow_client import connected
 from tests.experiments.conftest import Tracked
-from tests.experiments.mlflow_server import serving
-from tests.experiments.sweep_results import HOSTILE, REFUSED, WINNER, sweep_result, write_folder
+from tests.support.mlflow_server import serving
+from tests.support.sweep_results import HOSTILE, REFUSED, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -11,8 +11,8 @@ import pytest
 from jc1 import Settings
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected
-from tests.experiments.mlflow_server import serving
-from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
+from tests.support.mlflow_server import serving
+from tests.support.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -12,7 +12,7 @@ from jc1_lab.plots import style as look
 from jc1_lab.records.results import SCORE
 from jc1_lab.records.rows import EvalRecord, write_table
 from jc1_lab.sinks import report
-from tests.experiments.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
+from tests.support.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

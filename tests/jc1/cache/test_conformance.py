@@ -11,7 +11,7 @@ import pytest
 from jc1.cache.base import HISTORY, Cache, owned
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.redis import RedisCache
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 IMPLEMENTATIONS = ["lmdb", "redis"]
 

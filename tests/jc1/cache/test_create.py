@@ -10,7 +10,7 @@ import pytest
 from jc1.cache import create_cache
 from jc1.errors import InvalidSettings
 from jc1.settings import Settings
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 def test_the_default_lies_under_the_home_folder_and_outlives_its_object(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from jc1 import Pipeline, Settings
 from jc1.cache.breaker import Breaker
 from jc1.cache.redis import RedisCache
 from jc1.cache.replies import ReplyCache
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.embedding.cached import CachedEmbedder
@@ -22,7 +21,8 @@ from jc1.memory.store import LocalMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
-from tests.redis_server import RedisServer, running
+from tests.support.database import new_database
+from tests.support.redis_server import RedisServer, running
 
 AT_ONCE = 8
 
@@ -38,7 +38,7 @@ async def pipeline(home: Path, embedder: Embedder, server: RedisServer) -> Async
     """Everything that is cached is cached in Redis, which is left alone for a twentieth of a second at a time."""
     settings = Settings(home=home, engine="echo", cache="redis", redis_url=server.url, cache_replies=3600)
     settings.prepare_home()
-    database = open_database(settings.database_url)
+    database = new_database(home / "jc1.db")
     cache = RedisCache(settings.redis_url, breaker=Breaker(seconds=0.05))
     replies = ReplyCache(cache, settings)
     made = Pipeline(

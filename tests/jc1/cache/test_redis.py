@@ -17,7 +17,7 @@ import jc1.cache.redis
 from jc1.cache.breaker import Breaker
 from jc1.cache.redis import LONGEST_SECONDS, RedisCache
 from jc1.errors import InvalidSettings
-from tests.redis_server import RedisServer, running
+from tests.support.redis_server import RedisServer, running
 
 ROOT = Path(__file__).parents[3]
 

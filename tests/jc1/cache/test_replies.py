@@ -15,7 +15,6 @@ from jc1.cache import create_cache
 from jc1.cache.base import REPLY, owned
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.replies import ReplyCache
-from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt, EngineSettings, Step
@@ -30,6 +29,7 @@ from jc1.reply import Done, Event, Token
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.trace import Trace, Usage
+from tests.support.database import new_database
 
 
 class Counted(EchoEngine):
@@ -57,7 +57,7 @@ def make(home: Path, embedder: Embedder) -> Make:
     def made(**fields: Any) -> Pipeline:
         settings = Settings(home=home, engine="echo", **{"cache_replies": 3600, **fields})
         settings.prepare_home()
-        database, cache = open_database(settings.database_url), create_cache(settings)
+        database, cache = new_database(home / "jc1.db"), create_cache(settings)
         replies = ReplyCache(cache, settings)
         return Pipeline(
             settings,

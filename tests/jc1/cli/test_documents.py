@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import pdfs
 from tests.jc1.cli.test_main import Run, jc1, ok
+from tests.support import pdfs
 
 __all__ = ["jc1"]
 

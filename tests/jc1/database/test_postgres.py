@@ -33,7 +33,7 @@ from jc1.sessions import Sessions
 from tests.api.test_serve import serving
 from tests.jc1.database.test_schema import check_first_rows, fill_first_version, migrated
 from tests.jc1.memory.conftest import HashingEmbedder
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 def programs() -> Path | None:

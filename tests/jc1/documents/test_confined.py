@@ -8,7 +8,7 @@ from jc1.documents.confined import read_confined
 from jc1.documents.formats import read
 from jc1.errors import DamagedDocument, EmptyDocument, EncryptedDocument, InvalidRequest, RequestTooLarge
 from jc1.errors import UnsupportedDocument as Unsupported
-from tests import pdfs
+from tests.support import pdfs
 
 
 def test_it_gives_what_reading_gives() -> None:

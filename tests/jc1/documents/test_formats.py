@@ -15,7 +15,7 @@ from jc1.errors import (
     RequestTooLarge,
     UnsupportedDocument,
 )
-from tests import pdfs
+from tests.support import pdfs
 
 HANDBOOK = """\
 ---

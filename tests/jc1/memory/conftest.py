@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from jc1.database import open_database
 from jc1.embedding.base import Vectors
 from jc1.memory.store import LocalMemory
 from tests.jc1.memory.chroma_server import ChromaServer
+from tests.support.database import new_database
 
 
 class HashingEmbedder:
@@ -58,7 +58,7 @@ def embedder() -> HashingEmbedder:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'jc1.db'}")
+    engine = new_database(tmp_path / "jc1.db")
     yield engine
     engine.dispose()
 

@@ -17,8 +17,8 @@ from jc1.embedding.base import Vectors
 from jc1.errors import Conflict, EmbedderUnavailable, InvalidRequest
 from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import LocalMemory
-from tests import pdfs
 from tests.jc1.memory.conftest import HashingEmbedder
+from tests.support import pdfs
 
 MANY = [Part(f"Walrus number {number} sleeps.", f"page {number}") for number in range(1, 2 * BATCH + 11)]
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from jc1.database import open_database
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Imported, NewRecord, Retrieval, Selection
 from jc1.memory.exchange import MAX_LINE
 from jc1.memory.store import LocalMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.jc1.memory.test_store import recalled, tell
+from tests.support.database import new_database
 
 
 def exported(memory: LocalMemory, owner: str = "ann") -> list[str]:
@@ -35,7 +35,7 @@ def taken_in(memory: LocalMemory, lines: Iterable[str], owner: str = "ann") -> I
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Any:
     """A memory in another database, with nothing in it."""
-    with closing(LocalMemory(open_database(f"sqlite:///{tmp_path / 'other.db'}"), HashingEmbedder())) as store:
+    with closing(LocalMemory(new_database(tmp_path / "other.db"), HashingEmbedder())) as store:
         yield store
 
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from jc1.database import open_database
 from jc1.errors import InvalidRequest, Jc1Error, UnknownRecord
 from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
 from jc1.memory.store import LocalMemory
 from jc1.sessions import Sessions
 from tests.jc1.memory.conftest import HashingEmbedder
+from tests.support.database import new_database
 
 ADVERSARIAL = [
     "ann",
@@ -207,7 +207,7 @@ def test_no_answer_depends_on_what_others_have_or_do(
     nobodys = "mem_" + "0" * 20
     for crowd in ([], others):
         with tempfile.TemporaryDirectory() as folder:
-            database = open_database(f"sqlite:///{Path(folder) / 'jc1.db'}")
+            database = new_database(Path(folder) / "jc1.db")
             memory, sessions = LocalMemory(database, HashingEmbedder()), Sessions(database)
             theirs = [memory.add("eve", [NewRecord(TEXTS[0], session="s", turn=1)])[0].id for _ in crowd[:1]]
             player = Player(memory, sessions, owner, *theirs or [nobodys])
@@ -256,7 +256,7 @@ class Owners(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.database = open_database(f"sqlite:///{Path(self.folder.name) / 'jc1.db'}")
+        self.database = new_database(Path(self.folder.name) / "jc1.db")
         self.stores = [LocalMemory(self.database, HashingEmbedder(), capacity=n) for n in (1, 1000)]
         self.said: dict[str, dict[str, str]] = defaultdict(dict)
 
