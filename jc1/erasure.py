@@ -30,8 +30,8 @@ DAY_SECONDS = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What was removed for good, as numbers, and whether the files of database and cache are `clean` of it: if others
-    kept the database busy they are not, until the next purge."""
+    """What was removed for good, as numbers, and whether the files of database and cache are `clean` of it and of all
+    that was removed before: while others keep the database busy they are not, nor is a PostgreSQL server's ever."""
 
     records: int = 0
     edits: int = 0
@@ -57,14 +57,11 @@ def purge(pipeline: Pipeline, owner: str, what: str | Selection | None = None) -
     """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
     purged = pipeline.memory.purge(owner, what)
     _drop_derived(pipeline, owner, purged.records)
-    return _sum([purged], clean=_scrub(pipeline) if purged != Purged() else True)
+    return _sum([purged], clean=_vacuum(pipeline))
 
 
-def purge_overdue(pipeline: Pipeline, *, scrub: bool = False) -> Purge:
-    """Remove what can no longer be restored, and forget what has reached the age that the settings give: every owner's.
-
-    The database's files are seen to where anything was removed, or with `scrub` in any case.
-    """
+def purge_overdue(pipeline: Pipeline) -> Purge:
+    """Remove what can no longer be restored, and forget what is as old as the settings let it be, of every owner."""
     now = datetime.now(UTC)
     settings = pipeline.settings
     found: list[Purged] = []
@@ -76,8 +73,7 @@ def purge_overdue(pipeline: Pipeline, *, scrub: bool = False) -> Purge:
         if expired or purged != Purged():
             _drop_derived(pipeline, owner, purged.records)
         found.append(purged)
-    removed = any(purged != Purged() for purged in found)
-    return _sum(found, clean=_scrub(pipeline) if removed or scrub else True)
+    return _sum(found, clean=_vacuum(pipeline))
 
 
 @asynccontextmanager
@@ -119,10 +115,9 @@ def _drop_derived(pipeline: Pipeline, owner: str, purged: Collection[str] = ()) 
     pipeline.replies.cache.clear(owned(HISTORY, owner))
 
 
-def _scrub(pipeline: Pipeline) -> bool:
-    """See that what was purged is in no file; whether the database let it be done."""
-    pipeline.replies.cache.scrub()
-    return pipeline.memory.scrub()
+def _vacuum(pipeline: Pipeline) -> bool:
+    """Return whether what was purged, now or earlier, is in no file of the database or the cache."""
+    return pipeline.memory.vacuum(pipeline.replies.cache.vacuum)
 
 
 def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
@@ -135,12 +130,10 @@ def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
 
 
 async def _daily(pipeline: Pipeline, stop: asyncio.Event) -> None:
-    clean = True
     while True:
         try:
-            purged = await asyncio.to_thread(purge_overdue, pipeline, scrub=not clean)
-            clean = purged.clean
-            if purged != Purge():
+            purged = await asyncio.to_thread(purge_overdue, pipeline)
+            if purged.records or purged.turns:
                 log.info("purged %d records and %d turns", purged.records, purged.turns)
         except Jc1Error as error:
             log.warning("nothing was purged today: %s", error.message)

@@ -37,6 +37,7 @@ from jc1.cache.base import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
 from jc1.database.tables import records, sessions, turns
+from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import UnknownSession
 
@@ -206,6 +207,7 @@ class Sessions:
         with writing(self._database) as connection:
             if connection.execute(query).rowcount == 0:
                 raise UnknownSession(session)
+            owe_vacuum(connection)
         self.uncache(owner, session)
         if self._on_delete is not None:
             self._on_delete(owner)

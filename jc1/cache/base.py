@@ -46,8 +46,8 @@ class Cache(Protocol):
     def clear(self, namespace: str) -> None:
         """Remove every value of the namespace."""
 
-    def scrub(self) -> None:
-        """See that removed values are in no file of this machine any more; what is kept may go with them."""
+    def vacuum(self) -> bool:
+        """Return whether removed values are in no file of this machine any more; what is kept may go with them."""
 
     def close(self) -> None:
         """Flush and close."""

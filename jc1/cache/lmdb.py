@@ -127,16 +127,19 @@ class LmdbCache:
 
         self._attempt("cleared", remove)
 
-    def scrub(self) -> None:
+    def vacuum(self) -> bool:
         """Begin the file anew, empty: LMDB leaves the bytes of removed values in pages that it has not used again.
 
         Another process that has it open goes on with the old one, which has no name any more and ends with it.
         """
-        if self._store is not None:
-            try:
-                self._store.begin_anew()
-            except (lmdb.Error, OSError) as error:
-                self._warn("begun anew", error)
+        if self._store is None:
+            return False
+        try:
+            self._store.begin_anew()
+        except (lmdb.Error, OSError) as error:
+            self._warn("begun anew", error)
+            return False
+        return True
 
     def close(self) -> None:
         store, self._store = self._store, None

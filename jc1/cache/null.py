@@ -30,8 +30,8 @@ class NullCache:
     def clear(self, namespace: str) -> None:
         pass
 
-    def scrub(self) -> None:
-        pass
+    def vacuum(self) -> bool:
+        return True
 
     def close(self) -> None:
         pass

@@ -135,8 +135,9 @@ class RedisCache:
         if self._attempt(lambda connection: _remove_all(connection, start)) is None:
             self._owe([start], whole=True)
 
-    def scrub(self) -> None:
-        """Nothing: which files the server writes, and for how long it keeps them, is its administrator's."""
+    def vacuum(self) -> bool:
+        """Return whether nothing is owed a removal: the server's files are its administrator's."""
+        return not self._owed
 
     def close(self) -> None:
         """Close the connections, once what is owed was tried a last time."""

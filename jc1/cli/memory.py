@@ -259,7 +259,7 @@ def purge(
         if now and not yes and not typer.confirm(f"Remove all that {whose!r} has forgotten for good?"):
             print("Nothing was purged.")
             raise typer.Exit(1)
-        purged = purging.purge(pipeline, whose) if now else purging.purge_overdue(pipeline, scrub=True)
+        purged = purging.purge(pipeline, whose) if now else purging.purge_overdue(pipeline)
         _print_purge(pipeline, purged)
 
 
@@ -431,8 +431,7 @@ def _print_purge(pipeline: Pipeline, purged: Purge) -> None:
     print(f"purged: {_number(purged.records, 'record')}, {texts}, {_number(purged.turns, 'turn')}")
     if not purged.clean:
         print(
-            "The database's files are in use and may still hold copies: `jc1 memory purge` clears them once the others "
-            "are done.",
+            "The database's files may still hold copies: `jc1 memory purge` clears SQLite's once nobody reads them.",
             file=sys.stderr,
         )
     print("JC1 does not reach:")

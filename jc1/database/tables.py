@@ -182,3 +182,12 @@ alias_moves = Table(
     # Since when it is taken back.
     Column("undone", UtcDateTime),
 )
+
+# Deletions whose text may still stand in SQLite's files or in a cache's, until these were rewritten after them.
+vacuums_owed = Table(
+    "vacuums_owed",
+    metadata,
+    Column("number", _row_number, primary_key=True, autoincrement=True),
+    Column("since", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)

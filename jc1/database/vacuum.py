@@ -1,6 +1,7 @@
-"""Seeing that deleted text is in no file of the database any more.
+"""Seeing that deleted text is in no file any more, or knowing that it may be.
 
-Knows what SQLite leaves behind. PostgreSQL's files are its administrator's: nothing is done about them.
+Knows what SQLite leaves behind, and that a rewriting is owed from a deletion until it was done, through every crash.
+PostgreSQL's files are its administrator's: they are never called clean.
 
 `secure_delete`, which every connection sets, writes zeros over deleted rows. Copies that were left behind when pages
 were split stay: VACUUM writes the file anew without them. The write-ahead log still holds the pages as they were, until
@@ -9,28 +10,80 @@ it is truncated, which waits for whoever reads.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, delete, func, insert, select
 
-from jc1.database.connection import translated
+from jc1.database.connection import BUSY_SECONDS, reading, turn_to_write, writing
+from jc1.database.errors import translated
+from jc1.database.tables import vacuums_owed
 from jc1.errors import DatabaseUnavailable, StorageFull
 
+if TYPE_CHECKING:
+    import sqlite3
 
-def scrub(engine: Engine) -> bool:
-    """Write the database's file anew and empty its log.
+READERS_SECONDS = 5.0
+"""How long the log is tried to be truncated while others read."""
+TRY_SECONDS = 0.1
+"""How long one try waits for them: it holds the write lock meanwhile."""
 
-    False where others kept them busy for ten seconds, or the disk has no room for a second copy meanwhile.
+
+def owe_vacuum(connection: Connection) -> None:
+    """Note, in the transaction that deletes a text for good, that it may still stand in a file."""
+    connection.execute(insert(vacuums_owed).values(since=datetime.now(UTC)))
+
+
+def vacuum(engine: Engine, elsewhere: Callable[[], bool] = lambda: True) -> bool:
+    """Rewrite the files if a deletion owes it, and return whether none of them holds what was deleted.
+
+    The debt is paid when `elsewhere`, which clears the files of caches, has succeeded too.
     """
-    if engine.dialect.name != "sqlite":
-        return True
+    with reading(engine) as connection:
+        owed = connection.execute(select(func.max(vacuums_owed.c.number))).scalar()
+    if owed is None:
+        return engine.dialect.name == "sqlite"
+    clean = elsewhere()
+    if engine.dialect.name == "sqlite":
+        clean = _rewrite(engine) and clean
+    if clean:
+        with writing(engine) as connection:
+            connection.execute(delete(vacuums_owed).where(vacuums_owed.c.number <= owed))
+    return clean and engine.dialect.name == "sqlite"
+
+
+def _rewrite(engine: Engine) -> bool:
+    """Write an SQLite file anew and empty its log.
+
+    False where others read or write all the while, or the disk has no room for a second copy meanwhile.
+    """
     with closing(engine.raw_connection()) as connection:
-        cursor = connection.cursor()
+        cursor: sqlite3.Cursor = connection.cursor()
         try:
-            with translated():
+            # Before the file is copied into the log, so that a reader who stays does not make it grow at every try.
+            if not _truncate(engine, cursor):
+                return False
+            with turn_to_write(engine, "a vacuum"), translated():
                 cursor.execute("VACUUM")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                state = cursor.fetchone()
+            return _truncate(engine, cursor)
         except (DatabaseUnavailable, StorageFull):
             return False
-        return state is not None and state[0] == 0  # else somebody was in the way
+
+
+def _truncate(engine: Engine, cursor: sqlite3.Cursor) -> bool:
+    """Move the log into the file and empty it. SQLite reports it as busy while anybody reads an older state."""
+    cursor.execute(f"PRAGMA busy_timeout = {1000 * TRY_SECONDS:.0f}")
+    try:
+        end = time.monotonic() + READERS_SECONDS
+        while True:
+            with turn_to_write(engine, "a checkpoint"), translated():
+                if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0):
+                    return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(2 * TRY_SECONDS)
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")

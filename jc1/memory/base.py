@@ -318,13 +318,14 @@ class Memory(Protocol):
 
     def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
         """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
-        Raises as `forget` does. `scrub` then sees to the files."""
+        Raises as `forget` does. `vacuum` then sees to the files."""
 
     def expire(self, owner: str, before: datetime) -> int:
         """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
 
-    def scrub(self) -> bool:
-        """See that purged texts are in no file any more. False where others kept the files busy: call it again."""
+    def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
+        """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,
+        and return whether no file holds what was deleted. False where others kept them busy: call it again."""
 
     def owners(self) -> tuple[str, ...]:
         """Everybody who has, or had, records or sessions: for the daily purge alone."""

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, or_, select, tuple_, update
 
 from jc1.database.tables import edits, records, turns
+from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name, storable
 from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
 from jc1.memory.base import Going, Purged, Record, Restored, Selection
@@ -112,6 +113,7 @@ def purge(connection: Connection, owner: str, what: Selection | None, before: da
     release(connection, owner, version, lambda newer: newer.c.id.in_(gone_ids), ~doomed)
     earlier = connection.execute(delete(edits).where(edits.c.record.in_(gone_ids))).rowcount
     connection.execute(delete(records).where(doomed))
+    owe_vacuum(connection)
     return Purged(ids, earlier, remove_turns(connection, owner, gone))
 
 

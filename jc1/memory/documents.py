@@ -11,6 +11,7 @@ import re
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from jc1.database.tables import records
+from jc1.database.vacuum import owe_vacuum
 from jc1.errors import Conflict
 from jc1.memory.base import Document
 
@@ -67,6 +68,8 @@ def settle(connection: Connection, owner: str, title: str, session: str, parts: 
     gone = [seq for seq in connection.execute(there).scalars() if seq not in kept]
     for start in range(0, len(gone), DELETED_AT_ONCE):
         connection.execute(delete(records).where(records.c.seq.in_(gone[start : start + DELETED_AT_ONCE])))
+    if gone:
+        owe_vacuum(connection)
     return len(gone)
 
 

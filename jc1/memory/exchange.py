@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, exists, insert, or
 
 from jc1.database.connection import writing
 from jc1.database.tables import MAX_PLACE, edits, records
+from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name, storable
 from jc1.errors import InvalidRequest
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
@@ -204,6 +205,7 @@ def _store(
     if hidden:
         release(connection, owner, version, lambda newer: newer.c.id.in_(hidden), records.c.id.not_in(hidden))
         connection.execute(delete(records).where(records.c.id.in_(hidden)))
+        owe_vacuum(connection)
     if new:
         rows = [
             {**asdict(record), "subject": told_by(record).key, "changed": version, "vector": vector}

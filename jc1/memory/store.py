@@ -25,7 +25,7 @@ from sqlalchemy import Engine, RowMapping, bindparam, func, insert, select, upda
 
 from jc1.database.connection import reading, writing
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
-from jc1.database.vacuum import scrub
+from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge
 from jc1.memory import deletion as forgetting
@@ -272,9 +272,10 @@ class LocalMemory:
         with writing(self._database) as connection:
             return forgetting.expire(connection, owner, before, datetime.now(UTC))
 
-    def scrub(self) -> bool:
-        """See that purged texts are in no file any more. False where others kept the files busy: call it again."""
-        return scrub(self._database)
+    def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
+        """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,
+        and return whether no file holds what was deleted. False where others kept them busy: call it again."""
+        return vacuum(self._database, elsewhere)
 
     def owners(self) -> tuple[str, ...]:
         """Everybody who has, or had, records or sessions: for the daily purge alone."""

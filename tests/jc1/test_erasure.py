@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +14,10 @@ import pytest
 from sqlalchemy import Engine, update
 
 from jc1 import Pipeline, Settings, SyncPipeline
-from jc1.database import open_database, reading, writing
-from jc1.database.connection import BUSY_SECONDS
+from jc1.database import open_database, writing
 from jc1.database.tables import records, turns
+from jc1.documents.ingest import ingest
+from jc1.documents.parts import Part
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
 from jc1.erasure import Purge, forget, purge, purge_overdue, purging_daily, remains, restore
@@ -112,23 +116,107 @@ def test_the_daily_purge_takes_what_is_overdue_of_every_owner(pipeline: Pipeline
     memory.close()
 
 
-def test_files_that_others_keep_busy_are_told_of_and_seen_to_the_next_time(
-    pipeline: Pipeline, database: Engine, home: Path, monkeypatch: pytest.MonkeyPatch
+READER = """
+import sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM records").fetchall()
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_program_reading(home: Path) -> Iterator[None]:
+    """A process that reads the database as it is now, all the while."""
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, str(home / "jc1.db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reading\n"
+        yield
+        process.stdin.close()
+
+
+def test_files_are_called_clean_only_once_nobody_reads_what_was_purged(
+    pipeline: Pipeline, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jc1.database.connection.BUSY_SECONDS", 0)
-    database = open_database(str(database.url))
-    memory = LocalMemory(database, pipeline.memory._embedder)  # type: ignore[attr-defined]
-    pipeline.memory = memory
+    monkeypatch.setattr("jc1.database.vacuum.READERS_SECONDS", 0.0)
+    memory = pipeline.memory
     (record,) = memory.add("ann", [NewRecord(f"The word is {MARKER}.")])
-    with reading(database) as reader:
-        assert reader.execute(records.select()).all()
+    with another_program_reading(home):
         forget(pipeline, "ann", record.id)
         assert purge(pipeline, "ann") == Purge(records=1, clean=False)
-        assert holding(home, MARKER)
-    assert purge_overdue(pipeline, scrub=True) == Purge()
+        for again in (purge(pipeline, "ann"), purge(pipeline, "bob"), purge_overdue(pipeline)):
+            assert again == Purge(clean=False)
+            assert holding(home, MARKER)
+        memory.add("bob", [NewRecord("Who tries to clear the files leaves the database to others.")])
+    assert purge(pipeline, "ann") == Purge()
     assert holding(home, MARKER) == []
-    assert BUSY_SECONDS > 0
     memory.close()
+
+
+PURGER = """
+import sys, time
+from pathlib import Path
+from jc1 import Settings, SyncPipeline
+from jc1.erasure import forget, purge
+from jc1.memory.base import Selection
+
+with SyncPipeline(Settings(home=Path(sys.argv[1]), engine="echo", cache_replies=3600)) as chat:
+    pipeline, owner = chat.pipeline, chat.pipeline.settings.owner
+    chat.chat(sys.argv[2], session="s", temperature=0)
+    forget(pipeline, owner, Selection(everything=True))
+
+    def killed_here():
+        print("purged", flush=True)
+        time.sleep(600)
+
+    pipeline.replies.cache.vacuum = killed_here
+    purge(pipeline, owner)
+"""
+
+
+@pytest.fixture
+def killed(home: Path) -> None:
+    """A home that a process left which was killed when it had purged a text and was about to clear the files."""
+    command = [sys.executable, "-c", PURGER, str(home), MARKER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "purged\n"
+        process.kill()
+    assert str(home / "jc1.db-wal") in holding(home, MARKER)
+
+
+@pytest.mark.usefixtures("killed")
+async def test_a_kill_before_the_files_are_cleared_is_made_up_for_at_the_next_start(home: Path) -> None:
+    async with Pipeline.from_settings(Settings(home=home, engine="echo")) as started, purging_daily(started):
+        pass
+    assert holding(home, MARKER) == []
+
+
+@pytest.mark.usefixtures("killed")
+async def test_a_kill_before_the_files_are_cleared_is_made_up_for_by_the_next_purge(home: Path) -> None:
+    async with Pipeline.from_settings(Settings(home=home, engine="echo")) as started:
+        assert purge(started, "somebody else") == Purge()
+    assert holding(home, MARKER) == []
+
+
+def test_whatever_deletes_a_text_for_good_owes_clean_files(pipeline: Pipeline, database: Engine, home: Path) -> None:
+    sessions = Sessions(database)
+    sessions.append("ann", "s", user=MARKER, reply="")
+    sessions.delete("ann", "s")
+    assert holding(home, MARKER)
+    assert purge(pipeline, "ann") == Purge()
+    assert holding(home, MARKER) == []
+    for version in ("one", "two"):
+        ingest(pipeline.memory, "ann", "Book", [Part(f"{MARKER[::-1]} {version}", "")])
+    assert purge(pipeline, "ann") == Purge()
+    assert holding(home, f"{MARKER[::-1]} one") == []
+    assert holding(home, f"{MARKER[::-1]} two")
+    pipeline.memory.close()
 
 
 async def test_purging_runs_at_the_start_and_ends_with_what_it_serves(pipeline: Pipeline, database: Engine) -> None:
@@ -165,10 +253,3 @@ def test_the_places_out_of_reach_are_named(home: Path) -> None:
     assert "VACUUM FULL" in " ".join(remains(shared))
     assert "gpu/v1" in " ".join(remains(shared))
     assert "hunter2" not in " ".join(remains(shared))
-
-
-def test_closing_leaves_no_log_behind(pipeline: Pipeline, home: Path) -> None:
-    with closing(pipeline.memory):
-        pipeline.memory.add("ann", [NewRecord("one")])
-        assert pipeline.memory.scrub()
-        assert (home / "jc1.db-wal").stat().st_size == 0

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from jc1.database import connection as connecting
-from jc1.database import open_database, reading, writing
+from jc1.database import open_database, opening, reading, writing
+from jc1.database.errors import translated
 from jc1.database.tables import owners
 from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, InvalidSettings, Jc1Error, StorageFull
 from jc1.sessions import Sessions
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_refused_and_left_byte_for_byte(tmp_path: Path, damage
 def test_damage_in_a_file_too_large_to_read_through_is_named_when_it_is_met(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(opening, "CHECKED_BYTES", 0)
     path = tmp_path / "jc1.db"
     filled(path)
     with path.open("r+b") as file:
@@ -126,7 +126,7 @@ def test_a_sound_file_with_writes_still_in_its_log_is_opened(tmp_path: Path) -> 
 
 
 def test_a_database_that_another_program_holds_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connecting, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(opening, "BUSY_SECONDS", 0.05)
     path = tmp_path / "jc1.db"
     database = open_database(url(path))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -186,7 +186,7 @@ def test_a_mistake_of_our_own_is_not_called_an_outage(tmp_path: Path) -> None:
 def test_each_way_in_which_sqlite_fails_has_its_name(code: int, meaning: type[Jc1Error]) -> None:
     error = sqlite3.OperationalError("what SQLite says")
     error.sqlite_errorcode = code
-    with pytest.raises(meaning) as caught, connecting.translated():
+    with pytest.raises(meaning) as caught, translated():
         raise error
     assert "what SQLite says" not in caught.value.message
 
@@ -201,7 +201,7 @@ def test_each_way_in_which_sqlite_fails_has_its_name(code: int, meaning: type[Jc
     ],
 )
 def test_each_way_in_which_postgres_fails_has_its_name(error: type[psycopg.Error], meaning: type[Jc1Error]) -> None:
-    with pytest.raises(meaning) as caught, connecting.translated():
+    with pytest.raises(meaning) as caught, translated():
         raise OperationalError("SELECT 1", {}, error("what PostgreSQL says"))
     assert "what PostgreSQL says" not in caught.value.message
 

@@ -265,7 +265,7 @@ def test_memory_is_governed_as_on_sqlite(database: Engine, server: str) -> None:
     assert recalled(there, "cat") == set()
     purged = there.purge("ann")
     assert (len(purged.records), purged.edits, purged.turns) == (4, 2, 1)
-    assert memory.scrub()
+    assert not memory.vacuum(lambda: True)  # its files are not JC1's to clear
     assert sessions.list("ann") == ()
 
     file = BytesIO("".join(exported).encode())

@@ -91,6 +91,9 @@ def check_first_rows(database: Engine) -> None:
         for table in metadata.sorted_tables:
             found = [dict(row) for row in connection.execute(select(table)).mappings()]
             if table.name not in FIRST_ROWS:
+                if table.name == "vacuums_owed":
+                    assert len(found) == 1  # nobody knows what was deleted before
+                    continue
                 assert found == [CARRIED_OVER[table.name]] if table.name in CARRIED_OVER else found == []
                 continue
             (row,) = found
