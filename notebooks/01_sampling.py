@@ -24,7 +24,7 @@
 import tempfile
 
 from jc1 import Settings, SyncPipeline
-from jc1_lab.plots import drawing
+from jc1_lab.plots import plotting
 from jc1_lab.plots import style as look
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
@@ -249,7 +249,7 @@ def visible(text):
 columns = [f"{i}. {visible(step.text)}" for i, step in enumerate(steps, start=1)]
 counts = [[keeps([o.logprob for o in step.top], **fields) for step in steps] for fields in FILTERS.values()]
 texts = [[str(n) for n in row] for row in counts]
-figure = drawing.heatmap(np.log(counts), x=columns, y=list(FILTERS), texts=texts, low=0, high=np.log(20))
+figure = plotting.heatmap(np.log(counts), x=columns, y=list(FILTERS), texts=texts, low=0, high=np.log(20))
 figure.update_xaxes(title="the reply, token by token (␣ is a space)")
 figure.update_layout(height=220, title="Tokens that can be drawn, of the 20 likeliest, at temperature 1")
 figure.show()
@@ -382,7 +382,7 @@ for i, name in enumerate(COLOURS):
         line_color=COLOURS[name],
         error_y={"array": spans[:, 1] - means, "arrayminus": means - spans[:, 0], "thickness": 1, "width": 0},
     )
-drawing.label_ends(figure, gap=0.07)
+plotting.label_ends(figure, gap=0.07)
 figure.add_hline(greedy, line={"color": look.QUIET, "dash": "dot", "width": 1.5})
 figure.add_annotation(
     text=f"greedy {greedy:.0%}", x=1, xref="paper", xanchor="left", xshift=6, y=greedy, showarrow=False
@@ -435,7 +435,7 @@ for column, measure in enumerate(("distinct_2", "self_similarity"), start=1):
             row=1,
             col=column,
         )
-    drawing.label_ends(figure, gap=0.075, row=1, col=column)
+    plotting.label_ends(figure, gap=0.075, row=1, col=column)
 figure.update_yaxes(range=[0, 1.04]).update_xaxes(title="temperature", tickvals=WARMTH)
 figure.update_annotations(font_size=13).update_layout(height=390, margin={"r": 90, "t": 74})
 figure.update_layout(title="How much eight replies to one question differ")

@@ -25,7 +25,7 @@
 import tempfile
 
 from jc1 import Settings, SyncPipeline
-from jc1_lab.plots import drawing
+from jc1_lab.plots import plotting
 from jc1_lab.plots import style as look
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
@@ -352,7 +352,7 @@ for _, question, _ in hard:
         lengths[question, penalty] = len(reply.choices[0].token_ids)
         last[question, penalty] = reply.text
 
-figure = drawing.heatmap(
+figure = plotting.heatmap(
     [[lengths[question, penalty] for penalty in PENALTIES] for _, question, _ in hard],
     x=[f"{penalty:g}" for penalty in PENALTIES],
     y=[question for _, question, _ in hard],

@@ -22,7 +22,7 @@
 import tempfile
 
 from jc1 import Settings, SyncPipeline
-from jc1_lab.plots import drawing
+from jc1_lab.plots import plotting
 from jc1_lab.plots import style as look
 
 MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B"
@@ -250,7 +250,7 @@ grid = np.array(
 )  # (windows, ks, questions, 2)
 shares, tokens = grid[..., 0].mean(axis=2), grid[..., 1].mean(axis=2)
 
-figure = drawing.heatmap(
+figure = plotting.heatmap(
     shares,
     x=[f"k = {k}" for k in KS],
     y=[f"window {w}" for w in WINDOWS],
@@ -296,7 +296,7 @@ def found(kind, k):
 
 
 by_kind = [[found(kind, k) for k in DEPTHS] for kind in KINDS]
-figure = drawing.heatmap(
+figure = plotting.heatmap(
     by_kind,
     x=[f"k = {k}" for k in DEPTHS],
     y=KINDS,

@@ -45,7 +45,7 @@ def list_(home: Home = None, as_json: Json = False) -> None:
 def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) -> None:
     """Show what a sweep found: the winner, and every trial beside the baseline."""
     with lab():
-        from jc1_lab.plots import style as look
+        from jc1_lab.plots import style
         from jc1_lab.runs import find, texts
         from jc1_lab.sinks import report
 
@@ -63,7 +63,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
                 str(trial.number),
                 result.baseline_name if trial.number == 0 else trial.label,
                 report.told(trial.metrics.get(result.primary)),
-                look.signed(between.difference) if (between := trial.comparison) else "",
+                style.signed(between.difference) if (between := trial.comparison) else "",
                 trial.comparison.verdict if trial.comparison else "",
                 "" if trial.state == "measured" else f"{trial.state}: {trial.reason}",
             ]

@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from jc1_lab.latency.load import Sample
 from jc1_lab.latency.measure import Objective, percentiles
-from jc1_lab.plots.drawing import label_ends
+from jc1_lab.plots.plotting import label_ends
 from jc1_lab.plots.style import BLUE, FAINT, FAMILIES, GREEN, ORANGE, QUIET, TEMPLATE, see_through
 from jc1_lab.records.results import Latency
 

@@ -14,7 +14,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from jc1.prompt import DEFAULT_SYSTEM
-from jc1_lab.plots import style as look
+from jc1_lab.plots import style
 from jc1_lab.records.resolved import resolved
 from jc1_lab.records.results import SCORE, SweepResult, Trial
 
@@ -60,11 +60,11 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
     best = max(good.values(), default=1) or 1
     for trial in last:
         score = trial.metrics[result.primary].mean
-        colour, width, dash = look.see_through(look.BLUE, 0.12 + 0.5 * (good[trial.number] / best) ** 3), 1.5, "solid"
+        colour, width, dash = style.see_through(style.BLUE, 0.12 + 0.5 * (good[trial.number] / best) ** 3), 1.5, "solid"
         if trial.number == result.winner:
-            colour, width = look.WINNER, 3
+            colour, width = style.WINNER, 3
         elif trial.number == result.baseline.number:
-            colour, width, dash = look.BASELINE, 2.5, "dot"
+            colour, width, dash = style.BASELINE, 2.5, "dot"
         named = "winner" if trial.number == result.winner else "baseline" if dash == "dot" else None
         figure.add_scatter(
             x=[*places[trial.number], unit(score)],
@@ -82,7 +82,7 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
         margin={"l": 24, "r": 24, "t": 56, "b": 28},
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.06, "yanchor": "bottom"},
         showlegend=True,
-        template=look.TEMPLATE,
+        template=style.TEMPLATE,
     )
     figure.update_xaxes(visible=False, range=[-0.01, 1.01], fixedrange=True)
     figure.update_yaxes(visible=False, range=[-0.12, depth + 0.12], fixedrange=True)
@@ -142,7 +142,7 @@ def heatmap(result: SweepResult) -> go.Figure:
     figure.update_layout(
         height=110 + 64 * max(len(set(binned[down].values())) if pairs else 1, 1),
         margin={"l": 8, "r": 16, "t": 8, "b": 8},
-        template=look.TEMPLATE,
+        template=style.TEMPLATE,
     )
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(showgrid=False, autorange="reversed")
@@ -171,7 +171,7 @@ def _scale(values: dict[int, Value]) -> tuple[dict[Value, float], list[Value]]:
 
 
 def _axis(figure: go.Figure, depth: int, name: str, ticks: list[tuple[float, str]]) -> None:
-    figure.add_shape(type="line", x0=0, x1=1, y0=depth, y1=depth, line={"color": look.ZERO, "width": 1}, layer="below")
+    figure.add_shape(type="line", x0=0, x1=1, y0=depth, y1=depth, line={"color": style.ZERO, "width": 1}, layer="below")
     figure.add_annotation(
         x=0, y=depth, text=f"<b>{escape(name)}</b>", showarrow=False, xanchor="left", yanchor="bottom", yshift=5
     )

@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from jc1.trace import STAGES
-from jc1_lab.plots import style as look
-from jc1_lab.plots.drawing import label_ends
+from jc1_lab.plots import style
+from jc1_lab.plots.plotting import label_ends
 from jc1_lab.plots.settings import heatmap, parallel_coordinates, varied
 from jc1_lab.records.results import SCORE, Interval, SweepResult, Trial
 
@@ -35,16 +35,16 @@ __all__ = [
 Direction = Literal["max", "min"]
 Role = Literal["winner", "baseline", "Pareto member", "other trial", "stopped early"]
 _MARKS: dict[Role, tuple[str, str, int]] = {
-    "other trial": (look.OTHER, "circle", 8),
-    "stopped early": (look.OTHER, "circle-open", 7),
-    "Pareto member": (look.PARETO, "circle", 11),
-    "baseline": (look.BASELINE, "diamond", 13),
-    "winner": (look.WINNER, "star", 16),
+    "other trial": (style.OTHER, "circle", 8),
+    "stopped early": (style.OTHER, "circle-open", 7),
+    "Pareto member": (style.PARETO, "circle", 11),
+    "baseline": (style.BASELINE, "diamond", 13),
+    "winner": (style.WINNER, "star", 16),
 }
 """Colour, shape and size in pixels, in the order in which they are drawn."""
 _MAX_ROWS = 24
 """Trials that a figure with a row for each shows."""
-_DIVERGING = [[0.0, look.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, look.BLUE]]
+_DIVERGING = [[0.0, style.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, style.BLUE]]
 _AMOUNT = [[0.0, "rgba(128, 128, 140, 0.08)"], [1.0, "rgba(128, 128, 140, 0.95)"]]
 
 
@@ -104,7 +104,7 @@ def pareto(result: SweepResult) -> go.Figure:
             x=[trial.metrics[name].mean for trial in front],
             y=[trial.metrics[result.primary].mean for trial in front],
             mode="lines",
-            line={"color": look.see_through(look.PARETO, 0.45), "width": 1.5},
+            line={"color": style.see_through(style.PARETO, 0.45), "width": 1.5},
             line_shape="hv" if direction == "min" else "vh",
             name="front",
             hoverinfo="skip",
@@ -147,14 +147,14 @@ def winner(result: SweepResult) -> go.Figure:
     if result.winner is not None:
         best = result.trial(result.winner)
         if result.primary in result.baseline.metrics:
-            scores.append(("baseline, search", result.baseline.metrics[result.primary], look.BASELINE))
+            scores.append(("baseline, search", result.baseline.metrics[result.primary], style.BASELINE))
         if result.primary in best.metrics:
-            scores.append((f"winner #{best.number}, search", best.metrics[result.primary], look.WINNER))
+            scores.append((f"winner #{best.number}, search", best.metrics[result.primary], style.WINNER))
         if own := best.comparison:
             differences.append(("difference, search", own.difference, own.low, own.high))
     if result.verified:
-        scores.append(("baseline, held out", result.verified.baseline, look.BASELINE))
-        scores.append((f"winner #{result.verified.trial}, held out", result.verified.heldout, look.WINNER))
+        scores.append(("baseline, held out", result.verified.baseline, style.BASELINE))
+        scores.append((f"winner #{result.verified.trial}, held out", result.verified.heldout, style.WINNER))
         held = result.verified.comparison
         differences.append(("difference, held out", held.difference, held.low, held.high))
     figure = make_subplots(
@@ -163,12 +163,12 @@ def winner(result: SweepResult) -> go.Figure:
     for name, interval, colour in scores:
         _dot(figure, 1, name, interval.mean, interval.low, interval.high, colour, f"{interval.mean:.2f}")
     for name, mean, low, high in differences:
-        _dot(figure, 2, name, mean, low, high, look.PARETO, look.signed(mean))
+        _dot(figure, 2, name, mean, low, high, style.PARETO, style.signed(mean))
     _base(figure, height=150 + 34 * (len(scores) + len(differences)))
     figure.update_xaxes(title_text=_words(result.primary), row=1, **_span(result.primary, 1.02))
     reach = max([0.1, *(abs(end) for _, _, *ends in differences for end in ends)]) * 1.1
     figure.update_xaxes(range=[-reach, reach], tickformat="+.2~f", title_text="winner minus baseline", row=2)
-    figure.add_vline(x=0, line={"color": look.ZERO, "width": 1.5}, row=2)
+    figure.add_vline(x=0, line={"color": style.ZERO, "width": 1.5}, row=2)
     figure.update_layout(margin_t=28)
     return _rows(figure)
 
@@ -216,7 +216,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
     _base(figure, height=124 + 22 * (len(trials) + 1))
     figure.update_layout(margin={"t": 34, "b": 40})
     figure.add_annotation(
-        text=f'<span style="color:{look.BLUE}">■</span> better  <span style="color:{look.ORANGE}">■</span> worse',
+        text=f'<span style="color:{style.BLUE}">■</span> better  <span style="color:{style.ORANGE}">■</span> worse',
         x=1,
         y=1,
         xref="paper",
@@ -244,22 +244,22 @@ def waterfall(result: SweepResult) -> go.Figure:
     for stage in STAGES:
         seconds = [_stages(trial).get(stage, 0.0) for trial in members]
         if any(seconds):
-            colour = look.STAGE_COLOURS[stage]
+            colour = style.STAGE_COLOURS[stage]
             figure.add_bar(
                 orientation="h",
                 y=rows,
                 x=[value * 1000 for value in seconds],
                 name=stage,
                 # Stages of one family share a colour: each is paler than the one before.
-                marker={"color": look.see_through(colour, 0.65 ** seen.count(colour)), "line": {"width": 0}},
-                customdata=[look.duration(value) for value in seconds],
+                marker={"color": style.see_through(colour, 0.65 ** seen.count(colour)), "line": {"width": 0}},
+                customdata=[style.duration(value) for value in seconds],
                 hovertemplate=f"{stage} %{{customdata}}<extra>%{{y}}</extra>",
             )
             seen.append(colour)
     for trial, row in zip(members, rows, strict=True):
         total = sum(_stages(trial).values())
         figure.add_annotation(
-            x=total * 1000, y=row, text=look.duration(total), showarrow=False, xanchor="left", xshift=6
+            x=total * 1000, y=row, text=style.duration(total), showarrow=False, xanchor="left", xshift=6
         )
     _base(figure, height=130 + 34 * len(members), legend=True)
     figure.update_layout(barmode="stack", bargap=0.45, margin_r=64)
@@ -299,8 +299,8 @@ def compare(results: Sequence[SweepResult]) -> go.Figure:
     for result in results:
         baseline, won, where = last_measured(result)
         for what, interval, colour in (
-            ("baseline", baseline, look.BASELINE),
-            (f"winner #{result.winner}", won, look.WINNER),
+            ("baseline", baseline, style.BASELINE),
+            (f"winner #{result.winner}", won, style.WINNER),
         ):
             if interval:
                 name = f"{escape(result.name)}, {what}{', search' if where == 'search' else ''}"
@@ -348,7 +348,7 @@ def _timed(trial: Trial) -> str:
     if not trial.latency:
         return ""
     first = trial.latency[0]
-    return f"<br>median time {look.duration(first.total.p50)}, {first.load}"
+    return f"<br>median time {style.duration(first.total.p50)}, {first.load}"
 
 
 def _stages(trial: Trial) -> dict[str, float]:
@@ -358,7 +358,7 @@ def _stages(trial: Trial) -> dict[str, float]:
 
 def _base(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
     figure.update_layout(
-        template=look.TEMPLATE,
+        template=style.TEMPLATE,
         height=height,
         margin={"l": 8, "r": 16, "t": 40 if legend else 16, "b": 8},
         showlegend=legend,

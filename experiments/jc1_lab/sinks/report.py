@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jc1_lab.plots import style as look
+from jc1_lab.plots import style
 from jc1_lab.records.results import Comparison, Interval, Latency, SweepResult, Trial
 from jc1_lab.records.rows import EvalRecord, read_table
 
@@ -68,7 +68,7 @@ def headline(result: SweepResult) -> str:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
     figures = f"{score:.2f} against {other:.2f} {where}"
-    between = f"{look.signed(found.difference)}, 95 % interval {look.signed(found.low)} to {look.signed(found.high)}"
+    between = f"{style.signed(found.difference)}, 95 % interval {style.signed(found.low)} to {style.signed(found.high)}"
     if found.verdict == "not distinguishable":
         return f"Not distinguishable from the baseline: {name[0].lower()}{name[1:]} has {figures} ({between})."
     return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
@@ -210,11 +210,11 @@ def _row(result: SweepResult, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "score": f"{score.mean:.2f}" if score else "",
         "interval": f"{_minus(score.low)} to {_minus(score.high)}" if score else "",
-        "difference": look.signed(between.difference) if between else "",
-        "between": f"{look.signed(between.low)} to {look.signed(between.high)}" if between else "",
+        "difference": style.signed(between.difference) if between else "",
+        "between": f"{style.signed(between.low)} to {style.signed(between.high)}" if between else "",
         "verdict": between.verdict if between else "",
         "p": _p(between) if between else "",
-        "latency": look.duration(trial.latency[0].total.p50) if trial.latency else "",
+        "latency": style.duration(trial.latency[0].total.p50) if trial.latency else "",
         "prompts": trial.prompts,
         "failed": trial.failed,
     }
@@ -226,7 +226,7 @@ def _p(between: Comparison) -> str:
 
 def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
     times = (latency.ttft.p50, latency.ttft.p99, latency.total.p50, latency.total.p99)
-    figures = [*map(look.duration, times), f"{latency.tokens_per_second:,.0f}", str(latency.requests)]
+    figures = [*map(style.duration, times), f"{latency.tokens_per_second:,.0f}", str(latency.requests)]
     return {"trial": f"#{trial.number}", "load": str(latency.load), "figures": figures}
 
 
@@ -294,6 +294,6 @@ def _origin(result: SweepResult) -> Iterator[tuple[str, str]]:
     yield "Versions", listed(result.versions)
     yield "Began and ended", f"{result.created} to {result.finished}"
     if result.seconds:
-        yield "Time spent", ", ".join(f"{phase} {look.duration(took)}" for phase, took in result.seconds.items())
+        yield "Time spent", ", ".join(f"{phase} {style.duration(took)}" for phase, took in result.seconds.items())
     if result.mlflow_run:
         yield "MLflow run", result.mlflow_run

@@ -33,8 +33,7 @@ from jc1.decoding import Decoding
 from jc1.errors import InvalidDecoding, InvalidSpace
 from jc1_lab.records.results import SCORE
 from jc1_lab.records.trials import TrialSettings
-from jc1_lab.spaces import parser as reading
-from jc1_lab.spaces import yaml_loader as files
+from jc1_lab.spaces import parser, yaml_loader
 from jc1_lab.spaces.constraints import Constraint, Expression
 from jc1_lab.spaces.dimensions import Dimension, recalled
 from jc1_lab.spaces.parser import SETTINGS
@@ -72,7 +71,7 @@ class Space:
     @classmethod
     def load(cls, path: str | Path) -> Space:
         """The space that a YAML file describes. Raises `InvalidSpace` naming the file and all that is wrong."""
-        return cls.parse(files.read(path), source=str(path))
+        return cls.parse(yaml_loader.read(path), source=str(path))
 
     @classmethod
     def parse(cls, raw: object, *, source: str = "The space") -> Space:
@@ -81,7 +80,7 @@ class Space:
         Raises `InvalidSpace` naming `source`, and of everything that is wrong the dimension and the reason. Whether
         anything is left to try is known over a baseline only: see `over`.
         """
-        space = cls(**reading.fields(raw, source))
+        space = cls(**parser.fields(raw, source))
         try:
             orjson.dumps(space.describe())
         except TypeError:

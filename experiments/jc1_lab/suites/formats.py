@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, model_validator
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
 from jc1_lab.scoring.metrics import NONE, unfit
-from jc1_lab.suites.lines import Label, Problems, Text, read_lines
+from jc1_lab.suites.jsonl import Label, Problems, Text, read_lines
 from jc1_lab.suites.locomo import locomo
 from jc1_lab.suites.suite import Item
 

@@ -1,174 +1,109 @@
-"""JC1's own files of prompts: JSON, a prompt or an owner's memories a line. docs/suites.md describes them.
+"""Lines of JSON as the shapes they should have, and every line that is wrong with its file, number and reason.
 
-Knows the fields and how lines refer to each other. Knows nothing about scoring, or about what becomes of the prompts.
+Knows how such a file is read and how mistakes are told. Knows nothing about what the lines mean.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from jc1.memory.base import MAX_CHARACTERS, NewRecord
-from jc1.messages import Message, Role
-from jc1_lab.scoring.metrics import NONE, unfit
-from jc1_lab.suites.lines import Label, Name, Problems, Text, checked, values
-from jc1_lab.suites.suite import Item
+from jc1.database.tables import MAX_NAME
+from jc1.database.values import storable
+from jc1.errors import InvalidSuite
 
-FIRST_DAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
-"""When memories were said that have no time: dates stand in prompts, so they may not move with the day of a run."""
-SESSION = "memories"
-"""The session of memories that name none."""
+MAX_REPORTED = 10
+"""Lines that one error tells of."""
+Line = TypeVar("Line", bound=BaseModel)
 
 
-def _number_as_text(value: object) -> object:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return str(value) if number else value
+def _storable(value: str) -> str:
+    if storable(value) != value:
+        raise ValueError("holds characters that no text has")
+    return value
 
 
-Reference = Annotated[Text, BeforeValidator(_number_as_text)]
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Label = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[Label, AfterValidator(_not_empty)]
+Name = Annotated[Text, Field(max_length=MAX_NAME)]
 
 
-class _Message(_Strict):
-    role: Role
-    content: Text
+class Problems:
+    """The lines of a file that cannot be used, or what else it is made of."""
+
+    def __init__(self, path: Path, unit: str = "line") -> None:
+        self.path = path
+        self.unit = unit
+        self.told: dict[int, str] = {}
+
+    def add(self, number: int, reason: str) -> None:
+        self.told.setdefault(number, reason)
+
+    def check(self) -> None:
+        """Raise `InvalidSuite` if there are any."""
+        if not self.told:
+            return
+        lines = [f"{self.path}, {self.unit} {number}: {reason}" for number, reason in sorted(self.told.items())]
+        more = len(lines) - MAX_REPORTED
+        raise InvalidSuite(
+            "\n".join(lines[:MAX_REPORTED] + [f"and {more} more {self.unit}s"] * (more > 0)), param="suite"
+        )
 
 
-class _Memory(_Strict):
-    text: Annotated[Text, Field(max_length=MAX_CHARACTERS)]
-    role: Literal["user", "assistant"] = "user"
-    speaker: Name | None = None
-    session: Name = SESSION
-    created: AwareDatetime | None = None
-
-
-def _long_form(value: object) -> object:
-    return {"text": value} if isinstance(value, str) else value
-
-
-_Memories = list[Annotated[_Memory, BeforeValidator(_long_form)]]
-
-
-class _Owner(_Strict):
-    """A line that tells what an owner remembers."""
-
-    owner: Name
-    memories: _Memories
-
-
-class _Prompt(_Strict):
-    """A line that asks."""
-
-    id: Name | None = None
-    prompt: Text | None = None
-    messages: list[_Message] | None = None
-    reference: Reference | None = None
-    references: list[Reference] = []
-    scorer: str | None = None
-    memories: _Memories | None = None
-    owner: Name | None = None
-    evidence: list[StrictInt] = []
-    category: Label = ""
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if (self.prompt is None) == (self.messages is None):
-            raise ValueError("give 'prompt' or 'messages', one of the two")
-        if self.messages is not None and (not self.messages or self.messages[-1].role != "user"):
-            raise ValueError("'messages' must end with a message of the user")
-        if self.reference is not None and self.references:
-            raise ValueError("give 'reference' or 'references', one of the two")
-        if self.memories is not None and self.owner is not None:
-            raise ValueError("give 'memories' or the 'owner' of a shared set, one of the two")
-        if self.evidence and self.memories is None and self.owner is None:
-            raise ValueError("'evidence' counts memories, and there are none: give 'memories' or 'owner'")
-        if reason := unfit(self.name_of_scorer, self.right, evidence=bool(self.evidence)):
-            raise ValueError(reason)
-        return self
-
-    @property
-    def right(self) -> tuple[str, ...]:
-        return tuple(self.references) if self.reference is None else (self.reference,)
-
-    @property
-    def name_of_scorer(self) -> str:
-        return self.scorer or ("exact" if self.right else NONE)
-
-    def conversation(self) -> tuple[Message, ...]:
-        if self.messages is None:
-            return (Message.user(self.prompt or ""),)
-        return tuple(Message(message.role, message.content) for message in self.messages)
-
-
-def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
-    """The prompts of a file, and what the owners that they name have told. Raises `InvalidSuite`."""
+def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
+    """Every line as `shape`, with its number."""
     problems = Problems(path)
-    prompts: dict[int, _Prompt] = {}
-    memories: dict[str, tuple[NewRecord, ...]] = {}
-    all_told = True
-    for number, value in values(path, problems):
-        tells = isinstance(value, Mapping) and "owner" in value and not {"prompt", "messages"} & value.keys()
-        shape: type[_Owner] | type[_Prompt] = _Owner if tells else _Prompt
-        line = checked(shape, value, number, problems)
-        if line is None:
-            all_told = all_told and not tells
-        elif isinstance(line, _Prompt):
-            prompts[number] = line
-        elif line.owner in memories:
-            problems.add(number, f"the memories of {line.owner!r} stand in an earlier line already")
-        else:
-            memories[line.owner] = _records(line.memories)
-
-    items: list[Item] = []
-    first: dict[str, int] = {}
-    for number, prompt in prompts.items():
-        name, owner = prompt.id or f"line-{number}", prompt.owner
-        if first.setdefault(name, number) != number:
-            problems.add(number, f"the id {name!r} is that of line {first[name]} already")
-        if prompt.memories is not None:
-            owner = f"line-{number}"
-            if owner in memories:
-                problems.add(number, f"its memories are kept under {owner!r}, which names a shared set: rename that")
-            memories[owner] = _records(prompt.memories)
-        if owner is not None and owner not in memories:
-            if all_told:  # otherwise the line that is missing was told already
-                problems.add(number, f"no line tells the memories of {owner!r}")
-            continue
-        told = memories[owner] if owner is not None else ()
-        if wrong := [i for i in prompt.evidence if not 0 <= i < len(told)]:
-            problems.add(number, f"the evidence {wrong[0]} is none of the {len(told)} memories, counted from 0")
-            continue
-        evidence = frozenset((told[i].session or "", told[i].turn or 0) for i in prompt.evidence)
-        items.append(
-            Item(name, prompt.conversation(), prompt.right, prompt.name_of_scorer, owner, evidence, prompt.category)
-        )
+    found = [(number, checked(shape, value, number, problems)) for number, value in values(path, problems)]
     problems.check()
-    return items, memories
+    return [(number, line) for number, line in found if line is not None]
 
 
-def _records(said: _Memories) -> tuple[NewRecord, ...]:
-    """Numbered within their sessions from 1; those without a time are a minute apart."""
-    numbers: dict[str, int] = defaultdict(int)
-    found = []
-    for i, memory in enumerate(said):
-        numbers[memory.session] += 1
-        found.append(
-            NewRecord(
-                memory.text,
-                memory.role,
-                created=memory.created or FIRST_DAY + timedelta(minutes=i),
-                session=memory.session,
-                turn=numbers[memory.session],
-                speaker=memory.speaker,
-            )
-        )
-    return tuple(found)
+def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:
+    """The JSON value of each line that is not blank, with its number from 1."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidSuite(f"{path}: it cannot be read: {error.strerror}.", param="suite") from None
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            problems.add(number, f"not UTF-8 at byte {error.start + 1}")
+        except json.JSONDecodeError as error:
+            problems.add(number, f"not JSON: {error.msg} at character {error.colno}")
+        except (ValueError, RecursionError):
+            problems.add(number, "not JSON that can be read: a number is too long, or lists too deep")
+
+
+def checked(shape: type[Line], value: Any, number: int, problems: Problems) -> Line | None:
+    """The value as `shape`; where it is none, the line's reasons go to `problems`."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        problems.add(number, "; ".join(_reason(one, shape) for one in error.errors(include_url=False)[:3]))
+        return None
+
+
+def _reason(error: Mapping[str, Any], shape: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = f": known are {', '.join(shape.model_fields)}" if len(error["loc"]) == 1 else ""
+        return f"unknown field {where!r}{known}"
+    if error["type"] == "missing":
+        return f"{where!r} is missing"
+    if error["type"] == "model_type":
+        return f"{where!r} is no JSON object" if where else "no JSON object"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where!r}: {message}" if where else message

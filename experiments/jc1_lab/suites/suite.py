@@ -83,7 +83,7 @@ def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
 
         return Suite.of(MEMORY_QA, *generate(limit or ITEMS, seed=seed), source=reference)
     from jc1_lab.suites.formats import READERS
-    from jc1_lab.suites.jsonl import jsonl
+    from jc1_lab.suites.prompts import jsonl
 
     kind, colon, place = reference.partition(":")
     read = READERS.get(kind) if colon else None

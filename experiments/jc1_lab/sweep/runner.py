@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import orjson
 
 from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
-from jc1_lab import environment as machine
-from jc1_lab import statistics
+from jc1_lab import environment, statistics
 from jc1_lab.latency.measure import measure
 from jc1_lab.records.results import SCORE, Latency, SweepResult, Trial, Verified
 from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split, write_table
@@ -432,9 +431,9 @@ class Run:
             owner=sweep.owner,
             memory=self.snapshot.digest,
             settings=plan.settings | ({"model": self.model} if self.model else {}),
-            machine=machine.machine(),
-            versions=machine.versions(PACKAGES),
-            revision=machine.revision(),
+            machine=environment.machine(),
+            versions=environment.versions(PACKAGES),
+            revision=environment.revision(),
             seconds=self.seconds,
             notes=self.notes,
             mlflow_run=self.mlflow_run,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jc1.trace import STAGES
-from jc1_lab.plots import style as look
+from jc1_lab.plots import style
 from jc1_lab.plots import sweeps as plots
 from jc1_lab.plots.settings import varied
 from jc1_lab.records.results import SCORE, SweepResult
@@ -97,7 +97,7 @@ def test_stages_are_in_the_order_of_the_hallway_in_their_colours_and_in_millisec
     assert names == [stage for stage in STAGES if stage in names]
     shades = {bar.name: bar.marker.color for bar in figure.data}
     assert {shades[name] for name in ("prefill", "decode")} == {
-        look.see_through(look.STAGE_COLOURS[name], 1) for name in ("prefill", "decode")
+        style.see_through(style.STAGE_COLOURS[name], 1) for name in ("prefill", "decode")
     }
     assert shades["tokenize"].rpartition(",")[0] == shades["prompt"].rpartition(",")[0]
     assert len(set(shades.values())) == len(shades)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jc1_lab.plots import style as look
+from jc1_lab.plots import style
 from jc1_lab.records.results import SCORE
 from jc1_lab.records.rows import EvalRecord, write_table
 from jc1_lab.sinks import report
@@ -166,4 +166,4 @@ def test_a_winner_that_does_not_stand_out_is_called_so() -> None:
 
 
 def test_differences_carry_a_sign() -> None:
-    assert [look.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]
+    assert [style.signed(value) for value in (0.25, -0.04, 0.0)] == ["+0.25", "−0.04", "+0.00"]

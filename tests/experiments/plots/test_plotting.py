@@ -9,14 +9,13 @@ import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 
-from jc1_lab.plots import drawing
-from jc1_lab.plots import style as look
+from jc1_lab.plots import plotting, style
 
 
 @pytest.fixture
 def template() -> Iterator[go.layout.Template]:
     before = pio.templates.default
-    look.use()
+    style.use()
     yield pio.templates[pio.templates.default]
     pio.templates.default = before
 
@@ -35,8 +34,8 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("page", ["#ffffff", "#131316"])
 def test_text_and_marks_stand_out_from_white_and_from_near_black(page: str) -> None:
-    assert contrast(look.QUIET, page) > 4
-    assert all(contrast(colour, page) > 2 for colour in look.PALETTE)
+    assert contrast(style.QUIET, page) > 4
+    assert all(contrast(colour, page) > 2 for colour in style.PALETTE)
 
 
 def test_a_figure_takes_the_page_as_its_background(template: go.layout.Template) -> None:
@@ -46,15 +45,15 @@ def test_a_figure_takes_the_page_as_its_background(template: go.layout.Template)
 def test_labels_of_lines_that_end_together_keep_their_distance_and_order() -> None:
     figure = go.Figure()
     for name, end in (("high", 0.52), ("low", 0.5), ("middle", 0.51), ("apart", 0.9)):
-        figure.add_scatter(x=[0, 1], y=[0, end], name=name, line_color=look.BLUE)
-    labels = sorted(drawing.label_ends(figure, gap=0.1).layout.annotations, key=lambda label: label.y)
+        figure.add_scatter(x=[0, 1], y=[0, end], name=name, line_color=style.BLUE)
+    labels = sorted(plotting.label_ends(figure, gap=0.1).layout.annotations, key=lambda label: label.y)
     assert [label.text for label in labels] == ["low", "middle", "high", "apart"]
     assert all(above.y - below.y > 0.0999 for below, above in pairwise(labels))
-    assert all(label.x == 1 and label.font.color == look.BLUE for label in labels)
+    assert all(label.x == 1 and label.font.color == style.BLUE for label in labels)
 
 
 def test_a_heatmap_writes_each_text_into_its_cell() -> None:
-    figure = drawing.heatmap(
+    figure = plotting.heatmap(
         [[0, 1, 2], [3, 4, 10]], x="abc", y="de", texts=[["0", "1", "2"], ["3", "4", "10"]], low=0, high=10
     )
     assert [list(row) for row in figure.data[0].z] == [[0, 1, 2], [3, 4, 10]]
