@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
@@ -22,9 +22,6 @@ from jc1.database.connection import BUSY_SECONDS, reading, turn_to_write, writin
 from jc1.database.errors import translated
 from jc1.database.tables import vacuums_owed
 from jc1.errors import DatabaseUnavailable, StorageFull
-
-if TYPE_CHECKING:
-    import sqlite3
 
 READERS_SECONDS = 5.0
 """How long the log is tried to be truncated while others read."""
@@ -61,7 +58,7 @@ def _rewrite(engine: Engine) -> bool:
     False where others read or write all the while, or the disk has no room for a second copy meanwhile.
     """
     with closing(engine.raw_connection()) as connection:
-        cursor: sqlite3.Cursor = connection.cursor()
+        cursor: Any = connection.cursor()
         try:
             # Before the file is copied into the log, so that a reader who stays does not make it grow at every try.
             if not _truncate(engine, cursor):
@@ -73,7 +70,7 @@ def _rewrite(engine: Engine) -> bool:
             return False
 
 
-def _truncate(engine: Engine, cursor: sqlite3.Cursor) -> bool:
+def _truncate(engine: Engine, cursor: Any) -> bool:
     """Move the log into the file and empty it. SQLite reports it as busy while anybody reads an older state."""
     cursor.execute(f"PRAGMA busy_timeout = {1000 * TRY_SECONDS:.0f}")
     try:

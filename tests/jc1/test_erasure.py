@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from jc1 import Pipeline, Settings, SyncPipeline
-from jc1.database import open_database, writing
+from jc1.database import writing
 from jc1.database.tables import records, turns
 from jc1.documents.ingest import ingest
 from jc1.documents.parts import Part
