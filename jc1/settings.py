@@ -13,17 +13,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from jc1.engines.registry import AUTO, described, engines
+from jc1.engines.settings import default_of
 from jc1.errors import HomeUnusable, InvalidSettings
 
-EngineName = Literal["auto", "transformers", "vllm", "deepspeed", "openai", "echo"]
 _PREFIX = "JC1_"
 DEFAULT_HOME = "~/.jc1"
 _SECRET = re.compile(
     r"(^|[^a-z])(password|passwd|passphrase|secret|token|credentials?|authorization|signature|sig|(api|access|private)_?key)"
     r"($|[^a-z])|(^|[^a-z])key$"
 )
+
+
+def _engine(name: str, **bounds: Any) -> Any:
+    """Return the setting that is the engines' field of that name: its default and meaning stand there."""
+    return Field(default_of(name), description=described(name), **bounds)
 
 
 class Settings(BaseModel):
@@ -39,31 +46,31 @@ class Settings(BaseModel):
     home: Path = Field(default_factory=lambda: _expanded(DEFAULT_HOME), description="Where JC1 keeps its state.")
     host: str = Field("127.0.0.1", description="Address to listen on; loopback only while there are no keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    engine: EngineName = Field("auto", description="What runs the model.")
-    model: str = Field("jc1-tiny", description="A bundled name, a folder, or a Hugging Face hub id.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
-    speculation: str = Field("off", description="off, ngram:4, draft:MODEL:3, or another method of vLLM's.")
-    tensor_parallel: int = Field(1, ge=1, le=64, description="Devices that share each layer (vllm).")
-    pipeline_parallel: int = Field(1, ge=1, le=64, description="Devices that take the layers in turn (vllm).")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory to use (vllm).")
-    kv_cache_gib: float = Field(0, ge=0, description="Size of the KV cache (vllm); 0 lets JC1 choose.")
-    kv_cache_dtype: str = Field("auto", description="Precision of the KV cache, in vLLM's words.")
-    max_model_len: int = Field(0, ge=0, description="Longest prompt and reply, in tokens (vllm); 0 is the model's own.")
-    quantization: str = Field("", description="How the weights are quantized, in vLLM's words; empty is as they say.")
-    prefix_caching: bool = Field(True, description="Keep the KV cache of prompts that begin alike (vllm).")
-    load_format: str = Field("auto", description="How weights are read (vllm); dummy makes them up, for speed runs.")
-    engine_args: dict[str, Any] = Field(default_factory=dict, description="More of vLLM's arguments, by its names.")
-    ranks: int = Field(1, ge=1, le=64, description="Processes that share the weights (deepspeed).")
-    cpu_offload: bool = Field(False, description="Keep the weights in main memory and fetch them by layer (deepspeed).")
-    base_url: str = Field("", description="Where the OpenAI-compatible server is, up to /v1 (openai).")
-    api_key: SecretStr = Field(SecretStr(""), description="Key for that server (openai).")
+    engine: str = Field(AUTO, description="What runs the model.")
+    model: str = _engine("model")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _engine("dtype")
+    speculation: str = _engine("speculation")
+    tensor_parallel: int = _engine("tensor_parallel", ge=1, le=64)
+    pipeline_parallel: int = _engine("pipeline_parallel", ge=1, le=64)
+    gpu_memory_utilization: float = _engine("gpu_memory_utilization", gt=0, le=1)
+    kv_cache_gib: float = _engine("kv_cache_gib", ge=0)
+    kv_cache_dtype: str = _engine("kv_cache_dtype")
+    max_model_len: int = _engine("max_model_len", ge=0)
+    quantization: str = _engine("quantization")
+    prefix_caching: bool = _engine("prefix_caching")
+    load_format: str = _engine("load_format")
+    engine_args: dict[str, Any] = _engine("engine_args")
+    ranks: int = _engine("ranks", ge=1, le=64)
+    cpu_offload: bool = _engine("cpu_offload")
+    base_url: str = _engine("base_url")
+    api_key: SecretStr = Field(SecretStr(""), description=described("api_key"))
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under the home folder.")
     cache: str = Field("lmdb", description="lmdb, redis or off.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Where the Redis server is (redis).")
     cache_replies: int = Field(0, ge=0, description="Seconds to keep replies of deterministic requests; 0 keeps none.")
-    vectors: Literal["faiss", "chroma"] = Field("faiss", description="What holds the vectors of memory.")
+    vectors: str = Field("faiss", description="What holds the vectors of memory: faiss or chroma.")
     chroma_url: str = Field("", description="Chroma's server, http://HOST:PORT (chroma); empty is a folder in home.")
-    embedder: Literal["openvino", "sentence-transformers"] = Field("openvino", description="What embeds texts.")
+    embedder: str = Field("openvino", description="What embeds texts: openvino or sentence-transformers.")
     embedder_model: str = Field("", description="Folder or hub id for sentence-transformers; empty is the bundled one.")
     embedder_threads: int = Field(0, ge=0, description="Threads that embed (openvino); 0 takes every available core.")
     owner: str = Field("local", min_length=1, max_length=200, description="Owner where a request names none.")
@@ -81,6 +88,19 @@ class Settings(BaseModel):
     max_n: int = Field(8, ge=1, le=64, description="Most replies a request may ask for.")
     traces: int = Field(500, ge=1, description="Recent traces kept in memory.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
+
+    @field_validator("engine", "cache", "vectors", "embedder")
+    @classmethod
+    def _registered(cls, value: str, info: ValidationInfo) -> str:
+        from jc1.cache import CACHES
+        from jc1.embedding import EMBEDDERS
+        from jc1.memory import VECTORS
+
+        known = {"engine": (AUTO, *engines()), "cache": CACHES, "vectors": VECTORS, "embedder": EMBEDDERS}
+        choices = known[str(info.field_name)]
+        if value not in choices:
+            raise PydanticCustomError("choice", "here there are {choices}", {"choices": ", ".join(choices)})
+        return value
 
     @field_validator("engine_args", mode="before")
     @classmethod

@@ -15,7 +15,8 @@ from typing import Any
 from experiments.tiny.evaluate import HANDWRITTEN, Case, cases, handwritten_prompt
 from experiments.tiny.tokenizer import Encoder
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings
+from jc1.engines.base import EnginePrompt
+from jc1.engines.settings import EngineSettings
 
 TOKENS = 3
 """Tokens drafted at a time."""

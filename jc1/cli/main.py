@@ -14,26 +14,7 @@ from typer.core import TyperGroup
 
 from jc1.cli import presets
 from jc1.cli.memory import app as memory_app
-from jc1.cli.options import (
-    BaseUrl,
-    CpuOffload,
-    Dtype,
-    Engine,
-    Home,
-    Json,
-    KvCache,
-    LoadFormat,
-    MaxModelLen,
-    Model,
-    Owner,
-    PipelineParallel,
-    Ranks,
-    Speculation,
-    TensorParallel,
-    print_json,
-    print_table,
-    settings_of,
-)
+from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
 
 COMMANDS = "jc1.commands"
 """Packages that bring commands of their own name, under this entry point, a function that takes `app` and adds them."""
@@ -90,34 +71,24 @@ def main() -> None:
 
 
 @app.command()
+@with_engine
 def serve(
-    home: Home = None,
+    flags: Flags,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
         int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")
     ] = None,
-    model: Model = None,
-    engine: Engine = None,
-    dtype: Dtype = None,
-    speculation: Speculation = None,
-    tensor_parallel: TensorParallel = None,
-    pipeline_parallel: PipelineParallel = None,
-    max_model_len: MaxModelLen = None,
-    kv_cache_gib: KvCache = None,
-    load_format: LoadFormat = None,
-    ranks: Ranks = None,
-    cpu_offload: CpuOffload = None,
-    base_url: BaseUrl = None,
 ) -> None:
     """Start API and UI in one process, until Ctrl-C."""
-    flags = locals().copy()
     from jc1_api.main import serve as run
 
-    run(settings_of(**flags))
+    run(settings_of(host=host, port=port, **flags))
 
 
 @app.command()
+@with_engine
 def chat(
+    flags: Flags,
     text: Annotated[str, typer.Argument(help="What to say; '-' reads it from standard input.")],
     session: Annotated[str | None, typer.Option(help="Conversation to continue; new names begin one.")] = None,
     owner: Owner = None,
@@ -126,14 +97,6 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of the reply.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    home: Home = None,
-    model: Model = None,
-    engine: Engine = None,
-    dtype: Dtype = None,
-    speculation: Speculation = None,
-    tensor_parallel: TensorParallel = None,
-    ranks: Ranks = None,
-    base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Say something and print the reply as it comes."""
@@ -141,17 +104,7 @@ def chat(
     from jc1.sync import SyncPipeline
 
     fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    settings = settings_of(
-        home=home,
-        model=model,
-        engine=engine,
-        dtype=dtype,
-        speculation=speculation,
-        tensor_parallel=tensor_parallel,
-        ranks=ranks,
-        base_url=base_url,
-    )
-    with SyncPipeline(settings) as pipeline:
+    with SyncPipeline(settings_of(**flags)) as pipeline:
         events = pipeline.stream(
             sys.stdin.read() if text == "-" else text,
             owner=owner,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from jc1.engines.registry import AUTO, BUILT_IN, described
+from jc1.engines.settings import FLAGS, default_of
 
 if TYPE_CHECKING:
     from jc1.pipeline import Pipeline
@@ -19,45 +24,49 @@ Home = Annotated[Path | None, typer.Option(help="Where JC1 keeps its state.", sh
 Owner = Annotated[str | None, typer.Option(help="Whose memory.", show_default="local")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
-Model = Annotated[str | None, typer.Option(help="A bundled name, a folder or a hub id.", show_default="jc1-tiny")]
 ENGINE = "Engine"
 """The heading under which `--help` lists what is fixed when an engine starts."""
-Engine = Annotated[
-    str | None,
-    typer.Option(help="auto, transformers, vllm, deepspeed, openai or echo.", show_default="auto"),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="auto, float32, bfloat16 or float16.", show_default="auto", rich_help_panel=ENGINE),
-]
-Speculation = Annotated[
-    str | None,
-    typer.Option(help="off, ngram:4 or draft:MODEL:3.", show_default="off", rich_help_panel=ENGINE),
-]
-TensorParallel = Annotated[
-    int | None, typer.Option(help="Devices that share each layer (vllm).", show_default="1", rich_help_panel=ENGINE)
-]
-PipelineParallel = Annotated[
-    int | None,
-    typer.Option(help="Devices that take the layers in turn (vllm).", show_default="1", rich_help_panel=ENGINE),
-]
-Ranks = Annotated[
-    int | None,
-    typer.Option(help="Processes that share the weights (deepspeed).", show_default="1", rich_help_panel=ENGINE),
-]
-CpuOffload = Annotated[
-    bool | None, typer.Option("--cpu-offload", help="Keep weights in main memory (deepspeed).", rich_help_panel=ENGINE)
-]
-MaxModelLen = Annotated[
-    int | None, typer.Option(help="Longest prompt and reply, in tokens (vllm).", rich_help_panel=ENGINE)
-]
-KvCache = Annotated[float | None, typer.Option(help="Size of the KV cache in GiB (vllm).", rich_help_panel=ENGINE)]
-LoadFormat = Annotated[
-    str | None, typer.Option(help="dummy makes weights up, for speed runs (vllm).", rich_help_panel=ENGINE)
-]
-BaseUrl = Annotated[
-    str | None, typer.Option(help="An OpenAI-compatible server, up to /v1 (openai).", rich_help_panel=ENGINE)
-]
+Flags = dict[str, Any]
+"""Settings by name, `None` where their flag was not given: what a command under `with_engine` is handed."""
+
+
+def with_engine(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--home`, `--engine` and a flag for every setting of an engine.
+
+    The command declares one parameter `flags: Flags` in their place, for `settings_of`.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _engine_flags().items()
+    ]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        flags = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
+        command(flags=flags, **arguments)
+
+    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    return run
+
+
+def _engine_flags() -> dict[str, Any]:
+    """Return the type of each of these flags, with what Typer is to make of it."""
+    choices = ", ".join((AUTO, *(row.name for row in BUILT_IN)))
+    engine = typer.Option(help=f"{choices}, or that of another package.", show_default=AUTO, rich_help_panel=ENGINE)
+    return {
+        "home": Home,
+        "engine": Annotated[str | None, engine],
+        **{name: Annotated[type(default_of(name)) | None, _option(name)] for name in FLAGS},
+    }
+
+
+def _option(name: str) -> Any:
+    default = default_of(name)
+    shown = str(default) if default not in ("", False) and not isinstance(default, bool) else False
+    return typer.Option(help=described(name), show_default=shown, rich_help_panel=ENGINE)
+
 
 LAB = ("mlflow", "optuna", "plotly", "scipy", "simpleeval", "tqdm", "yaml")
 """Packages of the lab that a plain installation does not have."""

@@ -1,7 +1,11 @@
-"""Embedders: what turns texts into vectors."""
+"""Embedders: what turns texts into vectors.
+
+Knows the list of embedders: one joins by its file and its row in `EMBEDDERS`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,17 +15,27 @@ if TYPE_CHECKING:
 
 
 def create_embedder(settings: Settings, cache: Cache) -> Embedder:
-    """The embedder that the settings name, in front of it the cache. The default one loads its model at first use."""
+    """Return the embedder that the settings name, in front of it the cache; the default one loads at first use."""
     from jc1.embedding.cached import CachedEmbedder
 
-    return CachedEmbedder(_create(settings), cache)
+    return CachedEmbedder(EMBEDDERS[settings.embedder](settings), cache)
 
 
-def _create(settings: Settings) -> Embedder:
-    from jc1.embedding.openvino import OpenVinoEmbedder, bundled_folder
+def _openvino(settings: Settings) -> Embedder:
+    from jc1.embedding.openvino import OpenVinoEmbedder
 
-    if settings.embedder == "openvino":
-        return OpenVinoEmbedder(threads=settings.embedder_threads or None)
+    return OpenVinoEmbedder(threads=settings.embedder_threads or None)
+
+
+def _sentence_transformers(settings: Settings) -> Embedder:
+    from jc1.embedding.openvino import bundled_folder
     from jc1.embedding.sentence_transformers import SentenceTransformersEmbedder
 
     return SentenceTransformersEmbedder(settings.embedder_model or bundled_folder())
+
+
+EMBEDDERS: Mapping[str, Callable[[Settings], Embedder]] = {
+    "openvino": _openvino,
+    "sentence-transformers": _sentence_transformers,
+}
+"""By their words in settings."""

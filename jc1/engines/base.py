@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from jc1.decoding import GUIDES, Decoding
 from jc1.errors import EngineUnavailable, UnsupportedDecoding
@@ -22,41 +22,17 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """What is fixed when an engine starts. Each engine takes what it has, and `Settings` describes every field."""
-
-    model: str = "jc1-tiny"
-    dtype: str = "auto"
-    speculation: str = "off"
-    tensor_parallel: int = 1
-    pipeline_parallel: int = 1
-    gpu_memory_utilization: float = 0.9
-    kv_cache_gib: float = 0.0
-    kv_cache_dtype: str = "auto"
-    max_model_len: int = 0
-    quantization: str = ""
-    prefix_caching: bool = True
-    load_format: str = "auto"
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
-    ranks: int = 1
-    cpu_offload: bool = False
-    base_url: str = ""
-    api_key: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a running engine honours.
 
     `decoding` names the fields of `Decoding` it carries out; `context_length` is in tokens, prompt and reply together;
-    `advice` tells, by field, what to do instead of a field that is missing; `sleeps` whether `sleep` and `wake` work.
+    `advice` tells, by field, what to do instead of a field that is missing.
     """
 
     decoding: frozenset[str]
     context_length: int
     modalities: frozenset[str] = frozenset({"text"})
     advice: Mapping[str, str] = field(default_factory=dict)
-    sleeps: bool = False
 
     def check(self, decoding: Decoding, engine: str) -> None:
         """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
@@ -193,14 +169,6 @@ class Engine(ABC):
     async def forget_prefixes(self) -> bool:
         """Drop the KV cache of earlier prompts, so that the next ones are read afresh; False where none is kept."""
         return False
-
-    async def sleep(self) -> None:
-        """Give the memory of weights and KV cache back until `wake`, where `capabilities.sleeps`."""
-        raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine: stop JC1 to free its memory.")
-
-    async def wake(self) -> None:
-        """Undo `sleep`."""
-        raise EngineUnavailable(f"The {self.name} engine cannot sleep on this machine, so there is nothing to wake.")
 
     def _not_running(self) -> EngineUnavailable:
         return EngineUnavailable(

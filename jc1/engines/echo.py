@@ -42,6 +42,7 @@ from jc1.engines.sampling.reference import (
     most_likely,
     uniforms,
 )
+from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 from jc1.prompt import CLOSE, OPEN
 
@@ -178,6 +179,11 @@ class EchoEngine(Engine):
 
     def _text(self, token: int) -> str:
         return "<end>" if token == self._end else self._vocabulary[token].decode(errors="replace")
+
+
+def from_settings(settings: EngineSettings) -> EchoEngine:
+    """Return the engine with its formula; none of the settings changes it."""
+    return EchoEngine()
 
 
 def echoed(messages: Sequence[Message]) -> bytes:

@@ -11,9 +11,10 @@ import threading
 from pathlib import Path
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Engine, EnginePrompt, EngineSettings
+from jc1.engines.base import Engine, EnginePrompt
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.sampling.reference import check_bias
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 from jc1.models import resolve
 

@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, EngineSettings, Step, TokenLogprob
+from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, Step, TokenLogprob
 from jc1.engines.output_processor import reply_limit
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
 from jc1.messages import Message
 from jc1.trace import Usage

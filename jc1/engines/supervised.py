@@ -12,8 +12,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from jc1.engines.base import EngineSettings
 from jc1.engines.local import LocalEngine
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)

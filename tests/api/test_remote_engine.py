@@ -12,8 +12,9 @@ import pytest
 
 from jc1 import Pipeline, Settings
 from jc1.decoding import GUIDES, Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.openai import OpenAIEngine
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 from tests.api.conftest import Server, serving

@@ -126,8 +126,7 @@ def test_doctor_shows_memory_nvlink_and_the_recommendation(
 
     use(monkeypatch, nvml(4, {frozenset((0, 1)), frozenset((2, 3))}))
     monkeypatch.setattr("jc1.engines.version", lambda package: "0.32.0")
-    monkeypatch.setattr("jc1.doctor.IMPORTS", {})
-    report = {check["check"]: check for check in examine(Settings())["checks"]}
+    report = {check["check"]: check for check in examine(Settings(), probe=lambda statements: "")["checks"]}
     assert report["gpu"]["state"] == "ok"
     assert "0 NVIDIA H100 80 GiB, 78 free" in report["gpu"]["finding"]
     assert report["gpu"]["finding"].endswith("NVLink: 0-1, 2-3")

@@ -1,15 +1,15 @@
 """What a preset needs of the engine: what is missing is named with what runs and how to start otherwise."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from jc1 import Preset, Settings
-from jc1.cli.main import serve
+from jc1.cli.main import app
 from jc1.engines.echo import EchoEngine
-from jc1.requirements import FLAGS, NEEDS, Missing, missing, refusal, told
+from jc1.requirements import NEEDS, Missing, missing, refusal, told
 
 
 def lacking(needs: dict[str, Any], **settings: Any) -> dict[str, Missing]:
@@ -48,7 +48,7 @@ def test_an_engine_that_was_started_so_lacks_nothing(needs: dict[str, Any], sett
         (
             {"prefix_caching": False, "quantization": "fp8", "engine_args": {"a": 1}},
             'The preset fast@3 needs prefix_caching=false (running: true), quantization=fp8 (running: ""), '
-            """engine_args={"a": 1} (running: {}): start JC1 with JC1_PREFIX_CACHING=false JC1_QUANTIZATION=fp8 """
+            """engine_args={"a": 1} (running: {}): start JC1 with --no-prefix-caching --quantization fp8 """
             """JC1_ENGINE_ARGS='{"a": 1}', or choose another preset.""",
         ),
         (
@@ -103,5 +103,7 @@ def test_what_is_missing_fits_a_few_words() -> None:
 
 
 def test_every_flag_that_is_advised_is_one() -> None:
-    assert set(FLAGS) <= set(inspect.signature(serve).parameters) & NEEDS
+    flags = {option for parameter in typer.main.get_command(app).commands["serve"].params for option in parameter.opts}
+    given = {f"--{name.replace('_', '-')}" for name in NEEDS - {"engine_args"}}
+    assert given <= flags
     assert set(Settings.model_fields) >= NEEDS

@@ -11,20 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jc1.cli.options import (
-    BaseUrl,
-    Dtype,
-    Engine,
-    Home,
-    Json,
-    Model,
-    Speculation,
-    TensorParallel,
-    lab,
-    print_json,
-    print_table,
-    settings_of,
-)
+from jc1.cli.options import Flags, Json, lab, print_json, print_table, settings_of, with_engine
 
 SHOWN = 20
 """Trials that are listed at most, best first."""
@@ -32,7 +19,9 @@ HOW = "How it runs"
 TIMING = "Timing of the best"
 
 
+@with_engine
 def sweep(
+    flags: Flags,
     space: Annotated[Path, typer.Argument(help="YAML file with the settings to try; docs/lab.md shows one.")],
     suite: Annotated[
         str, typer.Option(help="memory-qa, a JSONL file, or gsm8k:FILE, spec-bench:FILE, locomo:FILE.")
@@ -72,25 +61,10 @@ def sweep(
     tpot: Annotated[
         float | None, typer.Option(help="... and each further one within these.", rich_help_panel=TIMING)
     ] = None,
-    home: Home = None,
-    model: Model = None,
-    engine: Engine = None,
-    dtype: Dtype = None,
-    speculation: Speculation = None,
-    tensor_parallel: TensorParallel = None,
-    base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Try settings on prompts, prove the best on others, and time it."""
-    settings = settings_of(
-        home=home,
-        model=model,
-        engine=engine,
-        dtype=dtype,
-        speculation=speculation,
-        tensor_parallel=tensor_parallel,
-        base_url=base_url,
-    )
+    settings = settings_of(**flags)
     with lab():
         from jc1_lab import Load, Objective, Sweep
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.memory.base import Retrieval
 from jc1_lab.records.trials import ENGINE_FIELDS, TrialSettings
 

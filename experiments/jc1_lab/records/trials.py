@@ -14,7 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.memory.base import Retrieval
 from jc1.presets import Preset
 from jc1.prompt import DEFAULT_SYSTEM

@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.errors import InvalidSettings
 from jc1.settings import Settings, is_secret

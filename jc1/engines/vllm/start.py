@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jc1.compat.vllm import OWNER, close_sockets, in_vllm
-from jc1.engines.base import EngineSettings
 from jc1.engines.local import check_weights
+from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH, Speculation
 from jc1.errors import EngineUnavailable, InvalidSettings, Jc1Error
 from jc1.hardware import gpus
@@ -114,9 +114,7 @@ def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculat
         arguments["quantization"] = settings.quantization
     if settings.kv_cache_gib or not cuda:
         arguments["kv_cache_memory_bytes"] = kv_cache_bytes(settings)
-    if cuda:
-        arguments["enable_sleep_mode"] = True
-    else:
+    if not cuda:
         # Of a request with a seed whose prompt was read in part, vLLM turns the generator back, which that of a CPU
         # cannot be: the engine would die. So prompts are read whole.
         arguments["enable_chunked_prefill"] = False

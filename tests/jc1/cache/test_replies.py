@@ -17,8 +17,9 @@ from jc1.cache.lmdb import LmdbCache
 from jc1.cache.replies import ReplyCache
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
+from jc1.engines.settings import EngineSettings
 from jc1.engines.transformers.engine import TransformersEngine
 from jc1.errors import EngineFailed
 from jc1.memory.store import LocalMemory

@@ -118,7 +118,7 @@ def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
 SURVIVAL_SECONDS = 5.0
 UNPATCHED = """
 import os, sys
-from jc1.engines.base import EngineSettings
+from jc1.engines.settings import EngineSettings
 from jc1.engines.vllm import start
 start.in_vllm = lambda: None
 from jc1.models import resolve

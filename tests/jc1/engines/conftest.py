@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Capabilities, Engine, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import Capabilities, Engine, EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
+from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Engine, EnginePrompt, EngineSettings
+from jc1.engines.base import Engine, EnginePrompt
 from jc1.engines.sampling.reference import adjust, count_tokens, filtered
+from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 from tests.jc1.engines.conftest import REPLY, SIZE, Elsewhere
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from jc1.engines import TAKEN, create_engine
-from jc1.engines.base import EngineSettings
+from jc1.engines import create_engine
 from jc1.errors import InvalidSettings, UnknownModel
 from jc1.settings import Settings
 
@@ -59,12 +58,6 @@ def test_a_setting_that_would_do_nothing_is_refused(engine: str, field: str, val
             Settings(**{"engine": engine, "base_url": "http://x/v1" if engine == "openai" else "", field: value})
         )
     assert "sk-1" not in caught.value.message
-
-
-def test_every_field_is_taken_by_some_engine_and_is_a_setting_too() -> None:
-    names = set(EngineSettings.__dataclass_fields__)
-    assert set().union(*TAKEN.values()) == names
-    assert names <= set(Settings.model_fields)
 
 
 def test_engine_arguments_come_as_json_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.openai import CONTEXT, STANDARD, OpenAIEngine
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, PromptTooLong, UnsupportedDecoding
 from jc1.messages import Message
 

@@ -18,8 +18,9 @@ import uvloop
 
 from jc1.decoding import Decoding
 from jc1.doctor import examine
-from jc1.engines.base import EnginePrompt, EngineSettings
+from jc1.engines.base import EnginePrompt
 from jc1.engines.deepspeed.engine import DeepSpeedEngine
+from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings
 from jc1.messages import Message
 from jc1.settings import Settings
@@ -58,11 +59,9 @@ def test_each_rank_holds_its_share_of_the_parameters(deepspeed_tiny: Elsewhere) 
     assert first["bytes"] == first["held"] * 4
 
 
-def test_doctor_says_beforehand_what_each_rank_will_hold(
-    deepspeed_tiny: Elsewhere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("jc1.doctor.IMPORTS", {})
-    found = {c["check"]: c for c in examine(Settings(engine="deepspeed", ranks=2, home=tmp_path))["checks"]}
+def test_doctor_says_beforehand_what_each_rank_will_hold(deepspeed_tiny: Elsewhere, tmp_path: Path) -> None:
+    settings = Settings(engine="deepspeed", ranks=2, home=tmp_path)
+    found = {c["check"]: c for c in examine(settings, probe=lambda statements: "")["checks"]}
     held, total = deepspeed_tiny.inner.shards[0]["held"], deepspeed_tiny.inner.shards[0]["total"]
     assert found["ranks"]["finding"] == f"2: each holds {held:,} of the {total:,} parameters of jc1-tiny"
 
@@ -118,7 +117,7 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     script = tmp_path / "serve.py"
     script.write_text(
         "import asyncio\n"
-        "from jc1.engines.base import EngineSettings\n"
+        "from jc1.engines.settings import EngineSettings\n"
         "from jc1.engines.deepspeed.engine import DeepSpeedEngine\n"
         "async def main():\n"
         "    await DeepSpeedEngine(EngineSettings(ranks=2)).start()\n"

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Engine, EnginePrompt, EngineSettings, Step
+from jc1.engines.base import Engine, EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
 from jc1.engines.sampling.beam import Beam, BeamSearch
 from jc1.engines.sampling.reference import log_probabilities
+from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 
 LETTERS = (b"a", b"b", b"c")

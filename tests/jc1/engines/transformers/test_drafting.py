@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.settings import EngineSettings
 from jc1.engines.transformers.drafting import PromptLookup
 from jc1.engines.transformers.engine import TransformersEngine
 from jc1.errors import InvalidSettings

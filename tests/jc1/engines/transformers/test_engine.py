@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.settings import EngineSettings
 from jc1.engines.transformers.engine import TransformersEngine
 from jc1.errors import EngineFailed, EngineUnavailable, UnknownModel
 from jc1.messages import Message

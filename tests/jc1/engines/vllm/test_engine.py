@@ -19,7 +19,8 @@ import pytest
 import zmq
 
 from jc1.decoding import Decoding
-from jc1.engines.base import EnginePrompt, EngineSettings, Step
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.engines.vllm import start as vllm_start
 from jc1.engines.vllm.engine import VllmEngine
@@ -93,13 +94,6 @@ async def test_what_does_not_go_with_speculation_is_refused(vllm_ngram: Elsewher
     for field, value in (("min_p", 0.1), ("logit_bias", {5: 1.0})):
         with pytest.raises(UnsupportedDecoding, match="--speculation off"):
             await steps_of(vllm_ngram, *CAT, temperature=1.0, **{field: value})
-
-
-async def test_sleep_is_refused_where_the_platform_has_none(vllm_tiny: Elsewhere) -> None:
-    assert vllm_tiny.capabilities.sleeps is False
-    for call in (vllm_tiny.inner.sleep, vllm_tiny.inner.wake):
-        with pytest.raises(EngineUnavailable, match="cannot sleep on this machine"):
-            await vllm_tiny.there(call())
 
 
 async def test_an_engine_that_dies_fails_its_replies_and_comes_back(vllm_tiny: Elsewhere) -> None:
