@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from jc1.engines.registry import AUTO, described, engines
 from jc1.engines.settings import default_of
@@ -99,7 +98,7 @@ class Settings(BaseModel):
         known = {"engine": (AUTO, *engines()), "cache": CACHES, "vectors": VECTORS, "embedder": EMBEDDERS}
         choices = known[str(info.field_name)]
         if value not in choices:
-            raise PydanticCustomError("choice", "here there are {choices}", {"choices": ", ".join(choices)})
+            raise ValueError(f"here there are {', '.join(choices)}")
         return value
 
     @field_validator("engine_args", mode="before")
@@ -161,7 +160,8 @@ class Settings(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
             shown = "***" if name == "api_key" else repr(values.get(name))
-            raise InvalidSettings(f"{name} = {shown} (from {sources[name]}) is not usable: {first['msg']}.") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            raise InvalidSettings(f"{name} = {shown} (from {sources[name]}) is not usable: {reason}.") from None
 
     def prepare_home(self) -> Path:
         """Make the home folder and prove that it can be written. Raises `HomeUnusable`."""
