@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from jc1.embedding.base import Embedder
+    from tests.support.cli import Run
     from tests.support.redis_server import RedisServer
 
 # Read by the libraries when they are imported, so set before any test module is.
@@ -60,6 +61,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     working.mkdir()
     monkeypatch.chdir(working)
     return folder
+
+
+@pytest.fixture
+def jc1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `jc1` in this process with the echo engine; the working folder is `tmp_path`, the home one in it."""
+    from tests.support.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    return run
 
 
 @pytest.fixture(scope="session")

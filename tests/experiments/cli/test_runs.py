@@ -1,4 +1,4 @@
-"""`jc1 runs` as a person or a script meets it: in a process of its own."""
+"""`jc1 runs` as a person or a script meets it."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.conftest import Tracked, tracked
-from tests.jc1.cli.test_main import Run, jc1, ok
+from tests.support.cli import Run, ok
 from tests.support.sweep_results import sweep_result, write_folder
 
-__all__ = ["jc1", "tracked"]
+__all__ = ["tracked"]
 
 
 @pytest.fixture
@@ -83,14 +83,12 @@ def test_what_cannot_be_shown_is_one_line_and_a_status(jc1: Run, sweeps: Path) -
     ("missing", "arguments"),
     [("plotly", ["show", "sober-otter", "--html", "x.html"]), ("mlflow", ["show", "0" * 32])],
 )
-def test_without_the_labs_packages_the_next_step_is_told(
-    sweeps: Path, tmp_path: Path, missing: str, arguments: list[str]
-) -> None:
+def test_without_the_labs_packages_the_next_step_is_told(sweeps: Path, missing: str, arguments: list[str]) -> None:
+    """In a process of its own: here the package was imported before."""
     code = f"import sys; sys.modules[{missing!r}] = None; from jc1.cli.main import main; main()"
-    environment = {**os.environ, "JC1_HOME": str(tmp_path / "home"), "JC1_TRACKING_URI": "http://127.0.0.1:9"}
-    root = Path(__file__).parents[2]
     command = [sys.executable, "-c", code, "runs", *arguments]
-    done = subprocess.run(command, env={**environment, "PYTHONPATH": str(root)}, capture_output=True, text=True)
+    environment = {**os.environ, "JC1_TRACKING_URI": "http://127.0.0.1:9"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "make install-dev" in done.stderr
     assert "[package_missing]" in done.stderr

@@ -1,4 +1,4 @@
-"""`jc1 sweep` as a person or a script meets it: plan, run, resume and promotion, in processes of their own."""
+"""`jc1 sweep` as a person or a script meets it: plan, run, resume and promotion."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from jc1_lab.records.results import SweepResult
-from tests.jc1.cli.test_main import Run, jc1, ok
-
-__all__ = ["jc1"]
+from tests.support.cli import Run, ok
 
 pytestmark = pytest.mark.timeout(300)
 

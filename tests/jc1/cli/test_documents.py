@@ -1,4 +1,4 @@
-"""`jc1 memory ingest` as a person or a script meets it: in a process of its own."""
+"""`jc1 memory ingest` as a person or a script meets it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jc1.cli.test_main import Run, jc1, ok
 from tests.support import pdfs
-
-__all__ = ["jc1"]
+from tests.support.cli import Run, ok
 
 
 @pytest.fixture

@@ -1,43 +1,11 @@
-"""The command line as a person or a script meets it: in a process of its own."""
+"""The command line as a person or a script meets it, in this process; of each command one call in its own."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def jc1(tmp_path: Path) -> Run:
-    """Run `jc1` with the echo engine in a home of its own."""
-
-    def run(*args: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "jc1", *args],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "JC1_HOME": str(tmp_path / "home"),
-                "JC1_ENGINE": "echo",
-                "COLUMNS": "160",
-                **environment,
-            },
-        )
-
-    return run
-
-
-def ok(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.support.cli import Run, ok, run_process
 
 
 def test_chat_prints_the_reply_and_remembers(jc1: Run) -> None:
@@ -100,14 +68,18 @@ def test_doctor_finds_this_machine_fit_and_every_engine_importable(jc1: Run) -> 
 
 @pytest.mark.timeout(240)
 def test_doctor_says_why_an_engine_cannot_be_imported(jc1: Run, tmp_path: Path) -> None:
-    for package in ("deepspeed", "vllm"):
-        (tmp_path / "broken" / package).mkdir(parents=True)
-        (tmp_path / "broken" / package / "__init__.py").write_text("raise ImportError('libnone.so.2: no such file')\n")
-    path = {"PYTHONPATH": str(tmp_path / "broken")}
-    shown = " ".join(ok(jc1("doctor", **path)).split())
+    def broken(*packages: str) -> str:
+        folder = tmp_path / "-".join(packages)
+        for package in packages:
+            (folder / package).mkdir(parents=True)
+            (folder / package / "__init__.py").write_text("raise ImportError('libnone.so.2: no such file')\n")
+        return str(folder)
+
+    shown = " ".join(ok(jc1("doctor", PYTHONPATH=broken("deepspeed", "vllm"))).split())
     assert "deepspeed not: ImportError: libnone.so.2" in shown
-    assert "Ready" in shown
-    assert "Not ready: see engines" in jc1("doctor", **{**path, "JC1_ENGINE": "vllm"}).stdout
+    assert "Ready" in shown, "the engine of the settings is another"
+    none = broken("deepspeed", "transformers", "vllm")
+    assert "Not ready: see engines" in jc1("doctor", PYTHONPATH=none, JC1_ENGINE="vllm").stdout
 
 
 @pytest.mark.parametrize(
@@ -139,3 +111,24 @@ def test_help_names_every_command(jc1: Run) -> None:
     commands = ("serve", "chat", "memory", "presets", "promote", "rollback", "models", "config", "doctor")
     assert all(name in shown for name in commands)
     assert "--session" in ok(jc1("chat", "--help"))
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "shown"),
+    [
+        (("chat", "-"), 0, "My cat is called Ada.\n"),
+        (("memory", "list"), 0, "text"),
+        (("presets",), 0, "creative@0"),
+        (("models",), 0, "jc1-tiny"),
+        (("config",), 0, "JC1_HOME"),
+        (("version",), 0, "."),
+        (("rollback", "nobody"), 1, "[preset_not_found]\n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_command_is_the_same_in_a_process_of_its_own(jc1: Run, args: tuple[str, ...], code: int, shown: str) -> None:
+    done = run_process(*args, stdin="My cat is called Ada.")
+    assert done.returncode == code
+    assert shown in (done.stderr if code else done.stdout)
+    here = jc1(*args, stdin="My cat is called Ada.")
+    assert (here.returncode, here.stdout, here.stderr) == (code, done.stdout, done.stderr)

@@ -1,11 +1,9 @@
-"""`jc1 memory` as a person or a script meets it: in a process of its own, without an engine."""
+"""`jc1 memory` as a person or a script meets it, without an engine."""
 
 import json
 import re
 
-from tests.jc1.cli.test_main import Run, jc1, ok
-
-__all__ = ["jc1"]
+from tests.support.cli import Run, ok
 
 
 def test_a_memory_is_edited_marked_shown_and_counted(jc1: Run) -> None:

@@ -1,4 +1,4 @@
-"""`jc1 presets`, `promote` and `rollback` as a person or a script meets them: in a process of its own."""
+"""`jc1 presets`, `promote` and `rollback` as a person or a script meets them."""
 
 import json
 from collections.abc import Callable
@@ -10,9 +10,7 @@ from jc1.database import open_database
 from jc1.database.presets import PresetRepository
 from jc1.presets import Preset, Presets
 from tests.experiments.test_promotion import WINNER, sweep
-from tests.jc1.cli.test_main import Run, jc1, ok
-
-__all__ = ["jc1"]
+from tests.support.cli import Run, ok
 
 MEASURED = {
     "sweep": "warm",
