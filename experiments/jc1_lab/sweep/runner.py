@@ -319,7 +319,7 @@ class Run:
         members = [t for t in self.board.trials if t.number in (0, winner) or results[t.number].pareto]
         timing = {
             "loads": [load.model_dump() for load in sweep.loads],
-            "requests": sweep.evaluation,
+            "requests": sweep.requests,
             "blocks": sweep.blocks,
             "objective": sweep.objective and asdict(sweep.objective),
         }
@@ -352,7 +352,7 @@ class Run:
                 {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
                 (*sweep.items, *sweep.heldout),
                 sweep.loads,
-                requests=sweep.evaluation,
+                requests=sweep.requests,
                 blocks=sweep.blocks,
                 warm_up=WARM_UP,
                 objective=sweep.objective,
