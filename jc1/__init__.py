@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jc1.settings import Settings
     from jc1.sync import SyncPipeline
     from jc1.trace import Trace
+    from jc1.workbench import Workbench
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "SyncPipeline",
     "Token",
     "Trace",
+    "Workbench",
     "__version__",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "SyncPipeline": "sync",
     "Token": "reply",
     "Trace": "trace",
+    "Workbench": "workbench",
 }
 
 

@@ -20,8 +20,8 @@ from jc1.memory.base import Purged
 
 if TYPE_CHECKING:
     from jc1.memory.base import Forgotten, Restored, Selection
-    from jc1.pipeline import Pipeline
     from jc1.settings import Settings
+    from jc1.workbench import Stores
 
 log = logging.getLogger(__name__)
 
@@ -39,48 +39,48 @@ class Purge:
     clean: bool = True
 
 
-def forget(pipeline: Pipeline, owner: str, what: str | Selection) -> Forgotten:
+def forget(stores: Stores, owner: str, what: str | Selection) -> Forgotten:
     """Hide what is selected, for as long as the settings let it be restored. Raises as `Memory.forget` does."""
-    forgotten = pipeline.memory.forget(owner, what)
-    _drop_derived(pipeline, owner)
+    forgotten = stores.memory.forget(owner, what)
+    _drop_derived(stores, owner)
     return forgotten
 
 
-def restore(pipeline: Pipeline, owner: str, what: str | Selection) -> Restored:
+def restore(stores: Stores, owner: str, what: str | Selection) -> Restored:
     """Show again what is selected and not purged yet. Raises as `Memory.restore` does."""
-    restored = pipeline.memory.restore(owner, what)
-    _drop_derived(pipeline, owner)
+    restored = stores.memory.restore(owner, what)
+    _drop_derived(stores, owner)
     return restored
 
 
-def purge(pipeline: Pipeline, owner: str, what: str | Selection | None = None) -> Purge:
+def purge(stores: Stores, owner: str, what: str | Selection | None = None) -> Purge:
     """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
-    purged = pipeline.memory.purge(owner, what)
-    _drop_derived(pipeline, owner, purged.records)
-    return _sum([purged], clean=_vacuum(pipeline))
+    purged = stores.memory.purge(owner, what)
+    _drop_derived(stores, owner, purged.records)
+    return _sum([purged], clean=_vacuum(stores))
 
 
-def purge_overdue(pipeline: Pipeline) -> Purge:
+def purge_overdue(stores: Stores) -> Purge:
     """Remove what can no longer be restored, and forget what is as old as the settings let it be, of every owner."""
     now = datetime.now(UTC)
-    settings = pipeline.settings
+    settings = stores.settings
     found: list[Purged] = []
-    for owner in pipeline.memory.owners():
+    for owner in stores.memory.owners():
         expired = 0
         if settings.memory_retention_days:
-            expired = pipeline.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
-        purged = pipeline.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
+            expired = stores.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
+        purged = stores.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
         if expired or purged != Purged():
-            _drop_derived(pipeline, owner, purged.records)
+            _drop_derived(stores, owner, purged.records)
         found.append(purged)
-    return _sum(found, clean=_vacuum(pipeline))
+    return _sum(found, clean=_vacuum(stores))
 
 
 @asynccontextmanager
-async def purging_daily(pipeline: Pipeline) -> AsyncIterator[None]:
+async def purging_daily(stores: Stores) -> AsyncIterator[None]:
     """Purge what is overdue, now and once a day, while the body runs. Where that fails, the log says so."""
     stop = asyncio.Event()
-    task = asyncio.get_running_loop().create_task(_daily(pipeline, stop))
+    task = asyncio.get_running_loop().create_task(_daily(stores, stop))
     try:
         yield
     finally:
@@ -108,16 +108,16 @@ def remains(settings: Settings) -> tuple[str, ...]:
     return tuple(places)
 
 
-def _drop_derived(pipeline: Pipeline, owner: str, purged: Collection[str] = ()) -> None:
+def _drop_derived(stores: Stores, owner: str, purged: Collection[str] = ()) -> None:
     """Drop what was made of the owner's texts and is not in the database: the one place to name such a cache."""
-    pipeline.telemetry.recent.drop(owner, purged)
-    pipeline.replies.forget(owner)
-    pipeline.replies.cache.clear(owned(HISTORY, owner))
+    stores.telemetry.recent.drop(owner, purged)
+    stores.replies.forget(owner)
+    stores.replies.cache.clear(owned(HISTORY, owner))
 
 
-def _vacuum(pipeline: Pipeline) -> bool:
+def _vacuum(stores: Stores) -> bool:
     """Return whether what was purged, now or earlier, is in no file of the database or the cache."""
-    return pipeline.memory.vacuum(pipeline.replies.cache.vacuum)
+    return stores.memory.vacuum(stores.replies.cache.vacuum)
 
 
 def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
@@ -129,10 +129,10 @@ def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
     )
 
 
-async def _daily(pipeline: Pipeline, stop: asyncio.Event) -> None:
+async def _daily(stores: Stores, stop: asyncio.Event) -> None:
     while True:
         try:
-            purged = await asyncio.to_thread(purge_overdue, pipeline)
+            purged = await asyncio.to_thread(purge_overdue, stores)
             if purged.records or purged.turns:
                 log.info("purged %d records and %d turns", purged.records, purged.turns)
         except Jc1Error as error:

@@ -13,10 +13,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from jc1.cache.null import NullCache
-from jc1.cache.replies import ReplyCache
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.errors import EmptyMessage, InvalidRequest, Jc1Error, RequestTooLarge, UnknownRole
@@ -25,17 +23,10 @@ from jc1.messages import ROLES, Message
 from jc1.presets import Preset
 from jc1.prompt import build, fit_history
 from jc1.reply import Done, Draft, Event, Recalled, Reply, Token
-from jc1.requirements import Missing, missing, refusal
 from jc1.trace import Trace, Usage
 
 if TYPE_CHECKING:
-    from jc1.embedding.base import Embedder
-    from jc1.engines.base import Engine
-    from jc1.memory.base import Memory
-    from jc1.presets import Presets
-    from jc1.sessions import Sessions
-    from jc1.settings import Settings
-    from jc1.telemetry import Telemetry
+    from jc1.workbench import Workbench
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -75,93 +66,19 @@ class _Request:
 
 
 class Pipeline:
-    """Chat with memory through one engine. Asynchronous; `jc1.SyncPipeline` is the same for blocking code.
+    """Chat with memory through the parts of a started workbench. It serves many requests at once.
 
-    Use it as an async context manager, or call `start` and `close`. One pipeline serves many requests at once.
+    Asynchronous; `jc1.SyncPipeline` is the same for blocking code.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        engine: Engine,
-        memory: Memory,
-        sessions: Sessions,
-        presets: Presets,
-        telemetry: Telemetry,
-        embedder: Embedder | None = None,
-        replies: ReplyCache | None = None,
-        resources: Sequence[Any] = (),
-    ) -> None:
-        self.settings = settings
-        self.engine = engine
-        self.memory = memory
-        self.sessions = sessions
-        self.presets = presets
-        self.telemetry = telemetry
-        self.replies = replies or ReplyCache(NullCache(), settings)
-        self._embedder = embedder
-        self._resources = tuple(resources)
-        """What else is to be closed, in this order, by its `close()`."""
+    def __init__(self, workbench: Workbench) -> None:
+        self._bench = workbench
         self._storing: set[asyncio.Task[None]] = set()
 
-    @classmethod
-    def from_settings(cls, settings: Settings | None = None) -> Self:
-        """The pipeline that the settings describe, its stores opened and its engine not yet started."""
-        from jc1.cache import create_cache
-        from jc1.database import open_database
-        from jc1.database.presets import PresetRepository
-        from jc1.embedding import create_embedder
-        from jc1.engines import create_engine
-        from jc1.memory import open_memory
-        from jc1.presets import Presets
-        from jc1.sessions import Sessions
-        from jc1.settings import Settings
-        from jc1.telemetry import Telemetry
-
-        settings = settings or Settings.load()
-        settings.prepare_home()
-        engine = create_engine(settings)
-        database = open_database(settings.database_url)
-        cache = create_cache(settings)
-        replies = ReplyCache(cache, settings)
-        embedder: Embedder = create_embedder(settings, cache)
-        return cls(
-            settings,
-            engine=engine,
-            memory=open_memory(settings, database, embedder),
-            sessions=Sessions(database, cache=cache, on_delete=replies.forget),
-            presets=Presets(PresetRepository(database)),
-            telemetry=Telemetry(keep=settings.traces, cache=cache),
-            embedder=embedder,
-            replies=replies,
-            resources=(embedder, cache),
-        )
-
-    async def start(self) -> None:
-        """Start the engine while the embedder loads. Raises `EngineUnavailable` or `EmbedderUnavailable`."""
-        loading = asyncio.to_thread(self._embedder.load) if self._embedder else asyncio.sleep(0)
-        await asyncio.gather(self.engine.start(), loading)
-        await asyncio.to_thread(self.replies.prepare, self.engine)
-
-    async def close(self) -> None:
-        """End the replies under way, finish what is being stored, then close the stores."""
-        await self.engine.close()
+    async def drain(self) -> None:
+        """Return when what is being stored is stored."""
         while self._storing:
             await asyncio.wait(self._storing)
-        for resource in (self.memory, *self._resources):
-            await asyncio.to_thread(resource.close)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()
 
     async def chat(
         self,
@@ -204,12 +121,15 @@ class Pipeline:
         Raises `InvalidRequest` and its kin before the engine is asked, `Unavailable` and its kin when a part fails.
         """
         trace = Trace(
-            owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
+            owner=owner or self._bench.settings.owner,
+            session=session,
+            model=self._bench.engine.model,
+            engine=self._bench.engine.name,
         )
         request: _Request | None = None
         storing: asyncio.Task[None] | None = None
         drafts: dict[int, Draft] = {}
-        with self.telemetry.in_flight():
+        with self._bench.telemetry.in_flight():
             try:
                 request = await self._prepare(trace, messages, memory, preset, decoding)
                 receipts = await self._recall(trace, request)
@@ -254,10 +174,10 @@ class Pipeline:
         """Check the request and find out what it means: preset, decoding, system prompt, history that fits."""
         conversation = (Message.user(messages),) if isinstance(messages, str) else tuple(messages)
         self._check(conversation, mode)
-        preset = chosen if isinstance(chosen, Preset) else await self._resolved(chosen or self.settings.preset)
+        preset = chosen if isinstance(chosen, Preset) else await self._resolved(chosen or self._bench.settings.preset)
         trace.preset = preset.reference
-        decoding = self.check(preset, **fields)
-        retrieval = Retrieval(k=self.settings.memory_k, window=self.settings.memory_window)
+        decoding = self._bench.resolve_decoding(preset, **fields)
+        retrieval = Retrieval(k=self._bench.settings.memory_k, window=self._bench.settings.memory_window)
         request = _Request(
             owner=trace.owner,
             session=trace.session,
@@ -271,7 +191,9 @@ class Pipeline:
         )
         numbers: list[int] = []
         if request.session is not None:
-            turns = await asyncio.to_thread(self.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
+            turns = await asyncio.to_thread(
+                self._bench.sessions.history, request.owner, request.session, limit=HISTORY_TURNS
+            )
             said = [turn for turn in turns if turn.reply]
             numbers = [turn.number for turn in said]
             request.history = tuple(m for t in said for m in (Message.user(t.user), Message.assistant(t.reply)))
@@ -291,15 +213,16 @@ class Pipeline:
             raise InvalidRequest("The last message must be the user's.", param="messages")
         if not conversation[-1].text.strip():
             raise EmptyMessage
-        if len(conversation) > self.settings.max_messages:
+        settings = self._bench.settings
+        if len(conversation) > settings.max_messages:
             raise RequestTooLarge(
-                f"{len(conversation)} messages, {self.settings.max_messages} allowed: send fewer, or use a session.",
+                f"{len(conversation)} messages, {settings.max_messages} allowed: send fewer, or use a session.",
                 param="messages",
             )
         size = sum(len(message.text) for message in conversation)
-        if size > self.settings.max_body_bytes:
+        if size > settings.max_body_bytes:
             raise RequestTooLarge(
-                f"The messages hold {size:,} characters, {self.settings.max_body_bytes:,} are allowed: shorten them.",
+                f"The messages hold {size:,} characters, {settings.max_body_bytes:,} are allowed: shorten them.",
                 param="messages",
             )
         try:
@@ -311,30 +234,16 @@ class Pipeline:
             ) from None
 
     async def _resolved(self, reference: str) -> Preset:
-        recent = self.presets.recent(reference)
-        return await asyncio.to_thread(self.presets.resolve, reference) if recent is None else recent
+        recent = self._bench.presets.recent(reference)
+        return await asyncio.to_thread(self._bench.presets.resolve, reference) if recent is None else recent
 
-    def check(self, preset: Preset, **fields: Any) -> Decoding:
-        """How a request with this preset, and these fields over it, is decoded here.
-
-        Raises what the request would raise: `InvalidRequest` and its kin where the running engine cannot serve it.
-        """
-        self._check_engine(preset)
-        decoding = self._capped({**preset.decoding, **fields})
-        self.engine.capabilities.check(decoding, self.engine.name)
-        return decoding
-
-    def _check_engine(self, preset: Preset) -> None:
-        if lacking := self.missing(preset):
-            raise InvalidRequest(refusal(preset, lacking), param="preset")
-
-    def missing(self, preset: Preset) -> dict[str, Missing]:
-        """What the running engine lacks for `preset`, by setting."""
-        return missing(preset, self.settings, self.engine)
-
-    def _capped(self, fields: dict[str, Any]) -> Decoding:
+    def capped(self, fields: dict[str, Any]) -> Decoding:
         """The decoding that the fields ask for, within this server's limits. Raises `InvalidRequest` beyond them."""
-        limits = {"max_tokens": self.settings.max_tokens, "n": self.settings.max_n, "beam_width": self.settings.max_n}
+        limits = {
+            "max_tokens": self._bench.settings.max_tokens,
+            "n": self._bench.settings.max_n,
+            "beam_width": self._bench.settings.max_n,
+        }
         decoding = Decoding.parse({"max_tokens": min(Decoding().max_tokens, limits["max_tokens"]), **fields})
         for name, most in limits.items():
             if (asked := getattr(decoding, name)) > most:
@@ -352,8 +261,8 @@ class Pipeline:
         """The messages' token ids and how many they are: an engine that tokenizes elsewhere gives an estimate alone."""
         key = tuple(messages)
         if key not in request.counted:
-            token_ids = self.engine.tokenize(key)
-            request.counted[key] = token_ids, len(token_ids) or self.engine.count(key)
+            token_ids = self._bench.engine.tokenize(key)
+            request.counted[key] = token_ids, len(token_ids) or self._bench.engine.count(key)
         return request.counted[key]
 
     def _count(self, request: _Request, messages: Sequence[Message]) -> int:
@@ -376,7 +285,7 @@ class Pipeline:
     def _budget(self, request: _Request, share: float = 1.0) -> int:
         """Tokens for the prompt: the context less the reply, which never gets more than half. Of that, `share`, unless
         the system prompt and the new message alone take more."""
-        context = self.engine.capabilities.context_length
+        context = self._bench.engine.capabilities.context_length
         room = context - min(request.decoding.max_tokens, context // 2)
         system = (Message.system(request.system),) if request.system else ()
         return min(room, max(int(room * share), self._count(request, (*system, request.message))))
@@ -387,7 +296,7 @@ class Pipeline:
         read = (request.session, request.turns) if request.session else None
         began = trace.elapsed()
         found = await asyncio.to_thread(
-            self.memory.search, request.owner, request.message.text, request.retrieval, already_read=read
+            self._bench.memory.search, request.owner, request.message.text, request.retrieval, already_read=read
         )
         for stage in ("embed", "recall"):
             seconds = found.seconds.get(stage, 0.0)
@@ -415,9 +324,11 @@ class Pipeline:
     ) -> AsyncGenerator[Token, None]:
         began = trace.elapsed()
         queued = 0.0
-        trace.shards = [dict(held) for held in self.engine.shards] or None
+        trace.shards = [dict(held) for held in self._bench.engine.shards] or None
         try:
-            async with aclosing(self.replies.generate(self.engine, prompt, request.decoding, trace)) as steps:
+            async with aclosing(
+                self._bench.replies.generate(self._bench.engine, prompt, request.decoding, trace)
+            ) as steps:
                 async for step in steps:
                     if trace.first_token is None:
                         trace.first_token = trace.elapsed()
@@ -455,14 +366,14 @@ class Pipeline:
     def _store(self, request: _Request, reply: str, cancelled: bool) -> None:
         number = None
         if request.session is not None:
-            turn = self.sessions.append(
+            turn = self._bench.sessions.append(
                 request.owner, request.session, user=request.message.text, reply=reply, cancelled=cancelled
             )
             number = turn.number
         if request.mode == "on":
             said = NewRecord(shortened(request.message.text), "user", session=request.session, turn=number)
             answered = NewRecord(shortened(reply), "assistant", "reply", session=request.session, turn=number)
-            self.memory.add(request.owner, [said] if cancelled or not reply.strip() else [said, answered])
+            self._bench.memory.add(request.owner, [said] if cancelled or not reply.strip() else [said, answered])
 
     def _remembering(
         self, trace: Trace, request: _Request, drafts: dict[int, Draft], *, cancelled: bool
@@ -476,7 +387,7 @@ class Pipeline:
     def _finish(self, trace: Trace) -> None:
         if trace.total is None:
             trace.total = trace.elapsed()
-            self.telemetry.record(trace)
+            self._bench.telemetry.record(trace)
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

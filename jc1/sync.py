@@ -13,9 +13,9 @@ from concurrent.futures import Future, wait
 from typing import Any, Self, TypeVar
 
 from jc1.messages import Message
-from jc1.pipeline import Pipeline
 from jc1.reply import Event, Reply
 from jc1.settings import Settings
+from jc1.workbench import Workbench
 
 T = TypeVar("T")
 
@@ -78,26 +78,27 @@ class LoopThread:
 class SyncPipeline:
     """`Pipeline`, blocking. Starts when it is made; close it, or use it in a `with`.
 
-    Takes settings, or a pipeline that was not started yet.
+    Takes settings, or a workbench that was not started yet. `workbench` is that of the one or the other: its memory,
+    presets and sessions are there to be called too.
     """
 
-    def __init__(self, settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> None:
-        self.pipeline = pipeline or Pipeline.from_settings(settings)
+    def __init__(self, settings: Settings | None = None, *, workbench: Workbench | None = None) -> None:
+        self.workbench = workbench or Workbench.open(settings)
         self._open: set[AsyncGenerator[Event, None]] = set()
         self._loop = LoopThread()
         try:
-            self._loop.run(self.pipeline.start())
+            self._loop.run(self.workbench.start())
         except BaseException:
             self.close()
             raise
 
     def chat(self, messages: str | Sequence[Message], **options: Any) -> Reply:
         """See `Pipeline.chat`."""
-        return self._loop.run(self.pipeline.chat(messages, **options))
+        return self._loop.run(self.workbench.pipeline.chat(messages, **options))
 
     def stream(self, messages: str | Sequence[Message], **options: Any) -> Iterator[Event]:
         """See `Pipeline.stream`. Leaving the loop early cancels the reply."""
-        events = self.pipeline.stream(messages, **options)
+        events = self.workbench.pipeline.stream(messages, **options)
         self._open.add(events)
         try:
             while events in self._open:
@@ -109,12 +110,12 @@ class SyncPipeline:
             self._leave(events)
 
     def close(self) -> None:
-        """Cancel the streams that were left open, close the pipeline and end the thread. May be called twice."""
+        """Cancel the streams that were left open, close the workbench and end the thread. May be called twice."""
         if self._loop.closed:
             return
         for events in [*self._open]:
             self._leave(events)
-        self._loop.run(self.pipeline.close())
+        self._loop.run(self.workbench.close())
         self._loop.close()
 
     def _leave(self, events: AsyncGenerator[Event, None]) -> None:

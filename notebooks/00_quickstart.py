@@ -54,7 +54,7 @@ print(reply.text)
 import pandas as pd
 
 recalled = pd.DataFrame(reply.trace.recalled)
-recalled.insert(1, "text", [jc1.pipeline.memory.get("local", i).text for i in recalled["id"]])
+recalled.insert(1, "text", [jc1.workbench.memory.get("local", i).text for i in recalled["id"]])
 recalled[["rank", "text", "score", "dense_score", "lexical_score", "session"]].round(3)
 
 # %% [markdown]

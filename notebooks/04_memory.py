@@ -29,7 +29,7 @@ MODEL = "jc1-tiny"  # or a folder, or a Hugging Face id such as "Qwen/Qwen3-0.6B
 
 # A home folder of its own, so that this notebook leaves your memories alone.
 jc1 = SyncPipeline(Settings(home=tempfile.mkdtemp(), model=MODEL))
-memory = jc1.pipeline.memory
+memory = jc1.workbench.memory
 look.use()
 
 # %% [markdown]
@@ -241,7 +241,7 @@ def recall(question, evidence, **retrieval):
     records = [r.record for r in memory.search(OWNER, question, Retrieval(**retrieval)).receipts]
     found = {(record.session, record.turn) for record in records}
     prompt = (Message.system(DEFAULT_SYSTEM), with_memories(Message.user(question), records))
-    return len(found & set(evidence)) / len(evidence), jc1.pipeline.engine.count(prompt)
+    return len(found & set(evidence)) / len(evidence), jc1.workbench.engine.count(prompt)
 
 
 KS, WINDOWS = (1, 2, 4, 8, 16), (0, 1, 2)
@@ -474,7 +474,7 @@ print(with_memories(Message.user("What car do I drive?"), records).text)
 from jc1.prompt import build
 
 BUDGET = 300
-count = jc1.pipeline.engine.count
+count = jc1.workbench.engine.count
 message = Message.user("What car do I drive?")
 bare = count((Message.system(DEFAULT_SYSTEM), message))
 rows = []

@@ -64,7 +64,7 @@ FACTS = {
 WAYS = ("What is my {} called?", "Do you remember what my {} is called?", "Tell me what my {} is called.")
 
 if isinstance(target, PipelineTarget):
-    target.pipeline.memory.add("local", [NewRecord(fact, "user") for fact in FACTS.values()])
+    target.workbench.memory.add("local", [NewRecord(fact, "user") for fact in FACTS.values()])
 prompts = [Item(f"{who}-{i}", (Message.user(way.format(who)),)) for i, way in enumerate(WAYS) for who in FACTS]
 
 

@@ -46,7 +46,7 @@ settings = Settings.load({"engine": ENGINE, "model": MODEL})
 
 # %%
 with SyncPipeline(settings) as jc1:
-    presets = jc1.pipeline.presets
+    presets = jc1.workbench.presets
     served = presets.save(Preset("forgetful", decoding={"max_tokens": 48}, retrieval={"k": 0}))
     presets.set_alias("champion", served.reference)
     print(presets.aliases())
@@ -170,7 +170,7 @@ from jc1.errors import NotSignificant
 from jc1_lab.promotion import promote
 
 jc1 = SyncPipeline(settings)
-presets = jc1.pipeline.presets
+presets = jc1.workbench.presets
 try:
     print("\n".join(promote(result, result.winner, presets).lines()))
 except NotSignificant as refused:

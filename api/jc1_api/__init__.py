@@ -1,1 +1,1 @@
-"""The REST API: OpenAI's shapes and JC1's own resources over one `Pipeline`."""
+"""The REST API: OpenAI's shapes and JC1's own resources over one `Workbench`."""

@@ -1,4 +1,4 @@
-"""The FastAPI application over one pipeline.
+"""The FastAPI application over one workbench.
 
 Knows which rooms there are and that the gate stands before all of them. Knows nothing about settings' origins, the UI,
 ports or processes: `jc1_api.main` puts those together.
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 import jc1
 from jc1.access.browser import Access
 from jc1.erasure import purging_daily
-from jc1.pipeline import Pipeline
+from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
 from jc1_api.responses import Error
@@ -35,12 +35,12 @@ ROUTERS = (
 )
 
 
-def create_app(pipeline: Pipeline) -> FastAPI:
-    """The API over `pipeline`, which the app starts with itself and closes at its end."""
+def create_app(workbench: Workbench) -> FastAPI:
+    """The API over `workbench`, which the app starts with itself and closes at its end."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with pipeline, purging_daily(pipeline):
+        async with workbench, purging_daily(workbench):
             yield
 
     app = FastAPI(
@@ -55,9 +55,9 @@ def create_app(pipeline: Pipeline) -> FastAPI:
             "5XX": {"model": Error, "description": "The server could not serve it."},
         },
     )
-    app.state.pipeline = pipeline
+    app.state.workbench = workbench
     app.state.started = int(time.time())
-    settings = pipeline.settings
+    settings = workbench.settings
     app.add_middleware(
         Gate,
         access=Access(settings.owner),

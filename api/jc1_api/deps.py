@@ -1,4 +1,4 @@
-"""What routes ask of a request: the pipeline, and the owner it is about.
+"""What routes ask of a request: the workbench, and the owner it is about.
 
 Knows where the app and the gate put them.
 """
@@ -10,12 +10,12 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from jc1.access.browser import OWNER_LENGTH
-from jc1.pipeline import Pipeline
+from jc1.workbench import Workbench
 
 
-async def _pipeline(request: Request) -> Pipeline:
-    pipeline: Pipeline = request.app.state.pipeline
-    return pipeline
+async def _workbench(request: Request) -> Workbench:
+    workbench: Workbench = request.app.state.workbench
+    return workbench
 
 
 async def _owner(
@@ -29,5 +29,5 @@ async def _owner(
     return owner
 
 
-ThePipeline = Annotated[Pipeline, Depends(_pipeline)]
+TheWorkbench = Annotated[Workbench, Depends(_workbench)]
 Owner = Annotated[str, Depends(_owner)]

@@ -1,4 +1,4 @@
-"""The composition root: settings become a pipeline, the pipeline an application with a page, and that a process.
+"""The composition root: settings become a workbench, the workbench an application with a page, and that a process.
 
 Knows how the parts are put together, started and stopped. Knows nothing about what any of them does.
 """
@@ -32,14 +32,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def build(settings: Settings) -> FastAPI:
-    """The whole application: API at `/v1`, page at `/ui`, one pipeline behind both, opened and not yet started."""
+    """The whole application: API at `/v1`, page at `/ui`, one workbench behind both, opened and not yet started."""
     from fastapi.responses import RedirectResponse
 
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Workbench
     from jc1_api.app import create_app
 
-    pipeline = Pipeline.from_settings(settings)
-    app = create_app(pipeline)
+    workbench = Workbench.open(settings)
+    app = create_app(workbench)
 
     # The page takes longest to load: what is wrong with the stores is told before.
     from jc1_ui.app import PATH, mount
@@ -48,7 +48,7 @@ def build(settings: Settings) -> FastAPI:
     async def root() -> RedirectResponse:
         return RedirectResponse(PATH)
 
-    return mount(app, pipeline)
+    return mount(app, workbench)
 
 
 def serve(settings: Settings) -> None:
@@ -56,7 +56,7 @@ def serve(settings: Settings) -> None:
 
     The port is taken before anything slow is loaded: a caller that comes early waits instead of being turned away.
     Raises `InvalidSettings` for an address that cannot be listened on, `PortInUse` for one that is taken, and what
-    `Pipeline.from_settings` and `Pipeline.start` raise.
+    `Workbench.open` and `Workbench.start` raise.
     """
     check_listen(settings.host)
     settings.prepare_home()

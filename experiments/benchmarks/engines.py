@@ -30,8 +30,8 @@ from jc1.decoding import Decoding
 from jc1.engines import create_engine
 from jc1.engines.base import Engine, EnginePrompt
 from jc1.messages import Message
-from jc1.pipeline import Pipeline
 from jc1.settings import Settings
+from jc1.workbench import Workbench
 from jc1_lab.dialogues.dialogue import Shape, Writer
 
 CONCURRENCY = (1, 8, 32)
@@ -64,21 +64,21 @@ async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
     results: dict[str, Any] = {"acceptance_ratio": ACCEPTANCE_OVERHEAD}
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), engine="vllm", model=model, kv_cache_gib=1)
-        async with Pipeline.from_settings(settings) as pipeline:
+        async with Workbench.open(settings) as workbench:
             from vllm import SamplingParams
             from vllm.inputs import tokens_input
             from vllm.sampling_params import RequestOutputKind
 
             text = "Please write down what I say now and tell me when you are done with it."
-            messages = (Message.system(pipeline.presets.resolve("default").system), Message.user(text))
-            token_ids = pipeline.engine.tokenize(messages)
-            llm = pipeline.engine._llm  # type: ignore[attr-defined]
+            messages = (Message.system(workbench.presets.resolve("default").system), Message.user(text))
+            token_ids = workbench.engine.tokenize(messages)
+            llm = workbench.engine._llm  # type: ignore[attr-defined]
             params = SamplingParams(
                 temperature=0.0, max_tokens=tokens, min_tokens=tokens, output_kind=RequestOutputKind.DELTA
             )
 
             async def whole() -> int:
-                reply = await pipeline.chat(text, memory="off", max_tokens=tokens, min_tokens=tokens)
+                reply = await workbench.pipeline.chat(text, memory="off", max_tokens=tokens, min_tokens=tokens)
                 return reply.trace.usage.completion_tokens
 
             async def bare() -> int:

@@ -20,8 +20,8 @@ from experiments.benchmarks.report import report
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.messages import Message
-from jc1.pipeline import Pipeline
 from jc1.settings import Settings
+from jc1.workbench import Workbench
 
 ACCEPTANCE_MS = 2.0
 TEXT = "Hello there."
@@ -32,14 +32,14 @@ async def measure(requests: int) -> dict[str, Any]:
     whole, bare = [], []
     stages: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as home:
-        async with Pipeline.from_settings(Settings(home=Path(home), engine="echo")) as pipeline:
+        async with Workbench.open(Settings(home=Path(home), engine="echo")) as workbench:
             messages = (Message.user(TEXT),)
-            prompt = EnginePrompt(messages, tuple(pipeline.engine.tokenize(messages)))
+            prompt = EnginePrompt(messages, tuple(workbench.engine.tokenize(messages)))
             for i in range(requests + 50):
                 began = time.perf_counter()
-                reply = await pipeline.chat(TEXT, memory="off")
+                reply = await workbench.pipeline.chat(TEXT, memory="off")
                 middle = time.perf_counter()
-                async for _ in pipeline.engine.generate(prompt, Decoding()):
+                async for _ in workbench.engine.generate(prompt, Decoding()):
                     pass
                 ended = time.perf_counter()
                 if i < 50:

@@ -30,7 +30,7 @@ from jc1_lab.sweep.evaluation import IN_FLIGHT, EvalRequest, run_requests, seed_
 from jc1_lab.sweep.snapshot import Engines, Snapshot
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Workbench
     from jc1_lab.scoring.metrics import Scoring
 
 
@@ -57,7 +57,7 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
     engines = Engines(snapshot, settings)
     try:
         began = time.perf_counter()
-        pipeline = await engines.running({})
+        workbench = await engines.running({})
         start = time.perf_counter() - began
         trials = [
             [
@@ -80,11 +80,11 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
             for i, requests in zip(range(given.alone), itertools.cycle(trials), strict=False)
         ]
         seconds: dict[str, list[float]] = {"one batch": [], "trial after trial": [], "one at a time": []}
-        await _timed(pipeline, [trials[0]], scoring, folder, given.in_flight)  # warm
+        await _timed(workbench, [trials[0]], scoring, folder, given.in_flight)  # warm
         for _ in range(given.rounds):
-            seconds["one batch"].append(await _timed(pipeline, [together], scoring, folder, given.in_flight))
-            seconds["trial after trial"].append(await _timed(pipeline, trials, scoring, folder, given.in_flight))
-            one_by_one = await _timed(pipeline, [alone], scoring, folder, 1)
+            seconds["one batch"].append(await _timed(workbench, [together], scoring, folder, given.in_flight))
+            seconds["trial after trial"].append(await _timed(workbench, trials, scoring, folder, given.in_flight))
+            one_by_one = await _timed(workbench, [alone], scoring, folder, 1)
             seconds["one at a time"].append(one_by_one / len(alone) * len(together))
     finally:
         await engines.close()
@@ -102,20 +102,20 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
 
 
 async def _timed(
-    pipeline: Pipeline,
+    workbench: Workbench,
     batches: Sequence[Sequence[EvalRequest]],
     scoring: Scoring,
     folder: Path,
     in_flight: int,
 ) -> float:
     """Seconds for the batches, one after the other; each drained before the next begins."""
-    await pipeline.engine.forget_prefixes()
+    await workbench.engine.forget_prefixes()
     path = folder / "rows.jsonl"
     path.unlink(missing_ok=True)
     with RowFile(path) as rows:
         began = time.perf_counter()
         for requests in batches:
-            await run_requests(pipeline, requests, rows, scoring=scoring, in_flight=in_flight)
+            await run_requests(workbench, requests, rows, scoring=scoring, in_flight=in_flight)
         return time.perf_counter() - began
 
 

@@ -16,11 +16,11 @@ from jc1.errors import InvalidRequest, RequestTooLarge
 
 if TYPE_CHECKING:
     from jc1.documents.ingest import Ingested
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Stores
 
 
 def ingest_files(
-    pipeline: Pipeline, owner: str, files: Sequence[Path], title: str | None = None, *, as_json: bool = False
+    stores: Stores, owner: str, files: Sequence[Path], title: str | None = None, *, as_json: bool = False
 ) -> bool:
     """Store the files for `owner` and print what became of each; whether all could be read.
 
@@ -35,7 +35,7 @@ def ingest_files(
     done: list[Ingested] = []
     for file, name in zip(files, titles, strict=True):
         try:
-            done.append(_ingest(pipeline, owner, file, name))
+            done.append(_ingest(stores, owner, file, name))
         except InvalidRequest as error:
             print(f"jc1: {file}: {error.message} [{error.code}]", file=sys.stderr)
         else:
@@ -46,7 +46,7 @@ def ingest_files(
     return len(done) == len(files)
 
 
-def _ingest(pipeline: Pipeline, owner: str, file: Path, title: str) -> Ingested:
+def _ingest(stores: Stores, owner: str, file: Path, title: str) -> Ingested:
     """Read and store one file, with a bar where somebody watches."""
     from rich.console import Console
     from rich.progress import Progress
@@ -57,9 +57,9 @@ def _ingest(pipeline: Pipeline, owner: str, file: Path, title: str) -> Ingested:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
-        parts = read_confined(file.name, _read(file, pipeline.settings.max_document_bytes))
+        parts = read_confined(file.name, _read(file, stores.settings.max_document_bytes))
         progress.update(task, total=len(parts))
-        return ingest(pipeline.memory, owner, title, parts, lambda stored: progress.update(task, completed=stored))
+        return ingest(stores.memory, owner, title, parts, lambda stored: progress.update(task, completed=stored))
 
 
 def _read(file: Path, most: int) -> bytes:

@@ -14,12 +14,12 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jc1.cli.options import Home, Json, Owner, print_json, print_table, stores
+from jc1.cli.options import Home, Json, Owner, open_stores, print_json, print_table
 
 if TYPE_CHECKING:
     from jc1.erasure import Purge
     from jc1.memory.base import Going, Receipt, Record, Selection
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Stores
 
 app = typer.Typer(help="See, change and forget what is remembered.", no_args_is_help=True)
 
@@ -70,8 +70,8 @@ def list_(
         superseded=superseded,
         forgotten=forgotten,
     )
-    with _memory(home, owner) as (pipeline, whose):
-        page = pipeline.memory.list(whose, limit=limit, cursor=cursor, only=only)
+    with _memory(home, owner) as (stores, whose):
+        page = stores.memory.list(whose, limit=limit, cursor=cursor, only=only)
         if as_json:
             print_json({"records": [_record(r) for r in page.records], "total": page.total, "next": page.next_cursor})
             return
@@ -91,8 +91,8 @@ def search(
     """Search as chat does, with the scores that chat would see."""
     from jc1.memory.base import Retrieval
 
-    with _memory(home, owner) as (pipeline, whose):
-        found = pipeline.memory.search(whose, query, Retrieval(k=k))
+    with _memory(home, owner) as (stores, whose):
+        found = stores.memory.search(whose, query, Retrieval(k=k))
         if as_json:
             print_json([_hit(receipt) for receipt in found.receipts])
             return
@@ -108,9 +108,9 @@ def show(record_id: Id, owner: Owner = None, home: Home = None, as_json: Json = 
     """Show one record: its text, source and state, and what it said before."""
     from dataclasses import asdict
 
-    with _memory(home, owner) as (pipeline, whose):
-        record = pipeline.memory.get(whose, record_id)
-        history = pipeline.memory.history(whose, record_id)
+    with _memory(home, owner) as (stores, whose):
+        record = stores.memory.get(whose, record_id)
+        history = stores.memory.history(whose, record_id)
     shown = _record(record)
     if as_json:
         print_json({**shown, "history": [asdict(edit) for edit in history]})
@@ -133,8 +133,8 @@ def ingest(
     """Remember documents, part by part; one of the same title takes the place of the version before."""
     from jc1.cli.documents import ingest_files
 
-    with _memory(home, owner) as (pipeline, whose):
-        if not ingest_files(pipeline, whose, files, title, as_json=as_json):
+    with _memory(home, owner) as (stores, whose):
+        if not ingest_files(stores, whose, files, title, as_json=as_json):
             raise typer.Exit(1)
 
 
@@ -149,8 +149,8 @@ def add(
     """Remember a text."""
     from jc1.memory.base import NewRecord
 
-    with _memory(home, owner) as (pipeline, whose):
-        (record,) = pipeline.memory.add(whose, [NewRecord(text, pinned=pin)])
+    with _memory(home, owner) as (stores, whose):
+        (record,) = stores.memory.add(whose, [NewRecord(text, pinned=pin)])
         if as_json:
             print_json(_record(record))
         else:
@@ -166,8 +166,8 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Change what a record says; `show` still tells what it said."""
-    with _memory(home, owner) as (pipeline, whose):
-        record = pipeline.memory.edit(whose, record_id, text)
+    with _memory(home, owner) as (stores, whose):
+        record = stores.memory.edit(whose, record_id, text)
         if as_json:
             print_json(_record(record))
         else:
@@ -213,16 +213,16 @@ def forget(
     from jc1 import erasure as purging
 
     what = _selection(ids, session, document, everything)
-    with _memory(home, owner) as (pipeline, whose):
+    with _memory(home, owner) as (stores, whose):
         if not yes:
-            _print_going(pipeline.memory.preview(whose, what))
+            _print_going(stores.memory.preview(whose, what))
             if not typer.confirm("Remove this for good?" if purge else "Forget this?"):
                 print("Nothing was forgotten.")
                 raise typer.Exit(1)
-        forgotten = purging.forget(pipeline, whose, what)
+        forgotten = purging.forget(stores, whose, what)
         print(f"forgotten: {_number(forgotten.going.records, 'record')}, {_number(forgotten.going.turns, 'turn')}")
         if purge:
-            _print_purge(pipeline, purging.purge(pipeline, whose, what))
+            _print_purge(stores, purging.purge(stores, whose, what))
         else:
             print(f"`jc1 memory restore` brings it back until {forgotten.until:%Y-%m-%d %H:%M} (UTC).")
 
@@ -240,8 +240,8 @@ def restore(
     from jc1 import erasure as purging
 
     what = _selection(ids, session, document, everything)
-    with _memory(home, owner) as (pipeline, whose):
-        restored = purging.restore(pipeline, whose, what)
+    with _memory(home, owner) as (stores, whose):
+        restored = purging.restore(stores, whose, what)
         print(f"restored: {_number(restored.records, 'record')}, {_number(restored.turns, 'turn')}")
 
 
@@ -255,12 +255,12 @@ def purge(
     """Remove for good what can no longer be restored, of every owner; the server does that daily."""
     from jc1 import erasure as purging
 
-    with _memory(home, owner) as (pipeline, whose):
+    with _memory(home, owner) as (stores, whose):
         if now and not yes and not typer.confirm(f"Remove all that {whose!r} has forgotten for good?"):
             print("Nothing was purged.")
             raise typer.Exit(1)
-        purged = purging.purge(pipeline, whose) if now else purging.purge_overdue(pipeline)
-        _print_purge(pipeline, purged)
+        purged = purging.purge(stores, whose) if now else purging.purge_overdue(stores)
+        _print_purge(stores, purged)
 
 
 @app.command("export")
@@ -270,7 +270,7 @@ def export_(
     home: Home = None,
 ) -> None:
     """Write all records, one a line, as JSON, with history and links; not what is forgotten."""
-    with _memory(home, owner) as (pipeline, whose), closing(pipeline.memory.export_lines(whose)) as lines:
+    with _memory(home, owner) as (stores, whose), closing(stores.memory.export_lines(whose)) as lines:
         if file == Path("-"):
             sys.stdout.writelines(lines)
             return
@@ -297,8 +297,8 @@ def import_(
     """Take in exported records: all of them, or none where a line is wrong. Those that are there stay as they are."""
     from dataclasses import asdict
 
-    with _memory(home, owner) as (pipeline, whose), _readable(file) as source, _progress() as told:
-        outcome = pipeline.memory.import_lines(whose, source, progress=told)
+    with _memory(home, owner) as (stores, whose), _readable(file) as source, _progress() as told:
+        outcome = stores.memory.import_lines(whose, source, progress=told)
     if as_json:
         print_json(asdict(outcome))
         return
@@ -313,8 +313,8 @@ def stats(owner: Owner = None, home: Home = None, as_json: Json = False) -> None
     """Count what is remembered."""
     from dataclasses import asdict
 
-    with _memory(home, owner) as (pipeline, whose):
-        figures = asdict(pipeline.memory.statistics(whose))
+    with _memory(home, owner) as (stores, whose):
+        figures = asdict(stores.memory.statistics(whose))
     if as_json:
         print_json(figures)
         return
@@ -328,16 +328,16 @@ def stats(owner: Owner = None, home: Home = None, as_json: Json = False) -> None
 
 
 @contextmanager
-def _memory(home: Path | None, owner: str | None) -> Iterator[tuple[Pipeline, str]]:
+def _memory(home: Path | None, owner: str | None) -> Iterator[tuple[Stores, str]]:
     """The opened stores, and whose memory is meant."""
-    with stores(home) as pipeline:
-        yield pipeline, owner or pipeline.settings.owner
+    with open_stores(home) as stores:
+        yield stores, owner or stores.settings.owner
 
 
 def _mark(home: Path | None, owner: str | None, ids: list[str], done: str, **flags: bool) -> None:
-    with _memory(home, owner) as (pipeline, whose):
+    with _memory(home, owner) as (stores, whose):
         for record_id in ids:
-            print(f"{done}: {pipeline.memory.mark(whose, record_id, **flags).id}")
+            print(f"{done}: {stores.memory.mark(whose, record_id, **flags).id}")
 
 
 def _selection(ids: list[str] | None, session: str | None, document: str | None, everything: bool) -> Selection:
@@ -424,7 +424,7 @@ def _print_going(going: Going) -> None:
         _print_records(going.elsewhere)
 
 
-def _print_purge(pipeline: Pipeline, purged: Purge) -> None:
+def _print_purge(stores: Stores, purged: Purge) -> None:
     from jc1 import erasure as purging
 
     texts = _number(purged.edits, "earlier text")
@@ -435,5 +435,5 @@ def _print_purge(pipeline: Pipeline, purged: Purge) -> None:
             file=sys.stderr,
         )
     print("JC1 does not reach:")
-    for place in purging.remains(pipeline.settings):
+    for place in purging.remains(stores.settings):
         print(f"- {place}")

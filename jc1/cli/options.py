@@ -17,8 +17,8 @@ from jc1.engines.registry import AUTO, BUILT_IN, described
 from jc1.engines.settings import FLAGS, default_of
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
     from jc1.settings import Settings
+    from jc1.workbench import Stores
 
 Home = Annotated[Path | None, typer.Option(help="Where JC1 keeps its state.", show_default="~/.jc1")]
 Owner = Annotated[str | None, typer.Option(help="Whose memory.", show_default="local")]
@@ -95,17 +95,17 @@ def lab() -> Iterator[None]:
 
 
 @contextmanager
-def stores(home: Path | None) -> Iterator[Pipeline]:
-    """A pipeline whose engine is not started: enough for memory, sessions and presets."""
+def open_stores(home: Path | None) -> Iterator[Stores]:
+    """Open what a command needs that asks no engine: memory, sessions and presets."""
     from asyncio import run
 
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Workbench
 
-    pipeline = Pipeline.from_settings(settings_of(home=home))
+    stores = Workbench.stores(settings_of(home=home))
     try:
-        yield pipeline
+        yield stores
     finally:
-        run(pipeline.close())
+        run(stores.close())
 
 
 def print_json(value: Any) -> None:

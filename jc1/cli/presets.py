@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jc1.cli.options import Home, Json, print_json, print_table, stores
+from jc1.cli.options import Home, Json, open_stores, print_json, print_table
 
 if TYPE_CHECKING:
     from jc1.presets import AliasMove, Preset
@@ -33,8 +33,8 @@ def presets(context: typer.Context, home: Home = None, as_json: Json = False) ->
 @app.command("list")
 def list_(home: Home = None, as_json: Json = False) -> None:
     """List the presets and where the aliases point."""
-    with stores(home) as pipeline:
-        known, aliases = pipeline.presets.list(), pipeline.presets.aliases()
+    with open_stores(home) as stores:
+        known, aliases = stores.presets.list(), stores.presets.aliases()
     if as_json:
         print_json({"presets": [_plain(preset) for preset in known], "aliases": aliases})
         return
@@ -49,10 +49,10 @@ def list_(home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def show(reference: Reference, home: Home = None, as_json: Json = False) -> None:
     """Show one preset: its settings, what it was measured with, and the aliases that point at it."""
-    with stores(home) as pipeline:
-        preset = pipeline.presets.resolve(reference)
-        aliases = [a for a, target in pipeline.presets.aliases().items() if target == preset.reference]
-        moves = {alias: pipeline.presets.history(alias) for alias in aliases}
+    with open_stores(home) as stores:
+        preset = stores.presets.resolve(reference)
+        aliases = [a for a, target in stores.presets.aliases().items() if target == preset.reference]
+        moves = {alias: stores.presets.history(alias) for alias in aliases}
     if as_json:
         print_json({**_plain(preset), "reference": preset.reference, "aliases": aliases})
         return
@@ -66,8 +66,8 @@ def show(reference: Reference, home: Home = None, as_json: Json = False) -> None
 @app.command()
 def diff(first: Reference, second: Reference, home: Home = None, as_json: Json = False) -> None:
     """Show where two presets differ, field by field."""
-    with stores(home) as pipeline:
-        pair = [pipeline.presets.resolve(reference) for reference in (first, second)]
+    with open_stores(home) as stores:
+        pair = [stores.presets.resolve(reference) for reference in (first, second)]
     one, two = (_settings(preset) for preset in pair)
     differing = {name: (one.get(name), two.get(name)) for name in {**one, **two} if one.get(name) != two.get(name)}
     if as_json:
@@ -88,9 +88,9 @@ def rollback(
     from jc1.presets import CHAMPION
 
     alias = CHAMPION if alias is None else alias
-    with stores(home) as pipeline:
-        before = pipeline.presets.aliases().get(alias)
-        preset = pipeline.presets.rollback(alias)
+    with open_stores(home) as stores:
+        before = stores.presets.aliases().get(alias)
+        preset = stores.presets.rollback(alias)
     if as_json:
         print_json({"alias": alias, "preset": preset.reference, "before": before})
     else:

@@ -1,4 +1,4 @@
-"""A pipeline with the echo engine behind the API: in this process, or behind a real server on a free port."""
+"""A workbench with the echo engine behind the API: in this process, or behind a real server on a free port."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ import uvicorn
 from openai import OpenAI
 from sqlalchemy import Engine
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
@@ -36,14 +36,14 @@ def settings(home: Path) -> Settings:
 
 @pytest.fixture
 def database(settings: Settings) -> Engine:
-    """The database behind the pipeline."""
+    """The database behind the workbench."""
     return new_database(settings.home / "jc1.db")
 
 
 @pytest.fixture
-def pipeline(settings: Settings, database: Engine, embedder: Embedder) -> Pipeline:
+def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workbench:
     """Not started: the app does that."""
-    return Pipeline(
+    return Workbench(
         settings,
         engine=EchoEngine(),
         memory=LocalMemory(database, embedder),
@@ -54,9 +54,9 @@ def pipeline(settings: Settings, database: Engine, embedder: Embedder) -> Pipeli
 
 
 @pytest.fixture
-async def client(pipeline: Pipeline) -> AsyncIterator[httpx.AsyncClient]:
+async def client(workbench: Workbench) -> AsyncIterator[httpx.AsyncClient]:
     """Calls the app in this process, without a network."""
-    app = create_app(pipeline)
+    app = create_app(workbench)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -67,10 +67,10 @@ async def client(pipeline: Pipeline) -> AsyncIterator[httpx.AsyncClient]:
 
 @dataclass
 class Server:
-    """A running server and the pipeline in it."""
+    """A running server and the workbench in it."""
 
     port: int
-    pipeline: Pipeline
+    workbench: Workbench
     loop: asyncio.AbstractEventLoop
 
     @property
@@ -79,8 +79,8 @@ class Server:
 
     @property
     def engine(self) -> EchoEngine:
-        assert isinstance(self.pipeline.engine, EchoEngine)
-        return self.pipeline.engine
+        assert isinstance(self.workbench.engine, EchoEngine)
+        return self.workbench.engine
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -97,10 +97,10 @@ class Server:
 
 
 @contextmanager
-def serving(pipeline: Pipeline, port: int = 0) -> Iterator[Server]:
-    """Serve the API over `pipeline` from a thread."""
+def serving(workbench: Workbench, port: int = 0) -> Iterator[Server]:
+    """Serve the API over `workbench` from a thread."""
     listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(create_app(pipeline), log_config=None, ws="none", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(create_app(workbench), log_config=None, ws="none", timeout_graceful_shutdown=5)
     started = threading.Event()
     found: list[asyncio.AbstractEventLoop] = []
 
@@ -115,7 +115,7 @@ def serving(pipeline: Pipeline, port: int = 0) -> Iterator[Server]:
     thread.start()
     assert started.wait(60)
     try:
-        yield Server(listener.getsockname()[1], pipeline, found[0])
+        yield Server(listener.getsockname()[1], workbench, found[0])
     finally:
         server.should_exit = True
         thread.join(60)
@@ -123,17 +123,17 @@ def serving(pipeline: Pipeline, port: int = 0) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(pipeline: Pipeline) -> Iterator[Server]:
+def server(workbench: Workbench) -> Iterator[Server]:
     """A real server: uvicorn, a socket, HTTP."""
-    with serving(pipeline) as running:
+    with serving(workbench) as running:
         yield running
 
 
 @pytest.fixture
-def slow_server(pipeline: Pipeline) -> Iterator[Server]:
+def slow_server(workbench: Workbench) -> Iterator[Server]:
     """A server whose replies take 50 ms a token and more than a minute in all."""
-    pipeline.engine = EchoEngine(delay=0.05)
-    with serving(pipeline) as running:
+    workbench.engine = EchoEngine(delay=0.05)
+    with serving(workbench) as running:
         yield running
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
-from jc1 import Pipeline
+from jc1 import Workbench
 from jc1_api.app import create_app
 
 
 @pytest.fixture
-def document(pipeline: Pipeline) -> dict[str, Any]:
-    return create_app(pipeline).openapi()
+def document(workbench: Workbench) -> dict[str, Any]:
+    return create_app(workbench).openapi()
 
 
 def references(node: Any) -> Iterator[str]:

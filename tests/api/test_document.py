@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 import jc1_api.errors
-from jc1 import Pipeline
+from jc1 import Workbench
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
@@ -47,8 +47,8 @@ def test_the_example_of_an_error_is_one() -> None:
     assert json.loads(shown[1]) == jc1_api.errors.error_body(EmptyMessage())
 
 
-def test_every_endpoint_is_in_the_table(pipeline: Pipeline) -> None:
-    paths = create_app(pipeline).openapi()["paths"]
+def test_every_endpoint_is_in_the_table(workbench: Workbench) -> None:
+    paths = create_app(workbench).openapi()["paths"]
     assert {(method.strip("`"), path.strip("`")) for method, path, _ in rows("| | | |")} == {
         (method.upper(), path) for path, methods in paths.items() for method in methods
     }

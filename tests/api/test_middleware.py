@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from jc1 import Pipeline
+from jc1 import Workbench
 from jc1.access.browser import Access
 from jc1.errors import StorageFull
 from jc1_api.app import create_app
@@ -32,13 +32,13 @@ async def test_every_address_is_closed_to_other_hosts_and_pages_mounts_and_unkno
             assert (response.status_code, response.json()["error"]["code"]) == (403, code), path
 
 
-async def test_a_page_elsewhere_cannot_write_a_memory(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_a_page_elsewhere_cannot_write_a_memory(client: httpx.AsyncClient, workbench: Workbench) -> None:
     for headers in (ELSEWHERE, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}):
         assert (await client.post("/v1/memory", json={"text": "I owe you."}, headers=headers)).status_code == 403
     # Without the headers of a browser: what a page may send without asking first is not read as JSON.
     simple = await client.post("/v1/memory", content=b'{"text": "x"}', headers={"content-type": "text/plain"})
     assert simple.status_code == 400
-    assert pipeline.memory.list("local").total == 0
+    assert workbench.memory.list("local").total == 0
 
 
 async def test_its_own_page_may(client: httpx.AsyncClient) -> None:
@@ -51,8 +51,8 @@ async def test_a_second_host_header_is_refused(client: httpx.AsyncClient) -> Non
     assert response.status_code == 403
 
 
-async def test_another_machine_is_refused(pipeline: Pipeline) -> None:
-    transport = httpx.ASGITransport(create_app(pipeline), client=("10.0.0.7", 1))
+async def test_another_machine_is_refused(workbench: Workbench) -> None:
+    transport = httpx.ASGITransport(create_app(workbench), client=("10.0.0.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         response = await client.get("/version")
     assert (response.status_code, response.json()["error"]["code"]) == (403, "refused")
@@ -123,7 +123,7 @@ async def test_a_path_may_have_a_limit_of_its_own() -> None:
     assert ["raise most." in answer.text for answer in answers] == [False, True, False]
 
 
-async def test_a_mount_that_swallows_the_error_is_answered_for(pipeline: Pipeline) -> None:
+async def test_a_mount_that_swallows_the_error_is_answered_for(workbench: Workbench) -> None:
     """FastAPI turns whatever breaks the reading of a body into a 400 of its own."""
     app = FastAPI()
 
@@ -196,12 +196,12 @@ async def test_what_is_not_there_has_the_shape_of_every_error(
 
 
 async def test_what_breaks_inside_is_logged_under_an_id_and_tells_the_client_nothing(
-    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(pipeline.memory, "list", broken)
+    monkeypatch.setattr(workbench.memory, "list", broken)
     with caplog.at_level(logging.ERROR):
         response = await client.get("/v1/memory")
     error = response.json()["error"]
@@ -213,12 +213,12 @@ async def test_what_breaks_inside_is_logged_under_an_id_and_tells_the_client_not
 
 
 async def test_known_errors_of_the_server_say_what_to_do(
-    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise StorageFull("The disk is full: free some space.")
 
-    monkeypatch.setattr(pipeline.memory, "add", full)
+    monkeypatch.setattr(workbench.memory, "add", full)
     response = await client.post("/v1/memory", json={"text": "Hi."})
     assert response.status_code == 507
     assert response.json() == {

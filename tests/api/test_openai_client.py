@@ -62,7 +62,7 @@ def test_jc1s_fields_go_in_the_extra_body(openai: OpenAI) -> None:
 
 
 def test_models_are_listed_and_picked(openai: OpenAI, server: Server) -> None:
-    server.pipeline.presets.set_alias("champion", server.pipeline.presets.save(Preset("short")).reference)
+    server.workbench.presets.set_alias("champion", server.workbench.presets.save(Preset("short")).reference)
     names = [model.id for model in openai.models.list()]
     assert names[0] == "echo"
     assert {"echo@default", "echo@short", "echo@champion"} <= set(names)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.decoding import GUIDES, Decoding
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.openai import OpenAIEngine
@@ -53,7 +53,7 @@ async def test_every_field_that_the_other_side_takes_is_offered_and_reaches_it(r
 
 async def test_its_memory_is_left_alone(remote: OpenAIEngine, server: Server) -> None:
     assert "".join(step.text for step in await steps_of(remote)) == "Grüße an Ada"
-    assert server.pipeline.memory.list("local").total == 0
+    assert server.workbench.memory.list("local").total == 0
 
 
 async def test_logprobs_come_through(remote: OpenAIEngine) -> None:
@@ -62,15 +62,15 @@ async def test_logprobs_come_through(remote: OpenAIEngine) -> None:
     assert all(len(entry.top) == 2 for entry in entries)
 
 
-async def test_the_other_side_going_away_is_told_and_its_return_is_noticed(pipeline: Pipeline) -> None:
-    with serving(pipeline) as server:
+async def test_the_other_side_going_away_is_told_and_its_return_is_noticed(workbench: Workbench) -> None:
+    with serving(workbench) as server:
         engine = OpenAIEngine(EngineSettings(model="echo", base_url=f"{server.url}/v1"))
         await engine.start()
         assert engine.healthy
     with pytest.raises(EngineUnavailable, match="cannot be reached"):
         await steps_of(engine)
     assert not engine.healthy
-    with serving(pipeline, port=server.port):
+    with serving(workbench, port=server.port):
         async with asyncio.timeout(30):
             while not engine.healthy:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
@@ -89,11 +89,11 @@ async def test_closing_the_stream_frees_the_other_sides_slot(slow_server: Server
     await engine.close()
 
 
-async def test_a_whole_pipeline_stands_on_a_remote_engine(pipeline: Pipeline, tmp_path: Path) -> None:
-    with serving(pipeline) as server:
+async def test_a_whole_pipeline_stands_on_a_remote_engine(workbench: Workbench, tmp_path: Path) -> None:
+    with serving(workbench) as server:
         settings = Settings(home=tmp_path / "front", engine="openai", model="echo", base_url=f"{server.url}/v1")
-        async with Pipeline.from_settings(settings) as front:
-            reply = await front.chat("hello there", owner="front")
+        async with Workbench.open(settings) as front:
+            reply = await front.pipeline.chat("hello there", owner="front")
             assert reply.text == "hello there"
             assert reply.trace.usage.completion_tokens == len("hello there") + 1
             assert reply.trace.engine == "openai"

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import jc1
-from jc1 import Pipeline, Preset, Settings
+from jc1 import Preset, Settings, Workbench
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.replies import ReplyCache
 from jc1.errors import DatabaseUnavailable
@@ -105,7 +105,7 @@ async def test_a_wrong_field_is_named(client: httpx.AsyncClient, method: str, pa
     assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
 
 
-async def test_sessions_are_listed_read_and_deleted(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_sessions_are_listed_read_and_deleted(client: httpx.AsyncClient, workbench: Workbench) -> None:
     await chat(client, "My cat is called Ada.", session="a/b")
     await chat(client, "And my dog Bo.", session="a/b")
     await chat(client, "Hello.", session="later")
@@ -121,7 +121,7 @@ async def test_sessions_are_listed_read_and_deleted(client: httpx.AsyncClient, p
     ]
     assert (await client.delete("/v1/sessions/a/b")).json()["deleted"]
     assert (await client.get("/v1/sessions/a/b")).json()["error"]["code"] == "session_not_found"
-    assert pipeline.memory.list("local").total == 6, "what was remembered from it stays"
+    assert workbench.memory.list("local").total == 6, "what was remembered from it stays"
 
 
 async def test_a_trace_tells_the_whole_story_of_good_and_refused_requests(client: httpx.AsyncClient) -> None:
@@ -135,21 +135,21 @@ async def test_a_trace_tells_the_whole_story_of_good_and_refused_requests(client
     assert len((await client.get("/v1/traces", params={"limit": 1})).json()["data"]) == 1
 
 
-async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
-    pipeline.presets.save(Preset("short"))
-    second = pipeline.presets.save(Preset("short", decoding={"max_tokens": 2}))
-    pipeline.presets.set_alias("champion", "short@1")
+async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    workbench.presets.save(Preset("short"))
+    second = workbench.presets.save(Preset("short", decoding={"max_tokens": 2}))
+    workbench.presets.set_alias("champion", "short@1")
     models = {model["id"]: model["jc1"]["preset"] for model in (await client.get("/v1/models")).json()["data"]}
     assert models["echo"] == models["echo@default"] == "default@0"
     assert (models["echo@short"], models["echo@champion"]) == (second.reference, "short@1")
     about = (await client.get("/v1/models/echo@short")).json()["jc1"]
-    assert (about["engine"], about["context_length"]) == ("echo", pipeline.engine.capabilities.context_length)
+    assert (about["engine"], about["context_length"]) == ("echo", workbench.engine.capabilities.context_length)
     assert "temperature" in about["decoding"]
     assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"
 
 
 async def test_it_is_ready_while_every_part_is_there(
-    client: httpx.AsyncClient, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert (await client.get("/health/live")).json() == {"status": "ok"}
     fine = await client.get("/health/ready")
@@ -157,13 +157,13 @@ async def test_it_is_ready_while_every_part_is_there(
         200,
         {"status": "ok", "checks": {"engine": "ok", "database": "ok", "disk": "ok"}},
     )
-    await pipeline.engine.close()
-    pipeline.settings.home.rename(pipeline.settings.home.with_name("moved"))
+    await workbench.engine.close()
+    workbench.settings.home.rename(workbench.settings.home.with_name("moved"))
 
     def down(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("The database does not answer: start it.")
 
-    monkeypatch.setattr(pipeline.sessions, "list", down)
+    monkeypatch.setattr(workbench.sessions, "list", down)
     response = await client.get("/health/ready")
     checks = response.json()["checks"]
     assert (response.status_code, response.json()["status"]) == (503, "unready")
@@ -175,7 +175,7 @@ async def test_it_is_ready_while_every_part_is_there(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("hunter2")
 
-    monkeypatch.setattr(pipeline.sessions, "list", broken)
+    monkeypatch.setattr(workbench.sessions, "list", broken)
     with caplog.at_level(logging.CRITICAL):
         assert "hunter2" not in (await client.get("/health/ready")).text
 
@@ -199,11 +199,11 @@ async def test_prometheus_can_read_the_figures(client: httpx.AsyncClient, accept
 
 
 async def test_a_reply_from_the_cache_says_so_and_the_figures_count_it(
-    client: httpx.AsyncClient, pipeline: Pipeline, settings: Settings, tmp_path: Path
+    client: httpx.AsyncClient, workbench: Workbench, settings: Settings, tmp_path: Path
 ) -> None:
     cache = LmdbCache(tmp_path / "cache")
-    pipeline.telemetry = Telemetry(cache=cache)
-    pipeline.replies = ReplyCache(cache, settings.model_copy(update={"cache_replies": 60}))
+    workbench.telemetry = Telemetry(cache=cache)
+    workbench.replies = ReplyCache(cache, settings.model_copy(update={"cache_replies": 60}))
     first, second = [await chat(client, "Hello.", memory="off", user="ann") for _ in range(2)]
     other = await chat(client, "Hello.", memory="off", user="bob")
     assert [reply["jc1"]["cached"] for reply in (first, second, other)] == [False, True, False]

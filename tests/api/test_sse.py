@@ -25,11 +25,11 @@ def send(connection: socket.socket, **fields: object) -> None:
 def gone(server: Server) -> None:
     """The engine's slot is free, the turn is stored as cancelled, the trace says so."""
     server.wait_until(lambda: server.engine.active == 0)
-    server.wait_until(lambda: len(server.pipeline.telemetry.recent) == 1)
-    (trace,) = server.pipeline.telemetry.recent.list()
+    server.wait_until(lambda: len(server.workbench.telemetry.recent) == 1)
+    (trace,) = server.workbench.telemetry.recent.list()
     assert trace.outcome == "cancelled"
-    server.wait_until(lambda: bool(server.pipeline.sessions.history("local", "s")))
-    (turn,) = server.pipeline.sessions.history("local", "s")
+    server.wait_until(lambda: bool(server.workbench.sessions.history("local", "s")))
+    (turn,) = server.workbench.sessions.history("local", "s")
     assert turn.cancelled
     assert len(turn.reply) < 500
 
@@ -60,15 +60,15 @@ def test_a_client_that_stops_reading_and_leaves_cancels_the_reply(server: Server
         send(connection, stream=True, max_tokens=4096, **long)
         server.wait_until(lambda: server.engine.active == 1)
         connection.recv(16)
-    server.wait_until(lambda: len(server.pipeline.telemetry.recent.list()) == 1)
-    assert server.pipeline.telemetry.recent.list()[0].outcome == "cancelled"
+    server.wait_until(lambda: len(server.workbench.telemetry.recent.list()) == 1)
+    assert server.workbench.telemetry.recent.list()[0].outcome == "cancelled"
 
 
 def test_the_server_goes_on_after_clients_left(slow_server: Server) -> None:
     for _ in range(5):
         with slow_server.connect() as connection:
             send(connection, stream=True)
-    slow_server.wait_until(lambda: len(slow_server.pipeline.telemetry.recent.list()) == 5)
+    slow_server.wait_until(lambda: len(slow_server.workbench.telemetry.recent.list()) == 5)
     assert slow_server.engine.active == 0
     with slow_server.connect() as connection:
         send(connection, messages=[{"role": "user", "content": "Hi"}], memory="off")

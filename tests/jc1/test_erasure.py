@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from jc1 import Pipeline, Settings, SyncPipeline
+from jc1 import Settings, SyncPipeline, Workbench
 from jc1.database import writing
 from jc1.database.tables import records, turns
 from jc1.documents.ingest import ingest
@@ -40,7 +40,7 @@ def holding(folder: Path, text: str) -> list[str]:
 def test_a_text_that_was_said_forgotten_and_purged_is_in_no_file(home: Path) -> None:
     settings = Settings(home=home, engine="echo", cache_replies=3600)
     with SyncPipeline(settings) as chat:
-        pipeline, owner = chat.pipeline, settings.owner
+        workbench, owner = chat.workbench, settings.owner
         for number in range(40):
             chat.chat(f"Number {number} of what stays. " + "It is long. " * number, session="s")
         chat.chat(f"My locker's word is {MARKER}.", session="s")
@@ -48,22 +48,22 @@ def test_a_text_that_was_said_forgotten_and_purged_is_in_no_file(home: Path) -> 
             chat.chat(f"Number {number} of what stays, too.", session="s")
         chat.chat(f"And {MARKER} again, remembered nowhere.", session="t", memory="off")
         asked = chat.chat("What is my locker's word?", session="t")
-        (said,) = [r for r in pipeline.memory.list(owner, only=Filter(contains=MARKER)).records if r.role == "user"]
-        pipeline.memory.edit(owner, said.id, f"My other locker's word is {MARKER[::-1]}.")
+        (said,) = [r for r in workbench.memory.list(owner, only=Filter(contains=MARKER)).records if r.role == "user"]
+        workbench.memory.edit(owner, said.id, f"My other locker's word is {MARKER[::-1]}.")
         assert said.id in [item["id"] for item in asked.trace.recalled]
         assert str(home / "cache" / "data.mdb") in holding(home, MARKER)
         assert len(holding(home, MARKER)) > 1
-        assert forget(pipeline, owner, said.id).going.turns == 1
-        forget(pipeline, owner, Selection(session="t"))
-        assert pipeline.memory.list(owner, only=Filter(contains="locker")).total == 0
-        assert [info.id for info in pipeline.sessions.list(owner)] == ["s"]
-        assert not any(MARKER in turn.user + turn.reply for turn in pipeline.sessions.history(owner, "s"))
-        assert pipeline.telemetry.recent.get(asked.trace.id) is asked.trace
-        assert purge(pipeline, owner) == Purge(records=4, edits=1, turns=3)
+        assert forget(workbench, owner, said.id).going.turns == 1
+        forget(workbench, owner, Selection(session="t"))
+        assert workbench.memory.list(owner, only=Filter(contains="locker")).total == 0
+        assert [info.id for info in workbench.sessions.list(owner)] == ["s"]
+        assert not any(MARKER in turn.user + turn.reply for turn in workbench.sessions.history(owner, "s"))
+        assert workbench.telemetry.recent.get(asked.trace.id) is asked.trace
+        assert purge(workbench, owner) == Purge(records=4, edits=1, turns=3)
         assert holding(home, MARKER) == holding(home, MARKER[::-1]) == []
         assert holding(home, "of what stays")
-        assert asked.trace not in pipeline.telemetry.recent.list()
-        assert pipeline.memory.list(owner).total == 120
+        assert asked.trace not in workbench.telemetry.recent.list()
+        assert workbench.memory.list(owner).total == 120
     assert holding(home, MARKER) == holding(home, MARKER[::-1]) == []
 
 
@@ -75,9 +75,9 @@ def database(home: Path) -> Engine:
 
 
 @pytest.fixture
-def pipeline(home: Path, database: Engine, embedder: Embedder) -> Pipeline:
+def workbench(home: Path, database: Engine, embedder: Embedder) -> Workbench:
     """Stores without an engine that runs; what is older than a year is forgotten."""
-    return Pipeline(
+    return Workbench(
         Settings(home=home, engine="echo", memory_retention_days=365),
         engine=EchoEngine(),
         memory=LocalMemory(database, embedder),
@@ -95,24 +95,24 @@ def age(database: Engine, days: int) -> None:
             connection.execute(update(table).where(table.c.forgotten.is_not(None)).values(forgotten=then))
 
 
-def test_the_daily_purge_takes_what_is_overdue_of_every_owner(pipeline: Pipeline, database: Engine) -> None:
-    memory = pipeline.memory
+def test_the_daily_purge_takes_what_is_overdue_of_every_owner(workbench: Workbench, database: Engine) -> None:
+    memory = workbench.memory
     old = datetime.now(UTC) - timedelta(days=400)
     (anns, pinned) = memory.add("ann", [NewRecord("old", created=old), NewRecord("kept", created=old, pinned=True)])
     (bobs,) = memory.add("bob", [NewRecord("new")])
-    pipeline.telemetry.record(trace := Trace(owner="bob"))
+    workbench.telemetry.record(trace := Trace(owner="bob"))
     trace.recalled = [{"id": bobs.id, "widened_from": None}]
-    forget(pipeline, "bob", bobs.id)
-    assert purge_overdue(pipeline) == Purge()
+    forget(workbench, "bob", bobs.id)
+    assert purge_overdue(workbench) == Purge()
     assert memory.list("ann").records == (pinned,)
-    assert restore(pipeline, "ann", anns.id).records == 1
-    assert purge_overdue(pipeline) == Purge()
+    assert restore(workbench, "ann", anns.id).records == 1
+    assert purge_overdue(workbench) == Purge()
     age(database, days=6)
-    assert purge_overdue(pipeline) == Purge()
+    assert purge_overdue(workbench) == Purge()
     age(database, days=8)
-    assert purge_overdue(pipeline) == Purge(records=2)
+    assert purge_overdue(workbench) == Purge(records=2)
     assert memory.list("ann", only=Filter(forgotten=True)).total == 0
-    assert pipeline.telemetry.recent.list() == ()
+    assert workbench.telemetry.recent.list() == ()
     memory.close()
 
 
@@ -141,19 +141,19 @@ def another_program_reading(home: Path) -> Iterator[None]:
 
 
 def test_files_are_called_clean_only_once_nobody_reads_what_was_purged(
-    pipeline: Pipeline, home: Path, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jc1.database.vacuum.READERS_SECONDS", 0.0)
-    memory = pipeline.memory
+    memory = workbench.memory
     (record,) = memory.add("ann", [NewRecord(f"The word is {MARKER}.")])
     with another_program_reading(home):
-        forget(pipeline, "ann", record.id)
-        assert purge(pipeline, "ann") == Purge(records=1, clean=False)
-        for again in (purge(pipeline, "ann"), purge(pipeline, "bob"), purge_overdue(pipeline)):
+        forget(workbench, "ann", record.id)
+        assert purge(workbench, "ann") == Purge(records=1, clean=False)
+        for again in (purge(workbench, "ann"), purge(workbench, "bob"), purge_overdue(workbench)):
             assert again == Purge(clean=False)
             assert holding(home, MARKER)
         memory.add("bob", [NewRecord("Who tries to clear the files leaves the database to others.")])
-    assert purge(pipeline, "ann") == Purge()
+    assert purge(workbench, "ann") == Purge()
     assert holding(home, MARKER) == []
     memory.close()
 
@@ -166,16 +166,16 @@ from jc1.erasure import forget, purge
 from jc1.memory.base import Selection
 
 with SyncPipeline(Settings(home=Path(sys.argv[1]), engine="echo", cache_replies=3600)) as chat:
-    pipeline, owner = chat.pipeline, chat.pipeline.settings.owner
+    workbench, owner = chat.workbench, chat.workbench.settings.owner
     chat.chat(sys.argv[2], session="s", temperature=0)
-    forget(pipeline, owner, Selection(everything=True))
+    forget(workbench, owner, Selection(everything=True))
 
     def killed_here():
         print("purged", flush=True)
         time.sleep(600)
 
-    pipeline.replies.cache.vacuum = killed_here
-    purge(pipeline, owner)
+    workbench.replies.cache.vacuum = killed_here
+    purge(workbench, owner)
 """
 
 
@@ -192,54 +192,54 @@ def killed(home: Path) -> None:
 
 @pytest.mark.usefixtures("killed")
 async def test_a_kill_before_the_files_are_cleared_is_made_up_for_at_the_next_start(home: Path) -> None:
-    async with Pipeline.from_settings(Settings(home=home, engine="echo")) as started, purging_daily(started):
+    async with Workbench.open(Settings(home=home, engine="echo")) as started, purging_daily(started):
         pass
     assert holding(home, MARKER) == []
 
 
 @pytest.mark.usefixtures("killed")
 async def test_a_kill_before_the_files_are_cleared_is_made_up_for_by_the_next_purge(home: Path) -> None:
-    async with Pipeline.from_settings(Settings(home=home, engine="echo")) as started:
+    async with Workbench.open(Settings(home=home, engine="echo")) as started:
         assert purge(started, "somebody else") == Purge()
     assert holding(home, MARKER) == []
 
 
-def test_whatever_deletes_a_text_for_good_owes_clean_files(pipeline: Pipeline, database: Engine, home: Path) -> None:
+def test_whatever_deletes_a_text_for_good_owes_clean_files(workbench: Workbench, database: Engine, home: Path) -> None:
     sessions = Sessions(database)
     sessions.append("ann", "s", user=MARKER, reply="")
     sessions.delete("ann", "s")
     assert holding(home, MARKER)
-    assert purge(pipeline, "ann") == Purge()
+    assert purge(workbench, "ann") == Purge()
     assert holding(home, MARKER) == []
     for version in ("one", "two"):
-        ingest(pipeline.memory, "ann", "Book", [Part(f"{MARKER[::-1]} {version}", "")])
-    assert purge(pipeline, "ann") == Purge()
+        ingest(workbench.memory, "ann", "Book", [Part(f"{MARKER[::-1]} {version}", "")])
+    assert purge(workbench, "ann") == Purge()
     assert holding(home, f"{MARKER[::-1]} one") == []
     assert holding(home, f"{MARKER[::-1]} two")
-    pipeline.memory.close()
+    workbench.memory.close()
 
 
-async def test_purging_runs_at_the_start_and_ends_with_what_it_serves(pipeline: Pipeline, database: Engine) -> None:
-    (record,) = pipeline.memory.add("ann", [NewRecord("old")])
-    pipeline.memory.forget("ann", record.id)
+async def test_purging_runs_at_the_start_and_ends_with_what_it_serves(workbench: Workbench, database: Engine) -> None:
+    (record,) = workbench.memory.add("ann", [NewRecord("old")])
+    workbench.memory.forget("ann", record.id)
     age(database, days=8)
-    async with purging_daily(pipeline):
+    async with purging_daily(workbench):
         pass
-    assert pipeline.memory.statistics("ann").forgotten == 0
-    pipeline.memory.close()
+    assert workbench.memory.statistics("ann").forgotten == 0
+    workbench.memory.close()
 
 
 async def test_a_purge_that_fails_ends_nothing(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for error in (DatabaseUnavailable("The database does not answer."), KeyError("hunter2")):
 
         def down(error: Exception = error) -> tuple[str, ...]:
             raise error
 
-        monkeypatch.setattr(pipeline.memory, "owners", down)
+        monkeypatch.setattr(workbench.memory, "owners", down)
         with caplog.at_level(logging.WARNING):
-            async with purging_daily(pipeline):
+            async with purging_daily(workbench):
                 pass
     assert [record.message.split(":")[0] for record in caplog.records] == ["nothing was purged today"] * 2
 

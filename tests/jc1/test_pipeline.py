@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jc1 import Message, Pipeline, Settings
+from jc1 import Message, Settings, Workbench
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt
@@ -52,18 +52,18 @@ class Listener(EchoEngine):
         return self.prompts[-1].messages
 
 
-Make = Callable[..., Pipeline]
+Make = Callable[..., Workbench]
 
 
 @pytest.fixture
 def make(home: Path, embedder: Embedder) -> Make:
-    """Makes a pipeline over the test's home, with a `Listener` of the options given."""
+    """Makes a workbench over the test's home, with a `Listener` of the options given."""
 
-    def made(**options: Any) -> Pipeline:
+    def made(**options: Any) -> Workbench:
         settings = Settings(home=home, engine="echo")
         settings.prepare_home()
         database = new_database(home / "jc1.db")
-        return Pipeline(
+        return Workbench(
             settings,
             engine=Listener(**options),
             memory=LocalMemory(database, embedder),
@@ -76,179 +76,183 @@ def make(home: Path, embedder: Embedder) -> Make:
 
 
 @pytest.fixture
-async def pipeline(make: Make) -> AsyncIterator[Pipeline]:
+async def workbench(make: Make) -> AsyncIterator[Workbench]:
     async with make() as made:
         yield made
 
 
-def engine(pipeline: Pipeline) -> Listener:
-    assert isinstance(pipeline.engine, Listener)
-    return pipeline.engine
+def engine(workbench: Workbench) -> Listener:
+    assert isinstance(workbench.engine, Listener)
+    return workbench.engine
 
 
-def texts(pipeline: Pipeline, owner: str = "local") -> list[str]:
-    return [record.text for record in reversed(pipeline.memory.list(owner).records)]
+def texts(workbench: Workbench, owner: str = "local") -> list[str]:
+    return [record.text for record in reversed(workbench.memory.list(owner).records)]
 
 
-async def collect(pipeline: Pipeline, text: str, **options: Any) -> list[Event]:
-    return [event async for event in pipeline.stream(text, **options)]
+async def collect(workbench: Workbench, text: str, **options: Any) -> list[Event]:
+    return [event async for event in workbench.pipeline.stream(text, **options)]
 
 
-async def test_a_stream_is_recalled_then_tokens_then_done_and_chat_is_the_same_collected(pipeline: Pipeline) -> None:
-    events = await collect(pipeline, "Hello there.", memory="off")
+async def test_a_stream_is_recalled_then_tokens_then_done_and_chat_is_the_same_collected(workbench: Workbench) -> None:
+    events = await collect(workbench, "Hello there.", memory="off")
     assert isinstance(events[0], Recalled)
     assert isinstance(events[-1], Done)
     tokens = [event for event in events if isinstance(event, Token)]
     assert len(tokens) == len(events) - 2
     assert "".join(token.text for token in tokens) == events[-1].reply.text == "Hello there."
-    assert (await pipeline.chat("Hello there.", memory="off")).text == "Hello there."
+    assert (await workbench.pipeline.chat("Hello there.", memory="off")).text == "Hello there."
 
 
-async def test_the_trace_holds_the_stages_in_the_order_of_the_hallway(pipeline: Pipeline) -> None:
-    trace = (await pipeline.chat("My cat is called Ada.")).trace
+async def test_the_trace_holds_the_stages_in_the_order_of_the_hallway(workbench: Workbench) -> None:
+    trace = (await workbench.pipeline.chat("My cat is called Ada.")).trace
     assert list(trace.stages) == [s for s in STAGES if s not in ("hear", "see", "speak")]
     assert sum(trace.stages.values()) <= trace.total
     assert 0 < trace.first_token <= trace.total
     assert (trace.outcome, trace.finish_reason, trace.remembered) == ("ok", "stop", True)
-    assert trace.usage.prompt_tokens == len(engine(pipeline).prompts[0].token_ids)
-    assert pipeline.telemetry.recent.get(trace.id) is trace
+    assert trace.usage.prompt_tokens == len(engine(workbench).prompts[0].token_ids)
+    assert workbench.telemetry.recent.get(trace.id) is trace
 
 
-async def test_recalled_memories_stand_inside_the_new_user_message_after_one_system_message(pipeline: Pipeline) -> None:
-    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+async def test_recalled_memories_stand_inside_the_new_user_message_after_one_system_message(
+    workbench: Workbench,
+) -> None:
+    workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
     history = [Message.system("A."), Message.user("Hi"), Message.assistant("Hello"), Message.system("B.")]
-    reply = await pipeline.chat([*history, Message.user("What is my cat called?")])
-    prompt = engine(pipeline).last
+    reply = await workbench.pipeline.chat([*history, Message.user("What is my cat called?")])
+    prompt = engine(workbench).last
     assert [m.role for m in prompt] == ["system", "user", "assistant", "user"]
     assert prompt[0].text == "A.\n\nB."
     assert OPEN not in "".join(m.text for m in prompt[:-1])
     assert prompt[-1].text.startswith(OPEN)
     assert "My cat is called Ada." in prompt[-1].text.split(CLOSE)[0]
     assert prompt[-1].text.endswith("What is my cat called?")
-    assert [entry["id"] for entry in reply.trace.recalled] == [pipeline.memory.list("local").records[-1].id]
+    assert [entry["id"] for entry in reply.trace.recalled] == [workbench.memory.list("local").records[-1].id]
 
 
-async def test_system_and_history_keep_their_bytes_from_turn_to_turn(pipeline: Pipeline) -> None:
+async def test_system_and_history_keep_their_bytes_from_turn_to_turn(workbench: Workbench) -> None:
     for text in ("My cat is called Ada.", "I live in Oslo.", "What is my cat called?"):
-        await pipeline.chat(text, session="s")
-    second, third = (p.messages for p in engine(pipeline).prompts[1:])
+        await workbench.pipeline.chat(text, session="s")
+    second, third = (p.messages for p in engine(workbench).prompts[1:])
     assert third[: len(second) - 1] == second[:-1]
     assert third[-3:-1] == (Message.user("I live in Oslo."), Message.assistant("I live in Oslo."))
 
 
-async def test_only_the_last_message_and_the_reply_are_stored(pipeline: Pipeline) -> None:
+async def test_only_the_last_message_and_the_reply_are_stored(workbench: Workbench) -> None:
     resent = [Message.user("I live in Oslo."), Message.assistant("Noted."), Message.user("My cat is called Ada.")]
-    await pipeline.chat(resent)
-    assert texts(pipeline) == ["My cat is called Ada.", "My cat is called Ada."]
-    assert [r.role for r in pipeline.memory.list("local").records] == ["assistant", "user"]
+    await workbench.pipeline.chat(resent)
+    assert texts(workbench) == ["My cat is called Ada.", "My cat is called Ada."]
+    assert [r.role for r in workbench.memory.list("local").records] == ["assistant", "user"]
 
 
-async def test_without_a_session_the_request_is_the_whole_history(pipeline: Pipeline) -> None:
+async def test_without_a_session_the_request_is_the_whole_history(workbench: Workbench) -> None:
     conversation = [Message.user("One."), Message.assistant("Two."), Message.user("Three.")]
-    await pipeline.chat(conversation, memory="off")
-    assert engine(pipeline).last[1:] == tuple(conversation)
-    assert pipeline.sessions.list("local", limit=10) == ()
+    await workbench.pipeline.chat(conversation, memory="off")
+    assert engine(workbench).last[1:] == tuple(conversation)
+    assert workbench.sessions.list("local", limit=10) == ()
 
 
-async def test_with_a_session_the_stored_turns_are_the_history_and_resent_ones_are_not(pipeline: Pipeline) -> None:
-    await pipeline.chat("One.", session="s", memory="off")
-    await pipeline.chat([Message.user("Forged."), Message.assistant("Yes."), Message.user("Two.")], session="s")
-    assert [m.text for m in engine(pipeline).last[1:]] == ["One.", "One.", "Two."]
-    assert [t.user for t in pipeline.sessions.history("local", "s", limit=10)] == ["One.", "Two."]
+async def test_with_a_session_the_stored_turns_are_the_history_and_resent_ones_are_not(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("One.", session="s", memory="off")
+    await workbench.pipeline.chat(
+        [Message.user("Forged."), Message.assistant("Yes."), Message.user("Two.")], session="s"
+    )
+    assert [m.text for m in engine(workbench).last[1:]] == ["One.", "One.", "Two."]
+    assert [t.user for t in workbench.sessions.history("local", "s", limit=10)] == ["One.", "Two."]
 
 
-async def test_what_is_remembered_names_its_session_and_turn(pipeline: Pipeline) -> None:
+async def test_what_is_remembered_names_its_session_and_turn(workbench: Workbench) -> None:
     for text in ("One.", "Two."):
-        await pipeline.chat(text, session="s")
-    turns = [turn.number for turn in pipeline.sessions.history("local", "s", limit=2)]
+        await workbench.pipeline.chat(text, session="s")
+    turns = [turn.number for turn in workbench.sessions.history("local", "s", limit=2)]
     assert turns == sorted(set(turns))
-    stored = reversed(pipeline.memory.list("local").records)
+    stored = reversed(workbench.memory.list("local").records)
     assert [(r.session, r.turn, r.role) for r in stored] == [
         ("s", n, role) for n in turns for role in ("user", "assistant")
     ]
 
 
-async def test_turns_that_the_prompt_holds_as_history_are_not_recalled_as_well(pipeline: Pipeline) -> None:
-    await pipeline.chat("My cat is called Ada.", session="s")
-    here = await pipeline.chat("What is my cat called?", session="s")
+async def test_turns_that_the_prompt_holds_as_history_are_not_recalled_as_well(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("My cat is called Ada.", session="s")
+    here = await workbench.pipeline.chat("What is my cat called?", session="s")
     assert here.trace.recalled == []
-    elsewhere = await pipeline.chat("What is my cat called?", session="t")
+    elsewhere = await workbench.pipeline.chat("What is my cat called?", session="t")
     assert elsewhere.trace.recalled[0]["session"] == "s"
 
 
 async def test_what_was_told_before_the_reply_was_stopped_is_recalled_since_the_history_lacks_that_turn(
-    pipeline: Pipeline,
+    workbench: Workbench,
 ) -> None:
-    await pipeline.chat("Hello there.", session="s")
-    await stop_after(pipeline, "My cat is called Ada.", 0, session="s")
-    await asyncio.gather(*pipeline._storing)
-    recalled, *_ = await collect(pipeline, "What is my cat called?", session="s")
+    await workbench.pipeline.chat("Hello there.", session="s")
+    await stop_after(workbench, "My cat is called Ada.", 0, session="s")
+    await workbench.pipeline.drain()
+    recalled, *_ = await collect(workbench, "What is my cat called?", session="s")
     assert isinstance(recalled, Recalled)
     assert [receipt.record.text for receipt in recalled.receipts] == ["My cat is called Ada."]
 
 
 async def test_turns_that_no_longer_fit_are_recalled_instead(make: Make) -> None:
     async with make(context_length=1000) as made:
-        await made.chat("My cat is called Ada.", session="s")
+        await made.pipeline.chat("My cat is called Ada.", session="s")
         for i in range(6):
-            await made.chat(f"{i} " + "blah " * 15, session="s", max_tokens=40)
-        reply = await made.chat("What is my cat called?", session="s", max_tokens=100)
+            await made.pipeline.chat(f"{i} " + "blah " * 15, session="s", max_tokens=40)
+        reply = await made.pipeline.chat("What is my cat called?", session="s", max_tokens=100)
         assert reply.trace.dropped_messages > 0
         assert "Ada" in engine(made).last[-1].text
         assert reply.trace.usage.prompt_tokens <= 900
 
 
-async def test_statements_come_before_questions_and_replies(pipeline: Pipeline) -> None:
-    await pipeline.chat("What is my cat called?")
-    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
-    found = pipeline.memory.search("local", "What is my cat called?", Retrieval())
+async def test_statements_come_before_questions_and_replies(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("What is my cat called?")
+    workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
+    found = workbench.memory.search("local", "What is my cat called?", Retrieval())
     assert found.receipts[0].record.kind == "statement"
     assert {receipt.record.kind for receipt in found.receipts[1:]} == {"question", "reply"}
 
 
-async def test_a_newer_statement_on_the_same_subject_supersedes_the_older(pipeline: Pipeline) -> None:
-    await pipeline.chat("My cat is called Ada.")
-    await pipeline.chat("My cat is now called Bo.")
-    reply = await pipeline.chat("What is my cat called?")
-    told = [pipeline.memory.get("local", entry["id"]) for entry in reply.trace.recalled]
+async def test_a_newer_statement_on_the_same_subject_supersedes_the_older(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("My cat is called Ada.")
+    await workbench.pipeline.chat("My cat is now called Bo.")
+    reply = await workbench.pipeline.chat("What is my cat called?")
+    told = [workbench.memory.get("local", entry["id"]) for entry in reply.trace.recalled]
     assert "My cat is now called Bo." in [r.text for r in told]
     assert "My cat is called Ada." not in [r.text for r in told if r.kind == "statement"]
 
 
 @pytest.mark.parametrize(("mode", "recalled", "stored"), [("on", True, 3), ("read", True, 1), ("off", False, 1)])
 async def test_the_memory_mode_says_what_is_recalled_and_stored(
-    pipeline: Pipeline, mode: Any, recalled: bool, stored: int
+    workbench: Workbench, mode: Any, recalled: bool, stored: int
 ) -> None:
-    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
-    reply = await pipeline.chat("What is my cat called?", memory=mode)
+    workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
+    reply = await workbench.pipeline.chat("What is my cat called?", memory=mode)
     assert bool(reply.trace.recalled) is recalled
-    assert len(texts(pipeline)) == stored
+    assert len(texts(workbench)) == stored
     assert reply.trace.remembered is (True if mode == "on" else None)
 
 
-async def test_an_owner_sees_only_what_is_the_owners(pipeline: Pipeline) -> None:
-    await pipeline.chat("My cat is called Ada.", owner="ann", session="s")
-    reply = await pipeline.chat("What is my cat called?", owner="ben", session="s")
+async def test_an_owner_sees_only_what_is_the_owners(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("My cat is called Ada.", owner="ann", session="s")
+    reply = await workbench.pipeline.chat("What is my cat called?", owner="ben", session="s")
     assert reply.trace.recalled == []
-    assert [m.text for m in engine(pipeline).last[1:]] == ["What is my cat called?"]
+    assert [m.text for m in engine(workbench).last[1:]] == ["What is my cat called?"]
 
 
-async def stop_after(pipeline: Pipeline, text: str, tokens: int, **options: Any) -> None:
-    async with aclosing(pipeline.stream(text, **options)) as events:
+async def stop_after(workbench: Workbench, text: str, tokens: int, **options: Any) -> None:
+    async with aclosing(workbench.pipeline.stream(text, **options)) as events:
         async for event in events:
             tokens -= isinstance(event, Token)
             if not tokens:
                 return
 
 
-async def test_a_cancelled_reply_is_stored_as_cancelled_and_never_recalled(pipeline: Pipeline) -> None:
-    await stop_after(pipeline, "My cat is called Ada.", 5, session="s")
-    await pipeline.close()
-    (turn,) = pipeline.sessions.history("local", "s", limit=5)
+async def test_a_cancelled_reply_is_stored_as_cancelled_and_never_recalled(workbench: Workbench) -> None:
+    await stop_after(workbench, "My cat is called Ada.", 5, session="s")
+    await workbench.close()
+    (turn,) = workbench.sessions.history("local", "s", limit=5)
     assert (turn.user, turn.reply, turn.cancelled) == ("My cat is called Ada.", "My ca", True)
-    assert texts(pipeline) == ["My cat is called Ada."]
-    assert engine(pipeline).active == 0
-    (trace,) = pipeline.telemetry.recent.list()
+    assert texts(workbench) == ["My cat is called Ada."]
+    assert engine(workbench).active == 0
+    (trace,) = workbench.telemetry.recent.list()
     assert (trace.outcome, trace.remembered) == ("cancelled", True)
 
 
@@ -257,7 +261,7 @@ async def test_cancelling_the_task_frees_the_engine_and_keeps_the_turn(make: Mak
         began = asyncio.Event()
 
         async def consume() -> None:
-            async for event in made.stream("Hello.", session="s"):
+            async for event in made.pipeline.stream("Hello.", session="s"):
                 if isinstance(event, Recalled):
                     began.set()
 
@@ -271,37 +275,37 @@ async def test_cancelling_the_task_frees_the_engine_and_keeps_the_turn(make: Mak
 
 
 async def test_when_storing_fails_the_reply_still_comes_and_says_so(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(owner: str, records: Sequence[NewRecord]) -> None:
         raise StorageFull("The disk is full.")
 
-    monkeypatch.setattr(pipeline.memory, "add", full)
-    reply = await pipeline.chat("Hello.")
+    monkeypatch.setattr(workbench.memory, "add", full)
+    reply = await workbench.pipeline.chat("Hello.")
     assert reply.text == "Hello."
     assert (reply.trace.remembered, reply.trace.remember_error) == (False, "storage_full")
 
 
-async def test_logprobs_come_only_when_they_are_asked_for(pipeline: Pipeline) -> None:
-    without = await pipeline.chat("Hi.", memory="off")
+async def test_logprobs_come_only_when_they_are_asked_for(workbench: Workbench) -> None:
+    without = await workbench.pipeline.chat("Hi.", memory="off")
     assert without.choices[0].logprobs is None
-    asked = await pipeline.chat("Hi.", memory="off", logprobs=2)
+    asked = await workbench.pipeline.chat("Hi.", memory="off", logprobs=2)
     assert [len(t.top) for t in asked.choices[0].logprobs] == [2] * len(asked.choices[0].token_ids)
 
 
-async def test_a_presets_fields_hold_and_the_requests_go_before_them(pipeline: Pipeline) -> None:
-    pipeline.presets.save(Preset("short", system="Be brief.", decoding={"max_tokens": 2}, retrieval={"k": 0}))
-    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
-    reply = await pipeline.chat("Hello.", preset="short")
+async def test_a_presets_fields_hold_and_the_requests_go_before_them(workbench: Workbench) -> None:
+    workbench.presets.save(Preset("short", system="Be brief.", decoding={"max_tokens": 2}, retrieval={"k": 0}))
+    workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
+    reply = await workbench.pipeline.chat("Hello.", preset="short")
     assert (reply.text, reply.trace.preset, reply.trace.recalled) == ("He", "short@1", [])
-    assert engine(pipeline).last[0] == Message.system("Be brief.")
-    assert (await pipeline.chat("Hello.", preset="short", max_tokens=4)).text == "Hell"
+    assert engine(workbench).last[0] == Message.system("Be brief.")
+    assert (await workbench.pipeline.chat("Hello.", preset="short", max_tokens=4)).text == "Hell"
 
 
-async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model_reads(pipeline: Pipeline) -> None:
+async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model_reads(workbench: Workbench) -> None:
     text = "What is it that I have told you about the cat?"
-    await pipeline.chat(text, memory="read")
-    assert engine(pipeline).last[-1].text.endswith(text)
+    await workbench.pipeline.chat(text, memory="read")
+    assert engine(workbench).last[-1].text.endswith(text)
 
 
 @pytest.mark.parametrize(
@@ -324,55 +328,55 @@ async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model
     ids=lambda value: ascii(value)[:20],
 )
 async def test_what_cannot_be_served_is_refused_before_the_engine_and_stores_nothing(
-    pipeline: Pipeline, messages: Any, options: dict[str, Any], error: type[Exception]
+    workbench: Workbench, messages: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        await pipeline.chat(messages, session="s", **options)
-    assert engine(pipeline).prompts == []
-    assert texts(pipeline) == []
-    assert pipeline.sessions.list("local", limit=5) == ()
-    (trace,) = pipeline.telemetry.recent.list()
+        await workbench.pipeline.chat(messages, session="s", **options)
+    assert engine(workbench).prompts == []
+    assert texts(workbench) == []
+    assert workbench.sessions.list("local", limit=5) == ()
+    (trace,) = workbench.telemetry.recent.list()
     assert trace.outcome == error.code
 
 
-async def test_many_requests_at_once_each_get_their_own_reply(pipeline: Pipeline) -> None:
-    replies = await asyncio.gather(*(pipeline.chat(f"I am number {i}.", owner=f"o{i}") for i in range(20)))
+async def test_many_requests_at_once_each_get_their_own_reply(workbench: Workbench) -> None:
+    replies = await asyncio.gather(*(workbench.pipeline.chat(f"I am number {i}.", owner=f"o{i}") for i in range(20)))
     assert [r.text for r in replies] == [f"I am number {i}." for i in range(20)]
-    assert all(texts(pipeline, f"o{i}") == [f"I am number {i}."] * 2 for i in range(20))
+    assert all(texts(workbench, f"o{i}") == [f"I am number {i}."] * 2 for i in range(20))
 
 
-async def test_an_unknown_trace_is_told(pipeline: Pipeline) -> None:
+async def test_an_unknown_trace_is_told(workbench: Workbench) -> None:
     with pytest.raises(UnknownTrace):
-        pipeline.telemetry.recent.get("tr_none")
+        workbench.telemetry.recent.get("tr_none")
 
 
 async def test_leaving_while_the_reply_is_stored_stores_it_once_and_whole(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, began, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-    add = pipeline.memory.add
+    add = workbench.memory.add
 
     def slowly(*args: Any) -> Any:
         loop.call_soon_threadsafe(began.set)
         assert go_on.wait(60)
         return add(*args)
 
-    monkeypatch.setattr(pipeline.memory, "add", slowly)
-    asked = asyncio.create_task(pipeline.chat("My cat is called Ada.", session="s"))
+    monkeypatch.setattr(workbench.memory, "add", slowly)
+    asked = asyncio.create_task(workbench.pipeline.chat("My cat is called Ada.", session="s"))
     await began.wait()
     asked.cancel()
     await asyncio.wait([asked])
     go_on.set()
-    await asyncio.gather(*pipeline._storing)
-    (turn,) = pipeline.sessions.history("local", "s", limit=5)
+    await workbench.pipeline.drain()
+    (turn,) = workbench.sessions.history("local", "s", limit=5)
     assert (turn.reply, turn.cancelled) == ("My cat is called Ada.", False)
-    assert len(texts(pipeline)) == 2
-    assert pipeline.telemetry.recent.list()[0].outcome == "ok"
+    assert len(texts(workbench)) == 2
+    assert workbench.telemetry.recent.list()[0].outcome == "ok"
 
 
 async def test_what_is_being_stored_at_the_end_is_stored(make: Make) -> None:
     async with make(delay=3600) as made:
-        stream = made.stream("My cat is called Ada.", session="s")
+        stream = made.pipeline.stream("My cat is called Ada.", session="s")
         await anext(stream)
         token = asyncio.create_task(anext(stream))
         await asyncio.sleep(0)
@@ -385,7 +389,7 @@ async def test_what_is_being_stored_at_the_end_is_stored(make: Make) -> None:
 async def test_a_message_longer_than_a_record_is_remembered_as_far_as_it_goes(make: Make) -> None:
     async with make(context_length=100_000) as made:
         said = "My cat is called Ada. " * 600
-        reply = await made.chat(said, session="s", max_tokens=5)
+        reply = await made.pipeline.chat(said, session="s", max_tokens=5)
         assert reply.trace.remembered
         assert [len(text) <= 10_000 for text in texts(made)] == [True, True]
         (turn,) = made.sessions.history("local", "s", limit=5)
@@ -393,31 +397,31 @@ async def test_a_message_longer_than_a_record_is_remembered_as_far_as_it_goes(ma
 
 
 async def test_a_store_that_breaks_in_an_unknown_way_costs_no_reply(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline.memory, "add", broken)
-    reply = await pipeline.chat("Hello.")
+    monkeypatch.setattr(workbench.memory, "add", broken)
+    reply = await workbench.pipeline.chat("Hello.")
     assert reply.text == "Hello."
     assert (reply.trace.remembered, reply.trace.remember_error) == (False, "internal_error")
 
 
-async def test_a_preset_for_another_engine_is_refused(pipeline: Pipeline) -> None:
-    pipeline.presets.save(Preset("fast", engine={"dtype": "bfloat16", "engine": "echo"}))
+async def test_a_preset_for_another_engine_is_refused(workbench: Workbench) -> None:
+    workbench.presets.save(Preset("fast", engine={"dtype": "bfloat16", "engine": "echo"}))
     told = r"fast@1 needs dtype=bfloat16 \(running: auto\): start JC1 with --dtype bfloat16"
     with pytest.raises(InvalidRequest, match=told):
-        await pipeline.chat("Hello.", preset="fast")
+        await workbench.pipeline.chat("Hello.", preset="fast")
     with pytest.raises(InvalidRequest, match="asks for 'warp'"):
-        await pipeline.chat("Hello.", preset=Preset("made", engine={"warp": None}))
-    assert pipeline.missing(pipeline.presets.resolve("default")) == {}
+        await workbench.pipeline.chat("Hello.", preset=Preset("made", engine={"warp": None}))
+    assert workbench.missing(workbench.presets.resolve("default")) == {}
 
 
 async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: Path, make: Make) -> None:
     async with make() as made:
         made.settings = made.settings.model_copy(update={"max_tokens": 3})
-        assert (await made.chat("Hello.")).text == "Hel"
+        assert (await made.pipeline.chat("Hello.")).text == "Hel"
         made.presets.save(Preset("long", decoding={"max_tokens": 10}))
         with pytest.raises(InvalidRequest, match="at most 3"):
-            await made.chat("Hello.", preset="long")
+            await made.pipeline.chat("Hello.", preset="long")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jc1 import Decoding, Done, Pipeline, Recalled, Settings, SyncPipeline, Token
+from jc1 import Decoding, Done, Recalled, Settings, SyncPipeline, Token, Workbench
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EmptyMessage
@@ -28,8 +28,8 @@ def pipeline(settings: Settings) -> Iterator[SyncPipeline]:
 
 async def test_both_forms_agree_and_the_blocking_one_works_inside_a_loop(settings: Settings) -> None:
     options = {"memory": "off", "temperature": 1.0, "seed": 7, "max_tokens": 30, "n": 2}
-    async with Pipeline.from_settings(settings) as pipeline:
-        expected = (await pipeline.chat("Hello there.", **options)).choices
+    async with Workbench.open(settings) as workbench:
+        expected = (await workbench.pipeline.chat("Hello there.", **options)).choices
     with SyncPipeline(settings) as blocking:
         assert blocking.chat("Hello there.", **options).choices == expected
 
@@ -39,7 +39,7 @@ def test_a_stream_can_be_left_early(pipeline: SyncPipeline) -> None:
         if isinstance(event, Token):
             break
     pipeline.close()
-    (turn,) = pipeline.pipeline.sessions.history("local", "s", limit=1)
+    (turn,) = pipeline.workbench.sessions.history("local", "s", limit=1)
     assert turn.cancelled
 
 
@@ -85,23 +85,23 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_in_the_middle_of_a_reply_ends_it_first_and_keeps_the_turn(settings: Settings) -> None:
-    pipeline = Pipeline.from_settings(settings)
-    pipeline.engine = engine = Lingering()
-    with SyncPipeline(pipeline=pipeline) as blocking:
+    workbench = Workbench.open(settings)
+    workbench.engine = engine = Lingering()
+    with SyncPipeline(workbench=workbench) as blocking:
         with pytest.raises(KeyboardInterrupt):
             for _ in blocking.stream("A long story.", session="s"):
                 pass
         assert engine.ended
         blocking.close()
-        (turn,) = pipeline.sessions.history("local", "s", limit=1)
+        (turn,) = workbench.sessions.history("local", "s", limit=1)
     assert turn.cancelled
 
 
-def test_a_stream_left_open_is_closed_with_the_pipeline(settings: Settings) -> None:
+def test_a_stream_left_open_is_closed_with_the_workbench(settings: Settings) -> None:
     blocking = SyncPipeline(settings)
     stream = blocking.stream("A long story.", session="s")
     assert isinstance(next(stream), Recalled)
     blocking.close()
     assert list(stream) == []
-    (turn,) = blocking.pipeline.sessions.history("local", "s", limit=1)
+    (turn,) = blocking.workbench.sessions.history("local", "s", limit=1)
     assert turn.cancelled

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt, Step
 from jc1.engines.echo import EchoEngine, echoed
@@ -52,21 +52,21 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @dataclass
 class Server:
-    """The whole application on a free port, and the pipeline in it."""
+    """The whole application on a free port, and the workbench in it."""
 
     url: str
-    pipeline: Pipeline
+    workbench: Workbench
     loop: asyncio.AbstractEventLoop
 
     def let_through(self, tokens: int) -> None:
         """Let a metered reply go on by some tokens."""
-        assert isinstance(self.pipeline.engine, MeteredEngine)
+        assert isinstance(self.workbench.engine, MeteredEngine)
         for _ in range(tokens):
-            self.loop.call_soon_threadsafe(self.pipeline.engine.gate.release)
+            self.loop.call_soon_threadsafe(self.workbench.engine.gate.release)
 
     def wait_until_idle(self) -> None:
         """Return when the engine has nothing to do."""
-        self.wait_until(lambda: self.pipeline.engine.active == 0)
+        self.wait_until(lambda: self.workbench.engine.active == 0)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait from the test's thread."""
@@ -77,25 +77,25 @@ class Server:
 def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server]:
     """Serve from a thread, as `jc1 serve` does; `engine` takes the place of the settings' own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    running: Future[tuple[Pipeline, uvicorn.Server, asyncio.AbstractEventLoop]] = Future()
+    running: Future[tuple[Workbench, uvicorn.Server, asyncio.AbstractEventLoop]] = Future()
 
     async def run() -> None:
         app = build(settings)  # In the loop: Gradio makes one of its own otherwise, and leaves it open.
-        pipeline: Pipeline = app.state.pipeline
-        pipeline.engine = engine or pipeline.engine
+        workbench: Workbench = app.state.workbench
+        workbench.engine = engine or workbench.engine
         config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         serve = asyncio.create_task(server.serve([listener]))
         await until(lambda: server.started or serve.done())
-        running.set_result((pipeline, server, asyncio.get_running_loop()))
+        running.set_result((workbench, server, asyncio.get_running_loop()))
         await serve
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
-    pipeline, server, loop = running.result(PATIENCE)
+    workbench, server, loop = running.result(PATIENCE)
     try:
         assert server.started
-        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", pipeline, loop)
+        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", workbench, loop)
     finally:
         server.should_exit = True
         thread.join(PATIENCE)

@@ -115,7 +115,7 @@ def test_two_visitors_write_at_once_and_a_window_that_closes_frees_the_engine(op
     expect(replies(first)).to_have_text(["Slowly"])
     say(second, "Quickly and second.")
     expect(replies(first)).to_have_text(["Slowly"])
-    assert server.pipeline.engine.active == 1
+    assert server.workbench.engine.active == 1
     first.close()
     server.wait_until_idle()
 
@@ -126,7 +126,7 @@ def test_a_preset_promoted_while_the_page_is_open_can_be_chosen_and_one_that_can
     page = open_page()
     chosen = page.get_by_label("Preset", exact=True)
     expect(chosen).to_have_value("default")
-    presets = server.pipeline.presets
+    presets = server.workbench.presets
     presets.set_alias("champion", presets.save(Preset("short", decoding={"max_tokens": 2})).reference)
     presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
 
@@ -153,7 +153,7 @@ def test_an_open_page_serves_and_shows_what_was_promoted_since_and_keeps_what_wa
         expect(replies(page)).to_have_text(seen)
         ended(page)
 
-    presets = server.pipeline.presets
+    presets = server.workbench.presets
     promote("one", max_tokens=5)
     page = open_page()
     chosen = page.get_by_label("Preset", exact=True)

@@ -1,4 +1,4 @@
-"""The web page: one Gradio app over a `Pipeline`, one file a tab.
+"""The web page: one Gradio app over a `Workbench`, one file a tab.
 
 Knows how a reply looks on a page. Knows nothing about HTTP routes, keys or how a reply is made.
 """

@@ -1,6 +1,6 @@
 """The page's factory: header, tabs, and the mount on the API's application.
 
-Knows which tabs there are. Knows nothing about what is in one: a tab is a file with a `build(blocks, pipeline)` that
+Knows which tabs there are. Knows nothing about what is in one: a tab is a file with a `build(blocks, workbench)` that
 lays out its components and listeners. A new tab is such a file and a line in `TABS`.
 """
 
@@ -19,10 +19,10 @@ from jc1_ui.theme import HEAD, ICON, STYLE, theme
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Workbench
 
 PATH = "/ui"
-TABS: tuple[tuple[str, Callable[[gr.Blocks, Pipeline], Any]], ...] = (("Chat", chat.build),)
+TABS: tuple[tuple[str, Callable[[gr.Blocks, Workbench], Any]], ...] = (("Chat", chat.build),)
 """The tabs from left to right: title and what builds it."""
 
 _HEADER = """
@@ -66,13 +66,13 @@ document.addEventListener("keydown", (event) => {
 """
 
 
-def create_ui(pipeline: Pipeline) -> gr.Blocks:
-    """The whole page over `pipeline`, which may still be starting."""
+def create_ui(workbench: Workbench) -> gr.Blocks:
+    """The whole page over `workbench`, which may still be starting."""
     # After every event Gradio would sum up all events so far in a data frame, for a monitoring page that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     with gr.Blocks(title="JC1", analytics_enabled=False, fill_width=True, fill_height=True) as blocks:
         gr.HTML(
-            _model(pipeline),
+            _model(workbench),
             html_template=_HEADER,
             js_on_load=_HEADER_SCRIPT,
             apply_default_css=False,
@@ -81,14 +81,14 @@ def create_ui(pipeline: Pipeline) -> gr.Blocks:
         with gr.Tabs(elem_id="jc1-tabs", elem_classes="jc1-single" if len(TABS) == 1 else None):
             for title, build in TABS:
                 with gr.Tab(title):
-                    build(blocks, pipeline)
+                    build(blocks, workbench)
     # Replies share the engine, which batches them: Gradio must not queue one behind the other.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
 
 
-def mount(app: FastAPI, pipeline: Pipeline) -> FastAPI:
-    """Serve the page at `/ui` of `app`, on the same event loop as the pipeline."""
+def mount(app: FastAPI, workbench: Workbench) -> FastAPI:
+    """Serve the page at `/ui` of `app`, on the same event loop as the engine."""
     from fastapi.responses import FileResponse
 
     # Browsers ask for these two at the root, wherever the page is.
@@ -102,7 +102,7 @@ def mount(app: FastAPI, pipeline: Pipeline) -> FastAPI:
 
     return gr.mount_gradio_app(
         app,
-        create_ui(pipeline),
+        create_ui(workbench),
         path=PATH,
         ssr_mode=False,
         theme=theme(),
@@ -118,8 +118,8 @@ def mount(app: FastAPI, pipeline: Pipeline) -> FastAPI:
     )
 
 
-def _model(pipeline: Pipeline) -> str:
-    engine = pipeline.engine
+def _model(workbench: Workbench) -> str:
+    engine = workbench.engine
     note = ""
     if engine.model.startswith("jc1-tiny"):
         note = "<em>a tiny bundled model: it knows only what you tell it</em>"

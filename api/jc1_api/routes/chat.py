@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from jc1.errors import InvalidRequest, UnknownModel
-from jc1.pipeline import Pipeline
 from jc1.reply import Done, Event, Token
-from jc1_api.deps import ThePipeline
+from jc1.workbench import Workbench
+from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of
 from jc1_api.openai_format import chunks, completion
 from jc1_api.requests import ChatRequest
@@ -28,7 +28,7 @@ router = APIRouter(tags=["chat"])
     response_model=ChatCompletion,
     responses={200: {"content": {EventStream.media_type: {"schema": schema_of(ChatCompletionChunk)}}}},
 )
-async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePipeline) -> Response:
+async def chat_completions(body: ChatRequest, request: Request, workbench: TheWorkbench) -> Response:
     """Reply to the last message of a conversation, whole or as a stream.
 
     Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
@@ -39,15 +39,15 @@ async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePip
         "owner": request.state.principal.acting_for(body.user),
         "session": body.session,
         "memory": body.memory or "on",
-        "preset": preset_of(body, pipeline),
+        "preset": preset_of(body, workbench),
         **decoding,
     }
-    model = pipeline.engine.model
+    model = workbench.engine.model
     if not body.stream:
         async with until_disconnect(request.receive):
-            reply = await pipeline.chat(messages, **asked)
+            reply = await workbench.pipeline.chat(messages, **asked)
         return JSONResponse(completion(reply, model))
-    events = pipeline.stream(messages, **asked)
+    events = workbench.pipeline.stream(messages, **asked)
     first: list[Event] = []
     async with until_disconnect(request.receive):
         async for event in events:
@@ -64,9 +64,9 @@ async def chat_completions(body: ChatRequest, request: Request, pipeline: ThePip
     )
 
 
-def preset_of(body: ChatRequest, pipeline: Pipeline) -> str | None:
+def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
     """The preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
-    model = pipeline.engine.model
+    model = workbench.engine.model
     if body.model == model:
         return body.preset
     if not body.model.startswith(f"{model}@"):

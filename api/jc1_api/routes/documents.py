@@ -16,7 +16,7 @@ from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
 from jc1.memory.base import Memory
 from jc1.memory.store import MAX_PAGE
-from jc1_api.deps import Owner, ThePipeline
+from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.requests import Name
 from jc1_api.responses import DocumentList, IngestedDocument, StoredDocument
 
@@ -28,18 +28,18 @@ _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="ingest")
 
 @router.get("")
 async def list_documents(
-    pipeline: ThePipeline,
+    workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most documents to list.")] = 50,
 ) -> DocumentList:
     """The owner's documents, the one that was stored last first."""
-    found = await asyncio.to_thread(pipeline.memory.documents, owner, limit=limit)
+    found = await asyncio.to_thread(workbench.memory.documents, owner, limit=limit)
     return DocumentList(data=[StoredDocument.of(document) for document in found])
 
 
 @router.post("", status_code=201)
 async def ingest_document(
-    pipeline: ThePipeline,
+    workbench: TheWorkbench,
     owner: Owner,
     file: Annotated[UploadFile, File(description="Markdown, plain text or PDF.")],
     title: Annotated[Name | None, Form(description="What it is cited by; the file's name when left out.")] = None,
@@ -47,7 +47,7 @@ async def ingest_document(
     """Remember a document. One of the same title takes the place of the version before; the same changes nothing."""
     name = file.filename or ""
     done = await asyncio.get_running_loop().run_in_executor(
-        _one_at_a_time, _take_in, pipeline.memory, owner, title or title_of(name), name, file.file
+        _one_at_a_time, _take_in, workbench.memory, owner, title or title_of(name), name, file.file
     )
     return IngestedDocument.of(done)
 

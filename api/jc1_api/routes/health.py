@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 
 import jc1
 from jc1.errors import EngineUnavailable, HomeUnusable, Jc1Error, StorageFull
-from jc1.pipeline import Pipeline
-from jc1_api.deps import ThePipeline
+from jc1.workbench import Workbench
+from jc1_api.deps import TheWorkbench
 from jc1_api.responses import Alive, Readiness, Version
 
 log = logging.getLogger(__name__)
@@ -33,24 +33,24 @@ async def live() -> Alive:
 
 
 @router.get("/health/ready", responses={503: {"model": Readiness, "description": "A part is not there."}})
-async def ready(pipeline: ThePipeline) -> JSONResponse:
+async def ready(workbench: TheWorkbench) -> JSONResponse:
     """A request would be served. Send it no traffic while this fails."""
-    parts: dict[str, Callable[[Pipeline], None]] = {"engine": _engine, "database": _database, "disk": _disk}
-    checks = {name: await asyncio.to_thread(_look, check, pipeline) for name, check in parts.items()}
+    parts: dict[str, Callable[[Workbench], None]] = {"engine": _engine, "database": _database, "disk": _disk}
+    checks = {name: await asyncio.to_thread(_look, check, workbench) for name, check in parts.items()}
     fine = all(found == "ok" for found in checks.values())
     return JSONResponse({"status": "ok" if fine else "unready", "checks": checks}, 200 if fine else 503)
 
 
 @router.get("/version")
-async def version(pipeline: ThePipeline) -> Version:
+async def version(workbench: TheWorkbench) -> Version:
     """What runs here."""
-    return Version(version=jc1.__version__, model=pipeline.engine.model, engine=pipeline.engine.name)
+    return Version(version=jc1.__version__, model=workbench.engine.model, engine=workbench.engine.name)
 
 
-def _look(check: Callable[[Pipeline], None], pipeline: Pipeline) -> str:
+def _look(check: Callable[[Workbench], None], workbench: Workbench) -> str:
     """What a check finds, in words that may be shown: `ok`, or JC1's own message."""
     try:
-        check(pipeline)
+        check(workbench)
     except Jc1Error as error:
         return f"{error.message} [{error.code}]"
     except Exception:
@@ -59,18 +59,18 @@ def _look(check: Callable[[Pipeline], None], pipeline: Pipeline) -> str:
     return "ok"
 
 
-def _engine(pipeline: Pipeline) -> None:
-    if not pipeline.engine.healthy:
-        raise EngineUnavailable(f"The {pipeline.engine.name} engine takes no requests: wait, or restart JC1.")
+def _engine(workbench: Workbench) -> None:
+    if not workbench.engine.healthy:
+        raise EngineUnavailable(f"The {workbench.engine.name} engine takes no requests: wait, or restart JC1.")
 
 
-def _database(pipeline: Pipeline) -> None:
-    pipeline.sessions.list(pipeline.settings.owner, limit=1)
+def _database(workbench: Workbench) -> None:
+    workbench.sessions.list(workbench.settings.owner, limit=1)
 
 
-def _disk(pipeline: Pipeline) -> None:
+def _disk(workbench: Workbench) -> None:
     try:
-        with tempfile.TemporaryFile(dir=pipeline.settings.home) as probe:
+        with tempfile.TemporaryFile(dir=workbench.settings.home) as probe:
             probe.write(bytes(PROBE_BYTES))
             probe.flush()
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from jc1_api.deps import ThePipeline
+from jc1_api.deps import TheWorkbench
 
 router = APIRouter(tags=["health"])
 
@@ -13,9 +13,9 @@ router = APIRouter(tags=["health"])
 @router.get(
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
-async def metrics(request: Request, pipeline: ThePipeline) -> Response:
+async def metrics(request: Request, workbench: TheWorkbench) -> Response:
     """Counters, histograms and gauges; each help text ends with the query that reads it."""
     from prometheus_client.exposition import choose_encoder
 
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(pipeline.telemetry.registry), headers={"content-type": media_type})
+    return Response(encode(workbench.telemetry.registry), headers={"content-type": media_type})

@@ -10,33 +10,33 @@ import asyncio
 from fastapi import APIRouter, Request
 
 from jc1.errors import UnknownModel
-from jc1.pipeline import Pipeline
-from jc1_api.deps import ThePipeline
+from jc1.workbench import Workbench
+from jc1_api.deps import TheWorkbench
 from jc1_api.responses import Model, ModelAbout, Models
 
 router = APIRouter(tags=["models"])
 
 
 @router.get("/v1/models")
-async def list_models(request: Request, pipeline: ThePipeline) -> Models:
+async def list_models(request: Request, workbench: TheWorkbench) -> Models:
     """The model, and `model@preset` for each preset and alias."""
-    return Models(data=await _served(pipeline, request.app.state.started))
+    return Models(data=await _served(workbench, request.app.state.started))
 
 
 @router.get("/v1/models/{model:path}")
-async def get_model(model: str, request: Request, pipeline: ThePipeline) -> Model:
+async def get_model(model: str, request: Request, workbench: TheWorkbench) -> Model:
     """One of them."""
-    for served in await _served(pipeline, request.app.state.started):
+    for served in await _served(workbench, request.app.state.started):
         if served.id == model:
             return served
     raise UnknownModel(f"No model {model!r} here: see /v1/models.", param="model")
 
 
-async def _served(pipeline: Pipeline, started: int) -> list[Model]:
-    presets, aliases = await asyncio.to_thread(lambda: (pipeline.presets.list(), pipeline.presets.aliases()))
+async def _served(workbench: Workbench, started: int) -> list[Model]:
+    presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
     newest = {preset.name: preset.reference for preset in sorted(presets, key=lambda preset: preset.version)}
-    default = pipeline.settings.preset
-    engine = pipeline.engine
+    default = workbench.settings.preset
+    engine = workbench.engine
     names = {engine.model: {**newest, **aliases}.get(default, default)}
     names |= {f"{engine.model}@{name}": reference for name, reference in {**newest, **aliases}.items()}
     capabilities = engine.capabilities

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jc1.errors import Jc1Error
-from jc1.pipeline import Pipeline
 from jc1.presets import Preset
 from jc1.requirements import Missing
+from jc1.workbench import Workbench
 
 
 class Lacking(BaseModel):
@@ -46,10 +46,10 @@ class PresetShown(BaseModel):
     reason: str | None = Field(description="Why a request with it is refused, and what to do; null where it is not.")
 
     @classmethod
-    def of(cls, preset: Preset, aliases: Mapping[str, str], pipeline: Pipeline) -> PresetShown:
+    def of(cls, preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> PresetShown:
         reason = None
         try:
-            pipeline.check(preset)
+            workbench.resolve_decoding(preset)
         except Jc1Error as error:
             reason = error.message
         return cls(
@@ -64,7 +64,7 @@ class PresetShown(BaseModel):
             engine=dict(preset.engine),
             measured=preset.figures,
             servable=reason is None,
-            missing={name: Lacking.of(lacking) for name, lacking in pipeline.missing(preset).items()},
+            missing={name: Lacking.of(lacking) for name, lacking in workbench.missing(preset).items()},
             reason=reason,
         )
 

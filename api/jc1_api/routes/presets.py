@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from jc1_api.deps import ThePipeline
+from jc1_api.deps import TheWorkbench
 from jc1_api.requests import NAME_LENGTH, Text
 from jc1_api.routes.preset_shapes import PresetList, PresetShown
 
@@ -20,14 +20,16 @@ Reference = Annotated[Text, Path(min_length=1, max_length=2 * NAME_LENGTH + 1)]
 
 
 @router.get("")
-async def list_presets(pipeline: ThePipeline) -> PresetList:
+async def list_presets(workbench: TheWorkbench) -> PresetList:
     """Every version of every preset, shipped ones first, and what the aliases mean."""
-    presets, aliases = await asyncio.to_thread(lambda: (pipeline.presets.list(), pipeline.presets.aliases()))
-    return PresetList(data=[PresetShown.of(preset, aliases, pipeline) for preset in presets], aliases=aliases)
+    presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
+    return PresetList(data=[PresetShown.of(preset, aliases, workbench) for preset in presets], aliases=aliases)
 
 
 @router.get("/{reference:path}")
-async def get_preset(reference: Reference, pipeline: ThePipeline) -> PresetShown:
+async def get_preset(reference: Reference, workbench: TheWorkbench) -> PresetShown:
     """One of them, by name (its newest version), `name@version`, `name@alias` or alias."""
-    preset, aliases = await asyncio.to_thread(lambda: (pipeline.presets.resolve(reference), pipeline.presets.aliases()))
-    return PresetShown.of(preset, aliases, pipeline)
+    preset, aliases = await asyncio.to_thread(
+        lambda: (workbench.presets.resolve(reference), workbench.presets.aliases())
+    )
+    return PresetShown.of(preset, aliases, workbench)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from jc1_api.deps import Owner, ThePipeline
+from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.responses import Traces
 
 router = APIRouter(prefix="/v1/traces", tags=["traces"])
@@ -14,15 +14,15 @@ router = APIRouter(prefix="/v1/traces", tags=["traces"])
 
 @router.get("")
 async def list_traces(
-    pipeline: ThePipeline,
+    workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=500, description="Most traces to list.")] = 50,
 ) -> Traces:
     """The owner's recent requests, newest first, failed and cancelled ones included."""
-    return Traces(data=[trace.to_dict() for trace in pipeline.telemetry.recent.list(owner, limit=limit)])
+    return Traces(data=[trace.to_dict() for trace in workbench.telemetry.recent.list(owner, limit=limit)])
 
 
 @router.get("/{trace_id}")
-async def get_trace(trace_id: str, pipeline: ThePipeline, owner: Owner) -> dict[str, Any]:
+async def get_trace(trace_id: str, workbench: TheWorkbench, owner: Owner) -> dict[str, Any]:
     """One request: spans, usage, recalled memories with every score, what had no room."""
-    return pipeline.telemetry.recent.get(trace_id, owner).to_dict()
+    return workbench.telemetry.recent.get(trace_id, owner).to_dict()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jc1.cli.options import Home, Json, lab, print_json, stores
+from jc1.cli.options import Home, Json, lab, open_stores, print_json
 
 
 def promote(
@@ -21,13 +21,13 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make a sweep's winner the champion: served by that name at once, if it was shown to be better."""
-    with stores(home) as pipeline, lab():
+    with open_stores(home) as stores, lab():
         from jc1.presets import CHAMPION
         from jc1_lab import promotion, runs
 
         alias = CHAMPION if alias is None else alias
-        result, trial = runs.find_trial(run, pipeline.settings)
-        done = promotion.promote(result, trial, pipeline.presets, name=name, alias=alias, force=force)
+        result, trial = runs.find_trial(run, stores.settings)
+        done = promotion.promote(result, trial, stores.presets, name=name, alias=alias, force=force)
     if as_json:
         print_json(done.to_dict())
     else:

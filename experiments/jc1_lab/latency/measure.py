@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from jc1.errors import EngineFailed, InvalidRequest
-from jc1.pipeline import Pipeline
 from jc1.presets import Preset
+from jc1.workbench import Workbench
 from jc1_lab.latency import load as loading
 from jc1_lab.latency.load import Sample
 from jc1_lab.latency.targets import PipelineTarget, Target
@@ -75,7 +75,7 @@ class _Call:
 
 
 async def measure(
-    target: Pipeline | Target,
+    target: Workbench | Target,
     presets: Mapping[int, Preset],
     prompts: Sequence[Item],
     loads: Sequence[Load],
@@ -90,10 +90,10 @@ async def measure(
 ) -> dict[int, list[Latency]]:
     """The latency of each preset on one target under each load, by the preset's number.
 
-    `owner` says whose memories are read, of a pipeline; memory is never written. The other arguments, and what is
+    `owner` says whose memories are read, of a workbench; memory is never written. The other arguments, and what is
     raised, are those of `measure_members`.
     """
-    asked = PipelineTarget(target, owner) if isinstance(target, Pipeline) else target
+    asked = PipelineTarget(target, owner) if isinstance(target, Workbench) else target
     return await measure_members(
         {number: (asked, preset) for number, preset in presets.items()},
         prompts,

@@ -20,9 +20,9 @@ from jc1.errors import (
     UnknownModel,
     UnsupportedDecoding,
 )
-from jc1.pipeline import Pipeline
 from jc1.presets import Preset
 from jc1.settings import Settings
+from jc1.workbench import Workbench
 from jc1_lab.latency.load import Timing
 from jc1_lab.suites.suite import Item
 
@@ -50,21 +50,21 @@ class Target(Protocol):
 
 
 class PipelineTarget:
-    """A started pipeline. Memory is read and never written; the figures are those of each request's trace.
+    """The pipeline of a started workbench. Memory is read, never written; figures are those of each request's trace.
 
-    `owner` says whose memories an item's question is asked among. Raises `InvalidSettings` where the pipeline keeps
+    `owner` says whose memories an item's question is asked among. Raises `InvalidSettings` where the workbench keeps
     replies: an engine that is not asked looks fast.
     """
 
-    def __init__(self, pipeline: Pipeline, owner: Callable[[Item], str] | None = None) -> None:
-        if pipeline.settings.cache_replies:
-            raise InvalidSettings("A pipeline that keeps replies cannot be timed: set cache_replies to 0.")
-        self.pipeline = pipeline
-        self._owner = owner or (lambda item: item.owner or pipeline.settings.owner)
+    def __init__(self, workbench: Workbench, owner: Callable[[Item], str] | None = None) -> None:
+        if workbench.settings.cache_replies:
+            raise InvalidSettings("A workbench that keeps replies cannot be timed: set cache_replies to 0.")
+        self.workbench = workbench
+        self._owner = owner or (lambda item: item.owner or workbench.settings.owner)
 
     async def send(self, item: Item, preset: Preset, seed: int) -> Timing:
         decoding = Decoding.parse(preset.decoding)
-        reply = await self.pipeline.chat(
+        reply = await self.workbench.pipeline.chat(
             item.messages, owner=self._owner(item), memory="read", preset=preset, **_seeded(decoding, seed)
         )
         trace = reply.trace
@@ -78,11 +78,11 @@ class PipelineTarget:
         )
 
     async def forget_prefixes(self) -> bool:
-        return await self.pipeline.engine.forget_prefixes()
+        return await self.workbench.engine.forget_prefixes()
 
     async def close(self) -> None:
-        """Close the pipeline."""
-        await self.pipeline.close()
+        """Close the workbench."""
+        await self.workbench.close()
 
 
 class ServerTarget:
@@ -186,13 +186,13 @@ async def open_target(where: str, *, home: str | Path, **settings: Any) -> Targe
     if where.startswith(("http://", "https://")):
         return await ServerTarget.open(where)
     named = {"engine": "echo"} if where == "echo" else {"model": where}
-    pipeline = Pipeline.from_settings(Settings(home=Path(home), **{**named, **settings}))
+    workbench = Workbench.open(Settings(home=Path(home), **{**named, **settings}))
     try:
-        await pipeline.start()
+        await workbench.start()
     except BaseException:
-        await pipeline.close()
+        await workbench.close()
         raise
-    return PipelineTarget(pipeline)
+    return PipelineTarget(workbench)
 
 
 def _seeded(decoding: Decoding, seed: int) -> dict[str, int]:

@@ -18,9 +18,9 @@ from jc1_lab.records.rows import EvalRecord, RowFile, Split
 from jc1_lab.suites.suite import Item
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
     from jc1.reply import Reply
     from jc1.trace import Trace
+    from jc1.workbench import Workbench
     from jc1_lab.scoring.metrics import Scoring
 
 IN_FLIGHT = 256
@@ -60,7 +60,7 @@ def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
 
 
 async def run_requests(
-    pipeline: Pipeline,
+    workbench: Workbench,
     requests: Sequence[EvalRequest],
     records: RowFile,
     *,
@@ -79,7 +79,7 @@ async def run_requests(
 
     async def work() -> None:
         for request in waiting:
-            record = await _record(pipeline, request, scoring, on_trace)
+            record = await _record(workbench, request, scoring, on_trace)
             records.add(record)
             if on_record:
                 on_record(record)
@@ -98,7 +98,7 @@ async def _together(works: Iterable) -> None:
 
 
 async def _record(
-    pipeline: Pipeline,
+    workbench: Workbench,
     request: EvalRequest,
     scoring: Scoring,
     on_trace: Callable[[EvalRequest, Trace, str], None] | None,
@@ -108,7 +108,9 @@ async def _record(
     record = EvalRecord(request.trial, request.split, item.id, request.repeat, request.seed)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            reply = await pipeline.chat(item.messages, owner=request.owner, memory="read", preset=preset, **fields)
+            reply = await workbench.pipeline.chat(
+                item.messages, owner=request.owner, memory="read", preset=preset, **fields
+            )
             break
         except InvalidRequest as error:
             return replace(record, outcome=error.code)

@@ -37,8 +37,8 @@ from jc1_lab.sweep.lines import Lines
 from jc1_lab.sweep.snapshot import Engines, Snapshot
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
     from jc1.trace import Trace
+    from jc1.workbench import Workbench
     from jc1_lab.sweep.spec import Sweep
 
 T = TypeVar("T")
@@ -174,12 +174,12 @@ class Run:
         parts = iter(shares(sweep.trials, [None if found is None else len(found) for found in points]))
         at_once = BATCH if sweep.kind == "tpe" else max(sweep.trials or 0, sweep.space.size or 0)
         for i, group in enumerate(sweep.groups):
-            pipeline, reason = await self._started(group.engine, needed=i == 0)
+            workbench, reason = await self._started(group.engine, needed=i == 0)
             trials = []
-            if pipeline is not None and i == 0:
-                if pipeline.settings.base_url:
-                    self.model = pipeline.engine.model
-                self._check(pipeline, sweep.baseline)
+            if workbench is not None and i == 0:
+                if workbench.settings.base_url:
+                    self.model = workbench.engine.model
+                self._check(workbench, sweep.baseline)
                 trials.append(self.board.add(sweep.baseline))
             if group.varied is not None:
                 search = create_search(
@@ -191,16 +191,16 @@ class Run:
                 )
                 while points := search.ask(at_once):
                     found = [self.board.add(sweep.space.settings(point)) for point in points]
-                    trials += self._servable(pipeline, found, reason)
-                    if pipeline is not None:
-                        await self._race(pipeline, [*{trial.number: trial for trial in trials}.values()])
+                    trials += self._servable(workbench, found, reason)
+                    if workbench is not None:
+                        await self._race(workbench, [*{trial.number: trial for trial in trials}.values()])
                     search.tell(points, [self.board.told(trial) for trial in found])
                     trials = []
-            if pipeline is not None and trials:
-                await self._race(pipeline, trials)
+            if workbench is not None and trials:
+                await self._race(workbench, trials)
 
-    async def _started(self, engine: Mapping[str, Any], *, needed: bool) -> tuple[Pipeline | None, str]:
-        """The pipeline with these engine settings, or why it could not be started, which is raised where it is
+    async def _started(self, engine: Mapping[str, Any], *, needed: bool) -> tuple[Workbench | None, str]:
+        """The workbench with these engine settings, or why it could not be started, which is raised where it is
         `needed`: without the baseline there is nothing to compare with."""
         try:
             return await self.engines.running(engine), ""
@@ -210,39 +210,41 @@ class Run:
             log.warning("no trial with %s: %s", dict(engine), error.message)
             return None, error.message
 
-    def _servable(self, pipeline: Pipeline | None, trials: Sequence[TrialState], reason: str = "") -> list[TrialState]:
+    def _servable(
+        self, workbench: Workbench | None, trials: Sequence[TrialState], reason: str = ""
+    ) -> list[TrialState]:
         """Those that the engine can carry out; of the others it is written down why not: where it did not start, the
         `reason`."""
         for trial in trials:
             try:
-                if pipeline is None:
+                if workbench is None:
                     raise InvalidRequest(reason)
-                self._check(pipeline, trial.settings)
+                self._check(workbench, trial.settings)
             except InvalidRequest as error:
                 trial.state, trial.reason = "refused", error.message
         return [trial for trial in trials if trial.state == "measured"]
 
-    def _check(self, pipeline: Pipeline, settings: TrialSettings) -> None:
+    def _check(self, workbench: Workbench, settings: TrialSettings) -> None:
         """Raise what a request with these settings would raise."""
         preset = settings.preset("trial")
-        pipeline.check(preset, **evaluation.extra(preset, self.sweep.scoring))
+        workbench.resolve_decoding(preset, **evaluation.extra(preset, self.sweep.scoring))
 
-    async def _race(self, pipeline: Pipeline, trials: Sequence[TrialState]) -> None:
+    async def _race(self, workbench: Workbench, trials: Sequence[TrialState]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""
         items = self.sweep.items
         rungs = statistics.interim_looks(len(items), trials=self.plan.trials) if self.sweep.races(len(trials)) else []
         for rung in (*rungs, len(items)):
             running = [trial for trial in trials if trial.state == "measured"]
-            await self._answer(pipeline, running, items[:rung], "search")
+            await self._answer(workbench, running, items[:rung], "search")
             for trial in running:
                 trial.prompts = rung
             if rung < len(items):
                 self.total -= self.board.prune(running, items[:rung])
 
     async def _answer(
-        self, pipeline: Pipeline, trials: Sequence[TrialState], items: Sequence[Item], split: Split
+        self, workbench: Workbench, trials: Sequence[TrialState], items: Sequence[Item], split: Split
     ) -> None:
-        seeded = "seed" in pipeline.engine.capabilities.decoding
+        seeded = "seed" in workbench.engine.capabilities.decoding
         requests = []
         for trial in trials:
             preset = trial.settings.preset(f"trial-{trial.number}")
@@ -268,7 +270,7 @@ class Run:
             self.progress(split, self.done, self.total)
 
         await evaluation.run_requests(
-            pipeline, requests, self.rows, scoring=self.sweep.scoring, on_record=count, on_trace=self._sample
+            workbench, requests, self.rows, scoring=self.sweep.scoring, on_record=count, on_trace=self._sample
         )
 
     def _sample(self, request: evaluation.EvalRequest, trace: Trace, text: str) -> None:
@@ -335,8 +337,8 @@ class Run:
         self.snapshot.memory.search_anew()
         self.done, self.total = 0, len(sweep.loads) * sweep.blocks * sum(map(len, by_engine.values()))
         for trials in sorted(by_engine.values(), key=lambda trials: trials[0].engine != self.engines.key):
-            pipeline = await self.engines.running(trials[0].settings.engine)
-            if pipeline.settings.base_url and not await pipeline.engine.forget_prefixes():
+            workbench = await self.engines.running(trials[0].settings.engine)
+            if workbench.settings.base_url and not await workbench.engine.forget_prefixes():
                 self.notes.append(
                     "The prefix cache of a server cannot be emptied over its API: whoever came first in a round read "
                     "the prompts for the others."
@@ -348,7 +350,7 @@ class Run:
                 self.progress("latency", self.done, self.total)
 
             timed = await measure(
-                pipeline,
+                workbench,
                 {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
                 (*sweep.items, *sweep.heldout),
                 sweep.loads,

@@ -24,10 +24,10 @@ from jc1.engines import create_engine
 from jc1.memory import open_memory
 from jc1.memory.base import Recall, Retrieval
 from jc1.memory.store import LocalMemory
-from jc1.pipeline import Pipeline
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
+from jc1.workbench import Workbench
 from jc1_lab.records.trials import engine_key
 from jc1_lab.suites.suite import Suite
 from jc1_lab.sweep.lines import write_whole
@@ -72,7 +72,7 @@ class FrozenMemory:
 
 
 class Snapshot:
-    """The copy in a sweep's folder, and pipelines that read it.
+    """The copy in a sweep's folder, and workbenches that read it.
 
     It holds the suite's memories and, where `owner` is given, what that owner's own memory held; items without memories
     of their own read that. A copy that is whole is used again.
@@ -124,9 +124,9 @@ class Snapshot:
         """Whose memory an item reads."""
         return item_owner or self._owner
 
-    def pipeline(self, settings: Settings) -> Pipeline:
-        """A pipeline over the copy that keeps no replies, its engine not started; closing it leaves the copy open."""
-        return Pipeline(
+    def workbench(self, settings: Settings) -> Workbench:
+        """A workbench over the copy that keeps no replies, its engine not started; closing it leaves the copy open."""
+        return Workbench(
             settings.model_copy(update={"cache_replies": 0}),
             engine=create_engine(settings),
             memory=self.memory,
@@ -166,26 +166,26 @@ class Engines:
     def __init__(self, snapshot: Snapshot, settings: Settings) -> None:
         self._snapshot = snapshot
         self._settings = settings
-        self._pipeline: Pipeline | None = None
+        self._workbench: Workbench | None = None
         self.key = ""
         self.starts = 0
 
-    async def running(self, engine: Mapping[str, Any]) -> Pipeline:
-        """The pipeline with these engine settings; another one is closed first."""
+    async def running(self, engine: Mapping[str, Any]) -> Workbench:
+        """The workbench with these engine settings; another one is closed first."""
         key = engine_key(self._settings, engine)
-        if self._pipeline is None or key != self.key:
+        if self._workbench is None or key != self.key:
             await self.close()
-            pipeline = self._snapshot.pipeline(self._settings.model_copy(update=dict(engine)))
+            workbench = self._snapshot.workbench(self._settings.model_copy(update=dict(engine)))
             try:
-                await pipeline.start()
+                await workbench.start()
             except BaseException:
-                await pipeline.close()
+                await workbench.close()
                 raise
-            self._pipeline, self.key = pipeline, key
+            self._workbench, self.key = workbench, key
             self.starts += 1
-        return self._pipeline
+        return self._workbench
 
     async def close(self) -> None:
-        if self._pipeline is not None:
-            await self._pipeline.close()
-            self._pipeline = None
+        if self._workbench is not None:
+            await self._workbench.close()
+            self._workbench = None

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jc1 import Pipeline, Preset
+from jc1 import Preset, Workbench
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
@@ -54,8 +54,8 @@ async def stream(client: httpx.AsyncClient, text: str = "Hello there.", **fields
     return events(response)
 
 
-async def test_a_reply_has_openais_shape_and_jc1s_story(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
-    pipeline.memory.add("local", [NewRecord("My cat is called Ada.")])
+async def test_a_reply_has_openais_shape_and_jc1s_story(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
     reply = await ask(client, "What is my cat called?", memory="on", session="s", max_tokens=4)
     ChatCompletion.model_validate(reply, strict=False)
     (choice,) = reply["choices"]
@@ -65,11 +65,11 @@ async def test_a_reply_has_openais_shape_and_jc1s_story(client: httpx.AsyncClien
     assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + 4
     told = reply["jc1"]
     assert list(told["stages"]) == [s for s in STAGES if s not in ("hear", "see", "speak")]
-    assert told["recalled"][0]["id"] == pipeline.memory.list("local").records[-1].id
+    assert told["recalled"][0]["id"] == workbench.memory.list("local").records[-1].id
     assert told["recalled"][0]["dense_score"] > 0
     assert (told["session"], told["remembered"], told["preset"]) == ("s", True, "default@0")
     assert told["dropped"] == {"memories": [], "messages": 0}
-    assert pipeline.telemetry.recent.get(told["trace_id"]).session == "s"
+    assert workbench.telemetry.recent.get(told["trace_id"]).session == "s"
 
 
 async def test_a_stream_is_role_contents_finish_and_done(client: httpx.AsyncClient) -> None:
@@ -105,9 +105,9 @@ async def test_several_choices_each_come_whole_in_both_forms(client: httpx.Async
 
 
 async def test_a_preset_may_ask_for_several_choices_and_each_begins_with_its_role(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    pipeline.presets.save(Preset("pair", decoding={"n": 2, "temperature": 1.0}))
+    workbench.presets.save(Preset("pair", decoding={"n": 2, "temperature": 1.0}))
     seen: dict[int, list[Any]] = {}
     for chunk in await stream(client, "Hi!", preset="pair"):
         for choice in chunk["choices"]:
@@ -133,10 +133,10 @@ async def test_logprobs_come_for_each_token_and_can_be_read_as_json(client: http
 
 
 async def test_an_impossible_token_has_the_lowest_number_json_can_hold(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    pipeline.engine = EchoEngine(logits=lambda _: [0.0, -float("inf"), -float("inf")], vocabulary=[b"a", b"b"])
-    await pipeline.engine.start()
+    workbench.engine = EchoEngine(logits=lambda _: [0.0, -float("inf"), -float("inf")], vocabulary=[b"a", b"b"])
+    await workbench.engine.start()
     (token,) = (await ask(client, logprobs=True, top_logprobs=2, max_tokens=1))["choices"][0]["logprobs"]["content"]
     assert [other["logprob"] for other in token["top_logprobs"]] == [0.0, -9999.0]
 
@@ -153,19 +153,19 @@ async def test_every_sampler_field_reaches_the_engine(client: httpx.AsyncClient)
     assert (await ask(client, **fields))["choices"] == (await ask(client, **fields))["choices"]
 
 
-async def test_the_model_name_picks_a_preset(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
-    saved = pipeline.presets.save(Preset("short", decoding={"max_tokens": 2}))
-    pipeline.presets.set_alias("champion", saved.reference)
+async def test_the_model_name_picks_a_preset(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    saved = workbench.presets.save(Preset("short", decoding={"max_tokens": 2}))
+    workbench.presets.set_alias("champion", saved.reference)
     for fields in ({"model": "echo@champion"}, {"model": "echo@short@1"}, {"preset": "short"}):
         reply = await ask(client, "Hello.", **fields)
         assert reply["choices"][0]["message"]["content"] == "He"
         assert (reply["jc1"]["preset"], reply["model"]) == ("short@1", "echo")
 
 
-async def test_the_user_names_the_owner(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_the_user_names_the_owner(client: httpx.AsyncClient, workbench: Workbench) -> None:
     await ask(client, "My cat is called Ada.", memory="on", user="ann")
-    assert pipeline.memory.list("ann").total == 2
-    assert pipeline.memory.list("local").total == 0
+    assert workbench.memory.list("ann").total == 2
+    assert workbench.memory.list("local").total == 0
     reply = await ask(client, "What is my cat called?", memory="read")
     assert reply["jc1"]["recalled"] == []
 
@@ -200,9 +200,9 @@ class _Guided(EchoEngine):
 
 
 async def test_a_response_format_reaches_an_engine_that_has_guides(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    engine = pipeline.engine = _Guided()
+    engine = workbench.engine = _Guided()
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     wrapped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
     await ask(client, response_format=wrapped)
@@ -275,7 +275,7 @@ async def test_text_parts_developer_messages_and_fields_that_clients_send_back_a
 )  # fmt: skip
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
 async def test_what_cannot_be_served_is_refused_with_its_code_and_field_and_stores_nothing(
-    client: httpx.AsyncClient, pipeline: Pipeline, fields: dict[str, Any], code: str, param: str, streaming: bool
+    client: httpx.AsyncClient, workbench: Workbench, fields: dict[str, Any], code: str, param: str, streaming: bool
 ) -> None:
     body = json.dumps({**asking(memory="on"), **fields, "stream": streaming}).encode()
     response = await client.post(URL, content=body, headers={"content-type": "application/json"})
@@ -283,7 +283,7 @@ async def test_what_cannot_be_served_is_refused_with_its_code_and_field_and_stor
     assert (error["code"], error["param"]) == (code, param), error
     assert response.status_code == {"request_too_large": 413}.get(code, 404 if code.endswith("not_found") else 400)
     assert error["message"].endswith(".")
-    assert pipeline.memory.list("local").total == 0
+    assert workbench.memory.list("local").total == 0
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -318,10 +318,10 @@ async def test_a_body_that_is_no_request_is_refused(
 
 
 async def test_a_prompt_that_is_too_long_is_an_http_error_also_for_a_stream(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    pipeline.engine = EchoEngine(context_length=200)
-    await pipeline.engine.start()
+    workbench.engine = EchoEngine(context_length=200)
+    await workbench.engine.start()
     error = await refused(client, asking("word " * 100, stream=True))
     assert error["code"] == PromptTooLong.code == "context_length_exceeded"
 
@@ -343,9 +343,9 @@ class Breaking(EchoEngine):
     ("error", "code"), [(EngineFailed("The engine broke: restart it."), "engine_failed"), (KeyError("pass"), None)]
 )
 async def test_an_engine_that_breaks_in_the_middle_ends_the_stream_with_an_error(
-    client: httpx.AsyncClient, pipeline: Pipeline, error: Exception, code: str | None
+    client: httpx.AsyncClient, workbench: Workbench, error: Exception, code: str | None
 ) -> None:
-    pipeline.engine = Breaking(error)
+    workbench.engine = Breaking(error)
     response = await client.post(URL, json=asking(stream=True))
     *_, last, rest = response.text.split("\n\n")
     told = json.loads(last.removeprefix("data: "))["error"]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jc1 import Pipeline
+from jc1 import Workbench
 from jc1_api.app import create_app
 from tests.support import pdfs
 
@@ -20,7 +20,7 @@ async def send(client: httpx.AsyncClient, name: str, data: bytes, title: str | N
     return await client.post(PATH, files={"file": (name, data)}, data=form, params=params)
 
 
-async def test_a_document_is_sent_listed_and_found(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_a_document_is_sent_listed_and_found(client: httpx.AsyncClient, workbench: Workbench) -> None:
     response = await send(client, "handbook.md", HANDBOOK)
     assert response.status_code == 201, response.text
     done = response.json()
@@ -37,16 +37,16 @@ async def test_a_document_is_sent_listed_and_found(client: httpx.AsyncClient, pi
     }
     found = (await client.get("/v1/memory/search", params={"q": "How do I install it?"})).json()["data"]
     assert found[0]["memory"]["session"] == done["session"]
-    assert pipeline.memory.get("local", found[0]["memory"]["id"]).place == "Setup > Linux"
+    assert workbench.memory.get("local", found[0]["memory"]["id"]).place == "Setup > Linux"
 
 
 async def test_a_question_is_answered_with_the_parts_and_their_places(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
     await send(client, "walrus.pdf", pdfs.written("A walrus eats clams.", "A walrus weighs a ton."))
-    reply = await pipeline.chat("How much does a walrus weigh?")
+    reply = await workbench.pipeline.chat("How much does a walrus weigh?")
     assert reply.trace.recalled[0]["turn"] == 2
-    recalled = [pipeline.memory.get("local", receipt["id"]) for receipt in reply.trace.recalled]
+    recalled = [workbench.memory.get("local", receipt["id"]) for receipt in reply.trace.recalled]
     assert [(record.document, record.place) for record in recalled] == [
         ("walrus.pdf", "page 2"),
         ("walrus.pdf", "page 1"),
@@ -109,10 +109,10 @@ async def test_a_form_that_breaks_off_is_refused(client: httpx.AsyncClient) -> N
     assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
 
 
-async def test_a_document_may_be_larger_than_other_bodies_up_to_a_limit_of_its_own(pipeline: Pipeline) -> None:
-    small = pipeline.settings.model_copy(update={"max_body_bytes": 1_000, "max_document_bytes": 3_000})
-    pipeline.settings = small
-    app = create_app(pipeline)
+async def test_a_document_may_be_larger_than_other_bodies_up_to_a_limit_of_its_own(workbench: Workbench) -> None:
+    small = workbench.settings.model_copy(update={"max_body_bytes": 1_000, "max_document_bytes": 3_000})
+    workbench.settings = small
+    app = create_app(workbench)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

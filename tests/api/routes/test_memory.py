@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from jc1 import Pipeline
+from jc1 import Workbench
 from jc1.memory.base import NewRecord
 from jc1.memory.store import LocalMemory
 from tests.api.conftest import serving
@@ -51,7 +51,7 @@ async def test_the_list_lets_through_what_is_asked_for(client: httpx.AsyncClient
     assert (await call(client, "GET", "", params={"kind": "reply"}))["total"] == 1
 
 
-async def test_forgetting_is_previewed_undone_and_made_final(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_forgetting_is_previewed_undone_and_made_final(client: httpx.AsyncClient, workbench: Workbench) -> None:
     await chat(client, "My cat is called Ada.", session="s")
     asked = (await chat(client, "Who is Ada?", session="t"))["jc1"]
     (said,) = (await call(client, "GET", "", params={"session": "s", "role": "user"}))["data"]
@@ -75,7 +75,7 @@ async def test_forgetting_is_previewed_undone_and_made_final(client: httpx.Async
     purged = await call(client, "POST", "/purge")
     assert (purged["records"], purged["turns"], purged["clean"]) == (2, 1, True)
     assert any("Backups" in place for place in purged["remains"])
-    assert pipeline.memory.statistics("local").forgotten == 0
+    assert workbench.memory.statistics("local").forgotten == 0
 
 
 async def test_the_figures_are_told(client: httpx.AsyncClient) -> None:
@@ -101,10 +101,10 @@ async def test_an_export_can_be_imported_by_somebody_else(client: httpx.AsyncCli
 
 
 async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
     line = {"id": "mem_1", "text": "x", "role": "user", "kind": "statement", "created": "2026-01-01T00:00:00Z"}
-    blank = b" " * (pipeline.settings.max_body_bytes + 1) + b"\n"
+    blank = b" " * (workbench.settings.max_body_bytes + 1) + b"\n"
     assert (await call(client, "POST", "/import", content=blank + json.dumps(line).encode()))["added"] == 1
     assert (await call(client, "PATCH", "/mem_1", 413, content=blank))["error"]["code"] == "request_too_large"
 
@@ -116,10 +116,10 @@ async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own
     assert refused["error"]["code"] == "request_too_large"
 
 
-def test_a_client_that_leaves_an_export_early_holds_nothing(pipeline: Pipeline, database: Engine) -> None:
-    pipeline.memory = LocalMemory(database, HashingEmbedder())
-    pipeline.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
-    with serving(pipeline) as server:
+def test_a_client_that_leaves_an_export_early_holds_nothing(workbench: Workbench, database: Engine) -> None:
+    workbench.memory = LocalMemory(database, HashingEmbedder())
+    workbench.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
+    with serving(workbench) as server:
         with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
             assert next(response.iter_lines())
         server.wait_until(lambda: database.pool.checkedout() == 0)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jc1 import Pipeline, Preset
+from jc1 import Preset, Workbench
 from jc1_lab.promotion import promote
 from jc1_lab.records.trials import TrialSettings
 from tests.api.test_serve import SECONDS, Serving, serving
@@ -35,10 +35,10 @@ print(presets.rollback("champion").reference if sys.argv[2] == "rollback" else
 """
 
 
-async def test_presets_are_listed_with_aliases_and_figures(client: httpx.AsyncClient, pipeline: Pipeline) -> None:
+async def test_presets_are_listed_with_aliases_and_figures(client: httpx.AsyncClient, workbench: Workbench) -> None:
     measured = {"sweep": "warm", "heldout": {"mean": 0.7}, "scores": {"held-1": 0.5}}
-    pipeline.presets.save(Preset("warm", decoding={"temperature": 0.8}, retrieval={"k": 3}, measured=measured))
-    pipeline.presets.set_alias("champion", "warm")
+    workbench.presets.save(Preset("warm", decoding={"temperature": 0.8}, retrieval={"k": 3}, measured=measured))
+    workbench.presets.set_alias("champion", "warm")
     listed = (await client.get("/v1/presets")).json()
     assert [preset["id"] for preset in listed["data"]] == ["default@0", "creative@0", "warm@1"]
     assert listed["aliases"] == {"champion": "warm@1"}
@@ -74,10 +74,10 @@ async def test_a_reference_that_means_nothing_is_told(
 
 
 async def test_a_preset_that_the_engine_cannot_serve_is_shown_and_refused_alike(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    pipeline.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
-    pipeline.presets.set_alias("champion", "fast")
+    workbench.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
+    workbench.presets.set_alias("champion", "fast")
     shown = (await client.get("/v1/presets/champion")).json()
     assert (shown["servable"], shown["missing"]) == (False, {"speculation": {"needs": "ngram:4", "running": "off"}})
     assert shown["reason"] == (
@@ -92,9 +92,9 @@ async def test_a_preset_that_the_engine_cannot_serve_is_shown_and_refused_alike(
 
 
 async def test_a_winner_measured_on_another_model_is_not_served_and_says_which_it_needs(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    promote(sweep(settings={"model": "organisation/name"}), 2, pipeline.presets)
+    promote(sweep(settings={"model": "organisation/name"}), 2, workbench.presets)
     shown = (await client.get("/v1/presets/champion")).json()
     assert (shown["servable"], shown["missing"]) == (
         False,
@@ -109,11 +109,11 @@ async def test_a_winner_measured_on_another_model_is_not_served_and_says_which_i
 
 
 async def test_a_preset_whose_decoding_the_engine_cannot_honour_is_not_servable(
-    client: httpx.AsyncClient, pipeline: Pipeline
+    client: httpx.AsyncClient, workbench: Workbench
 ) -> None:
-    pipeline.presets.save(Preset("keen", decoding={"temperature": 0.8, "min_p": 0.1}))
-    capabilities = pipeline.engine.capabilities
-    pipeline.engine._capabilities = replace(capabilities, decoding=capabilities.decoding - {"min_p"})
+    workbench.presets.save(Preset("keen", decoding={"temperature": 0.8, "min_p": 0.1}))
+    capabilities = workbench.engine.capabilities
+    workbench.engine._capabilities = replace(capabilities, decoding=capabilities.decoding - {"min_p"})
     shown = (await client.get("/v1/presets/keen")).json()
     assert (shown["servable"], shown["missing"]) == (False, {})
     assert "cannot honour 'min_p'" in shown["reason"]

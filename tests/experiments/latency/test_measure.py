@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jc1 import Pipeline, Preset, Settings
+from jc1 import Preset, Settings, Workbench
 from jc1.database.presets import PresetRepository
 from jc1.decoding import Decoding
 from jc1.embedding.base import Embedder
@@ -65,11 +65,11 @@ class Recorder(EchoEngine):
 
 
 @pytest.fixture
-async def pipeline(home: Path, embedder: Embedder) -> AsyncIterator[Pipeline]:
+async def workbench(home: Path, embedder: Embedder) -> AsyncIterator[Workbench]:
     settings = Settings(home=home, engine="echo")
     settings.prepare_home()
     database = new_database(settings.home / "jc1.db")
-    async with Pipeline(
+    async with Workbench(
         settings,
         engine=Recorder(),
         memory=LocalMemory(database, embedder),
@@ -80,11 +80,11 @@ async def pipeline(home: Path, embedder: Embedder) -> AsyncIterator[Pipeline]:
         yield made
 
 
-def recorded(pipeline: Pipeline) -> list[list[tuple[str, Decoding]]]:
+def recorded(workbench: Workbench) -> list[list[tuple[str, Decoding]]]:
     """What the engine was asked, in blocks: each begins where prefixes were forgotten."""
-    assert isinstance(pipeline.engine, Recorder)
+    assert isinstance(workbench.engine, Recorder)
     blocks: list[list[tuple[str, Decoding]]] = []
-    for asked in pipeline.engine.asked:
+    for asked in workbench.engine.asked:
         if isinstance(asked, str):
             blocks.append([])
         else:
@@ -92,9 +92,9 @@ def recorded(pipeline: Pipeline) -> list[list[tuple[str, Decoding]]]:
     return blocks
 
 
-async def of_presets(pipeline: Pipeline, presets: dict[int, Preset], **changes: object) -> dict[int, list[Latency]]:
+async def of_presets(workbench: Workbench, presets: dict[int, Preset], **changes: object) -> dict[int, list[Latency]]:
     plan = {"prompts": MANY, "loads": ONE, "requests": 4, "blocks": 3, "warm_up": 2, **changes}
-    return await measure(pipeline, presets, **plan)  # type: ignore[arg-type]
+    return await measure(workbench, presets, **plan)  # type: ignore[arg-type]
 
 
 SAMPLED = {n: Preset(f"trial-{n}", decoding={"temperature": 0.5, "max_tokens": 10 + n}) for n in range(3)}
@@ -109,9 +109,9 @@ def test_in_as_many_rounds_as_members_each_has_each_place_once() -> None:
     assert len({tuple(order([4, 7, 9], 0, seed)) for seed in range(20)}) > 1
 
 
-async def test_members_take_turns_with_the_same_prompts_and_seeds(pipeline: Pipeline) -> None:
-    await of_presets(pipeline, SAMPLED, seed=5)
-    blocks = recorded(pipeline)
+async def test_members_take_turns_with_the_same_prompts_and_seeds(workbench: Workbench) -> None:
+    await of_presets(workbench, SAMPLED, seed=5)
+    blocks = recorded(workbench)
     assert len(blocks) == 9
     for turn in range(3):
         three = blocks[3 * turn : 3 * turn + 3]
@@ -123,19 +123,19 @@ async def test_members_take_turns_with_the_same_prompts_and_seeds(pipeline: Pipe
     assert [text for text, _ in blocks[0]] != [text for text, _ in blocks[3]]
 
 
-async def test_a_greedy_preset_and_one_with_a_seed_of_its_own_get_none(pipeline: Pipeline) -> None:
+async def test_a_greedy_preset_and_one_with_a_seed_of_its_own_get_none(workbench: Workbench) -> None:
     seeded = Preset("seeded", decoding={"temperature": 0.5, "seed": 3})
-    await of_presets(pipeline, {0: Preset("greedy"), 1: seeded}, blocks=1)
-    assert {decoding.seed for block in recorded(pipeline) for _, decoding in block} == {None, 3}
+    await of_presets(workbench, {0: Preset("greedy"), 1: seeded}, blocks=1)
+    assert {decoding.seed for block in recorded(workbench) for _, decoding in block} == {None, 3}
 
 
 @pytest.mark.parametrize("load", BOTH, ids=str)
 async def test_each_block_begins_without_prefixes_and_its_warm_up_does_not_count(
-    pipeline: Pipeline, load: Load
+    workbench: Workbench, load: Load
 ) -> None:
     seen: list[Block] = []
-    found = await of_presets(pipeline, {0: Preset("a"), 1: Preset("b")}, loads=[load], on_block=seen.append)
-    assert [len(block) for block in recorded(pipeline)] == [6] * 6
+    found = await of_presets(workbench, {0: Preset("a"), 1: Preset("b")}, loads=[load], on_block=seen.append)
+    assert [len(block) for block in recorded(workbench)] == [6] * 6
     assert [(block.number, block.count) for block in seen] == [(n, 6) for n in range(1, 7)]
     assert {len(block.samples) for block in seen} == {4}
     for member in (0, 1):
@@ -146,16 +146,16 @@ async def test_each_block_begins_without_prefixes_and_its_warm_up_does_not_count
         assert latency.tokens_per_second > latency.requests_per_second
 
 
-async def test_no_prompt_comes_twice_before_all_came_once(pipeline: Pipeline) -> None:
-    await of_presets(pipeline, {0: Preset("a")}, prompts=MANY[:4], requests=6, warm_up=2, blocks=1)
-    assert set(Counter(text for text, _ in recorded(pipeline)[0]).values()) == {2}
+async def test_no_prompt_comes_twice_before_all_came_once(workbench: Workbench) -> None:
+    await of_presets(workbench, {0: Preset("a")}, prompts=MANY[:4], requests=6, warm_up=2, blocks=1)
+    assert set(Counter(text for text, _ in recorded(workbench)[0]).values()) == {2}
 
 
-async def test_a_slower_engine_has_longer_times_and_less_throughput(pipeline: Pipeline) -> None:
+async def test_a_slower_engine_has_longer_times_and_less_throughput(workbench: Workbench) -> None:
     """Longer replies at the same pace stand for it: the pace itself is the machine's."""
-    pipeline.engine._delay = 0.002  # type: ignore[attr-defined]
+    workbench.engine._delay = 0.002  # type: ignore[attr-defined]
     found = await of_presets(
-        pipeline,
+        workbench,
         {n: Preset(f"{n}", decoding={"max_tokens": n, "temperature": 0.01}) for n in (2, 8)},
         loads=BOTH,
         objective=Objective(total=60.0),
@@ -170,22 +170,22 @@ async def test_a_slower_engine_has_longer_times_and_less_throughput(pipeline: Pi
         assert long.goodput == long.requests_per_second
 
 
-async def test_memory_is_read_and_never_written(pipeline: Pipeline) -> None:
-    pipeline.memory.add("ada", [NewRecord("My cat is called Bo.", "user")])
-    before = pipeline.memory.list("ada")
-    await of_presets(pipeline, {0: Preset("a")}, blocks=1, owner=lambda item: "ada")
-    assert pipeline.memory.list("ada") == before
-    traces = pipeline.telemetry.recent.list(owner="ada")
+async def test_memory_is_read_and_never_written(workbench: Workbench) -> None:
+    workbench.memory.add("ada", [NewRecord("My cat is called Bo.", "user")])
+    before = workbench.memory.list("ada")
+    await of_presets(workbench, {0: Preset("a")}, blocks=1, owner=lambda item: "ada")
+    assert workbench.memory.list("ada") == before
+    traces = workbench.telemetry.recent.list(owner="ada")
     assert len(traces) == 6
     assert all(trace.recalled for trace in traces)
 
 
-async def test_failures_are_counted_and_never_as_fast(pipeline: Pipeline) -> None:
+async def test_failures_are_counted_and_never_as_fast(workbench: Workbench) -> None:
     breaking = tuple(Item(f"b{i}", (Message.user(f"break {i}"),)) for i in range(6))
     mixed = tuple(item for pair in zip(MANY, breaking, strict=False) for item in pair)
     seen: list[Block] = []
     found = await of_presets(
-        pipeline,
+        workbench,
         {0: Preset("a")},
         prompts=mixed,
         requests=12,
@@ -201,20 +201,22 @@ async def test_failures_are_counted_and_never_as_fast(pipeline: Pipeline) -> Non
     assert latency.requests_per_second == latency.goodput == pytest.approx(6 / latency.seconds)
 
 
-async def test_a_member_that_only_fails_has_no_figures_and_the_others_do(pipeline: Pipeline) -> None:
+async def test_a_member_that_only_fails_has_no_figures_and_the_others_do(workbench: Workbench) -> None:
     refused = Preset("refused", decoding={"n": 40, "temperature": 1})
-    found = await of_presets(pipeline, {0: refused, 1: Preset("fine")}, blocks=1)
+    found = await of_presets(workbench, {0: refused, 1: Preset("fine")}, blocks=1)
     assert found[0] == []
     assert len(found[1]) == 1
     with pytest.raises(EngineFailed, match="invalid_request"):
-        await of_presets(pipeline, {0: refused}, blocks=1)
+        await of_presets(workbench, {0: refused}, blocks=1)
 
 
 @pytest.mark.parametrize("load", BOTH, ids=str)
-async def test_cancelling_frees_the_engine(pipeline: Pipeline, load: Load) -> None:
+async def test_cancelling_frees_the_engine(workbench: Workbench, load: Load) -> None:
     holding = tuple(Item(f"h{i}", (Message.user(f"hold {i}"),)) for i in range(4))
-    running = asyncio.create_task(measure(pipeline, {0: Preset("a")}, holding, [load], requests=4, blocks=1, warm_up=0))
-    engine = pipeline.engine
+    running = asyncio.create_task(
+        measure(workbench, {0: Preset("a")}, holding, [load], requests=4, blocks=1, warm_up=0)
+    )
+    engine = workbench.engine
     assert isinstance(engine, Recorder)
     await engine.held.wait()
     assert engine.active > 0
@@ -224,10 +226,10 @@ async def test_cancelling_frees_the_engine(pipeline: Pipeline, load: Load) -> No
     assert engine.active == 0
 
 
-async def test_a_pipeline_that_keeps_replies_is_refused(pipeline: Pipeline) -> None:
-    pipeline.settings = pipeline.settings.model_copy(update={"cache_replies": 60})
+async def test_a_workbench_that_keeps_replies_is_refused(workbench: Workbench) -> None:
+    workbench.settings = workbench.settings.model_copy(update={"cache_replies": 60})
     with pytest.raises(InvalidSettings, match="cache_replies"):
-        await of_presets(pipeline, {0: Preset("a")})
+        await of_presets(workbench, {0: Preset("a")})
 
 
 @pytest.mark.parametrize(
@@ -235,10 +237,10 @@ async def test_a_pipeline_that_keeps_replies_is_refused(pipeline: Pipeline) -> N
     [{"prompts": ()}, {"loads": []}, {"loads": [Load()]}, {"requests": 0}, {"blocks": 0}, {"warm_up": -1}],
     ids=str,
 )
-async def test_nothing_to_measure_is_said_at_once(pipeline: Pipeline, nothing: dict[str, object]) -> None:
+async def test_nothing_to_measure_is_said_at_once(workbench: Workbench, nothing: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
-        await of_presets(pipeline, {0: Preset("a")}, **nothing)
-    assert recorded(pipeline) == []
+        await of_presets(workbench, {0: Preset("a")}, **nothing)
+    assert recorded(workbench) == []
 
 
 async def test_members_may_be_on_targets_of_their_own() -> None:

@@ -123,4 +123,4 @@ async def test_a_target_opens_by_its_name(address: str, tmp_path: Path) -> None:
     beams = await here.send(HELLO, Preset("p", decoding={"beam_width": 2, "max_tokens": 4}), seed=1)
     assert (timing.whole, beams.whole) == (False, True)
     await here.close()
-    assert not here.pipeline.engine.healthy
+    assert not here.workbench.engine.healthy

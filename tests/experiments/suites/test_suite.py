@@ -306,7 +306,7 @@ def test_the_bundled_model_answers_memory_qa_from_memory_alone(tmp_path: Path) -
     suite = load("memory-qa", limit=20)
     with SyncPipeline(Settings(home=tmp_path / "home", engine="transformers")) as pipeline:
         for owner, records in suite.memories.items():
-            pipeline.pipeline.memory.add(owner, records)
+            pipeline.workbench.memory.add(owner, records)
         right = {}
         for mode in ("read", "off"):
             replies = [pipeline.chat(i.messages, owner=i.owner, memory=mode, max_tokens=48) for i in suite.items]

@@ -29,9 +29,9 @@ from jc1.errors import (
 from jc1.memory.base import NewRecord
 from jc1.memory.store import LocalMemory
 from jc1.messages import Message
-from jc1.pipeline import Pipeline
 from jc1.presets import Preset
 from jc1.settings import Settings
+from jc1.workbench import Workbench
 from jc1_lab import Load, Space, Suite, Sweep
 from jc1_lab.records.rows import RowFile, read_table
 from jc1_lab.sinks.mlflow_client import connected
@@ -158,9 +158,9 @@ async def test_it_runs_inside_a_running_event_loop() -> None:
 def test_memory_is_read_as_it_was_and_never_written(home: Path) -> None:
     settings = Settings.load({"engine": "echo"})
     settings.prepare_home()
-    pipeline = Pipeline.from_settings(settings)
-    pipeline.memory.add("ann", [NewRecord("I keep amber in the cellar."), NewRecord("The birch stands by the gate.")])
-    before = pipeline.memory.statistics("ann")
+    workbench = Workbench.open(settings)
+    workbench.memory.add("ann", [NewRecord("I keep amber in the cellar."), NewRecord("The birch stands by the gate.")])
+    before = workbench.memory.statistics("ann")
     suite = echo_suite(10)
     sweep = echo_sweep({"retrieval": {"memory": [True, False]}}, suite=suite, owner="ann", holdout=0)
     result = run(sweep)
@@ -168,8 +168,8 @@ def test_memory_is_read_as_it_was_and_never_written(home: Path) -> None:
     # What was recalled stands in the prompt.
     with_memory, without = result.trials[0], by_label["memory.k=0"]
     assert with_memory.metrics["prompt_tokens"].mean > without.metrics["prompt_tokens"].mean
-    assert pipeline.memory.statistics("ann") == before
-    pipeline.memory.add("ann", [NewRecord("Cedar grows where dune meets fjord.")])
+    assert workbench.memory.statistics("ann") == before
+    workbench.memory.add("ann", [NewRecord("Cedar grows where dune meets fjord.")])
     bytes_before = (sweep.folder / "memory.db").read_bytes()
     again = run(sweep, resume=True)
     assert again.trials == result.trials
@@ -289,7 +289,7 @@ def test_a_name_that_is_taken_and_another_plan_are_refused_with_the_way_out() ->
 def test_what_a_sweep_was_begun_with_cannot_change_under_its_rows(home: Path) -> None:
     settings = Settings.load({"engine": "echo"})
     settings.prepare_home()
-    Pipeline.from_settings(settings).memory.add("ann", [NewRecord("I keep amber in the cellar.")])
+    Workbench.open(settings).memory.add("ann", [NewRecord("I keep amber in the cellar.")])
     space = {"decoding": {"temperature": [0, 0.2, 0.4]}}
 
     def bounded(low: float, high: float) -> Space:
@@ -453,7 +453,7 @@ def test_f1_as_the_objective_counts_a_failed_request_as_nothing() -> None:
 
 
 def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_is_not_among_them() -> None:
-    Pipeline.from_settings(Settings.load({"engine": "echo"})).presets.save(
+    Workbench.open(Settings.load({"engine": "echo"})).presets.save(
         Preset("hot", decoding={"temperature": 0.9, "seed": 7})
     )
     sweep = echo_sweep({"decoding": {"top_p": [0.9]}}, baseline="hot", repeats=1, suite=echo_suite(8))
@@ -471,7 +471,7 @@ def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_i
 
 def test_a_champion_of_another_model_is_no_baseline_unless_that_model_runs() -> None:
     champion = Preset("one", decoding={"temperature": 0.5}, engine={"model": "jc1-tiny-draft"})
-    presets = Pipeline.from_settings(Settings.load({"engine": "echo"})).presets
+    presets = Workbench.open(Settings.load({"engine": "echo"})).presets
     presets.set_alias("champion", presets.save(champion).reference)
     space = {"decoding": {"top_p": [0.9]}}
     with pytest.raises(Conflict, match=r"--model jc1-tiny-draft, or --baseline default"):

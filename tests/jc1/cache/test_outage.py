@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.cache.breaker import Breaker
 from jc1.cache.redis import RedisCache
 from jc1.cache.replies import ReplyCache
@@ -34,14 +34,14 @@ def server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def pipeline(home: Path, embedder: Embedder, server: RedisServer) -> AsyncIterator[Pipeline]:
+async def workbench(home: Path, embedder: Embedder, server: RedisServer) -> AsyncIterator[Workbench]:
     """Everything that is cached is cached in Redis, which is left alone for a twentieth of a second at a time."""
     settings = Settings(home=home, engine="echo", cache="redis", redis_url=server.url, cache_replies=3600)
     settings.prepare_home()
     database = new_database(home / "jc1.db")
     cache = RedisCache(settings.redis_url, breaker=Breaker(seconds=0.05))
     replies = ReplyCache(cache, settings)
-    made = Pipeline(
+    made = Workbench(
         settings,
         engine=EchoEngine(),
         memory=LocalMemory(database, CachedEmbedder(embedder, cache)),
@@ -55,24 +55,24 @@ async def pipeline(home: Path, embedder: Embedder, server: RedisServer) -> Async
         yield made
 
 
-def figure(pipeline: Pipeline, name: str, **labels: str) -> float:
-    found = pipeline.telemetry.registry.get_sample_value(name, labels)
+def figure(workbench: Workbench, name: str, **labels: str) -> float:
+    found = workbench.telemetry.registry.get_sample_value(name, labels)
     assert found is not None
     return found
 
 
-def state(pipeline: Pipeline) -> str:
-    (breaker,) = [found for found in pipeline.telemetry.registry.collect() if found.name == "jc1_cache_breaker"]
+def state(workbench: Workbench) -> str:
+    (breaker,) = [found for found in workbench.telemetry.registry.collect() if found.name == "jc1_cache_breaker"]
     (state,) = [sample.labels["state"] for sample in breaker.samples if sample.value]
     return state
 
 
-def hits(pipeline: Pipeline, kind: str) -> float:
-    return figure(pipeline, "jc1_cache_lookups_total", kind=kind, result="hit")
+def hits(workbench: Workbench, kind: str) -> float:
+    return figure(workbench, "jc1_cache_lookups_total", kind=kind, result="hit")
 
 
 async def test_chats_under_way_do_not_notice_that_redis_is_killed_and_started_again(
-    pipeline: Pipeline, server: RedisServer
+    workbench: Workbench, server: RedisServer
 ) -> None:
     stop, answered = asyncio.Event(), asyncio.Condition()
     outcomes: Counter[str] = Counter()
@@ -84,7 +84,7 @@ async def test_chats_under_way_do_not_notice_that_redis_is_killed_and_started_ag
             turn += 1
             text = f"Sentence {turn % 5} of {number % 4}."
             session = f"s{number}.{turn // 30}" if turn % 2 else None
-            reply = await pipeline.chat(
+            reply = await workbench.pipeline.chat(
                 text, owner=f"owner {number}", session=session, memory="on" if turn % 7 == 0 else "read"
             )
             async with answered:
@@ -100,20 +100,20 @@ async def test_chats_under_way_do_not_notice_that_redis_is_killed_and_started_ag
     async with asyncio.TaskGroup() as group:
         for number in range(AT_ONCE):
             group.create_task(talk(number))
-        await until(lambda: hits(pipeline, "embedding") > 0 and hits(pipeline, "reply") > 0, chats=50)
-        assert state(pipeline) == "closed"
+        await until(lambda: hits(workbench, "embedding") > 0 and hits(workbench, "reply") > 0, chats=50)
+        assert state(workbench) == "closed"
 
         await asyncio.to_thread(server.kill)
-        await until(lambda: state(pipeline) == "open")
+        await until(lambda: state(workbench) == "open")
         await until(lambda: True, chats=50)
-        assert figure(pipeline, "jc1_cache_lookups_total", kind="embedding", result="error") > 0
-        before = hits(pipeline, "embedding"), hits(pipeline, "reply")
+        assert figure(workbench, "jc1_cache_lookups_total", kind="embedding", result="error") > 0
+        before = hits(workbench, "embedding"), hits(workbench, "reply")
 
         await asyncio.to_thread(server.start)
-        await until(lambda: state(pipeline) == "closed")
-        await until(lambda: hits(pipeline, "embedding") > before[0] and hits(pipeline, "reply") > before[1])
+        await until(lambda: state(workbench) == "closed")
+        await until(lambda: hits(workbench, "embedding") > before[0] and hits(workbench, "reply") > before[1])
         stop.set()
 
     assert set(outcomes) == {"ok"}
-    assert figure(pipeline, "jc1_requests_total", outcome="ok", engine="echo", model="echo") == outcomes.total()
-    assert figure(pipeline, "jc1_requests_in_flight") == 0
+    assert figure(workbench, "jc1_requests_total", outcome="ok", engine="echo", model="echo") == outcomes.total()
+    assert figure(workbench, "jc1_requests_in_flight") == 0

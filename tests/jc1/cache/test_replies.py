@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jc1 import Decoding, Message, Pipeline, Settings
+from jc1 import Decoding, Message, Settings, Workbench
 from jc1.cache import create_cache
 from jc1.cache.base import REPLY, owned
 from jc1.cache.lmdb import LmdbCache
@@ -48,19 +48,19 @@ class Counted(EchoEngine):
                 yield step
 
 
-Make = Callable[..., Pipeline]
+Make = Callable[..., Workbench]
 
 
 @pytest.fixture
 def make(home: Path, embedder: Embedder) -> Make:
-    """Makes a pipeline over the test's home, with a `Counted` engine."""
+    """Makes a workbench over the test's home, with a `Counted` engine."""
 
-    def made(**fields: Any) -> Pipeline:
+    def made(**fields: Any) -> Workbench:
         settings = Settings(home=home, engine="echo", **{"cache_replies": 3600, **fields})
         settings.prepare_home()
         database, cache = new_database(home / "jc1.db"), create_cache(settings)
         replies = ReplyCache(cache, settings)
-        return Pipeline(
+        return Workbench(
             settings,
             engine=Counted(),
             memory=LocalMemory(database, embedder),
@@ -75,18 +75,18 @@ def make(home: Path, embedder: Embedder) -> Make:
 
 
 @pytest.fixture
-async def pipeline(make: Make) -> AsyncIterator[Pipeline]:
+async def workbench(make: Make) -> AsyncIterator[Workbench]:
     async with make() as made:
         yield made
 
 
-def asked(pipeline: Pipeline) -> int:
-    assert isinstance(pipeline.engine, Counted)
-    return pipeline.engine.asked
+def asked(workbench: Workbench) -> int:
+    assert isinstance(workbench.engine, Counted)
+    return workbench.engine.asked
 
 
-async def collect(pipeline: Pipeline, text: str, **options: Any) -> list[Event]:
-    return [event async for event in pipeline.stream(text, memory="off", **options)]
+async def collect(workbench: Workbench, text: str, **options: Any) -> list[Event]:
+    return [event async for event in workbench.pipeline.stream(text, memory="off", **options)]
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ async def collect(pipeline: Pipeline, text: str, **options: Any) -> list[Event]:
     ],
     ids=str,
 )
-async def test_the_second_reply_is_the_first_one_event_by_event(pipeline: Pipeline, fields: dict[str, Any]) -> None:
+async def test_the_second_reply_is_the_first_one_event_by_event(workbench: Workbench, fields: dict[str, Any]) -> None:
     text = "Hello, wörld 🙂\nand all!"
-    first, second = [await collect(pipeline, text, **fields) for _ in range(2)]
-    assert asked(pipeline) == 1
+    first, second = [await collect(workbench, text, **fields) for _ in range(2)]
+    assert asked(workbench) == 1
     assert second[:-1] == first[:-1]
     assert isinstance(first[-1], Done)
     assert isinstance(second[-1], Done)
@@ -118,23 +118,23 @@ async def test_the_second_reply_is_the_first_one_event_by_event(pipeline: Pipeli
     assert list(two.trace.stages) == list(one.trace.stages)
 
 
-async def test_replies_with_chance_in_them_or_log_probabilities_are_not_kept(pipeline: Pipeline) -> None:
+async def test_replies_with_chance_in_them_or_log_probabilities_are_not_kept(workbench: Workbench) -> None:
     for fields in ({"temperature": 0.5}, {"logprobs": 2}, {"temperature": 0.5, "seed": 1, "logprobs": 0}):
         for _ in range(2):
-            assert not (await pipeline.chat("Hello.", memory="off", **fields)).trace.cached
-    assert asked(pipeline) == 6
+            assert not (await workbench.pipeline.chat("Hello.", memory="off", **fields)).trace.cached
+    assert asked(workbench) == 6
 
 
 async def test_a_seed_is_trusted_only_where_the_engine_says_so(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Counted, "repeats_seeds", False)
     for _ in range(2):
-        await pipeline.chat("Hello.", memory="off", temperature=0.5, seed=1)
-    assert asked(pipeline) == 2
+        await workbench.pipeline.chat("Hello.", memory="off", temperature=0.5, seed=1)
+    assert asked(workbench) == 2
 
 
-async def test_every_field_of_decoding_and_every_word_of_the_prompt_makes_another_request(pipeline: Pipeline) -> None:
+async def test_every_field_of_decoding_and_every_word_of_the_prompt_makes_another_request(workbench: Workbench) -> None:
     others: dict[str, Any] = {
         "max_tokens": 9, "min_tokens": 2, "temperature": 0.5, "top_k": 5, "top_p": 0.5, "min_p": 0.1,
         "repetition_penalty": 1.1, "presence_penalty": 0.1, "frequency_penalty": 0.1, "logit_bias": {65: 1.0},
@@ -142,7 +142,7 @@ async def test_every_field_of_decoding_and_every_word_of_the_prompt_makes_anothe
         "json_schema": {"type": "object"}, "regex": "a", "choice": ("a",),
     }  # fmt: skip
     assert others.keys() == Decoding.model_fields.keys()
-    engine, replies = pipeline.engine, pipeline.replies
+    engine, replies = workbench.engine, workbench.replies
     plain = Decoding.model_construct()
 
     def key(messages: tuple[Message, ...], token_ids: tuple[int, ...] = (1,), decoding: Decoding = plain) -> bytes:
@@ -182,84 +182,84 @@ def test_an_engine_that_was_started_otherwise_has_replies_of_its_own(tmp_path: P
     cache.close()
 
 
-async def test_what_one_owner_was_told_no_other_is_told_again(pipeline: Pipeline) -> None:
-    await pipeline.chat("Hello.", owner="ann", memory="off")
-    assert not (await pipeline.chat("Hello.", owner="bob", memory="off")).trace.cached
-    assert (await pipeline.chat("Hello.", owner="ann", memory="off")).trace.cached
+async def test_what_one_owner_was_told_no_other_is_told_again(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("Hello.", owner="ann", memory="off")
+    assert not (await workbench.pipeline.chat("Hello.", owner="bob", memory="off")).trace.cached
+    assert (await workbench.pipeline.chat("Hello.", owner="ann", memory="off")).trace.cached
 
 
-async def test_forgetting_an_owners_replies_leaves_the_others(pipeline: Pipeline) -> None:
+async def test_forgetting_an_owners_replies_leaves_the_others(workbench: Workbench) -> None:
     for owner in ("ann", "bob"):
-        await pipeline.chat("Hello.", owner=owner, memory="off")
-    pipeline.replies.forget("ann")
-    assert not (await pipeline.chat("Hello.", owner="ann", memory="off")).trace.cached
-    assert (await pipeline.chat("Hello.", owner="bob", memory="off")).trace.cached
+        await workbench.pipeline.chat("Hello.", owner=owner, memory="off")
+    workbench.replies.forget("ann")
+    assert not (await workbench.pipeline.chat("Hello.", owner="ann", memory="off")).trace.cached
+    assert (await workbench.pipeline.chat("Hello.", owner="bob", memory="off")).trace.cached
 
 
-async def test_a_deleted_sessions_replies_are_forgotten(pipeline: Pipeline) -> None:
-    await pipeline.chat("Hello.", session="s", memory="off")
-    pipeline.sessions.delete("local", "s")
-    assert not (await pipeline.chat("Hello.", session="s", memory="off")).trace.cached
-    pipeline.sessions.delete("local", "s")
+async def test_a_deleted_sessions_replies_are_forgotten(workbench: Workbench) -> None:
+    await workbench.pipeline.chat("Hello.", session="s", memory="off")
+    workbench.sessions.delete("local", "s")
+    assert not (await workbench.pipeline.chat("Hello.", session="s", memory="off")).trace.cached
+    workbench.sessions.delete("local", "s")
 
 
-async def test_a_reply_under_way_while_its_owner_forgets_is_not_kept(pipeline: Pipeline) -> None:
-    async for event in pipeline.stream("Hello.", memory="off"):
+async def test_a_reply_under_way_while_its_owner_forgets_is_not_kept(workbench: Workbench) -> None:
+    async for event in workbench.pipeline.stream("Hello.", memory="off"):
         if isinstance(event, Token):
-            pipeline.replies.forget("local")
-    assert not (await pipeline.chat("Hello.", memory="off")).trace.cached
+            workbench.replies.forget("local")
+    assert not (await workbench.pipeline.chat("Hello.", memory="off")).trace.cached
 
 
-async def test_cancelled_and_failed_replies_are_not_kept(pipeline: Pipeline) -> None:
-    stream = pipeline.stream("Hello!", memory="off")
+async def test_cancelled_and_failed_replies_are_not_kept(workbench: Workbench) -> None:
+    stream = workbench.pipeline.stream("Hello!", memory="off")
     while not isinstance(await anext(stream), Token):
         pass
     await stream.aclose()
-    assert isinstance(pipeline.engine, Counted)
-    pipeline.engine.breaks = True
+    assert isinstance(workbench.engine, Counted)
+    workbench.engine.breaks = True
     with pytest.raises(EngineFailed):
-        await pipeline.chat("Hello!", memory="off")
-    pipeline.engine.breaks = False
-    reply = await pipeline.chat("Hello!", memory="off")
-    assert (reply.text, reply.trace.cached, asked(pipeline)) == ("Hello!", False, 3)
+        await workbench.pipeline.chat("Hello!", memory="off")
+    workbench.engine.breaks = False
+    reply = await workbench.pipeline.chat("Hello!", memory="off")
+    assert (reply.text, reply.trace.cached, asked(workbench)) == ("Hello!", False, 3)
 
 
 async def test_recalled_memories_are_a_part_of_the_prompt_and_a_turn_is_remembered_either_way(
-    pipeline: Pipeline,
+    workbench: Workbench,
 ) -> None:
-    first = await pipeline.chat("What is my cat called?", memory="read")
-    assert (await pipeline.chat("What is my cat called?", memory="read", session="s")).trace.cached
-    assert [turn.user for turn in pipeline.sessions.history("local", "s")] == ["What is my cat called?"]
-    await pipeline.chat("My cat is called Ada.")
-    again = await pipeline.chat("What is my cat called?", memory="read")
+    first = await workbench.pipeline.chat("What is my cat called?", memory="read")
+    assert (await workbench.pipeline.chat("What is my cat called?", memory="read", session="s")).trace.cached
+    assert [turn.user for turn in workbench.sessions.history("local", "s")] == ["What is my cat called?"]
+    await workbench.pipeline.chat("My cat is called Ada.")
+    again = await workbench.pipeline.chat("What is my cat called?", memory="read")
     assert not first.trace.recalled
     assert again.trace.recalled
     assert not again.trace.cached
 
 
 async def test_nothing_is_kept_unless_it_is_asked_for(make: Make) -> None:
-    async with make(cache_replies=0) as pipeline:
+    async with make(cache_replies=0) as workbench:
         for _ in range(2):
-            assert not (await pipeline.chat("Hello.", memory="off")).trace.cached
+            assert not (await workbench.pipeline.chat("Hello.", memory="off")).trace.cached
 
 
-async def test_an_engine_that_cannot_tell_its_model_keeps_nothing(pipeline: Pipeline) -> None:
+async def test_an_engine_that_cannot_tell_its_model_keeps_nothing(workbench: Workbench) -> None:
     def logits(token_ids: Any) -> list[float]:
         return [0.0] * 256 + [1.0]
 
-    pipeline.engine = Counted(logits=logits)
-    await pipeline.engine.start()
+    workbench.engine = Counted(logits=logits)
+    await workbench.engine.start()
     for _ in range(2):
-        await pipeline.chat("Hello.", memory="off")
-    assert asked(pipeline) == 2
+        await workbench.pipeline.chat("Hello.", memory="off")
+    assert asked(workbench) == 2
 
 
-async def test_what_cannot_be_read_is_written_anew(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    await pipeline.chat("Hello.", memory="off")
-    cache = pipeline.replies.cache
+async def test_what_cannot_be_read_is_written_anew(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await workbench.pipeline.chat("Hello.", memory="off")
+    cache = workbench.replies.cache
     for damaged in (b"", b"{}x", b"[[1]]", b"null", b"[]"):
         monkeypatch.setattr(cache, "get", lambda namespace, key, damaged=damaged: damaged)
-        reply = await pipeline.chat("Hello.", memory="off")
+        reply = await workbench.pipeline.chat("Hello.", memory="off")
         assert (reply.text, reply.trace.cached) == ("Hello.", False)
 
 

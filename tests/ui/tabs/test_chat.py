@@ -1,6 +1,6 @@
-"""The Chat tab's handlers on a real pipeline with the echo engine: what each gives the page.
+"""The Chat tab's handlers on a real workbench with the echo engine: what each gives the page.
 
-One pipeline serves the module, since loading the embedder takes longer than any test; each test is another owner.
+One workbench serves the module, since loading the embedder takes longer than any test; each test is another owner.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import gradio as gr
 import pytest
 import pytest_asyncio
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.decoding import Decoding
 from jc1.engines.echo import EchoEngine
 from jc1.errors import DatabaseUnavailable, StorageFull
@@ -36,21 +36,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def laid_out(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chat]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
-    async with Pipeline.from_settings(settings) as pipeline:
+    async with Workbench.open(settings) as workbench:
         with gr.Blocks() as blocks:
-            yield build(blocks, pipeline)
+            yield build(blocks, workbench)
 
 
 @pytest.fixture
 def chat(laid_out: Chat) -> Iterator[Chat]:
-    engine, laid_out.owner = laid_out.pipeline.engine, uuid4().hex
+    engine, laid_out.owner = laid_out.workbench.engine, uuid4().hex
     yield laid_out
-    laid_out.pipeline.engine = engine
+    laid_out.workbench.engine = engine
 
 
 async def use(chat: Chat, engine: EchoEngine) -> EchoEngine:
     await engine.start()
-    chat.pipeline.engine = engine
+    chat.workbench.engine = engine
     return engine
 
 
@@ -139,7 +139,7 @@ async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_th
 
 async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
     shown = await send(chat, "My cat is called Ada.")
-    (trace,) = chat.pipeline.telemetry.recent.list(chat.owner)
+    (trace,) = chat.workbench.telemetry.recent.list(chat.owner)
     assert list(shown[chat.stages]["value"].data[0].y) == list(trace.stages)
     assert shown[chat.stages]["visible"] is True
     assert "done" in shown[chat.live]
@@ -161,7 +161,7 @@ async def test_the_memory_mode_is_the_requests(chat: Chat, mode: str, recalled: 
     shown = await send(chat, "What is my cat called?", "second", mode=mode)
     assert ("called Ada" in shown[chat.memories]) is recalled
     assert ("Memory was off" in shown[chat.memories]) is (mode == "off")
-    assert chat.pipeline.memory.list(chat.owner).total == stored
+    assert chat.workbench.memory.list(chat.owner).total == stored
 
 
 async def test_moved_controls_reach_the_engine(chat: Chat) -> None:
@@ -199,8 +199,8 @@ async def test_stop_frees_the_engine_and_keeps_what_was_written(chat: Chat) -> N
     assert ("My cat is called Ada." * 20).startswith(part)
     assert "Stopped" in mark
     assert "stopped" in shown[chat.live]
-    await until(lambda: chat.pipeline.sessions.history(chat.owner, "s"))
-    (turn,) = chat.pipeline.sessions.history(chat.owner, "s")
+    await until(lambda: chat.workbench.sessions.history(chat.owner, "s"))
+    (turn,) = chat.workbench.sessions.history(chat.owner, "s")
     assert (turn.reply, turn.cancelled) == (part, True)
 
 
@@ -231,8 +231,8 @@ async def test_a_page_that_goes_away_frees_the_engine(chat: Chat) -> None:
             if engine.active:
                 break
     await until(lambda: engine.active == 0)
-    await until(lambda: chat.pipeline.sessions.history(chat.owner, "s"))
-    assert chat.pipeline.sessions.history(chat.owner, "s")[0].cancelled
+    await until(lambda: chat.workbench.sessions.history(chat.owner, "s"))
+    assert chat.workbench.sessions.history(chat.owner, "s")[0].cancelled
 
 
 # Errors
@@ -269,12 +269,12 @@ async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monk
     def away(*_: Any, **__: Any) -> Any:
         raise DatabaseUnavailable("The database is away: start it.")
 
-    monkeypatch.setattr(chat.pipeline.sessions, "history", away)
+    monkeypatch.setattr(chat.workbench.sessions, "history", away)
     assert "database_unavailable" in (await send(chat, "Hello there."))[chat.notice]
     assert "database_unavailable" in (await chat.open_stored("s"))[chat.notice]
-    monkeypatch.setattr(chat.pipeline.presets, "list", away)
+    monkeypatch.setattr(chat.workbench.presets, "list", away)
     assert "database_unavailable" in (await chat.offer())[chat.notice]
-    monkeypatch.setattr(chat.pipeline.presets, "resolve", away)
+    monkeypatch.setattr(chat.workbench.presets, "resolve", away)
     assert "database_unavailable" in (await chat.fit())[chat.notice]
     assert "database_unavailable" in (await chat.follow_preset("default"))[chat.notice]
 
@@ -283,7 +283,7 @@ async def test_a_reply_that_could_not_be_stored_says_so(chat: Chat, monkeypatch:
     def full(*_: Any, **__: Any) -> Any:
         raise StorageFull("The disk is full: make room.")
 
-    monkeypatch.setattr(chat.pipeline.sessions, "append", full)
+    monkeypatch.setattr(chat.workbench.sessions, "append", full)
     shown = await send(chat, "Hello there.")
     assert said(shown[chat.log])[-1] == "Hello there."
     assert "storage_full" in shown[chat.notice]
@@ -307,8 +307,8 @@ async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat
 async def test_a_memory_that_was_forgotten_is_left_out_of_an_earlier_reply(chat: Chat) -> None:
     await send(chat, "My cat is called Ada.", "first")
     await send(chat, "What is my cat called?", "second")
-    for record in chat.pipeline.memory.list(chat.owner).records:
-        chat.pipeline.memory.forget(chat.owner, record.id)
+    for record in chat.workbench.memory.list(chat.owner).records:
+        chat.workbench.memory.forget(chat.owner, record.id)
     assert "Ada" not in (await chat.open_stored("second"))[chat.memories]
 
 
@@ -331,7 +331,7 @@ async def test_leaving_a_conversation_ends_its_reply(chat: Chat) -> None:
 
 
 async def test_a_stopped_reply_is_still_marked_when_the_conversation_is_read_back(chat: Chat) -> None:
-    await asyncio.to_thread(chat.pipeline.sessions.append, chat.owner, "s", user="Hello", reply="He", cancelled=True)
+    await asyncio.to_thread(chat.workbench.sessions.append, chat.owner, "s", user="Hello", reply="He", cancelled=True)
     hello, part, mark = said((await chat.open_stored("s"))[chat.log])
     assert (hello, part) == ("Hello", "He")
     assert "Stopped" in mark
@@ -346,7 +346,7 @@ async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -
     begun = await chat.delete("second", clicked("second"), PAGE)
     assert begun[chat.session] not in ("first", "second")
     assert begun[chat.log] == []
-    assert chat.pipeline.sessions.list(chat.owner) == ()
+    assert chat.workbench.sessions.list(chat.owner) == ()
 
 
 async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> None:
@@ -358,8 +358,8 @@ async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> Non
 
 
 async def test_presets_and_aliases_are_offered_and_the_settings_one_is_chosen(chat: Chat) -> None:
-    saved = chat.pipeline.presets.save(Preset("mine", decoding={"temperature": 0.3}))
-    chat.pipeline.presets.set_alias("champion", saved.reference)
+    saved = chat.workbench.presets.save(Preset("mine", decoding={"temperature": 0.3}))
+    chat.workbench.presets.set_alias("champion", saved.reference)
     shown = await chat.fit()
     assert shown[chat.preset]["value"] == "default@0"
     offered = [value for _, value in shown[chat.preset]["choices"]]
@@ -369,16 +369,16 @@ async def test_presets_and_aliases_are_offered_and_the_settings_one_is_chosen(ch
 
 async def test_what_was_promoted_since_is_offered_and_the_choice_is_left(chat: Chat) -> None:
     await chat.fit()
-    chat.pipeline.presets.set_alias("newer", chat.pipeline.presets.save(Preset("late")).reference)
+    chat.workbench.presets.set_alias("newer", chat.workbench.presets.save(Preset("late")).reference)
     offered = (await chat.offer())[chat.preset]
     assert ("newer (late@1)", "newer") in offered["choices"]
     assert "value" not in offered
 
 
 async def test_a_preset_that_the_engine_cannot_serve_says_so_and_gives_the_plain_message(chat: Chat) -> None:
-    saved = chat.pipeline.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
-    chat.pipeline.presets.set_alias("quick", saved.reference)
-    chat.pipeline.presets.save(Preset("large", engine={"model": "organisation/name"}))
+    saved = chat.workbench.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
+    chat.workbench.presets.set_alias("quick", saved.reference)
+    chat.workbench.presets.save(Preset("large", engine={"model": "organisation/name"}))
     choices = (await chat.offer())[chat.preset]["choices"]
     assert ("fast@1, needs speculation=ngram:4", "fast@1") in choices
     assert ("large@1, needs model=organisation/name", "large@1") in choices
@@ -395,21 +395,21 @@ async def test_choosing_a_preset_sets_the_controls(chat: Chat) -> None:
 
 
 async def test_an_open_page_serves_what_was_promoted_since_and_shows_it_after_the_reply(chat: Chat) -> None:
-    presets, page = chat.pipeline.presets, Page(chat)
+    presets, page = chat.workbench.presets, Page(chat)
     presets.set_alias("best", presets.save(Preset("long", decoding={"max_tokens": 5})).reference)
     await page.open()
     await page.choose("best")
     assert (await page.send("Hello there."))[-1] == "Hello"
     presets.set_alias("best", presets.save(Preset("brief", decoding={"max_tokens": 2})).reference)
     assert (await page.send("Hello there."))[-1] == "He"
-    (trace, *_) = chat.pipeline.telemetry.recent.list(chat.owner)
+    (trace, *_) = chat.workbench.telemetry.recent.list(chat.owner)
     assert (trace.preset, page.value("max_tokens"), page.shown[chat.preset]) == ("brief@1", 2, "best")
     presets.rollback("best")
     assert (await page.send("Hello there."))[-1] == "Hello"
 
 
 async def test_what_a_visitor_moved_stays_while_the_preset_is_promoted(chat: Chat) -> None:
-    presets, page = chat.pipeline.presets, Page(chat)
+    presets, page = chat.workbench.presets, Page(chat)
     presets.set_alias("mild", presets.save(Preset("one", decoding={"top_k": 500, "max_tokens": 5})).reference)
     await page.open()
     await page.choose("mild")
@@ -423,18 +423,18 @@ async def test_what_a_visitor_moved_stays_while_the_preset_is_promoted(chat: Cha
 async def test_a_page_whose_settings_name_an_alias_or_a_name_stays_with_it(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    presets = chat.pipeline.presets
+    presets = chat.workbench.presets
     presets.set_alias("house", presets.save(Preset("style")).reference)
     for own, offered in (
         ("house", "house (style@1)"),
         ("style", "style (style@1)"),
         ("style@house", "style@house (style@1)"),
     ):
-        monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": own}))
+        monkeypatch.setattr(chat.workbench, "settings", chat.workbench.settings.model_copy(update={"preset": own}))
         shown = (await chat.fit())[chat.preset]
         assert shown["value"] == own
         assert (offered, own) in shown["choices"]
-    monkeypatch.setattr(chat.pipeline, "settings", chat.pipeline.settings.model_copy(update={"preset": "gone"}))
+    monkeypatch.setattr(chat.workbench, "settings", chat.workbench.settings.model_copy(update={"preset": "gone"}))
     assert "preset_not_found" in (await chat.fit())[chat.notice]
     assert ("house (style@1)", "house") in (await chat.offer())[chat.preset]["choices"]
 

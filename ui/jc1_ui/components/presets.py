@@ -16,18 +16,18 @@ from jc1.requirements import told
 from jc1_ui.components import controls
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
+    from jc1.workbench import Workbench
 
 
-def choices(pipeline: Pipeline) -> list[tuple[str, str]]:
+def choices(workbench: Workbench) -> list[tuple[str, str]]:
     """Label and reference of every preset and alias, with what the running engine lacks for it."""
-    presets = {preset.reference: preset for preset in pipeline.presets.list()}
-    moving = pipeline.presets.aliases()
-    own = pipeline.settings.preset
+    presets = {preset.reference: preset for preset in workbench.presets.list()}
+    moving = workbench.presets.aliases()
+    own = workbench.settings.preset
     with suppress(UnknownPreset):  # A message with it will say so.
-        if own not in presets and (newest := pipeline.presets.resolve(own)).version:
+        if own not in presets and (newest := workbench.presets.resolve(own)).version:
             moving.setdefault(own, newest.reference)
-    needs = {reference: told(pipeline.missing(preset)) for reference, preset in presets.items()}
+    needs = {reference: told(workbench.missing(preset)) for reference, preset in presets.items()}
     suffix = {reference: f", needs {lacking}" if lacking else "" for reference, lacking in needs.items()}
     return [
         *((f"{ref if it.version else it.name}{suffix[ref]}", ref) for ref, it in presets.items()),
@@ -35,12 +35,14 @@ def choices(pipeline: Pipeline) -> list[tuple[str, str]]:
     ]
 
 
-def fitted(pipeline: Pipeline, reference: str | None, moved: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+def fitted(workbench: Workbench, reference: str | None, moved: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     """What the preset means now, as a page keeps it: its `preset` and what the controls show for it; and the updates of
     the controls, which leave those that were `moved` where they are. Raises what a request with it would raise.
     """
-    preset = pipeline.presets.resolve(reference or pipeline.settings.preset)
-    pipeline.check(preset)
+    preset = workbench.presets.resolve(reference or workbench.settings.preset)
+    workbench.resolve_decoding(preset)
     values = controls.values_of(Decoding.parse(preset.decoding))
-    updates = controls.show({**values, **moved}, pipeline.engine.capabilities, most_tokens=pipeline.settings.max_tokens)
+    updates = controls.show(
+        {**values, **moved}, workbench.engine.capabilities, most_tokens=workbench.settings.max_tokens
+    )
     return {"preset": preset.reference, **values}, updates

@@ -21,9 +21,9 @@ from jc1_ui.components.live import LiveReply
 from jc1_ui.components.plots import duration, waterfall
 
 if TYPE_CHECKING:
-    from jc1.pipeline import Pipeline
     from jc1.sessions import Turn
     from jc1.trace import Trace
+    from jc1.workbench import Workbench
 
 SESSIONS_SHOWN = 100
 TURNS_SHOWN = 200
@@ -54,21 +54,21 @@ element.addEventListener("click", (event) => {
 _WRITE_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
 
 
-def build(blocks: gr.Blocks, pipeline: Pipeline) -> Chat:
+def build(blocks: gr.Blocks, workbench: Workbench) -> Chat:
     """Lay out the tab inside the current Gradio context and connect it."""
-    chat = Chat(pipeline)
+    chat = Chat(workbench)
     chat.lay_out()
     chat.connect(blocks)
     return chat
 
 
 class Chat:
-    """The tab's components and handlers. It holds no conversation: those are in the pipeline's sessions, and which one
+    """The tab's components and handlers. It holds no conversation: those are in the stored sessions, and which one
     a page shows is known to that page alone."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.owner = pipeline.settings.owner
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+        self.owner = workbench.settings.owner
         self._replies: dict[str, LiveReply] = {}
         """Replies under way, by page."""
 
@@ -101,7 +101,7 @@ class Chat:
                     label="Message",
                     show_label=False,
                     container=False,
-                    placeholder=f"Message {self.pipeline.engine.model}",
+                    placeholder=f"Message {self.workbench.engine.model}",
                     lines=1,
                     max_lines=8,
                     interactive=False,
@@ -132,7 +132,7 @@ class Chat:
                     self.reset = gr.Button("Back to the preset", size="sm", elem_id="jc1-reset")
 
     def _welcome(self) -> str:
-        model = self.pipeline.engine.model
+        model = self.workbench.engine.model
         about = (
             "jc1-tiny is a tiny bundled model. It knows only what you tell it, and remembers that from one "
             "conversation to the next. For more, start JC1 with a larger model."
@@ -207,7 +207,7 @@ class Chat:
             return
         said = [*before, {"role": "user", "content": text}]
         reply = LiveReply(
-            self.pipeline.stream(
+            self.workbench.pipeline.stream(
                 text, owner=self.owner, session=session, memory=mode, preset=preset, **controls.moved(values, fitted)
             )
         )
@@ -290,7 +290,7 @@ class Chat:
         try:
             shown = await self._fitted(preset, controls.moved(values, fitted))
             if shown[self.fitted]["preset"] != fitted.get("preset"):
-                choices = await asyncio.to_thread(presets.choices, self.pipeline)
+                choices = await asyncio.to_thread(presets.choices, self.workbench)
                 updates |= shown | {self.preset: gr.update(choices=choices)}
         except Jc1Error:
             pass  # The reply has told it, or the next one will.
@@ -317,7 +317,7 @@ class Chat:
         target = str(event.session)
         await self.stop(request)
         try:
-            await asyncio.to_thread(self.pipeline.sessions.delete, self.owner, target)
+            await asyncio.to_thread(self.workbench.sessions.delete, self.owner, target)
         except UnknownSession:
             pass  # Another page was quicker.
         except Jc1Error as error:
@@ -352,15 +352,15 @@ class Chat:
         return updates
 
     async def _history(self, session: str) -> list[dict[str, Any]]:
-        turns = await asyncio.to_thread(self.pipeline.sessions.history, self.owner, session, limit=TURNS_SHOWN)
+        turns = await asyncio.to_thread(self.workbench.sessions.history, self.owner, session, limit=TURNS_SHOWN)
         return [message for turn in turns for message in _messages(turn)]
 
     async def _list(self, current: str, draft: str | None = None) -> str:
-        stored = await asyncio.to_thread(self.pipeline.sessions.list, self.owner, limit=SESSIONS_SHOWN)
+        stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
         return fragments.conversations(stored, current, draft)
 
     async def _titles(self) -> dict[str, str]:
-        stored = await asyncio.to_thread(self.pipeline.sessions.list, self.owner, limit=SESSIONS_SHOWN)
+        stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
         return {session.id: session.title for session in stored}
 
     # The story of a reply
@@ -384,7 +384,7 @@ class Chat:
 
     async def _last_trace(self, session: str) -> Trace | None:
         """The newest trace of the conversation, while the ring still has it."""
-        traces = self.pipeline.telemetry.recent.list(self.owner)
+        traces = self.workbench.telemetry.recent.list(self.owner)
         return next((trace for trace in traces if trace.session == session), None)
 
     def _receipts(self, trace: Trace) -> tuple[Receipt, ...]:
@@ -392,7 +392,7 @@ class Chat:
         receipts = []
         for entry in trace.recalled:
             try:
-                record = self.pipeline.memory.get(trace.owner, entry["id"])
+                record = self.workbench.memory.get(trace.owner, entry["id"])
             except UnknownRecord:
                 continue
             scores = {key: entry[key] for key in Receipt.__dataclass_fields__ if key != "record"}
@@ -405,10 +405,10 @@ class Chat:
         """Offer the presets there are and the controls that the running engine honours."""
         updates: Updates = {}
         try:
-            choices = await asyncio.to_thread(presets.choices, self.pipeline)
-            own = self.pipeline.settings.preset
+            choices = await asyncio.to_thread(presets.choices, self.workbench)
+            own = self.workbench.settings.preset
             if own not in (value for _, value in choices):
-                own = (await asyncio.to_thread(self.pipeline.presets.resolve, own)).reference
+                own = (await asyncio.to_thread(self.workbench.presets.resolve, own)).reference
             updates[self.preset] = gr.update(choices=choices, value=own)
             updates |= await self._fitted(own)
         except Jc1Error as error:
@@ -418,7 +418,7 @@ class Chat:
     async def offer(self) -> Updates:
         """Offer what was promoted or taken back since the page was loaded, and leave the chosen preset."""
         try:
-            return {self.preset: gr.update(choices=await asyncio.to_thread(presets.choices, self.pipeline))}
+            return {self.preset: gr.update(choices=await asyncio.to_thread(presets.choices, self.workbench))}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
 
@@ -430,7 +430,7 @@ class Chat:
             return {self.notice: fragments.notice(error)}
 
     async def _fitted(self, preset: str | None, moved: Mapping[str, Any] | None = None) -> Updates:
-        fitted, shown = await asyncio.to_thread(presets.fitted, self.pipeline, preset, moved or {})
+        fitted, shown = await asyncio.to_thread(presets.fitted, self.workbench, preset, moved or {})
         return {self.fitted: fitted, **dict(zip(self.controls, shown, strict=True))}
 
 

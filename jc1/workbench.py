@@ -1,0 +1,158 @@
+"""The workbench: what the settings describe, opened, and the pipeline over it.
+
+Knows which parts there are, how they are made from settings, and in which order they start and close. Knows nothing
+about the stages of a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from jc1.cache.null import NullCache
+from jc1.cache.replies import ReplyCache
+from jc1.errors import InvalidRequest
+from jc1.pipeline import Pipeline
+from jc1.requirements import Missing, missing, refusal
+
+if TYPE_CHECKING:
+    from jc1.decoding import Decoding
+    from jc1.embedding.base import Embedder
+    from jc1.engines.base import Engine
+    from jc1.memory.base import Memory
+    from jc1.presets import Preset, Presets
+    from jc1.sessions import Sessions
+    from jc1.settings import Settings
+    from jc1.telemetry import Telemetry
+
+
+class Stores:
+    """The parts that need no engine: memory, sessions, presets, caches and telemetry.
+
+    `resources` is what `close` closes after the memory, in this order, by its `close()`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        memory: Memory,
+        sessions: Sessions,
+        presets: Presets,
+        telemetry: Telemetry,
+        embedder: Embedder | None = None,
+        replies: ReplyCache | None = None,
+        resources: Sequence[Any] = (),
+    ) -> None:
+        self.settings = settings
+        self.memory = memory
+        self.sessions = sessions
+        self.presets = presets
+        self.telemetry = telemetry
+        self.replies = replies or ReplyCache(NullCache(), settings)
+        self._embedder = embedder
+        self._resources = tuple(resources)
+
+    async def close(self) -> None:
+        """Give back indexes, connections and files."""
+        for resource in (self.memory, *self._resources):
+            await asyncio.to_thread(resource.close)
+
+
+class Workbench(Stores):
+    """The stores, an engine, and the pipeline that serves requests with them.
+
+    Use it as an async context manager, or call `start` and `close`.
+    """
+
+    def __init__(self, settings: Settings, *, engine: Engine, **stores: Any) -> None:
+        super().__init__(settings, **stores)
+        self.engine = engine
+        self.pipeline = Pipeline(self)
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> Self:
+        """Return the workbench that the settings describe, its stores opened and its engine not yet started."""
+        from jc1.engines import create_engine
+
+        settings = _prepared(settings)
+        return cls(settings, engine=create_engine(settings), **_opened(settings))
+
+    @staticmethod
+    def stores(settings: Settings | None = None) -> Stores:
+        """Return what the settings describe without the engine, which they need not be right for."""
+        settings = _prepared(settings)
+        return Stores(settings, **_opened(settings))
+
+    async def start(self) -> None:
+        """Start the engine while the embedder loads. Raises `EngineUnavailable` or `EmbedderUnavailable`."""
+        loading = asyncio.to_thread(self._embedder.load) if self._embedder else asyncio.sleep(0)
+        await asyncio.gather(self.engine.start(), loading)
+        await asyncio.to_thread(self.replies.prepare, self.engine)
+
+    async def close(self) -> None:
+        """End the replies under way, finish what is being stored, then close the stores."""
+        await self.engine.close()
+        await self.pipeline.drain()
+        await super().close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def missing(self, preset: Preset) -> dict[str, Missing]:
+        """Return what the running engine lacks for `preset`, by setting."""
+        return missing(preset, self.settings, self.engine)
+
+    def resolve_decoding(self, preset: Preset, **fields: Any) -> Decoding:
+        """Return how a request with this preset, and these fields over it, is decoded by the running engine.
+
+        Raises what the request would raise: `InvalidRequest` and its kin where the engine cannot serve it.
+        """
+        if lacking := self.missing(preset):
+            raise InvalidRequest(refusal(preset, lacking), param="preset")
+        decoding = self.pipeline.capped({**preset.decoding, **fields})
+        self.engine.capabilities.check(decoding, self.engine.name)
+        return decoding
+
+
+def _prepared(settings: Settings | None) -> Settings:
+    from jc1.settings import Settings
+
+    settings = settings or Settings.load()
+    settings.prepare_home()
+    return settings
+
+
+def _opened(settings: Settings) -> dict[str, Any]:
+    """Open the parts of `Stores`; returns them by the names it takes them under."""
+    from jc1.cache import create_cache
+    from jc1.database import open_database
+    from jc1.database.presets import PresetRepository
+    from jc1.embedding import create_embedder
+    from jc1.memory import open_memory
+    from jc1.presets import Presets
+    from jc1.sessions import Sessions
+    from jc1.telemetry import Telemetry
+
+    database = open_database(settings.database_url)
+    cache = create_cache(settings)
+    replies = ReplyCache(cache, settings)
+    embedder = create_embedder(settings, cache)
+    return {
+        "memory": open_memory(settings, database, embedder),
+        "sessions": Sessions(database, cache=cache, on_delete=replies.forget),
+        "presets": Presets(PresetRepository(database)),
+        "telemetry": Telemetry(keep=settings.traces, cache=cache),
+        "embedder": embedder,
+        "replies": replies,
+        "resources": (embedder, cache),
+    }
