@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jc1.cache.base import HISTORY, owned
+from jc1.cache import vacuum
+from jc1.cache.namespaces import HISTORY, owned
 from jc1.errors import Jc1Error
 from jc1.memory.base import Purged
 
@@ -117,7 +118,7 @@ def _drop_derived(stores: Stores, owner: str, purged: Collection[str] = ()) -> N
 
 def _vacuum(stores: Stores) -> bool:
     """Return whether what was purged, now or earlier, is in no file of the database or the cache."""
-    return stores.memory.vacuum(stores.replies.cache.vacuum)
+    return stores.memory.vacuum(lambda: vacuum(stores.replies.cache, stores.settings))
 
 
 def _sum(found: Collection[Purged], *, clean: bool) -> Purge:

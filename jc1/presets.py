@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from types import EllipsisType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import Decoding
+from jc1.engines.settings import FIELDS
 from jc1.errors import Conflict, InvalidRequest, UnknownPreset
 from jc1.memory.base import Retrieval
 from jc1.prompt import DEFAULT_SYSTEM
-from jc1.requirements import NEEDS
+
+if TYPE_CHECKING:
+    from jc1.database.presets import PresetRepository
+
+NEEDS = frozenset(FIELDS) - {"base_url", "api_key"} | {"engine"}
+"""The settings that a preset may ask for. Where a remote engine is, and its key, are the installation's own."""
 
 CHAMPION = "champion"
 """The alias that promotion moves, and that a sweep compares with, unless told another."""
@@ -81,27 +87,13 @@ SHIPPED = (
 )
 
 
-class PresetRows(Protocol):
-    """Where saved versions and aliases lie; `jc1.database.presets` is one."""
-
-    def save(self, name: str, body: Mapping[str, Any]) -> int: ...
-    def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None: ...
-    def list(self) -> list[tuple[str, int, dict[str, Any]]]: ...
-    def set_alias(
-        self, alias: str, name: str, version: int, *, expected: tuple[str, int] | EllipsisType | None = ...
-    ) -> None: ...
-    def undo_alias(self, alias: str) -> tuple[str, int] | None: ...
-    def moves(self, alias: str) -> Sequence[tuple[str, int, datetime | None, datetime | None]]: ...
-    def aliases(self) -> dict[str, tuple[str, int]]: ...
-
-
 class Presets:
     """The registry: what JC1 ships and what was saved, found by reference.
 
     A reference is an alias (`champion`), a name (`default`, its newest version), `name@version` or `name@alias`.
     """
 
-    def __init__(self, rows: PresetRows) -> None:
+    def __init__(self, rows: PresetRepository) -> None:
         self._rows = rows
         self._shipped = {preset.name: preset for preset in SHIPPED}
         self._recent: dict[str, tuple[float, Preset]] = {}

@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jc1.engines.settings import FIELDS, FLAGS
+from jc1.engines.settings import FLAGS
 from jc1.models import unambiguous
+from jc1.presets import NEEDS
 
 if TYPE_CHECKING:
     from jc1.engines.base import Engine
     from jc1.presets import Preset
     from jc1.settings import Settings
-
-NEEDS = frozenset(FIELDS) - {"base_url", "api_key"} | {"engine"}
-"""The settings that a preset may ask for. Where a remote engine is, and its key, are the installation's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from sqlalchemy import (
     update,
 )
 
-from jc1.cache.base import HISTORY, owned
+from jc1.cache.namespaces import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
 from jc1.database.tables import records, sessions, turns
@@ -208,12 +208,12 @@ class Sessions:
             if connection.execute(query).rowcount == 0:
                 raise UnknownSession(session)
             owe_vacuum(connection)
-        self.uncache(owner, session)
+        self._uncache(owner, session)
         if self._on_delete is not None:
             self._on_delete(owner)
 
-    def uncache(self, owner: str, session: str) -> None:
-        """Remove a session's turns from the cache. For who changed them, after the transaction with `turns_changed`."""
+    def _uncache(self, owner: str, session: str) -> None:
+        """Remove a session's turns from the cache."""
         self._cache.delete(owned(HISTORY, owner), _key(session))
 
     def _kept(self, owner: str, session: str) -> _Kept | None:
@@ -228,19 +228,7 @@ class Sessions:
         with reading(self._database) as connection:
             row = connection.execute(_SESSION, {"owner": owner, "session": session}).first()
         if row is None or (row.created, row.changes) != (kept.created, kept.changes):
-            self.uncache(owner, session)
-
-
-def turns_changed(connection: Connection, owner: str, session: str) -> None:
-    """Tell every process, in the transaction of `connection`, that turns of a session are not what they were.
-
-    Who changes, hides, restores or removes turns that were there already calls this, and `Sessions.uncache` afterwards.
-    """
-    connection.execute(
-        update(sessions)
-        .where(sessions.c.owner == owner, sessions.c.id == session)
-        .values(changes=sessions.c.changes + 1)
-    )
+            self._uncache(owner, session)
 
 
 @dataclass(frozen=True, slots=True)

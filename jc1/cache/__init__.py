@@ -5,7 +5,9 @@ Knows the list of caches: one joins by its file and its row in `CACHES`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jc1.errors import InvalidSettings
@@ -23,10 +25,24 @@ def create_cache(settings: Settings) -> Cache:
     return CACHES[settings.cache](settings)
 
 
+def vacuum(cache: Cache, settings: Settings) -> bool:
+    """Return whether what was removed from the cache is in no file of this machine any more, nor in those that a cache
+    of earlier settings left."""
+    if settings.cache != "lmdb":
+        shutil.rmtree(_folder(settings), ignore_errors=True)
+        if _folder(settings).exists():
+            return False
+    return cache.vacuum()
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.home / "cache"
+
+
 def _lmdb(settings: Settings) -> Cache:
     from jc1.cache.lmdb import LmdbCache
 
-    return LmdbCache(settings.home / "cache")
+    return LmdbCache(_folder(settings))
 
 
 def _redis(settings: Settings) -> Cache:

@@ -1,17 +1,11 @@
-"""What a cache is, and what is kept in it. Knows nothing about where the bytes lie or what they mean."""
+"""What a cache is. Knows nothing about where the bytes lie or what they mean."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from jc1.cache.lookups import Lookups
-
-EMBEDDING, HISTORY, REPLY = "embedding", "history", "reply"
-KINDS = (EMBEDDING, HISTORY, REPLY)
-"""What JC1 keeps: the word before a namespace's first slash. Metrics have series for each of these."""
+from jc1.cache.lookups import Lookups
 
 State = Literal["closed", "half_open", "open"]
 """Of what guards the store, in a circuit breaker's words: `closed` is in use, `open` left alone, `half_open` tried."""
@@ -51,16 +45,3 @@ class Cache(Protocol):
 
     def close(self) -> None:
         """Flush and close."""
-
-
-def owned(kind: str, owner: str) -> str:
-    """The namespace of what is kept of one `kind` for one owner: clearing it purges that, and nothing of others."""
-    return f"{kind}/{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
-
-
-def prefix(namespace: str) -> bytes:
-    """What the stored keys of a namespace, and of no other, begin with. Raises `ValueError` for an impossible name."""
-    name = namespace.encode()
-    if b"\0" in name or len(name) > 200:
-        raise ValueError(f"{namespace!r} cannot be a namespace: it has a NUL, or more than 200 bytes")
-    return name + b"\0"

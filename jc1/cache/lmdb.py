@@ -2,22 +2,18 @@
 
 Knows keys, lifetimes, the size bound and what to do with a damaged file. Knows nothing about what the bytes mean.
 
-Layout. Two LMDB databases, `a` and `b`, are the generations. Writes go to the young one; when it holds a quarter of
-the bound, the old one is dropped and the two change roles. So what was written longest ago goes first, in one step that
-costs nothing a lookup would notice, and half of the file stays free for LMDB's copy-on-write. A key is
-`namespace 0x00 k key`, or `namespace 0x00 h SHA-256(key)` where that would be longer than LMDB allows. A value follows
-the moment at which it expires, as eight bytes.
+Layout. A key is `namespace 0x00 k key`, or `namespace 0x00 h SHA-256(key)` where that would be longer than LMDB allows.
+A value follows the moment at which it expires, as eight bytes. What fills half of the bound is dropped whole: the other
+half stays free for LMDB's copy-on-write.
 
 Durability. A commit is not flushed to the disk (15 µs; flushed it is 4 ms on a common SSD): a killed process loses
-nothing, since the kernel has the pages, but a power cut may tear the file, and LMDB trusts what it reads. So a marker
-beside the data names the boot in which it was written, until the last process closes it and flushes; a cache that
-another boot left unflushed is put aside and begun anew.
+nothing, since the kernel has the pages, but a power cut may tear the file, and LMDB trusts what it reads. So the files
+lie in a folder with the name of the machine's boot, and what another boot left is deleted unread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -25,14 +21,15 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import lmdb
 
-from jc1.cache.base import State, prefix
+from jc1.cache.base import State
 from jc1.cache.lookups import Lookups
+from jc1.cache.namespaces import prefix
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +37,6 @@ T = TypeVar("T")
 _STAMP = struct.Struct(">d")
 _FOREVER = float("inf")
 _LONGEST_KEY = 511  # LMDB's own limit, in bytes
-_YOUNG = b"young"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What a file that is not LMDB's, or is damaged inside, makes LMDB raise.
 _DAMAGE = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError, lmdb.VersionMismatchError)
@@ -79,8 +75,7 @@ class LmdbCache:
         def read(store: _Store) -> list[bytes | None]:
             now = self._clock()
             with store.environment.begin() as transaction:
-                generations = store.generations(transaction)
-                return [_unexpired(_first(transaction, place, generations), now) for place in places]
+                return [_unexpired(transaction.get(place), now) for place in places]
 
         found = self._attempt("read", read)
         if found is None:
@@ -109,8 +104,7 @@ class LmdbCache:
 
         def remove(store: _Store) -> None:
             with store.environment.begin(write=True) as transaction:
-                for generation in store.generations(transaction):
-                    transaction.delete(place, db=generation)
+                transaction.delete(place)
 
         self._attempt("cleared", remove)
 
@@ -118,12 +112,10 @@ class LmdbCache:
         start = prefix(namespace)
 
         def remove(store: _Store) -> None:
-            with store.environment.begin(write=True) as transaction:
-                for generation in store.generations(transaction):
-                    with transaction.cursor(db=generation) as cursor:
-                        there = cursor.set_range(start)
-                        while there and cursor.key().startswith(start):
-                            there = cursor.delete()
+            with store.environment.begin(write=True) as transaction, transaction.cursor() as cursor:
+                there = cursor.set_range(start)
+                while there and cursor.key().startswith(start):
+                    there = cursor.delete()
 
         self._attempt("cleared", remove)
 
@@ -132,14 +124,11 @@ class LmdbCache:
 
         Another process that has it open goes on with the old one, which has no name any more and ends with it.
         """
-        if self._store is None:
-            return False
         try:
-            self._store.begin_anew()
+            return self._store is not None and self._store.begin_anew()
         except (lmdb.Error, OSError) as error:
             self._warn("begun anew", error)
             return False
-        return True
 
     def close(self) -> None:
         store, self._store = self._store, None
@@ -161,9 +150,9 @@ class LmdbCache:
             self._warn(what, error)
             if what == "cleared" or isinstance(error, _DAMAGE):
                 # What cannot be removed must not be found, nor what is damaged. Other threads may be reading the
-                # mapped pages, so the file stays open, where no lookup gets to it any more.
+                # mapped pages, so the deleted file stays open, where no lookup gets to it any more.
                 store.usable = False
-                _set_aside(store.folder)
+                shutil.rmtree(store.folder, ignore_errors=True)
         finally:
             store.leave()
         return None
@@ -181,14 +170,8 @@ class _Store:
         self.folder = folder
         self.users = 1
         self.usable = True
-        self.marker = _mark(folder)
         self._max_bytes = max_bytes
-        try:
-            self._open()
-        except BaseException:
-            os.close(self.marker)
-            raise
-        self._generation_bytes = max_bytes // 4
+        self._open()
         self._process = os.getpid()
         self._condition = threading.Condition()
         self._inside = 0
@@ -197,7 +180,6 @@ class _Store:
         environment = lmdb.open(
             str(self.folder),
             map_size=self._max_bytes,
-            max_dbs=2,
             max_readers=1024,
             sync=False,
             metasync=False,
@@ -209,19 +191,19 @@ class _Store:
             if (self.folder / "data.mdb").stat().st_size < written:
                 # Reading past the end of a mapped file kills the process.
                 raise lmdb.CorruptedError("the file is shorter than it says")
-            self._databases = {name: environment.open_db(name) for name in (b"a", b"b")}
         except BaseException:
             environment.close()
             raise
-        self.environment = environment
+        self.environment, self._database = environment, environment.open_db()
 
-    def begin_anew(self) -> None:
-        """Close, delete and open the file once the last operation has left; lookups find nothing meanwhile."""
+    def begin_anew(self) -> bool:
+        """Close, delete and open the file once the last operation has left; lookups find nothing meanwhile. False where
+        it is another process's, or closing."""
         if self._process != os.getpid():
-            return
+            return False
         with self._condition:
             if not self.usable:
-                return
+                return not self.folder.exists()
             self.usable = False
             self._condition.wait_for(lambda: self._inside == 0)
         self.environment.close()
@@ -230,6 +212,7 @@ class _Store:
         self._open()
         with self._condition:
             self.usable = True
+        return True
 
     def enter(self) -> bool:
         """Begin an operation. False when the store is closing or damaged, or was opened before this process forked."""
@@ -246,46 +229,32 @@ class _Store:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Flush and close once the last operation has left."""
+        """Close once the last operation has left."""
         if self._process != os.getpid():
             return
         with self._condition:
             self.usable = False
             self._condition.wait_for(lambda: self._inside == 0)
         with contextlib.suppress(lmdb.Error):
-            self.environment.sync(True)
             self.environment.close()
-            # Only the last process gets the lock alone, and so only it may say that everything is flushed.
-            with contextlib.suppress(OSError):
-                fcntl.flock(self.marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.ftruncate(self.marker, 0)
-        os.close(self.marker)
 
-    def generations(self, transaction: Any) -> tuple[Any, Any]:
-        """The young database and the old one."""
-        a, b = self._databases.values()
-        return (b, a) if transaction.get(_YOUNG) == b"b" else (a, b)
-
-    def write(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def write(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         try:
             self._write(items)
         except lmdb.MapFullError:
             # Only a file that was made under a smaller bound, or a reader that stands still, gets this far.
             with self.environment.begin(write=True) as transaction:
-                for database in self._databases.values():
-                    transaction.drop(database, delete=False)
+                transaction.drop(self._database, delete=False)
             self._write(items)
 
-    def _write(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+    def _write(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         with self.environment.begin(write=True) as transaction:
-            young, old = self.generations(transaction)
-            for place, value in items:
-                transaction.put(place, value, db=young)
-            stat = transaction.stat(young)
+            stat = transaction.stat(self._database)
             pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-            if pages * stat["psize"] > self._generation_bytes:
-                transaction.drop(old, delete=False)
-                transaction.put(_YOUNG, b"b" if old is self._databases[b"b"] else b"a")
+            if pages * stat["psize"] > self._max_bytes // 2:
+                transaction.drop(self._database, delete=False)
+            for place, value in items:
+                transaction.put(place, value)
 
 
 _stores: dict[Path, _Store] = {}
@@ -293,28 +262,37 @@ _stores_lock = threading.Lock()
 
 
 def _acquire(folder: Path, max_bytes: int) -> _Store:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    booted = folder / _boot()
     with _stores_lock:
-        store = _stores.get(folder)
+        store = _stores.get(booted)
         if store is not None and store.enter():
             store.users += 1
             store.leave()
             return store
         for last in (False, True):
             try:
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                with contextlib.suppress(FileNotFoundError):
-                    if (folder / "data.mdb").stat().st_size > max_bytes:
-                        raise lmdb.InvalidError("the file is larger than the bound it has now")
-                store = _Store(folder, max_bytes)
+                store = _open_store(booted, max_bytes)
                 break
             except _DAMAGE as error:
                 if last:
                     raise
-                aside = _set_aside(folder)
-                logger.warning("The cache in %s is not usable (%s): moved to %s, begun anew.", folder, error, aside)
+                logger.warning("The cache in %s is not usable (%s): it is begun anew.", booted, error)
+                shutil.rmtree(booted, ignore_errors=True)
         assert store is not None
-        _stores[folder] = store
+        _stores[booted] = store
         return store
+
+
+def _open_store(booted: Path, max_bytes: int) -> _Store:
+    for left in booted.parent.iterdir():
+        if left != booted:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    booted.mkdir(exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        if (booted / "data.mdb").stat().st_size > max_bytes:
+            raise lmdb.InvalidError("the file is larger than the bound it has now")
+    return _Store(booted, max_bytes)
 
 
 def _release(store: _Store) -> None:
@@ -327,30 +305,12 @@ def _release(store: _Store) -> None:
         store.close()
 
 
-def _mark(folder: Path) -> int:
-    """Write down in which boot the cache is used, and hold the marker meanwhile. Raises if another boot's is there."""
+def _boot() -> str:
+    """The name of this boot of the machine."""
     try:
-        boot = _BOOT_ID.read_bytes().strip()
+        return _BOOT_ID.read_text().strip()
     except OSError:
-        boot = b""  # not Linux: nothing tells one boot from another
-    marker = os.open(folder / "boot", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(marker, fcntl.LOCK_SH)
-        if os.pread(marker, 100, 0) not in (b"", boot):
-            raise lmdb.CorruptedError("the machine stopped before it was flushed")
-        os.pwrite(marker, boot, 0)
-    except BaseException:
-        os.close(marker)
-        raise
-    return marker
-
-
-def _set_aside(folder: Path) -> Path:
-    aside = folder.with_name(f"{folder.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another process was faster
-        folder.rename(aside)
-    return aside
+        return "boot"  # not Linux: nothing tells one boot from another
 
 
 def _place(namespace: str, key: bytes) -> bytes:
@@ -359,14 +319,6 @@ def _place(namespace: str, key: bytes) -> bytes:
     if len(place) <= _LONGEST_KEY:
         return place
     return start + b"h" + hashlib.sha256(key).digest()
-
-
-def _first(transaction: Any, place: bytes, generations: Iterable[Any]) -> bytes | None:
-    for generation in generations:
-        value: bytes | None = transaction.get(place, db=generation)
-        if value is not None:
-            return value
-    return None
 
 
 def _unexpired(stored: bytes | None, now: float) -> bytes | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Literal
 
-from jc1.cache.base import KINDS
+from jc1.cache.namespaces import KINDS
 
 Result = Literal["hit", "miss", "error"]
 RESULTS: tuple[Result, ...] = ("hit", "miss", "error")

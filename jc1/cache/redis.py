@@ -1,43 +1,42 @@
 """The shared cache: one Redis server, used by every process that names it.
 
-Knows keys, lifetimes, connections, and what to do while the server is down. Knows nothing about what the bytes mean.
-
-A lookup takes 20 microseconds over a socket of this machine. redis-py's client would take 50, so its connections are
-used without it: they know the protocol, TLS and passwords, and this module keeps those that are idle.
+Knows keys, lifetimes, and what to do while the server is down; connections are redis-py's. Knows nothing about what the
+bytes mean.
 
 Layout. A key is `jc1:namespace 0x00 key`, so a database of the server may hold other programs' keys too. Each value
 expires by itself: after its lifetime, or after 30 days where it has none.
 
-Outages. Time limits are short and nothing is tried twice: a call that fails is a miss, and after three in a row the
-breaker leaves the server alone, so that a dead one costs each call nothing and one call in five seconds a quarter of a
-second.
+Outages. Time limits are short, and only a connection that was lost is tried once more: a call that fails is a miss, and
+after three in a row the breaker leaves the server alone, so that a dead one costs each call nothing and one call in
+five seconds a quarter of a second.
 
-What was removed stays removed. A `delete` or `clear` that fails is owed: it is made up for before anything else is
-asked of the server, and until that has succeeded nothing is found. So are writes that were sent and not confirmed, as
-nobody knows whether they arrived. That holds within one process. Another process that still reaches the server may find
-the value until this one has made up for it or, where this one ends before, until the lifetime is over; and a server
-that comes back with an older snapshot brings back what was in it. So nothing may rest on a value's absence: what can
-become stale is kept here together with its version, which is compared with the database at each lookup.
+What was removed stays removed. Where a `delete` or `clear` fails, the namespace is owed: it is removed whole before
+anything else is asked of the server, and until that has succeeded nothing is found. That holds within one process.
+Another process that still reaches the server may find the value until this one has made up for it or, where this one
+ends before, until the lifetime is over; and a server that comes back with an older snapshot brings back what was in it.
+So nothing may rest on a value's absence: what can become stale is kept here together with its version, which is
+compared with the database at each lookup.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-import os
 import re
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from redis.connection import Connection, parse_url
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
-from jc1.cache.base import State, prefix
+from jc1.cache.base import State
 from jc1.cache.breaker import Breaker
 from jc1.cache.lookups import Lookups
+from jc1.cache.namespaces import prefix
 from jc1.errors import InvalidSettings
 
 logger = logging.getLogger(__name__)
@@ -48,8 +47,6 @@ CONNECT_SECONDS = CALL_SECONDS = 0.25
 `?socket_connect_timeout=1&socket_timeout=1`."""
 LONGEST_SECONDS = 30 * 24 * 3600
 """The lifetime of what has none of its own: the server need not be told to evict."""
-MOST_OWED = 10_000
-"""Keys that are owed a removal at most; beyond, their whole namespaces are."""
 SCANNED = 1000
 """Keys that the server looks at in one step of `clear`."""
 
@@ -68,17 +65,13 @@ class RedisCache:
 
     def __init__(self, url: str, *, breaker: Breaker | None = None) -> None:
         self.lookups = Lookups()
-        self._options = _options(url)
+        self._client = _client(url)
         self._breaker = breaker or Breaker()
-        self._idle: deque[Connection] = deque()
-        self._process = os.getpid()
         self._closed = False
-        self._lock = threading.Lock()
-        """Held while what is owed changes."""
-        self._paying = threading.Lock()
-        self._owed: dict[tuple[bytes, bool], int] = {}
-        """What is owed a removal: a key, or where true all keys that begin so; and which debt in a row that is."""
-        self._debts = itertools.count()
+        self._owed: set[bytes] = set()
+        """Beginnings of keys that are owed a removal."""
+        self._owing = threading.Lock()
+        """Held while debts are made or paid: nothing is read meanwhile."""
         self._warned: set[str] = set()
 
     @property
@@ -92,48 +85,39 @@ class RedisCache:
         start = _ROOT + prefix(namespace)
         if not keys:
             return []
-        places = [start + key for key in keys]
-        found: list[bytes | None] | None = self._attempt(lambda connection: _ask(connection, b"MGET", *places))
-        if found is None:
+        values: list[bytes | None] | None = self._attempt(lambda: self._client.mget([start + key for key in keys]))
+        if values is None:
             self.lookups.failed(namespace, len(keys))
             return [None] * len(keys)
-        self.lookups.count(namespace, found)
-        return found
+        self.lookups.count(namespace, values)
+        return values
 
     def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
         start = _ROOT + prefix(namespace)
         if not items:
             return
-        places = [start + key for key in items]
         milliseconds = math.ceil(min(LONGEST_SECONDS, LONGEST_SECONDS if ttl is None else ttl) * 1000)
-        commands: list[tuple[bytes | int, ...]]
-        if milliseconds > 0:
-            commands = [
-                (b"SET", place, value, b"PX", milliseconds) for place, value in zip(places, items.values(), strict=True)
-            ]
-        else:
-            commands = [(b"UNLINK", *places)]
 
-        def write(connection: Connection) -> None:
-            try:
-                connection.send_packed_command(connection.pack_commands(commands))
-                for _ in commands:
-                    connection.read_response()
-            except (RedisError, OSError):
-                self._owe(places)
-                raise
+        def write() -> None:
+            if milliseconds <= 0:
+                self._client.unlink(*(start + key for key in items))
+                return
+            with self._client.pipeline(transaction=False) as pipeline:
+                for key, value in items.items():
+                    pipeline.set(start + key, value, px=milliseconds)
+                pipeline.execute()
 
         self._attempt(write)
 
     def delete(self, namespace: str, key: bytes) -> None:
-        place = _ROOT + prefix(namespace) + key
-        if self._attempt(lambda connection: _ask(connection, b"UNLINK", place)) is None:
-            self._owe([place])
+        start = _ROOT + prefix(namespace)
+        if self._attempt(lambda: self._client.unlink(start + key)) is None:
+            self._owe(start)
 
     def clear(self, namespace: str) -> None:
         start = _ROOT + prefix(namespace)
-        if self._attempt(lambda connection: _remove_all(connection, start)) is None:
-            self._owe([start], whole=True)
+        if self._attempt(lambda: self._remove_all(start)) is None:
+            self._owe(start)
 
     def vacuum(self) -> bool:
         """Return whether nothing is owed a removal: the server's files are its administrator's."""
@@ -143,11 +127,7 @@ class RedisCache:
         """Close the connections, once what is owed was tried a last time."""
         if self._owed and not self._closed:
             try:
-                connection = self._connection()
-                try:
-                    self._pay(connection)
-                finally:
-                    connection.disconnect()
+                self._pay()
             except (RedisError, OSError) as error:
                 logger.warning(
                     "The cache did not answer (%s) when it was closed: what was to be removed from it stays until its "
@@ -155,77 +135,47 @@ class RedisCache:
                     type(error).__name__,
                 )
         self._closed = True
-        self._drop_idle()
+        self._client.close()
 
-    def _attempt(self, operation: Callable[[Connection], T]) -> T | None:
-        """What the operation returns, or `None` where the cache is closed or the server does not do it."""
+    def _attempt(self, operation: Callable[[], T]) -> T | None:
+        """Return what the operation does, or `None` where the cache is closed or the server does not do it."""
         if self._closed or not self._breaker.allows():
             return None
         try:
-            connection = self._connection()
-            try:
-                if self._owed:
-                    self._pay(connection)
-                result = operation(connection)
-            except BaseException:
-                connection.disconnect()  # part of an answer may still be under way
-                raise
+            if self._owed:
+                self._pay()
+            result = operation()
         except ResponseError as error:
             self._answered()
             self._refused(error)
             return None
         except (RedisError, OSError) as error:
-            self._drop_idle()  # whatever happened to one has happened to all
             if self._breaker.failed():
                 logger.warning("The cache does not answer (%s): JC1 goes on without it.", type(error).__name__)
             return None
-        self._give_back(connection)
         self._answered()
         return result
 
-    def _connection(self) -> Connection:
-        """A connection that nobody uses. It connects when it is first used."""
-        if self._process != os.getpid():  # forked: these sockets are the parent's
-            self._process = os.getpid()
-            self._idle = deque()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return _made(self._options)
+    def _owe(self, start: bytes) -> None:
+        with self._owing:
+            self._owed.add(start)
 
-    def _give_back(self, connection: Connection) -> None:
-        self._idle.append(connection)
-        if self._closed:
-            self._drop_idle()
+    def _pay(self) -> None:
+        """Remove what is owed a removal."""
+        with self._owing:
+            for start in tuple(self._owed):
+                self._remove_all(start)
+                self._owed.discard(start)
 
-    def _drop_idle(self) -> None:
-        while True:
-            try:
-                self._idle.pop().disconnect()
-            except IndexError:
-                return
-
-    def _owe(self, places: Iterable[bytes], *, whole: bool = False) -> None:
-        with self._lock:
-            self._owed.update(((place, whole), next(self._debts)) for place in places)
-            if len(self._owed) > MOST_OWED:
-                starts = {place.partition(b"\0")[0] + b"\0" for place, _ in self._owed}
-                self._owed = {(start, True): next(self._debts) for start in starts}
-
-    def _pay(self, connection: Connection) -> None:
-        """Remove what is owed a removal. Others wait: nothing is read before that is done."""
-        with self._paying:
-            with self._lock:
-                owed = dict(self._owed)
-            for place, whole in owed:
-                if whole:
-                    _remove_all(connection, place)
-            if keys := [place for place, whole in owed if not whole]:
-                _ask(connection, b"UNLINK", *keys)
-            with self._lock:
-                for debt, number in owed.items():
-                    if self._owed.get(debt) == number:  # else it was owed again meanwhile
-                        del self._owed[debt]
+    def _remove_all(self, start: bytes) -> bool:
+        """Remove every key that begins with `start`. The server looks at all of its keys, a thousand at a time."""
+        pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", start) + b"*"
+        cursor = None
+        while cursor != 0:
+            cursor, keys = self._client.scan(cursor or 0, match=pattern, count=SCANNED)
+            if keys:
+                self._client.unlink(*keys)
+        return True
 
     def _answered(self) -> None:
         if self._breaker.succeeded():
@@ -239,42 +189,23 @@ class RedisCache:
             logger.warning("The cache refuses what it is asked (%s): see the Redis server's log.", kind)
 
 
-def _options(url: str) -> dict[str, Any]:
-    """What a connection needs to know. Raises `InvalidSettings`, without the URL: it may hold a password."""
-    defaults = {
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": CALL_SECONDS,
-        "protocol": 2,  # one round trip less to connect, and nothing here needs the newer one
-        "driver_info": None,
-    }
+def _client(url: str) -> Any:
+    """Return a client, which connects when it is first used.
+
+    Raises `InvalidSettings`, without the URL: it may hold a password.
+    """
     try:
-        options = {**defaults, **parse_url(url)}
-        _made(options)
+        client = Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=CALL_SECONDS,
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+            protocol=2,  # one round trip less to connect, and nothing here needs the newer one
+            driver_info=None,
+        )
+        client.connection_pool.make_connection()
     except (ValueError, TypeError, RedisError):
         raise InvalidSettings(
             "redis_url cannot be read: write redis://host:6379/0, rediss://... for TLS, or unix:///path/to/socket."
         ) from None
-    return options
-
-
-def _made(options: Mapping[str, Any]) -> Connection:
-    kind = options.get("connection_class", Connection)
-    made: Connection = kind(**{name: value for name, value in options.items() if name != "connection_class"})
-    return made
-
-
-def _ask(connection: Connection, *command: bytes | int) -> Any:
-    connection.send_command(*command)
-    return connection.read_response()
-
-
-def _remove_all(connection: Connection, start: bytes) -> bool:
-    """Remove every key that begins with `start`. The server looks at all of its keys, a thousand at a time."""
-    pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", start) + b"*"
-    cursor: bytes | int = 0
-    while True:
-        cursor, keys = _ask(connection, b"SCAN", cursor, b"MATCH", pattern, b"COUNT", SCANNED)
-        if keys:
-            _ask(connection, b"UNLINK", *keys)
-        if int(cursor) == 0:
-            return True
+    return client

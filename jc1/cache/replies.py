@@ -32,7 +32,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from jc1 import __version__
-from jc1.cache.base import REPLY, owned
+from jc1.cache.namespaces import REPLY, owned
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message, TextPart

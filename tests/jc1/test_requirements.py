@@ -9,7 +9,8 @@ import typer
 from jc1 import Preset, Settings
 from jc1.cli.main import app
 from jc1.engines.echo import EchoEngine
-from jc1.requirements import NEEDS, Missing, missing, refusal, told
+from jc1.presets import NEEDS
+from jc1.requirements import Missing, missing, refusal, told
 
 
 def lacking(needs: dict[str, Any], **settings: Any) -> dict[str, Missing]:

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 import jc1.sessions
-from jc1.cache.base import HISTORY, Cache, owned
+from jc1.cache.base import Cache
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.lookups import Lookups
+from jc1.cache.namespaces import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.cache.redis import RedisCache
 from jc1.database import writing
@@ -23,7 +24,7 @@ from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
 from jc1.memory.base import NewRecord
 from jc1.memory.store import LocalMemory
-from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle, turns_changed
+from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.support.database import new_database
 from tests.support.redis_server import RedisServer
@@ -211,8 +212,7 @@ def test_a_history_is_never_stale_whatever_several_processes_do_while_the_cache_
                         .where(turns.c.session == session, turns.c.number == chance.randint(1, 20))
                         .values(user=f"changed {step}")
                     )
-                    turns_changed(connection, "ann", session)
-                process.uncache("ann", session)
+                    retitle(connection, "ann", [session])
             case _:
                 limit = chance.choice([1, 4, 12, 20])
                 before = shared.lookups.totals()["history", "hit"]
@@ -290,7 +290,7 @@ def test_a_history_that_was_read_before_the_session_was_deleted_or_changed_does_
             other.delete("ann", "s")
             return
         with writing(database) as connection:
-            turns_changed(connection, "ann", "s")
+            retitle(connection, "ann", ["s"])
 
     class Late(RedisCache):
         """Stores only after somebody else was faster."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jc1.cache.base import HISTORY, Cache, owned
+from jc1.cache.base import Cache
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.namespaces import HISTORY, owned
 from jc1.cache.redis import RedisCache
 from tests.support.redis_server import RedisServer
 

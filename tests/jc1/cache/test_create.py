@@ -21,7 +21,8 @@ def test_the_default_lies_under_the_home_folder_and_outlives_its_object(tmp_path
     cache = create_cache(settings)
     assert cache.get("n", b"key") == b"value"
     cache.close()
-    assert (tmp_path / "home" / "cache" / "data.mdb").stat().st_mode & 0o077 == 0
+    (data,) = tmp_path.glob("home/cache/*/data.mdb")
+    assert data.stat().st_mode & 0o077 == 0
 
 
 def test_off_keeps_nothing_and_writes_no_file(tmp_path: Path) -> None:
@@ -33,11 +34,6 @@ def test_off_keeps_nothing_and_writes_no_file(tmp_path: Path) -> None:
     cache.clear("n")
     cache.close()
     assert not (tmp_path / "home").exists()
-
-
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidSettings, match="'lmdb', 'redis' or 'off'"):
-        create_cache(Settings(cache="memcached"))
 
 
 def test_redis_is_the_server_that_the_settings_name(redis_server: RedisServer, tmp_path: Path) -> None:

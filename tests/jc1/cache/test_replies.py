@@ -12,8 +12,8 @@ import pytest
 
 from jc1 import Decoding, Message, Settings, Workbench
 from jc1.cache import create_cache
-from jc1.cache.base import REPLY, owned
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.namespaces import REPLY, owned
 from jc1.cache.replies import ReplyCache
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jc1.cache.base import EMBEDDING, Cache
+from jc1.cache.base import Cache
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.namespaces import EMBEDDING
 from jc1.cache.null import NullCache
 from jc1.embedding.base import Vectors
 from jc1.embedding.cached import CachedEmbedder
@@ -117,15 +118,6 @@ def test_the_cache_holds_raw_float32_in_its_own_namespace(cache: LmdbCache) -> N
     [vector] = CachedEmbedder(CountingEmbedder(), Recording()).embed(["a"])
     [value] = stored.values()
     np.testing.assert_array_equal(np.frombuffer(value, "<f4"), vector)
-
-
-def test_a_text_that_is_forgotten_is_embedded_anew(cache: LmdbCache) -> None:
-    inner = CountingEmbedder()
-    embedder = CachedEmbedder(inner, cache)
-    embedder.embed(["a", "b"])
-    embedder.forget(["a", "never seen"])
-    embedder.embed(["a", "b"])
-    assert inner.asked == ["a", "b", "a"]
 
 
 def test_loading_and_closing_reach_the_embedder_and_leave_the_cache_open(cache: LmdbCache) -> None:

@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 from prometheus_client import generate_latest
 
-from jc1.cache.base import KINDS, State
+from jc1.cache.base import State
 from jc1.cache.breaker import Breaker
 from jc1.cache.lmdb import LmdbCache
+from jc1.cache.namespaces import KINDS
 from jc1.cache.null import NullCache
 from jc1.cache.redis import RedisCache
 from jc1.errors import Jc1Error
