@@ -11,7 +11,9 @@ quantile: for right and wrong it is Wilson's own. Other values, and differences,
 prompts with levels widened for few prompts (Hesterberg, "What Teachers Should Know About the Bootstrap", The American
 Statistician 2015), for differences of scores with two pseudo-prompts. The plain bootstrap is not enough for scores:
 with 64 prompts of which 95 % are answered, its 95 % interval holds the truth in 84 % of cases; the benchmark
-experiments/benchmarks/statistics.py measures both. Where all values are alike nothing can be resampled, and the limit
+experiments/benchmarks/statistics.py measures both. That of a difference is the wider of this one and of the differences
+that the paired sign-flip test would not reject, at the level that remains after Holm's correction: it holds 0 just
+where the verdict is "not distinguishable". Where all values are alike nothing can be resampled, and the limit
 of Clopper and Pearson (Biometrika 1934) says how much may be unseen: 32 right of 32 is 0.89 to 1.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
@@ -68,8 +71,7 @@ def interval(values: Array, *, seed: int = 0) -> Interval:
     elif score:
         low, high = _wilson(values)
     else:
-        lows, highs = _bootstrap(values[None], seed)
-        low, high = float(lows[0]), float(highs[0])
+        low, high = (float(end[0]) for end in _bootstrap(values[None], seed)[:2])
     return Interval(mean=float(values.mean()), low=low, high=high, prompts=len(values))
 
 
@@ -85,34 +87,43 @@ def compare_all(
 
     `comparisons` counts every trial that was compared at any time, those given up early included; it is at least
     `len(scores)`. p is of the two-sided sign-flip permutation test of the mean difference (Fisher, The Design of
-    Experiments 1935; with 1 added to hits and draws: Phipson and Smyth 2010), corrected after Holm (1979). Better or
-    worse is only what is so after correction and by its own interval too.
+    Experiments 1935; with 1 added to hits and draws: Phipson and Smyth 2010), corrected after Holm (1979). The interval
+    holds what this test, at the level of the trial's step in Holm's procedure, and the bootstrap at 95 % do not reject:
+    verdict, interval and corrected p always agree.
     """
     if not scores:
         return {}
     differences = np.stack([values - baseline for values in scores.values()])  # (trials, prompts)
     trials, prompts = differences.shape
     comparisons = max(comparisons or 0, trials)
-    ps = _sign_flips(differences, max(DRAWS, DRAWS_EACH * comparisons), seed)
-    adjusted = _holm(ps, comparisons)
     bounded = bool(np.abs(differences).max() <= 1)
-    lows, highs = _bootstrap(differences, seed, pseudo_counts=bounded)
+    # 1) The sign-flip test: p of no difference, and how far the mean may be from the truth at each level.
+    flips = _sign_flips(differences, max(DRAWS, DRAWS_EACH * comparisons), seed)
+    adjusted, levels = _holm(flips.ps, comparisons)
+    lows, highs = flips.interval(differences.mean(axis=1), levels)
+    # 2) What so few prompts may hide: the bootstrap with pseudo-prompts, or an unseen share where all are alike.
+    plain_lows, plain_highs, doubts = _bootstrap_of_differences(differences, seed, bounded=bounded)
+    lows, highs = np.minimum(lows, plain_lows), np.maximum(highs, plain_highs)
+    adjusted = np.maximum(adjusted, doubts)
+    if bounded:
+        lows, highs = lows.clip(-1, 1), highs.clip(-1, 1)
+    # 3) The verdict is in the interval.
     found = {}
     for i, number in enumerate(scores):
         own = differences[i]
         mean, low, high = float(own.mean()), float(lows[i]), float(highs[i])
-        std = float(own.std(ddof=1)) if prompts > 1 else ASSUMED_STD
-        if np.ptp(own) == 0:
-            low, high = _constant(mean, prompts, -1 if bounded else None)
+        std = float(own.std(ddof=1)) if prompts > 1 and np.ptp(own) else ASSUMED_STD
+        if np.ptp(own) == 0 and prompts > 1:
             std = math.sqrt(_unseen(prompts))
         verdict: Verdict = "not distinguishable"
-        if adjusted[i] <= ALPHA and (low > 0 or high < 0):
+        if low > 0 or high < 0:
             verdict = "better" if (mean > 0) == (direction == "max") else "worse"
         found[number] = Comparison(
             difference=mean,
             low=low,
             high=high,
-            p=float(ps[i]),
+            level=1 - float(levels[i]),
+            p=float(flips.ps[i]),
             p_adjusted=float(adjusted[i]),
             verdict=verdict,
             prompts=prompts,
@@ -200,18 +211,31 @@ def _wilson(values: Array) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tuple[Array, Array]:
-    """Both ends for the mean of each row of `values`, shape (rows, prompts); the same resamples for all of them.
+def _bootstrap_of_differences(differences: Array, seed: int, *, bounded: bool) -> tuple[Array, Array, Array]:
+    """Both ends of each row's 95 % interval and the p of no difference that goes with it, shape (rows,) each."""
+    lows, highs, ps = _bootstrap(differences, seed, pseudo_counts=bounded)
+    prompts = differences.shape[1]
+    for i in np.flatnonzero(np.ptp(differences, axis=1) == 0):
+        value = float(differences[i, 0])
+        lows[i], highs[i] = _constant(value, prompts, -1 if bounded else None)
+        # The share that has to be unseen before the interval reaches 0.
+        ps[i] = min(1.0, 2 * (1 + abs(value)) ** -prompts) if bounded else float(value == 0)
+    return lows, highs, ps
+
+
+def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tuple[Array, Array, Array]:
+    """Both ends for the mean of each row of `values`, shape (rows, prompts), and the two-sided p of a mean of 0; the
+    same resamples for all of them.
 
     With `pseudo_counts`, for differences in -1..1, two pseudo-prompts are drawn along, one for either side, and as much
     weight of no difference: Agresti and Min's half a pair in each of the four cells of right and wrong (Statistics in
     Medicine 2005). For graded scores they weigh as much less as their differences are smaller, sum(d²) / sum(|d|).
     """
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
     rows, prompts = values.shape
     if prompts == 1:
-        return values[:, 0], values[:, 0]
+        return values[:, 0].copy(), values[:, 0].copy(), np.ones(rows)
     resamples = _resamples(prompts, seed)
     sums = values.astype(np.float32) @ resamples.T  # (rows, draws)
     weights = np.full((rows, 1), float(prompts), np.float32)
@@ -221,9 +245,15 @@ def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tupl
         either = np.random.default_rng([seed, 2]).poisson(0.5, (2, len(resamples))).astype(np.float32)
         sums += np.sqrt(share) * (either[0] - either[1])
         weights += 2 * share
-    level = float(ndtr(math.sqrt(prompts / (prompts - 1)) * stdtrit(prompts - 1, ALPHA / 2)))
+    widening = math.sqrt(prompts / (prompts - 1))
+    level = float(ndtr(widening * stdtrit(prompts - 1, ALPHA / 2)))
     low, high = np.quantile(sums / weights, (level, 1 - level), axis=1).astype(np.float64)
-    return low, high
+    beyond = np.minimum((sums <= 0).mean(axis=1), (sums >= 0).mean(axis=1)).clip(0, 0.5)
+    ps = 2 * stdtr(prompts - 1, ndtri(beyond) / widening)
+    # A quantile lies between two resamples, a share does not: the interval decides.
+    holds = (low <= 0) & (high >= 0)
+    ps = np.where(holds, np.maximum(ps, np.nextafter(ALPHA, 1)), np.minimum(ps, ALPHA))
+    return low, high, ps
 
 
 @lru_cache(maxsize=2)
@@ -235,23 +265,76 @@ def _resamples(prompts: int, seed: int) -> NDArray[np.float32]:
     return np.bincount(drawn.ravel(), minlength=draws * prompts).reshape(draws, prompts).astype(np.float32)
 
 
-def _sign_flips(differences: Array, draws: int, seed: int) -> Array:
-    """Two-sided p of each row of `differences`, shape (rows, prompts)."""
-    prompts = differences.shape[1]
-    largest = np.abs(differences).max(axis=1, keepdims=True)
-    scaled = differences / np.where(largest > 0, largest, 1)
-    draws = 2**prompts if prompts <= EXACT else draws
+@dataclass(frozen=True, slots=True)
+class _SignFlips:
+    """The sign-flip test of rows of differences, shape (rows, prompts), against every mean at once.
+
+    Were the true mean m, each difference less m could as well have the other sign. With signs s the mean of s (d - m)
+    is at least as far from 0 as that of d - m itself just where m is no further below the mean of d than a number that
+    follows from s alone (`below`), or above it (`above`). So p of a mean at distance u is the share of draws whose
+    number is at least u, and an interval of any level ends at a quantile of them.
+    """
+
+    ps: Array
+    """Two-sided p of a mean of 0."""
+    draws: int
+    below: Array
+    above: Array
+    """The largest distances, falling, shape (rows, draws * ALPHA + 1)."""
+
+    def interval(self, means: Array, levels: Array) -> tuple[Array, Array]:
+        """Both ends for each row's mean: what the test does not reject at the row's level."""
+        rows = np.arange(len(means))
+        last = np.floor(levels * self.draws + 1e-9).astype(int).clip(0, self.below.shape[1] - 1)
+        return means - self.below[rows, last], means + self.above[rows, last]
+
+
+def _sign_flips(differences: Array, draws: int, seed: int) -> _SignFlips:
+    """Test each row of `differences`, shape (rows, prompts), with the same signs for all of them."""
+    trials, prompts = differences.shape
+    exact = prompts <= EXACT
+    draws = 2**prompts if exact else draws
     part = MAX_CELLS // max(prompts, AT_A_TIME)
-    hits = np.zeros(len(scaled))
-    for begin in range(0, draws, part):
-        signs = _signs(prompts, min(part, draws - begin), seed, begin // part)
-        for i in range(0, len(scaled), AT_A_TIME):
-            rows = scaled[i : i + AT_A_TIME]
-            flipped = np.abs(signs @ rows.T.astype(np.float32))  # (draws, rows)
-            # Equal sums may differ in their last bits.
-            least = np.abs(rows.sum(axis=1)) - 1e-6 * np.abs(rows).sum(axis=1)
-            hits[i : i + AT_A_TIME] += (flipped >= least).sum(axis=0)
-    return hits / draws if prompts <= EXACT else (1 + hits) / (1 + draws)
+    total = draws if exact else draws + 1  # the differences as they are count as one draw
+    kept = int(ALPHA * total + 1e-9) + 1
+    ps, below, above = np.empty(trials), np.empty((trials, kept)), np.empty((trials, kept))
+    for first in range(0, trials, AT_A_TIME):
+        rows = slice(first, first + AT_A_TIME)
+        tables = [
+            _distances(differences[rows], _signs(prompts, min(part, draws - begin), seed, begin // part))
+            for begin in range(0, draws, part)
+        ]
+        unflipped = [] if exact else [np.full((2, len(tables[0][0]), 1), np.inf)]
+        distances = np.concatenate([*tables, *unflipped], axis=2)  # (2, rows, draws)
+        means = differences[rows].mean(axis=1)
+        towards_zero = np.where((means > 0)[:, None], distances[0], distances[1])
+        ps[rows] = (towards_zero >= np.abs(means)[:, None]).mean(axis=1)
+        largest = np.partition(distances, total - kept, axis=2)[:, :, total - kept :]
+        below[rows], above[rows] = -np.sort(-largest, axis=2)
+    return _SignFlips(ps, total, below, above)
+
+
+def _distances(differences: Array, signs: NDArray[np.float32]) -> Array:
+    """How far below and above its mean each row's true mean may be for these signs, shape (2, rows, draws).
+
+    Of the rows d with mean a and signs s with sum b, c = sum(s (d - a)): |c + u b| >= u n for u up to c / (n - b) or
+    -c / (n + b), whichever is more.
+    """
+    prompts = differences.shape[1]
+    means = differences.mean(axis=1, keepdims=True)
+    sums = signs.sum(axis=1, dtype=np.float64)
+    flipped = ((differences - means).astype(np.float32) @ signs.T).astype(np.float64)  # (rows, draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        up, down = flipped / (prompts - sums), -flipped / (prompts + sums)
+        back, forth = flipped / (prompts + sums), -flipped / (prompts - sums)
+    # All signs alike flip nothing, or everything.
+    same, opposite = sums == prompts, sums == -prompts
+    ends = np.stack([np.maximum(up, down), np.maximum(back, forth)])
+    ends[:, :, same | opposite] = np.inf
+    # Equal sums may differ in their last bits: an end at the mean itself, which is no difference, counts as reached.
+    tolerance = 1e-6 * np.abs(differences).max(axis=1)[:, None]
+    reached: Array = np.where(np.abs(ends - np.abs(means)) <= tolerance, np.abs(means), ends)
+    return reached
 
 
 @lru_cache(maxsize=2)
@@ -266,9 +349,15 @@ def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32
     return found
 
 
-def _holm(ps: Array, comparisons: int) -> Array:
+def _holm(ps: Array, comparisons: int) -> tuple[Array, Array]:
+    """The corrected p of each test, and the level at which Holm's procedure tests it: .05 over the tests that are left,
+    and after the first that is not rejected that test's."""
     order = np.argsort(ps, kind="stable")
-    steps = np.minimum(1.0, ps[order] * (comparisons - np.arange(len(ps))))
-    adjusted = np.empty_like(ps)
+    left = comparisons - np.arange(len(ps))
+    steps = np.minimum(1.0, ps[order] * left)
+    adjusted, levels = np.empty_like(ps), np.empty_like(ps)
     adjusted[order] = np.maximum.accumulate(steps)
-    return adjusted
+    accepted = np.flatnonzero(steps > ALPHA)
+    last = int(accepted[0]) if len(accepted) else len(ps)
+    levels[order] = ALPHA / left[np.minimum(np.arange(len(ps)), last).clip(max=len(ps) - 1)]
+    return adjusted, levels

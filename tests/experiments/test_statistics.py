@@ -71,7 +71,50 @@ def test_p_is_that_of_the_paired_permutation_test(prompts: int) -> None:
     )
     found = compare_all({1: own}, baseline)[1]
     assert found.p == pytest.approx(known.pvalue, abs=1e-9 if prompts < 14 else 0.015)
-    assert found.p_adjusted == found.p
+    assert found.p_adjusted >= found.p
+
+
+differences = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0]), min_size=2, max_size=30)
+
+
+@given(tables=st.lists(differences, min_size=1, max_size=5), comparisons=st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_interval_verdict_and_corrected_p_never_contradict_each_other(
+    tables: list[list[float]], comparisons: int
+) -> None:
+    prompts = min(map(len, tables))
+    trials = {i: np.array(values[:prompts]) for i, values in enumerate(tables)}
+    for comparison in compare_all(trials, np.zeros(prompts), comparisons=comparisons).values():
+        assert comparison.low <= comparison.difference <= comparison.high
+        told_apart = comparison.low > 0 or comparison.high < 0
+        assert told_apart == (comparison.p_adjusted <= 0.05)
+        assert told_apart == (comparison.verdict != "not distinguishable")
+
+
+@pytest.mark.parametrize(("gained", "lost", "told_apart"), [(14, 5, False), (15, 4, True)])
+def test_gains_and_losses_that_the_paired_test_does_not_tell_apart_have_an_interval_that_holds_zero(
+    gained: int, lost: int, told_apart: bool
+) -> None:
+    own = np.r_[np.ones(gained), -np.ones(lost), np.zeros(91)]
+    found = compare_all({1: own}, np.zeros(len(own)))[1]
+    assert found.p == pytest.approx(stats.binomtest(lost, gained + lost).pvalue, abs=0.01)
+    assert (found.low > 0) == told_apart == (found.verdict == "better")
+
+
+@pytest.mark.parametrize("prompts", [9, 13])
+def test_no_mean_outside_the_interval_would_pass_the_paired_test(prompts: int) -> None:
+    own = np.random.default_rng(prompts).normal(2, 3, prompts)  # no scores, so nothing may be unseen
+    found = compare_all({1: own}, np.zeros(prompts))[1]
+
+    def p(mean: float) -> float:
+        test = stats.permutation_test((own - mean,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        return float(test.pvalue)
+
+    beyond = [found.low - distance for distance in (1e-3, 0.1, 1)] + [
+        found.high + distance for distance in (1e-3, 0.1, 1)
+    ]
+    assert max(map(p, beyond)) <= 0.05
+    assert p(found.difference) > 0.05
 
 
 def test_a_difference_of_many_prompts_has_student_s_interval() -> None:
@@ -111,14 +154,15 @@ def test_correction_counts_every_trial_of_the_sweep() -> None:
 
 def test_holm_s_correction_is_that_of_the_textbook() -> None:
     generator = np.random.default_rng(5)
-    baseline = generator.random(10)
-    trials = {i: baseline + generator.normal(0.1 * i, 0.2, 10) for i in range(6)}
+    baseline = generator.random(40)
+    trials = {i: baseline + generator.normal(0.1 * i, 0.6, 40) for i in range(6)}
     found = compare_all(trials, baseline)
     ps = sorted((found[i].p, i) for i in trials)
     highest = 0.0
-    for place, (p, i) in enumerate(ps):
+    for place, (p, i) in enumerate(ps[:-1]):
         highest = max(highest, min(1.0, p * (6 - place)))
         assert found[i].p_adjusted == pytest.approx(highest)
+        assert found[i].level <= 1 - 0.05 / 6 or ps[0][0] <= 0.05 / 6
 
 
 def test_a_clear_difference_is_called_so_among_a_thousand_trials() -> None:

@@ -36,14 +36,16 @@ class Interval(_Shape):
 class Comparison(_Shape):
     """A paired difference of means, this minus the other, on the same prompts.
 
-    `p` is of the paired test alone, `p_adjusted` after correction for all trials of the sweep; `verdict` follows from
-    the latter. `mde` is the smallest difference that so many prompts, spread as these are, show in four of five
-    cases.
+    `p` is of the paired test alone, `p_adjusted` after correction for all trials of the sweep. `low` and `high` are at
+    the confidence `level` that this correction leaves to the trial, .95 where nothing else was compared: they hold 0
+    just where the `verdict` is "not distinguishable". `mde` is the smallest difference that so many prompts, spread as
+    these are, show in four of five cases.
     """
 
     difference: float
     low: float
     high: float
+    level: float
     p: float
     p_adjusted: float
     verdict: Verdict
