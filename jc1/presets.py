@@ -179,21 +179,16 @@ class Presets:
         self._recent.clear()
         return preset
 
-    def rollback(self, alias: str) -> Preset:
-        """Point `alias` where it pointed before, each time further back; the preset that it means now.
+    def rollback(self, alias: str) -> Preset | None:
+        """Point `alias` where it pointed before, each time further back, and return the preset that it means now.
 
-        Raises `UnknownPreset` where there is no such alias, `Conflict` where it never pointed elsewhere.
+        Return `None` where it pointed nowhere before: there is no such alias any more. Raises `UnknownPreset` where there
+        was none.
         """
-        before = self._alias(alias)
+        self._alias(alias)
         target = self._rows.undo_alias(alias)
         self._recent.clear()
-        if target is None:
-            raise Conflict(
-                f"The alias {alias!r} points at {before} and has nothing to go back to: promote another run to it.",
-                param="alias",
-            )
-        name, version = target
-        return self.resolve(f"{name}@{version}")
+        return None if target is None else self.resolve("{}@{}".format(*target))
 
     def history(self, alias: str) -> tuple[AliasMove, ...]:
         """Where `alias` was pointed, newest first, what was taken back included. Raises `UnknownPreset`."""

@@ -78,7 +78,7 @@ def relation(comparison: Comparison) -> str:
 def figures(comparison: Comparison) -> str:
     """The difference with its interval, as it stands after what was compared with."""
     return (
-        f", by {comparison.difference:+.3f} (95 % interval {comparison.low:+.3f} to {comparison.high:+.3f}, "
+        f", by {comparison.difference:+.3f} ({comparison.interval_name} {comparison.low:+.3f} to {comparison.high:+.3f}, "
         f"{comparison.prompts} held-out prompts)"
     )
 

@@ -92,7 +92,9 @@ def rollback(
         before = stores.presets.aliases().get(alias)
         preset = stores.presets.rollback(alias)
     if as_json:
-        print_json({"alias": alias, "preset": preset.reference, "before": before})
+        print_json({"alias": alias, "preset": preset and preset.reference, "before": before})
+    elif preset is None:
+        print(f"{alias} was {before} and nothing before that: there is no {alias} now.")
     else:
         print(f"{alias} is {preset.reference}, was {before}.")
 

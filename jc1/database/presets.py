@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import EllipsisType
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from jc1.database.connection import reading, upsert, writing
@@ -86,20 +86,23 @@ class PresetRepository:
             )
 
     def undo_alias(self, alias: str) -> tuple[str, int] | None:
-        """Take the last move of `alias` back, and return where it points now; `None` when there was one at most."""
+        """Take the last move of `alias` back, and return where it points now; `None` where that was the first move, which
+        leaves no such alias."""
         of_alias = alias_moves.c.alias == alias
         with writing(self._database) as connection:
             connection.execute(select(preset_aliases).where(preset_aliases.c.alias == alias).with_for_update())
             standing = select(alias_moves).where(of_alias, alias_moves.c.undone.is_(None))
             rows = connection.execute(standing.order_by(alias_moves.c.number.desc()).limit(2)).all()
+            if rows:
+                connection.execute(
+                    update(alias_moves)
+                    .where(of_alias, alias_moves.c.number == rows[0].number)
+                    .values(undone=datetime.now(UTC))
+                )
             if len(rows) < 2:
+                connection.execute(delete(preset_aliases).where(preset_aliases.c.alias == alias))
                 return None
-            last, before = rows
-            connection.execute(
-                update(alias_moves)
-                .where(of_alias, alias_moves.c.number == last.number)
-                .values(undone=datetime.now(UTC))
-            )
+            before = rows[1]
             connection.execute(
                 update(preset_aliases)
                 .where(preset_aliases.c.alias == alias)

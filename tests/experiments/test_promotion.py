@@ -127,7 +127,9 @@ def test_a_champion_that_was_the_baseline_is_compared_with_what_the_sweep_measur
     presets.set_alias("champion", "mine")
     done = promote(sweep(baseline="mine@1", over={"top_k": 5}), 2, presets)
     assert (done.against, done.before, presets.aliases()) == ("mine@1", "mine@1", {"champion": "warm@1"})
-    assert presets.rollback("champion").reference == "mine@1"
+    restored = presets.rollback("champion")
+    assert restored is not None
+    assert restored.reference == "mine@1"
 
 
 def test_a_baseline_that_was_not_saved_is_known_by_what_it_sets(presets: Presets) -> None:

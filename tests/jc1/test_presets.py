@@ -18,6 +18,12 @@ def rows(tmp_path: Path) -> Iterator[PresetRepository]:
     database.dispose()
 
 
+def back(presets: Presets) -> str | None:
+    """Take the champion back, and tell what it is then."""
+    preset = presets.rollback("champion")
+    return preset and preset.reference
+
+
 @pytest.fixture
 def presets(rows: PresetRepository) -> Presets:
     return Presets(rows)
@@ -96,11 +102,9 @@ def test_an_alias_goes_back_version_by_version_until_there_is_none(presets: Pres
         saved = presets.save(Preset("mine", decoding={"temperature": temperature}))
         presets.set_alias("champion", saved.reference)
     presets.set_alias("champion", "mine@3")
-    assert presets.rollback("champion").reference == "mine@2"
+    assert back(presets) == "mine@2"
     assert presets.resolve("champion").decoding == {"temperature": 0.2}
-    assert presets.rollback("champion").reference == "mine@1"
-    with pytest.raises(Conflict, match="'champion' points at mine@1 and has nothing to go back to: promote"):
-        presets.rollback("champion")
+    assert back(presets) == "mine@1"
     moves = presets.history("champion")
     assert [(move.reference, move.undone is not None) for move in moves] == [
         ("mine@3", True),
@@ -109,11 +113,27 @@ def test_an_alias_goes_back_version_by_version_until_there_is_none(presets: Pres
     ]
 
 
+def test_the_first_meaning_of_an_alias_is_taken_back_with_the_alias(presets: Presets) -> None:
+    presets.set_alias("champion", "creative")
+    assert presets.resolve("champion").name == "creative"
+    assert presets.rollback("champion") is None
+    assert presets.recent("champion") is None
+    for ask in (presets.resolve, presets.rollback):
+        with pytest.raises(UnknownPreset):
+            ask("champion")
+    presets.set_alias("champion", "default", expected=None)
+    assert presets.resolve("champion").name == "default"
+    assert [(move.reference, move.undone is not None) for move in presets.history("champion")] == [
+        ("default@0", False),
+        ("creative@0", True),
+    ]
+
+
 def test_an_alias_may_go_back_to_a_shipped_preset(presets: Presets) -> None:
     presets.set_alias("champion", "default")
     presets.save(Preset("mine"))
     presets.set_alias("champion", "mine")
-    assert presets.rollback("champion").reference == "default@0"
+    assert back(presets) == "default@0"
 
 
 def test_a_rollback_is_seen_at_once_where_it_was_made(presets: Presets) -> None:

@@ -45,12 +45,17 @@ class Comparison(_Shape):
     difference: float
     low: float
     high: float
-    level: float
+    level: float = 0.95
     p: float
     p_adjusted: float
     verdict: Verdict
     prompts: int
     mde: float
+
+    @property
+    def interval_name(self) -> str:
+        """Return `95 % interval`, or the level that the correction for other trials leaves: `99.5 % interval`."""
+        return f"{100 * self.level:.5g} % interval"
 
 
 class Load(_Shape):
