@@ -182,8 +182,8 @@ class Presets:
     def rollback(self, alias: str) -> Preset | None:
         """Point `alias` where it pointed before, each time further back, and return the preset that it means now.
 
-        Return `None` where it pointed nowhere before: there is no such alias any more. Raises `UnknownPreset` where there
-        was none.
+        Return `None` where it pointed nowhere before: there is no such alias any more. Raises `UnknownPreset` where
+        there was none.
         """
         self._alias(alias)
         target = self._rows.undo_alias(alias)

@@ -78,8 +78,8 @@ def relation(comparison: Comparison) -> str:
 def figures(comparison: Comparison) -> str:
     """The difference with its interval, as it stands after what was compared with."""
     return (
-        f", by {comparison.difference:+.3f} ({comparison.interval_name} {comparison.low:+.3f} to {comparison.high:+.3f}, "
-        f"{comparison.prompts} held-out prompts)"
+        f", by {comparison.difference:+.3f} ({comparison.interval_name} {comparison.low:+.3f} to "
+        f"{comparison.high:+.3f}, {comparison.prompts} held-out prompts)"
     )
 
 

@@ -86,8 +86,10 @@ class PresetRepository:
             )
 
     def undo_alias(self, alias: str) -> tuple[str, int] | None:
-        """Take the last move of `alias` back, and return where it points now; `None` where that was the first move, which
-        leaves no such alias."""
+        """Take the last move of `alias` back, and return where it points now.
+
+        Return `None` where that was the first move, which leaves no such alias.
+        """
         of_alias = alias_moves.c.alias == alias
         with writing(self._database) as connection:
             connection.execute(select(preset_aliases).where(preset_aliases.c.alias == alias).with_for_update())

@@ -68,7 +68,8 @@ def headline(result: SweepResult) -> str:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
     figures = f"{score:.2f} against {other:.2f} {where}"
-    between = f"{style.signed(found.difference)}, {found.interval_name} {style.signed(found.low)} to {style.signed(found.high)}"
+    ends = f"{style.signed(found.low)} to {style.signed(found.high)}"
+    between = f"{style.signed(found.difference)}, {found.interval_name} {ends}"
     if found.verdict == "not distinguishable":
         return f"Not distinguishable from the baseline: {name[0].lower()}{name[1:]} has {figures} ({between})."
     return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
