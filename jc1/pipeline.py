@@ -404,5 +404,5 @@ def _receipt(receipt: Receipt) -> dict[str, Any]:
         "dense_rank": receipt.dense_rank,
         "lexical_score": receipt.lexical_score,
         "lexical_rank": receipt.lexical_rank,
-        "widened_from": receipt.widened_from,
+        "expanded_from": receipt.expanded_from,
     }

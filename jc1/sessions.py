@@ -278,7 +278,7 @@ def _read(connection: Connection, owner: str, session: str, *, first: int, limit
     return tuple(Turn(session, *row) for row in reversed(rows))
 
 
-def retitle(connection: Connection, owner: str, names: Sequence[str]) -> None:
+def refresh_session(connection: Connection, owner: str, names: Sequence[str]) -> None:
     """Turns of these sessions were hidden or shown again: every process is told, and their title is that of the first
     turn that is not forgotten, `""` without one."""
     first = select(turns.c.user).where(_of_session, SAID).order_by(turns.c.number).limit(1).correlate(sessions)

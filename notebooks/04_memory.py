@@ -95,10 +95,10 @@ print(f"{len(said)} records in {len(HISTORY)} conversations")
 # %% [markdown]
 # ## 2. A receipt: why this record
 #
-# Every recalled record comes with a receipt. Its `score` is the sum of seven signals: how near the *meaning* of
-# record and question is, how many rare *words* they share, the same two of what was said around it (*nearby*)
-# and in the whole conversation (*session*), whether its *day* or its *speaker* is named. A signal counts how far
-# the record stands above the average record (a z-score, times a weight), so a bar can also point to the left.
+# Every recalled record comes with a receipt. Its `score` is the sum of seven signals: how near the meaning of
+# record and question is (*dense*), how many rare words they share (*bm25*), the same two of what was said around it
+# (*window*) and in the whole conversation (*session*), whether its *date* or its *speaker* is named. A signal counts
+# how far the record stands above the average record (a z-score, times a weight), so a bar can also point to the left.
 
 # %%
 import plotly.graph_objects as go
@@ -106,12 +106,12 @@ import plotly.graph_objects as go
 QUESTION = "In which town does my sister live?"
 receipts = memory.search(OWNER, QUESTION, Retrieval(k=6)).receipts
 SIGNALS = {
-    "meaning": look.BLUE,
-    "meaning_nearby": look.SKY,
-    "words": look.ORANGE,
-    "words_nearby": look.GOLD,
-    "words_session": look.PINK,
-    "day": look.GREEN,
+    "dense": look.BLUE,
+    "dense_window": look.SKY,
+    "bm25": look.ORANGE,
+    "bm25_window": look.GOLD,
+    "bm25_session": look.PINK,
+    "date": look.GREEN,
     "speaker": look.QUIET,
 }
 rows = [f"{receipt.rank}.  {receipt.record.text}" for receipt in receipts]
@@ -137,11 +137,11 @@ import pandas as pd
 from IPython.display import Markdown
 
 answer = next(r for r in receipts if r.record.id == said["family", 2].id)
-around = sum(answer.parts[name] for name in ("meaning_nearby", "words_nearby", "words_session"))
+around = sum(answer.parts[name] for name in ("dense_window", "bm25_window", "bm25_session"))
 Markdown(
     f"**What it shows.** The answer, {answer.record.text!r}, does not say who *she* is. It stands at rank "
     f"{answer.rank} all the same, with a score of {answer.score:.1f}: its own meaning and words bring "
-    f"{answer.parts['meaning'] + answer.parts['words']:.1f}, what was said around it {around:.1f}. Rank 1 is "
+    f"{answer.parts['dense'] + answer.parts['bm25']:.1f}, what was said around it {around:.1f}. Rank 1 is "
     f"{receipts[0].record.text!r} with {receipts[0].score:.1f}; rank {receipts[-1].rank} has "
     f"{receipts[-1].score:.1f}."
 )
@@ -404,8 +404,8 @@ SETTINGS = {
     "k 2, window 1": {"k": 2, "window": 1},
     "k 16": {"k": 16},
     "stopwords kept": {"stopwords": False},
-    "words only": {"weights": {"meaning": 0, "meaning_nearby": 0}},
-    "meaning only": {"weights": {"words": 0, "words_nearby": 0, "words_session": 0}},
+    "words only": {"weights": {"dense": 0, "dense_window": 0}},
+    "meaning only": {"weights": {"bm25": 0, "bm25_window": 0, "bm25_session": 0}},
 }
 rows = []
 for name, retrieval in SETTINGS.items():

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from jc1.documents.ingest import Ingested
 from jc1.erasure import Purge
-from jc1.memory.base import Document, Edit, Going, Kind, Receipt, Record, Statistics
+from jc1.memory.base import Document, Edit, ForgetImpact, Kind, Receipt, Record, Statistics
 from jc1.memory.base import Forgotten as Hidden
 from jc1.messages import Role
 from jc1.sessions import SessionInfo, Turn
@@ -82,7 +82,7 @@ class RecalledMemory(BaseModel):
     dense_rank: int | None
     lexical_score: float | None
     lexical_rank: int | None
-    widened_from: str | None
+    expanded_from: str | None
 
 
 class Dropped(BaseModel):
@@ -226,7 +226,7 @@ class Hit(BaseModel):
     dense_rank: int | None
     lexical_score: float | None
     lexical_rank: int | None
-    widened_from: str | None
+    expanded_from: str | None
     memory: MemoryRecord
 
     @classmethod
@@ -239,7 +239,7 @@ class Hit(BaseModel):
             dense_rank=receipt.dense_rank,
             lexical_score=receipt.lexical_score,
             lexical_rank=receipt.lexical_rank,
-            widened_from=receipt.widened_from,
+            expanded_from=receipt.expanded_from,
             memory=MemoryRecord.of(receipt.record),
         )
 
@@ -351,14 +351,14 @@ class ForgetPreview(BaseModel):
     elsewhere: list[MemoryRecord] = Field(description="Up to 20 memories that stay and hold a selected one's text.")
 
     @classmethod
-    def of(cls, going: Going) -> ForgetPreview:
+    def of(cls, impact: ForgetImpact) -> ForgetPreview:
         return cls(
-            records=going.records,
-            along=going.along,
-            edits=going.edits,
-            turns=going.turns,
-            first=[MemoryRecord.of(record) for record in going.first],
-            elsewhere=[MemoryRecord.of(record) for record in going.elsewhere],
+            records=impact.records,
+            along=impact.cascaded,
+            edits=impact.edits,
+            turns=impact.turns,
+            first=[MemoryRecord.of(record) for record in impact.first],
+            elsewhere=[MemoryRecord.of(record) for record in impact.duplicates_kept],
         )
 
 
@@ -375,10 +375,10 @@ class Forgotten(BaseModel):
     @classmethod
     def of(cls, hidden: Hidden, purged: Purge | None = None) -> Forgotten:
         return cls(
-            records=hidden.going.records,
-            along=hidden.going.along,
-            edits=hidden.going.edits,
-            turns=hidden.going.turns,
+            records=hidden.impact.records,
+            along=hidden.impact.cascaded,
+            edits=hidden.impact.edits,
+            turns=hidden.impact.turns,
             restorable_until=None if purged else hidden.until,
             clean=purged and purged.clean,
         )

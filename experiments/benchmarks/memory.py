@@ -30,7 +30,7 @@ from jc1.database import open_database
 from jc1.embedding.base import Embedder, Vectors
 from jc1.embedding.openvino import OpenVinoEmbedder
 from jc1.memory.base import NewRecord, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 
 DIMENSION = 384
 TURNS = 20
@@ -95,16 +95,16 @@ class Texts:
 
 
 @contextmanager
-def memory_of(embedder: Embedder) -> Iterator[LocalMemory]:
+def memory_of(embedder: Embedder) -> Iterator[DatabaseMemory]:
     with tempfile.TemporaryDirectory() as home:
-        memory = LocalMemory(open_database(f"sqlite:///{Path(home) / 'jc1.db'}"), embedder)
+        memory = DatabaseMemory(open_database(f"sqlite:///{Path(home) / 'jc1.db'}"), embedder)
         try:
             yield memory
         finally:
             memory.close()
 
 
-def fill(memory: LocalMemory, owner: str, texts: Sequence[str]) -> None:
+def fill(memory: DatabaseMemory, owner: str, texts: Sequence[str]) -> None:
     for start in range(0, len(texts), BATCH):
         memory.add(
             owner,

@@ -160,10 +160,10 @@ class Writer:
 def measure(cases: Sequence[Case], embedder: Embedder) -> list[Outcome]:
     """Put each case through a memory of its own owner."""
     from jc1.database import open_database
-    from jc1.memory.store import LocalMemory
+    from jc1.memory.store import DatabaseMemory
 
     with tempfile.TemporaryDirectory() as home:
-        memory = LocalMemory(open_database(f"sqlite:///{Path(home) / 'jc1.db'}"), embedder)
+        memory = DatabaseMemory(open_database(f"sqlite:///{Path(home) / 'jc1.db'}"), embedder)
         try:
             return [_outcome(memory, f"owner-{i}", case) for i, case in enumerate(cases)]
         finally:

@@ -18,7 +18,7 @@ from jc1.cli.options import Home, Json, Owner, open_stores, print_json, print_ta
 
 if TYPE_CHECKING:
     from jc1.erasure import Purge
-    from jc1.memory.base import Going, Receipt, Record, Selection
+    from jc1.memory.base import ForgetImpact, Receipt, Record, Selection
     from jc1.workbench import Stores
 
 app = typer.Typer(help="See, change and forget what is remembered.", no_args_is_help=True)
@@ -215,12 +215,12 @@ def forget(
     what = _selection(ids, session, document, everything)
     with _memory(home, owner) as (stores, whose):
         if not yes:
-            _print_going(stores.memory.preview(whose, what))
+            _print_impact(stores.memory.preview(whose, what))
             if not typer.confirm("Remove this for good?" if purge else "Forget this?"):
                 print("Nothing was forgotten.")
                 raise typer.Exit(1)
         forgotten = purging.forget(stores, whose, what)
-        print(f"forgotten: {_number(forgotten.going.records, 'record')}, {_number(forgotten.going.turns, 'turn')}")
+        print(f"forgotten: {_number(forgotten.impact.records, 'record')}, {_number(forgotten.impact.turns, 'turn')}")
         if purge:
             _print_purge(stores, purging.purge(stores, whose, what))
         else:
@@ -411,17 +411,17 @@ def _print_records(records: tuple[Record, ...]) -> None:
     print_table(["id", "when (UTC)", "kind", "text", ""], rows)
 
 
-def _print_going(going: Going) -> None:
-    _print_records(going.first)
-    if going.records > len(going.first):
-        print(f"... and {going.records - len(going.first):,} more")
+def _print_impact(impact: ForgetImpact) -> None:
+    _print_records(impact.first)
+    if impact.records > len(impact.first):
+        print(f"... and {impact.records - len(impact.first):,} more")
     print(
-        f"{_number(going.records, 'record')} ({going.along} of them replies to what was selected), "
-        f"{_number(going.edits, 'earlier text')}, {_number(going.turns, 'session turn')}, message and reply"
+        f"{_number(impact.records, 'record')} ({impact.cascaded} of them replies to what was selected), "
+        f"{_number(impact.edits, 'earlier text')}, {_number(impact.turns, 'session turn')}, message and reply"
     )
-    if going.elsewhere:
+    if impact.duplicates_kept:
         print("These hold the same text and stay:")
-        _print_records(going.elsewhere)
+        _print_records(impact.duplicates_kept)
 
 
 def _print_purge(stores: Stores, purged: Purge) -> None:

@@ -63,7 +63,7 @@ def ingest(
             ],
         )
         told(len(there) + start + len(batch))
-    removed = memory.settle(owner, title, session, len(parts))
+    removed = memory.commit_version(owner, title, session, len(parts))
     return Ingested(title, session, len(parts), sum(len(part.text) for part in parts), len(missing), removed)
 
 

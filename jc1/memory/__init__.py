@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     from jc1.embedding.base import Embedder
     from jc1.memory.index.vectors import VectorStore
-    from jc1.memory.store import LocalMemory
+    from jc1.memory.store import DatabaseMemory
     from jc1.settings import Settings
 
 
-def open_memory(settings: Settings, database: Engine, embedder: Embedder) -> LocalMemory:
+def open_memory(settings: Settings, database: Engine, embedder: Embedder) -> DatabaseMemory:
     """The memory in `database`, its vectors where the settings say.
 
     Raises `InvalidSettings` and `VectorsUnavailable` where that is Chroma and cannot be used.
     """
-    from jc1.memory.store import LocalMemory
+    from jc1.memory.store import DatabaseMemory
 
     vectors = VECTORS[settings.vectors](settings, embedder)
-    return LocalMemory(database, embedder, vectors=vectors, undo_days=settings.memory_undo_days)
+    return DatabaseMemory(database, embedder, vectors=vectors, undo_days=settings.memory_undo_days)
 
 
 def _faiss(settings: Settings, embedder: Embedder) -> VectorStore:

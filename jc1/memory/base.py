@@ -92,7 +92,7 @@ class Receipt:
     `score` decided the `rank`, which counts from 1: it is the sum of `parts`, what each signal of `index.ranking`
     added. `dense_score` is the cosine to the query and `lexical_score` the BM25 score of the record's own words (higher
     is better), each with the record's rank by it among the candidates, from 1; `None` where no word is shared. A
-    neighbour brought in by widening names the record it came with in `widened_from`, and has no score unless it was a
+    neighbour brought in by widening names the record it came with in `expanded_from`, and has no score unless it was a
     candidate itself.
     """
 
@@ -104,7 +104,7 @@ class Receipt:
     dense_rank: int | None = None
     lexical_score: float | None = None
     lexical_rank: int | None = None
-    widened_from: str | None = None
+    expanded_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,27 +185,28 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class ForgetImpact:
     """What forgetting a selection hides.
 
-    `records` counts all that go; `along` of them were not selected: the replies to a selected message, which may repeat
-    it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and reply.
-    `first` shows the newest 20 of them. `elsewhere` are up to 20 records that stay and hold a selected record's text.
+    `records` counts all that go; `cascaded` of them were not selected: the replies to a selected message, which may
+    repeat it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and
+    reply. `first` shows the newest 20 of them. `duplicates_kept` are up to 20 records that stay and hold a selected
+    record's text.
     """
 
     records: int
-    along: int
+    cascaded: int
     edits: int
     turns: int
     first: tuple[Record, ...] = ()
-    elsewhere: tuple[Record, ...] = ()
+    duplicates_kept: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """What was hidden, and until when at least it can be restored."""
 
-    going: Going
+    impact: ForgetImpact
     until: datetime
 
 
@@ -282,7 +283,7 @@ class Memory(Protocol):
     def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
         """The numbers of the parts of one version of a document that are stored, from 1."""
 
-    def settle(self, owner: str, title: str, session: str, parts: int) -> int:
+    def commit_version(self, owner: str, title: str, session: str, parts: int) -> int:
         """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
         were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
 
@@ -306,7 +307,7 @@ class Memory(Protocol):
     def mark(self, owner: str, record_id: str, *, pinned: bool | None = None, excluded: bool | None = None) -> Record:
         """Pin or exclude a record, or undo that; `None` leaves it. Raises `UnknownRecord`."""
 
-    def preview(self, owner: str, what: str | Selection) -> Going:
+    def preview(self, owner: str, what: str | Selection) -> ForgetImpact:
         """What `forget` would hide; nothing is changed. Raises as it does."""
 
     def forget(self, owner: str, what: str | Selection) -> Forgotten:

@@ -21,10 +21,10 @@ from jc1.database.tables import edits, records, turns
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name, storable
 from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
-from jc1.memory.base import Going, Purged, Record, Restored, Selection
+from jc1.memory.base import ForgetImpact, Purged, Record, Restored, Selection
 from jc1.memory.queries import holding
-from jc1.memory.rows import HIDDEN, SHOWN, count, next_version, release, supersede_changed
-from jc1.sessions import SAID, remove_turns, retitle
+from jc1.memory.rows import HIDDEN, SHOWN, count, next_version, relink_superseded, supersede_changed
+from jc1.sessions import SAID, refresh_session, remove_turns
 
 MAX_SELECTED = 1000
 """Most records that are selected by id at once."""
@@ -38,7 +38,7 @@ class _Chosen:
 
     records: ColumnElement[bool]
     turns: ColumnElement[bool]
-    along: int = 0
+    cascaded: int = 0
     texts: tuple[str, ...] = ()
 
 
@@ -47,23 +47,25 @@ def selection(what: str | Selection) -> Selection:
     return Selection(records=(what,)) if isinstance(what, str) else what
 
 
-def preview(connection: Connection, owner: str, what: Selection) -> Going:
+def preview(connection: Connection, owner: str, what: Selection) -> ForgetImpact:
     """What `hide` would hide, and which records that stay hold the same text."""
     chosen = _choose(connection, owner, what, hidden=False)
-    going = _going(connection, chosen)
+    impact = _impact(connection, chosen)
     if not chosen.texts:
-        return going
+        return impact
     alike = or_(*(holding(text) for text in chosen.texts[:MAX_SHOWN]))
-    return replace(going, elsewhere=_newest(connection, (records.c.owner == owner) & ~HIDDEN & ~chosen.records & alike))
+    return replace(
+        impact, duplicates_kept=_newest(connection, (records.c.owner == owner) & ~HIDDEN & ~chosen.records & alike)
+    )
 
 
-def hide(connection: Connection, owner: str, what: Selection, now: datetime) -> Going:
+def hide(connection: Connection, owner: str, what: Selection, now: datetime) -> ForgetImpact:
     """Hide what is selected. Raises `UnknownRecord`, `UnknownSession` or `NotFound` where there is nothing of it."""
     version = next_version(connection, owner)
     chosen = _choose(connection, owner, what, hidden=False)
-    going = _going(connection, chosen)
+    impact = _impact(connection, chosen)
     _hide(connection, owner, chosen, now, version)
-    return going
+    return impact
 
 
 def expire(connection: Connection, owner: str, before: datetime, now: datetime) -> int:
@@ -94,8 +96,8 @@ def restore(connection: Connection, owner: str, what: Selection) -> Restored:
         HIDDEN,
     )
     said = connection.execute(update(turns).where(chosen.turns, ~silent).values(forgotten=None)).rowcount
-    _settle(connection, owner, version)
-    retitle(connection, owner, names)
+    _reapply_supersession(connection, owner, version)
+    refresh_session(connection, owner, names)
     return Restored(shown, said)
 
 
@@ -110,7 +112,7 @@ def purge(connection: Connection, owner: str, what: Selection | None, before: da
         return Purged()
     version = next_version(connection, owner)
     gone_ids = select(records.c.id).where(doomed)
-    release(connection, owner, version, lambda newer: newer.c.id.in_(gone_ids), ~doomed)
+    relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(gone_ids), ~doomed)
     earlier = connection.execute(delete(edits).where(edits.c.record.in_(gone_ids))).rowcount
     connection.execute(delete(records).where(doomed))
     owe_vacuum(connection)
@@ -122,13 +124,13 @@ def _hide(connection: Connection, owner: str, chosen: _Chosen, now: datetime, ve
     connection.execute(update(records).where(chosen.records).values(forgotten=now, changed=version))
     connection.execute(update(turns).where(chosen.turns).values(forgotten=now))
     # Hidden rows keep their links among each other, so that restoring them together restores these too.
-    _settle(connection, owner, version)
-    retitle(connection, owner, names)
+    _reapply_supersession(connection, owner, version)
+    refresh_session(connection, owner, names)
 
 
-def _settle(connection: Connection, owner: str, version: int) -> None:
+def _reapply_supersession(connection: Connection, owner: str, version: int) -> None:
     """See that no shown record is superseded by a hidden one, and what changed is by one that is shown."""
-    release(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
+    relink_superseded(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
     supersede_changed(connection, owner, version)
 
 
@@ -196,11 +198,11 @@ def _turn(row: Row[Any]) -> tuple[str, int] | None:
     return None if row.document is not None or row.session is None or row.turn is None else (row.session, row.turn)
 
 
-def _going(connection: Connection, chosen: _Chosen) -> Going:
+def _impact(connection: Connection, chosen: _Chosen) -> ForgetImpact:
     earlier = select(func.count()).select_from(edits.join(records)).where(chosen.records)
-    return Going(
+    return ForgetImpact(
         records=count(connection, records, chosen.records),
-        along=chosen.along,
+        cascaded=chosen.cascaded,
         edits=connection.execute(earlier).scalar_one(),
         turns=count(connection, turns, chosen.turns),
         first=_newest(connection, chosen.records),

@@ -55,7 +55,7 @@ def numbers(connection: Connection, owner: str, title: str, session: str) -> fro
     return frozenset(connection.execute(query).scalars())
 
 
-def settle(connection: Connection, owner: str, title: str, session: str, parts: int) -> int:
+def commit_version(connection: Connection, owner: str, title: str, session: str, parts: int) -> int:
     """Delete what there is of other versions, forgotten or not, and parts that are there twice; returns how many were
     deleted. Raises `Conflict` where a part is missing.
     """

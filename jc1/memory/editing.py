@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from jc1.database.tables import edits, records
 from jc1.memory.base import Record
 from jc1.memory.queries import read
-from jc1.memory.rows import next_version, release, supersede_changed, told_by
+from jc1.memory.rows import extract_subjects, next_version, relink_superseded, supersede_changed
 from jc1.memory.supersession.kinds import kind_of
 
 
@@ -31,7 +31,7 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
     last = select(func.coalesce(func.max(edits.c.number), 0)).where(edits.c.record == record_id)
     number: int = connection.execute(last).scalar_one()
     connection.execute(insert(edits).values(record=record_id, number=number + 1, text=record.text, replaced=now))
-    release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
+    relink_superseded(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
     # A kind that was not decided by the wording stays: a part of a document is a statement, even where it asks.
     decided = record.document is None and record.kind == kind_of(record.role, record.text)
     changed = replace(record, text=text, kind=kind_of(record.role, text) if decided else record.kind)
@@ -43,7 +43,7 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
             kind=changed.kind,
             edited=now,
             superseded_by=None,
-            subject=told_by(changed).key,
+            subject=extract_subjects(changed).key,
             vector=vector,
             embedder=embedder,
             changed=version,
@@ -65,7 +65,7 @@ def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None
     flags = {"pinned": marked.pinned, "excluded": marked.excluded}
     connection.execute(update(records).where(records.c.id == record_id).values(**flags, changed=version))
     if marked.excluded and not record.excluded:
-        release(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
+        relink_superseded(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
     elif record.excluded and not marked.excluded:
         supersede_changed(connection, owner, version)
     return read(connection, owner, record_id)

@@ -24,7 +24,16 @@ from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name, storable
 from jc1.errors import InvalidRequest
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
-from jc1.memory.rows import HIDDEN, ROWS, SHOWN, next_version, release, said, supersede_changed, told_by
+from jc1.memory.rows import (
+    HIDDEN,
+    ROWS,
+    SHOWN,
+    embedding_text,
+    extract_subjects,
+    next_version,
+    relink_superseded,
+    supersede_changed,
+)
 from jc1.messages import Role
 
 MAX_LINE = 16_000_000
@@ -128,7 +137,7 @@ def import_lines(
     with TemporaryFile() as vectors:
         done = 0
         for lines in _batches(_lines(file, start)):
-            vectors.writelines(embed([said(line.speaker, line.text) for line in lines]))
+            vectors.writelines(embed([embedding_text(line.speaker, line.text) for line in lines]))
             done += len(lines)
             if progress is not None:
                 progress(done, total)
@@ -203,12 +212,12 @@ def _store(
             same += 1
     hidden = connection.execute(select(records.c.id).where(theirs, HIDDEN)).scalars().all()
     if hidden:
-        release(connection, owner, version, lambda newer: newer.c.id.in_(hidden), records.c.id.not_in(hidden))
+        relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(hidden), records.c.id.not_in(hidden))
         connection.execute(delete(records).where(records.c.id.in_(hidden)))
         owe_vacuum(connection)
     if new:
         rows = [
-            {**asdict(record), "subject": told_by(record).key, "changed": version, "vector": vector}
+            {**asdict(record), "subject": extract_subjects(record).key, "changed": version, "vector": vector}
             for record, _, vector in new
         ]
         connection.execute(insert(records).values(embedder=embedder), rows)

@@ -23,12 +23,12 @@ ROWS = 1000
 """Rows that are read or written at a time."""
 
 
-def said(speaker: str | None, text: str) -> str:
+def embedding_text(speaker: str | None, text: str) -> str:
     """The text as it is embedded: after the speaker's name."""
     return f"{speaker}: {text}" if speaker else text
 
 
-def told_by(record: Record) -> Subjects:
+def extract_subjects(record: Record) -> Subjects:
     """What the record is about, if it is one that may supersede another: what the user states, not what a document or
     somebody else says."""
     tells = record.role == "user" and record.kind == "statement" and record.document is None and record.speaker is None
@@ -62,12 +62,12 @@ def supersede(connection: Connection, record: Record, told: Subjects, version: i
         before = or_(records.c.created < record.created, and_(same_time, records.c.seq < own))
         older = alike & records.c.subject.in_(keys) & before
         query = select(records.c.id, records.c.subject, records.c.text).where(older)
-        rows = [row for row in connection.execute(query) if told.former.casefold() in row.text.casefold()]
+        rows = [row for row in connection.execute(query) if told.previous_value.casefold() in row.text.casefold()]
         # Of two cats one was renamed, and nobody knows which.
-        several = {row.id for row in rows if subjects(row.text).several}
-        meant = {(row.subject, row.text.casefold()) for row in rows if row.id in several}
+        ambiguous = {row.id for row in rows if subjects(row.text).multi_valued}
+        meant = {(row.subject, row.text.casefold()) for row in rows if row.id in ambiguous}
         alone = {subject for subject, count in Counter(subject for subject, _ in meant).items() if count == 1}
-        found.update((row.id, record.id) for row in rows if row.id not in several or row.subject in alone)
+        found.update((row.id, record.id) for row in rows if row.id not in ambiguous or row.subject in alone)
     if told.key is not None:
         after = or_(records.c.created > record.created, and_(same_time, records.c.seq > own))
         newer = alike & (records.c.subject == told.key) & after
@@ -93,10 +93,10 @@ def supersede_changed(connection: Connection, owner: str, version: int) -> None:
         found = connection.execute(rows.order_by(records.c.created, records.c.seq)).mappings().all()
         for record in (Record(**row) for row in found):
             if record.id not in superseded:
-                superseded.update(supersede(connection, record, told_by(record), version))
+                superseded.update(supersede(connection, record, extract_subjects(record), version))
 
 
-def release(
+def relink_superseded(
     connection: Connection,
     owner: str,
     version: int,

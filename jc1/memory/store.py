@@ -1,7 +1,7 @@
 """Memory on this machine: the truth in the database, one derived index for each owner that is in use.
 
-Knows how records are stored and kept in step with the indexes, and which room serves a call: `rows` has the rules of
-superseding, `inspection`, `editing`, `forgetting` and `exchange` what a person governs. Knows nothing about how an
+Knows how records are stored and kept in step with the indexes, and which module serves a call: `rows` has the rules of
+superseding, `queries`, `editing`, `deletion` and `exchange` what a person governs. Knows nothing about how an
 index finds candidates, how they are ranked, or which model embeds.
 
 An owner's index is built from the stored vectors when it is first needed. Before each search the owner's version in the
@@ -28,17 +28,15 @@ from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name, storable
 from jc1.errors import InvalidRequest, RequestTooLarge
-from jc1.memory import deletion as forgetting
-from jc1.memory import documents, editing, exchange
-from jc1.memory import queries as inspection
+from jc1.memory import deletion, documents, editing, exchange, queries
 from jc1.memory.base import (
     EVERY,
     MAX_CHARACTERS,
     Document,
     Edit,
     Filter,
+    ForgetImpact,
     Forgotten,
-    Going,
     Imported,
     NewRecord,
     Page,
@@ -51,7 +49,7 @@ from jc1.memory.base import (
     Statistics,
 )
 from jc1.memory.index.vectors import FaissStore
-from jc1.memory.rows import HIDDEN, SHOWN, next_version, said, supersede, told_by
+from jc1.memory.rows import HIDDEN, SHOWN, embedding_text, extract_subjects, next_version, supersede
 from jc1.memory.supersession.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ _VECTOR = np.dtype("<f2")
 
 
 @dataclass(slots=True)
-class _Slot:
+class _CachedIndex:
     """An owner's index, the version it is in step with, and who may touch it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +81,7 @@ class _Slot:
     version: int = 0
 
 
-class LocalMemory:
+class DatabaseMemory:
     """`Memory` in a database, searched through an index for each owner.
 
     `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
@@ -106,8 +104,8 @@ class LocalMemory:
         self._vector_store = vectors or FaissStore(embedder.dimension)
         self._capacity = capacity
         self._undo = timedelta(days=undo_days)
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()
-        self._slots_lock = threading.Lock()
+        self._indexes: OrderedDict[str, _CachedIndex] = OrderedDict()
+        self._indexes_lock = threading.Lock()
 
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
@@ -128,9 +126,9 @@ class LocalMemory:
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
         words = remove_stopwords(query) if retrieval.stopwords else query
-        slot = self._slot(owner)
-        with slot.lock:
-            index = self._refreshed(owner, slot)
+        cached = self._cached(owner)
+        with cached.lock:
+            index = self._refreshed(owner, cached)
             # What was edited is not what stands there.
             read = frozenset(
                 seq
@@ -152,8 +150,8 @@ class LocalMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([said(record.speaker, record.text) for record in added])
-        told = [told_by(record) for record in added]
+        blobs = self._embedded([embedding_text(record.speaker, record.text) for record in added])
+        subjects = [extract_subjects(record) for record in added]
         with writing(self._database) as connection:
             version = next_version(connection, owner)
             connection.execute(
@@ -166,11 +164,11 @@ class LocalMemory:
                         "vector": blob,
                         "embedder": self._embedder.fingerprint,
                     }
-                    for record, about, blob in zip(added, told, blobs, strict=True)
+                    for record, about, blob in zip(added, subjects, blobs, strict=True)
                 ],
             )
             superseded: dict[str, str] = {}
-            for record, about in zip(added, told, strict=True):
+            for record, about in zip(added, subjects, strict=True):
                 superseded.update(supersede(connection, record, about, version))
         return tuple(replace(record, superseded_by=superseded.get(record.id)) for record in added)
 
@@ -187,13 +185,13 @@ class LocalMemory:
         with reading(self._database) as connection:
             return documents.numbers(connection, owner, check_name(title, "title"), check_name(session, "session"))
 
-    def settle(self, owner: str, title: str, session: str, parts: int) -> int:
+    def commit_version(self, owner: str, title: str, session: str, parts: int) -> int:
         """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
         were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
             next_version(connection, owner)
-            return documents.settle(
+            return documents.commit_version(
                 connection, owner, check_name(title, "title"), check_name(session, "session"), parts
             )
 
@@ -201,32 +199,32 @@ class LocalMemory:
         """One record. Raises `UnknownRecord`."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
-            return inspection.read(connection, owner, record_id)
+            return queries.read(connection, owner, record_id)
 
     def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
         """A page of at most 1,000 of the owner's records, newest first, superseded ones included."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
         with reading(self._database) as connection:
-            return inspection.page(connection, owner, only, limit, cursor)
+            return queries.page(connection, owner, only, limit, cursor)
 
     def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
         """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
-            return inspection.history(connection, inspection.read(connection, owner, record_id).id)
+            return queries.history(connection, queries.read(connection, owner, record_id).id)
 
     def statistics(self, owner: str) -> Statistics:
         """The owner's records in figures."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
-            return inspection.statistics(connection, owner)
+            return queries.statistics(connection, owner)
 
     def edit(self, owner: str, record_id: str, text: str) -> Record:
         """Change what a record says, its history kept. Raises `UnknownRecord`, and as `add` does for the text."""
         text = _checked(text)
         before = self.get(owner, record_id)
-        (vector,) = self._embedded([said(before.speaker, text)])
+        (vector,) = self._embedded([embedding_text(before.speaker, text)])
         with writing(self._database) as connection:
             return editing.edit(connection, owner, before.id, text, vector, self._embedder.fingerprint)
 
@@ -236,11 +234,11 @@ class LocalMemory:
         with writing(self._database) as connection:
             return editing.mark(connection, owner, record_id, pinned, excluded)
 
-    def preview(self, owner: str, what: str | Selection) -> Going:
+    def preview(self, owner: str, what: str | Selection) -> ForgetImpact:
         """What `forget` would hide; nothing is changed. Raises as it does."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
-            return forgetting.preview(connection, owner, forgetting.selection(what))
+            return deletion.preview(connection, owner, deletion.selection(what))
 
     def forget(self, owner: str, what: str | Selection) -> Forgotten:
         """Hide a record or a selection, with the session turns that hold its text; what only a hidden record had
@@ -248,29 +246,29 @@ class LocalMemory:
         check_name(owner, "owner")
         now = datetime.now(UTC)
         with writing(self._database) as connection:
-            going = forgetting.hide(connection, owner, forgetting.selection(what), now)
-        return Forgotten(going, now + self._undo)
+            impact = deletion.hide(connection, owner, deletion.selection(what), now)
+        return Forgotten(impact, now + self._undo)
 
     def restore(self, owner: str, what: str | Selection) -> Restored:
         """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
-            return forgetting.restore(connection, owner, forgetting.selection(what))
+            return deletion.restore(connection, owner, deletion.selection(what))
 
     def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
         """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
-            purged = forgetting.purge(connection, owner, None if what is None else forgetting.selection(what), before)
+            purged = deletion.purge(connection, owner, None if what is None else deletion.selection(what), before)
         if purged != Purged():
-            _drop(self._slot(owner))  # its postings know the words
+            _drop(self._cached(owner))  # its postings know the words
         return purged
 
     def expire(self, owner: str, before: datetime) -> int:
         """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
         check_name(owner, "owner")
         with writing(self._database) as connection:
-            return forgetting.expire(connection, owner, before, datetime.now(UTC))
+            return deletion.expire(connection, owner, before, datetime.now(UTC))
 
     def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
         """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,
@@ -297,17 +295,17 @@ class LocalMemory:
 
     def holds(self, owner: str) -> bool:
         """Whether the owner's index is built, so that a search need not build it."""
-        with self._slots_lock:
-            slot = self._slots.get(owner)
-        return slot is not None and slot.index is not None
+        with self._indexes_lock:
+            cached = self._indexes.get(owner)
+        return cached is not None and cached.index is not None
 
     def close(self) -> None:
         """Give back indexes and connections."""
-        with self._slots_lock:
-            slots = [*self._slots.values()]
-            self._slots.clear()
-        for slot in slots:
-            _drop(slot)
+        with self._indexes_lock:
+            indexes = [*self._indexes.values()]
+            self._indexes.clear()
+        for cached in indexes:
+            _drop(cached)
         self._vector_store.close()
         self._database.dispose()
 
@@ -315,38 +313,38 @@ class LocalMemory:
         with reading(self._database) as connection:
             yield from exchange.export_lines(connection, owner)
 
-    def _slot(self, owner: str) -> _Slot:
-        with self._slots_lock:
-            slot = self._slots.setdefault(owner, _Slot())
-            self._slots.move_to_end(owner)
-            return slot
+    def _cached(self, owner: str) -> _CachedIndex:
+        with self._indexes_lock:
+            cached = self._indexes.setdefault(owner, _CachedIndex())
+            self._indexes.move_to_end(owner)
+            return cached
 
     def _evict(self) -> None:
         """Drop the indexes that were not used for longest while all together hold more than the capacity; not the last
         one used, nor one that is in use."""
-        with self._slots_lock:
-            sizes = {owner: EMPTY_INDEX + len(slot.index or ()) for owner, slot in self._slots.items()}
-            for owner in [*self._slots][:-1]:
+        with self._indexes_lock:
+            sizes = {owner: EMPTY_INDEX + len(cached.index or ()) for owner, cached in self._indexes.items()}
+            for owner in [*self._indexes][:-1]:
                 if sum(sizes.values()) <= self._capacity:
                     return
-                slot = self._slots[owner]
-                if slot.lock.acquire(blocking=False):
-                    _forget(slot)
-                    slot.lock.release()
-                    del sizes[owner], self._slots[owner]
+                cached = self._indexes[owner]
+                if cached.lock.acquire(blocking=False):
+                    _discard_index(cached)
+                    cached.lock.release()
+                    del sizes[owner], self._indexes[owner]
 
-    def _refreshed(self, owner: str, slot: _Slot) -> OwnerIndex:
-        """The owner's index, in step with the database. The slot's lock is held."""
+    def _refreshed(self, owner: str, cached: _CachedIndex) -> OwnerIndex:
+        """The owner's index, in step with the database. The index's lock is held."""
         from jc1.memory.index.index import OwnerIndex, Row
 
-        if slot.index is not None and slot.index.worn:
-            _forget(slot)
-        held, seen = (slot.index.records.keys(), slot.version) if slot.index is not None else (set(), 0)
+        if cached.index is not None and cached.index.needs_rebuild:
+            _discard_index(cached)
+        held, seen = (cached.index.records.keys(), cached.version) if cached.index is not None else (set(), 0)
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
             version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
-            if slot.index is not None and version == seen:
-                return slot.index
+            if cached.index is not None and version == seen:
+                return cached.index
             changed = connection.execute(
                 select(
                     records.c.seq,
@@ -368,27 +366,27 @@ class LocalMemory:
         fresh = [row for row in rows if row["seq"] not in silent]
         vectors = self._vectors(fresh)
         try:
-            if slot.index is None:
-                slot.index = OwnerIndex(self._vector_store.of(owner, version))
-            slot.index.remove(gone | silent)
-            slot.index.put(
+            if cached.index is None:
+                cached.index = OwnerIndex(self._vector_store.of(owner, version))
+            cached.index.remove(gone | silent)
+            cached.index.put(
                 [
                     Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
                     for row, vector in zip(fresh, vectors, strict=True)
                 ]
             )
         except BaseException:
-            _forget(slot)  # it may hold a part of the change only
+            _discard_index(cached)  # it may hold a part of the change only
             raise
-        slot.version = version
-        return slot.index
+        cached.version = version
+        return cached.index
 
     def _vectors(self, rows: Sequence[RowMapping]) -> Sequence[Vectors]:
         """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
         stale = [row for row in rows if row["embedder"] != self._embedder.fingerprint]
         blobs = {row["seq"]: row["vector"] for row in rows}
         if stale:
-            made = self._embedded([said(row["speaker"], row["text"]) for row in stale])
+            made = self._embedded([embedding_text(row["speaker"], row["text"]) for row in stale])
             blobs.update((row["seq"], blob) for row, blob in zip(stale, made, strict=True))
             with writing(self._database) as connection:
                 connection.execute(
@@ -455,13 +453,13 @@ def _vector(blob: bytes) -> Vectors:
     return vector / np.float32(length) if length else vector
 
 
-def _drop(slot: _Slot) -> None:
-    with slot.lock:
-        _forget(slot)
+def _drop(cached: _CachedIndex) -> None:
+    with cached.lock:
+        _discard_index(cached)
 
 
-def _forget(slot: _Slot) -> None:
-    """Give up a slot's index. Its lock is held."""
-    if slot.index is not None:
-        slot.index.close()
-        slot.index = None
+def _discard_index(cached: _CachedIndex) -> None:
+    """Give up an owner's index. Its lock is held."""
+    if cached.index is not None:
+        cached.index.close()
+        cached.index = None

@@ -53,6 +53,6 @@ class RecentTraces:
         """Drop the owner's traces that name any of these records, by id."""
         with self._lock:
             for trace in [t for t in self._traces.values() if t.owner == owner]:
-                named = {item.get(name) for item in trace.recalled for name in ("id", "widened_from")}
+                named = {item.get(name) for item in trace.recalled for name in ("id", "expanded_from")}
                 if not named.isdisjoint(records):
                     del self._traces[trace.id]

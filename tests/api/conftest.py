@@ -18,7 +18,7 @@ from jc1 import Settings, Workbench
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
@@ -46,7 +46,7 @@ def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workb
     return Workbench(
         settings,
         engine=EchoEngine(),
-        memory=LocalMemory(database, embedder),
+        memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
         telemetry=Telemetry(keep=settings.traces),

@@ -23,7 +23,7 @@ from jc1.engines.echo import EchoEngine
 from jc1.erasure import Purge, forget, purge, purge_overdue, purging_daily, remains, restore
 from jc1.errors import DatabaseUnavailable
 from jc1.memory.base import Filter, NewRecord, Selection
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.trace import Trace
@@ -53,7 +53,7 @@ def test_a_text_that_was_said_forgotten_and_purged_is_in_no_file(home: Path) -> 
         assert said.id in [item["id"] for item in asked.trace.recalled]
         assert "data.mdb" in {Path(file).name for file in holding(home, MARKER)}
         assert len(holding(home, MARKER)) > 1
-        assert forget(workbench, owner, said.id).going.turns == 1
+        assert forget(workbench, owner, said.id).impact.turns == 1
         forget(workbench, owner, Selection(session="t"))
         assert workbench.memory.list(owner, only=Filter(contains="locker")).total == 0
         assert [info.id for info in workbench.sessions.list(owner)] == ["s"]
@@ -80,7 +80,7 @@ def workbench(home: Path, database: Engine, embedder: Embedder) -> Workbench:
     return Workbench(
         Settings(home=home, engine="echo", memory_retention_days=365),
         engine=EchoEngine(),
-        memory=LocalMemory(database, embedder),
+        memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=None,  # type: ignore[arg-type]
         telemetry=Telemetry(),
@@ -101,7 +101,7 @@ def test_the_daily_purge_takes_what_is_overdue_of_every_owner(workbench: Workben
     (anns, pinned) = memory.add("ann", [NewRecord("old", created=old), NewRecord("kept", created=old, pinned=True)])
     (bobs,) = memory.add("bob", [NewRecord("new")])
     workbench.telemetry.record(trace := Trace(owner="bob"))
-    trace.recalled = [{"id": bobs.id, "widened_from": None}]
+    trace.recalled = [{"id": bobs.id, "expanded_from": None}]
     forget(workbench, "bob", bobs.id)
     assert purge_overdue(workbench) == Purge()
     assert memory.list("ann").records == (pinned,)

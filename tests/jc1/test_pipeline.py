@@ -26,7 +26,7 @@ from jc1.errors import (
     UnknownTrace,
 )
 from jc1.memory.base import NewRecord, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.presets import Preset, Presets
 from jc1.prompt import CLOSE, OPEN
 from jc1.reply import Done, Event, Recalled, Token
@@ -66,7 +66,7 @@ def make(home: Path, embedder: Embedder) -> Make:
         return Workbench(
             settings,
             engine=Listener(**options),
-            memory=LocalMemory(database, embedder),
+            memory=DatabaseMemory(database, embedder),
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
             telemetry=Telemetry(keep=settings.traces),

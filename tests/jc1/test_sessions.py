@@ -23,8 +23,8 @@ from jc1.database.tables import sessions as stored_sessions
 from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
 from jc1.memory.base import NewRecord
-from jc1.memory.store import LocalMemory
-from jc1.sessions import KEPT, TITLE, Sessions, remove_turns, retitle
+from jc1.memory.store import DatabaseMemory
+from jc1.sessions import KEPT, TITLE, Sessions, refresh_session, remove_turns
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.support.database import new_database
 from tests.support.redis_server import RedisServer
@@ -212,7 +212,7 @@ def test_a_history_is_never_stale_whatever_several_processes_do_while_the_cache_
                         .where(turns.c.session == session, turns.c.number == chance.randint(1, 20))
                         .values(user=f"changed {step}")
                     )
-                    retitle(connection, "ann", [session])
+                    refresh_session(connection, "ann", [session])
             case _:
                 limit = chance.choice([1, 4, 12, 20])
                 before = shared.lookups.totals()["history", "hit"]
@@ -290,7 +290,7 @@ def test_a_history_that_was_read_before_the_session_was_deleted_or_changed_does_
             other.delete("ann", "s")
             return
         with writing(database) as connection:
-            retitle(connection, "ann", ["s"])
+            refresh_session(connection, "ann", ["s"])
 
     class Late(RedisCache):
         """Stores only after somebody else was faster."""
@@ -359,7 +359,7 @@ def test_a_forgotten_turn_is_shown_to_nobody(sessions: Sessions, database: Engin
     with writing(database) as connection:
         gone = (turns.c.number == 1) & (turns.c.owner == "ann")
         connection.execute(update(turns).where(gone).values(forgotten=datetime.now(UTC)))
-        retitle(connection, "ann", ["s", "t"])
+        refresh_session(connection, "ann", ["s", "t"])
     assert [turn.user for turn in sessions.history("ann", "s", limit=2)] == ["two", "three"]
     assert sessions.history("ann", "t") == ()
     (info,) = sessions.list("ann")
@@ -371,7 +371,7 @@ def test_a_forgotten_turn_is_shown_to_nobody(sessions: Sessions, database: Engin
 
 
 def test_a_name_used_again_counts_on_from_the_memories_that_stayed(sessions: Sessions, database: Engine) -> None:
-    memory = LocalMemory(database, HashingEmbedder())
+    memory = DatabaseMemory(database, HashingEmbedder())
     sessions.append("ann", "s", user="My cat is called Ada.", reply="Noted.")
     memory.add("ann", [NewRecord("My cat is called Ada.", session="s", turn=1)])
     sessions.delete("ann", "s")

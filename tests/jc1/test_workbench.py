@@ -16,7 +16,7 @@ from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
 from jc1.errors import InvalidSettings, UnknownModel
 from jc1.memory.base import NewRecord, Record
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.presets import Preset, Presets
 from jc1.reply import Token
 from jc1.sessions import Sessions
@@ -49,7 +49,7 @@ def test_memories_presets_and_rollback_are_there_where_no_engine_can_be(
 ) -> None:
     settings = Settings(home=home)
     settings.prepare_home()
-    with closing(LocalMemory(open_database(settings.database_url), embedder)) as memory:
+    with closing(DatabaseMemory(open_database(settings.database_url), embedder)) as memory:
         memory.add("local", [NewRecord("My cat is called Ada.")])
     presets = Presets(PresetRepository(open_database(settings.database_url)))
     for temperature in (0.4, 0.8):
@@ -79,7 +79,7 @@ async def test_closing_ends_the_engine_then_what_is_being_stored_then_the_stores
             order.append("engine")
             ended.set()
 
-    class Memory(LocalMemory):
+    class Memory(DatabaseMemory):
         def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
             assert ended.wait(60)
             order.append("stored")

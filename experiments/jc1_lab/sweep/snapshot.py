@@ -23,7 +23,7 @@ from jc1.embedding.cached import CachedEmbedder
 from jc1.engines import create_engine
 from jc1.memory import open_memory
 from jc1.memory.base import Recall, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
@@ -48,7 +48,7 @@ Progress = Callable[[int, int], None]
 class FrozenMemory:
     """Memory that never changes: it can be searched, and each search is made once, until `search_anew`."""
 
-    def __init__(self, memory: LocalMemory) -> None:
+    def __init__(self, memory: DatabaseMemory) -> None:
         self._memory = memory
         self._found: dict[Any, Recall] | None = {}
 
@@ -142,7 +142,7 @@ class Snapshot:
         self._embedder.close()
 
 
-def _copy(owner: str, settings: Settings, embedder: Embedder, memory: LocalMemory, progress: Progress | None) -> str:
+def _copy(owner: str, settings: Settings, embedder: Embedder, memory: DatabaseMemory, progress: Progress | None) -> str:
     """Put what the owner's own memory holds into `memory`; the digest of it."""
     digest = hashlib.sha256()
     database = open_database(settings.database_url)

@@ -55,10 +55,10 @@ class ChromaStore:
         """
         digest = hashlib.sha256(f"{self._fingerprint}\0{owner}".encode()).hexdigest()[:32]
 
-        def make(shelf: str) -> ChromaVectors:
+        def make(partition: str) -> ChromaVectors:
             def collection() -> Collection:
                 return self._client.get_or_create_collection(
-                    f"jc1-{digest}-{shelf}",
+                    f"jc1-{digest}-{partition}",
                     embedding_function=None,
                     configuration={"hnsw": {"space": "ip", "ef_construction": EFFORT, "ef_search": EFFORT}},
                 )

@@ -32,7 +32,7 @@ FADING = 0.5
 K1, B = 1.2, 0.75
 """BM25's constants, as Robertson and Zaragoza recommend them (2009, section 3.5)."""
 SAMPLE = 512
-"""Rows of a shelf from which the spread of its cosines is estimated."""
+"""Rows of a partition from which the spread of its cosines is estimated."""
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.integer] | Scores
@@ -59,13 +59,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
-    """BM25 scores of every row for the words of a query: of its own text, its window, its session and its day."""
+class Bm25:
+    """BM25 scores of every row for the words of a query: of its own text, its window, its session and its date."""
 
     own: Scores
-    nearby: Scores
+    window: Scores
     session: Scores
-    day: Scores
+    date: Scores
 
 
 class _Texts:
@@ -100,16 +100,16 @@ class _Statistics:
 
 
 class OwnerIndex:
-    """Records of one owner on two shelves: statements, and what never outranks them. Not safe for several threads.
+    """Records of one owner on two partitions: statements, and what never outranks them. Not safe for several threads.
 
-    Inside, a record is a number, its row, which is never given again: an index that is `worn` is to be built anew.
+    Inside, a record is a number, its row, which is never given again: one that `needs_rebuild` is to be built anew.
     """
 
     def __init__(self, vectors: VectorIndexes) -> None:
         self.records: dict[int, Record] = {}
         """By the database's row number, as is everything that callers see."""
-        self.statements = Shelf(vectors("statements"))
-        self.others = Shelf(vectors("others"))
+        self.statements = Partition(vectors("statements"))
+        self.others = Partition(vectors("others"))
         self._table = np.zeros(64, _ROW)
         self._count = 0
         self._rows: dict[int, int] = {}
@@ -130,16 +130,16 @@ class OwnerIndex:
         """Add rows; one that is there already is replaced."""
         self.remove(row.seq for row in rows)
         numbered = [(self._add(row), row) for row in rows]
-        for statements, shelf in ((True, self.statements), (False, self.others)):
-            shelf.add([(n, row) for n, row in numbered if is_statement(row.record.kind) == statements])
+        for statements, partition in ((True, self.statements), (False, self.others)):
+            partition.add([(n, row) for n, row in numbered if is_statement(row.record.kind) == statements])
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Take rows out; those that are not there are passed over."""
         gone = [seq for seq in seqs if seq in self.records]
         if not gone:
             return
-        for statements, shelf in ((True, self.statements), (False, self.others)):
-            shelf.remove([self._rows[seq] for seq in gone if is_statement(self.records[seq].kind) == statements])
+        for statements, partition in ((True, self.statements), (False, self.others)):
+            partition.remove([self._rows[seq] for seq in gone if is_statement(self.records[seq].kind) == statements])
         for seq in gone:
             self._drop(seq)
 
@@ -147,21 +147,21 @@ class OwnerIndex:
         """Rows of a session's `turns`, in order."""
         return [seq for turn, seq, _ in self._sessions.get(session, ()) if turn in turns]
 
-    def wording(self, query: Sequence[str]) -> Wording:
+    def bm25(self, query: Sequence[str]) -> Bm25:
         """The BM25 scores of all rows for a query's terms."""
         count, known = self._count, self._known()
-        own, nearby, day = np.zeros(count), np.zeros(count), np.zeros(count)
+        own, window, date = np.zeros(count), np.zeros(count), np.zeros(count)
         session = np.zeros(len(self._numbers))
         for term in dict.fromkeys(query):
             rows, counts = self._holding(self._words, term, known.alive)
             if len(rows):
                 known.own.score(own, rows, counts)
-                known.windows.score(nearby, *_nonzero(self._windowed(rows, counts)))
+                known.windows.score(window, *_nonzero(self._windowed(rows, counts)))
                 known.sessions.score(session, *_nonzero(np.bincount(known.session[rows], counts)))
-            known.days.score(day, *self._holding(self._days, term, known.alive))
-        return Wording(own, nearby, session[known.session], day)
+            known.days.score(date, *self._holding(self._days, term, known.alive))
+        return Bm25(own, window, session[known.session], date)
 
-    def meaning(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
+    def cosines(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
         """The cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's rows,
         nearer ones counting more."""
         near = self._known().near[rows]
@@ -169,10 +169,10 @@ class OwnerIndex:
         wanted[rows] = wanted[near[near >= 0]] = True
         needed = np.flatnonzero(wanted)
         cosines = np.zeros(self._count + 1)  # the last one stands for a neighbour that is not there
-        for shelf in (self.statements, self.others):
-            held = needed[shelf.holds(needed)]
+        for partition in (self.statements, self.others):
+            held = needed[partition.holds(needed)]
             if len(held):
-                cosines[held] = shelf.vectors.cosines(vector, held)
+                cosines[held] = partition.vectors.cosines(vector, held)
         weights = np.where(near >= 0, _FADED, 0.0)
         own = cosines[rows]
         return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
@@ -187,7 +187,7 @@ class OwnerIndex:
         return named
 
     @property
-    def worn(self) -> bool:
+    def needs_rebuild(self) -> bool:
         """Whether so much was taken out that a new index would be much smaller."""
         return self._count > 2 * len(self) + 1000
 
@@ -287,7 +287,7 @@ class OwnerIndex:
         return np.bincount(np.concatenate([rows, near[there]]), np.concatenate([counts, theirs]))
 
 
-class Shelf:
+class Partition:
     """Rows that are ranked among themselves."""
 
     def __init__(self, vectors: VectorIndex) -> None:
@@ -314,11 +314,11 @@ class Shelf:
             self.vectors.remove(numbers)
 
     def has(self, row: int) -> bool:
-        """Whether the row stands on this shelf."""
+        """Whether the row stands on this partition."""
         return row < len(self._members) and bool(self._members[row])
 
     def holds(self, rows: Rows) -> Mask:
-        """Which of the rows stand on this shelf."""
+        """Which of the rows stand on this partition."""
         found: Mask = self._members[np.minimum(rows, len(self._members) - 1)] & (rows < len(self._members))
         return found
 
@@ -335,7 +335,7 @@ class Shelf:
 
 
 def is_statement(kind: Kind) -> bool:
-    """Whether records of this kind stand on the shelf that is read first."""
+    """Whether records of this kind stand on the partition that is read first."""
     return kind == "statement"
 
 

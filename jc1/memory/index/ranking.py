@@ -4,8 +4,8 @@ Knows what the signals are worth and how candidates become receipts. Knows nothi
 stored.
 
 Each signal is first made comparable: a record gets its z-score, how many standard deviations it lies above the mean of
-its shelf. Ranks, which reciprocal rank fusion takes, forget by how much one record is better than the next, and they
-recalled less of the turns of conversations.
+its partition. Ranks, which reciprocal rank fusion takes, forget by how much one record is better than the next, and
+they recalled less of the turns of conversations.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from jc1.embedding.base import Vectors
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Receipt, Retrieval
-from jc1.memory.index.index import OwnerIndex, Scores, Shelf, Wording
+from jc1.memory.index.index import Bm25, OwnerIndex, Partition, Scores
 from jc1.memory.index.vectors import Rows
 from jc1.memory.index.words import terms
 
 WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "meaning": 1.0,
-        "meaning_nearby": 0.75,
-        "words": 0.5,
-        "words_nearby": 1.0,
-        "words_session": 0.5,
-        "day": 1.0,
+        "dense": 1.0,
+        "dense_window": 0.75,
+        "bm25": 0.5,
+        "bm25_window": 1.0,
+        "bm25_session": 0.5,
+        "date": 1.0,
         "speaker": 1.5,
     }
 )
@@ -48,7 +48,7 @@ class _Query:
     """A query as the signals take it, what they are worth, and the rows that must not be found."""
 
     vector: Vectors
-    wording: Wording
+    bm25: Bm25
     speakers: Scores
     weights: Mapping[str, float]
     excluded: Rows
@@ -56,7 +56,7 @@ class _Query:
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """The candidates of a shelf, best first; among equals the newer is first. All arrays have one entry for each."""
+    """The candidates of a partition, best first; among equals the newer is first. All arrays have one entry each."""
 
     rows: Rows
     scores: Scores
@@ -91,7 +91,7 @@ def search(
         raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
     asked = _Query(
         vector,
-        index.wording(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
+        index.bm25(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
         index.spoken_by_those_named(terms(query)),
         {**WEIGHTS, **retrieval.weights},
         index.rows_of(excluded),
@@ -100,7 +100,7 @@ def search(
     ranked = [_rank(index, index.statements, asked, depth)]
     if len(ranked[0].rows) < retrieval.k or index.pinned:
         ranked.append(_rank(index, index.others, asked, depth))
-    rows = [row for shelf in ranked for row in shelf.rows.tolist()]
+    rows = [row for partition in ranked for row in partition.rows.tolist()]
     pinned = [row for row in rows if row in index.pinned] if index.pinned else []
     hits = pinned + [row for row in rows if row not in index.pinned][: max(retrieval.k - len(pinned), 0)]
     found: list[tuple[int, int | None]] = [(row, None) for row in hits]
@@ -110,31 +110,31 @@ def search(
     return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(found, start=1))
 
 
-def _rank(index: OwnerIndex, shelf: Shelf, asked: _Query, depth: int) -> _Ranked:
-    """The rows of a shelf that meaning or words bring, and the pinned ones; all of them where there are few."""
-    members = shelf.all()
-    wording = {
-        "words": asked.wording.own,
-        "words_nearby": asked.wording.nearby,
-        "words_session": asked.wording.session,
-        "day": asked.wording.day,
+def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) -> _Ranked:
+    """The rows of a partition that meaning or words bring, and the pinned ones; all of them where there are few."""
+    members = partition.all()
+    lexical = {
+        "bm25": asked.bm25.own,
+        "bm25_window": asked.bm25.window,
+        "bm25_session": asked.bm25.session,
+        "date": asked.bm25.date,
     }
     weights = asked.weights
-    worded = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in wording.items()}
-    worded["speaker"] = weights["speaker"] * asked.speakers[members]
+    weighed = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in lexical.items()}
+    weighed["speaker"] = weights["speaker"] * asked.speakers[members]
     chosen = np.arange(len(members))
     if len(members) > depth:
-        by_words = np.argpartition(-sum(worded.values(), np.zeros(len(members))), depth)[:depth]
-        nearest, _ = shelf.vectors.nearest(asked.vector, depth)
-        pinned = np.array([row for row in index.pinned if shelf.has(row)], np.int64)
+        by_words = np.argpartition(-sum(weighed.values(), np.zeros(len(members))), depth)[:depth]
+        nearest, _ = partition.vectors.nearest(asked.vector, depth)
+        pinned = np.array([row for row in index.pinned if partition.has(row)], np.int64)
         chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
     chosen = chosen[~np.isin(members[chosen], asked.excluded)]
-    rows, sample = members[chosen], shelf.sample()
-    own, nearby = index.meaning(asked.vector, np.concatenate([rows, sample]))
+    rows, sample = members[chosen], partition.sample()
+    own, window = index.cosines(asked.vector, np.concatenate([rows, sample]))
     parts = {
-        "meaning": weights["meaning"] * _z(own[: len(rows)], own[len(rows) :]),
-        "meaning_nearby": weights["meaning_nearby"] * _z(nearby[: len(rows)], nearby[len(rows) :]),
-        **{name: scores[chosen] for name, scores in worded.items()},
+        "dense": weights["dense"] * _z(own[: len(rows)], own[len(rows) :]),
+        "dense_window": weights["dense_window"] * _z(window[: len(rows)], window[len(rows) :]),
+        **{name: scores[chosen] for name, scores in weighed.items()},
     }
     # Rounded, since equal vectors need not have equal cosines to the last bit.
     scores = np.round(sum(parts.values(), np.zeros(len(rows))), 6)
@@ -144,7 +144,7 @@ def _rank(index: OwnerIndex, shelf: Shelf, asked: _Query, depth: int) -> _Ranked
         scores=scores[order],
         parts={name: part[order] for name, part in parts.items()},
         cosines=own[: len(rows)][order],
-        bm25=asked.wording.own[rows[order]],
+        bm25=asked.bm25.own[rows[order]],
     )
 
 
@@ -172,24 +172,24 @@ def _neighbours(
     return found
 
 
-def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, widened_from: int | None) -> Receipt:
+def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, expanded_from: int | None) -> Receipt:
     receipt = Receipt(
         record=index.record(row),
         rank=rank,
         score=0.0,
-        widened_from=None if widened_from is None else index.record(widened_from).id,
+        expanded_from=None if expanded_from is None else index.record(expanded_from).id,
     )
-    for shelf in ranked:
-        place = shelf.place(row)
+    for partition in ranked:
+        place = partition.place(row)
         if place is not None:
-            bm25 = float(shelf.bm25[place])
+            bm25 = float(partition.bm25[place])
             return replace(
                 receipt,
-                score=float(shelf.scores[place]),
-                parts={name: float(part[place]) for name, part in shelf.parts.items()},
-                dense_score=float(shelf.cosines[place]),
-                dense_rank=1 + int(np.count_nonzero(shelf.cosines > shelf.cosines[place])),
+                score=float(partition.scores[place]),
+                parts={name: float(part[place]) for name, part in partition.parts.items()},
+                dense_score=float(partition.cosines[place]),
+                dense_rank=1 + int(np.count_nonzero(partition.cosines > partition.cosines[place])),
                 lexical_score=bm25 or None,
-                lexical_rank=1 + int(np.count_nonzero(shelf.bm25 > bm25)) if bm25 else None,
+                lexical_rank=1 + int(np.count_nonzero(partition.bm25 > bm25)) if bm25 else None,
             )
     return receipt

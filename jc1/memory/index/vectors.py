@@ -1,4 +1,4 @@
-"""The vectors of one shelf of an owner's index: those nearest to a query, and any of them by its number.
+"""The vectors of one partition of an owner's index: those nearest to a query, and any of them by its number.
 
 Knows FAISS. Knows nothing about records, words or ranking. `VectorIndex` is what every holder of vectors honours;
 jc1/memory/index/chroma.py is another one.
@@ -61,7 +61,7 @@ class VectorIndex(Protocol):
 
 
 VectorIndexes = Callable[[str], VectorIndex]
-"""Makes the vector index of a shelf of one owner's, which is named `statements` or `others`."""
+"""Makes the vector index of a partition of one owner's, which is named `statements` or `others`."""
 
 
 class VectorStore(Protocol):
@@ -81,7 +81,7 @@ class FaissStore:
         self._dimension = dimension
 
     def of(self, owner: str, version: int) -> VectorIndexes:
-        return lambda shelf: FaissVectors(self._dimension)
+        return lambda partition: FaissVectors(self._dimension)
 
     def close(self) -> None:
         """There is nothing to give back."""

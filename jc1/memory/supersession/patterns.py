@@ -18,9 +18,9 @@ class Fact:
     """One fact of a clause. `subject` names what it is about, "my cat|name"; its value is of no matter here."""
 
     subject: str
-    plain: bool = True
+    unqualified: bool = True
     """Whether the value is short and has nothing hanging on it."""
-    several: bool = False
+    multi_valued: bool = False
     """Whether somebody may have more than one of these."""
 
 
@@ -214,14 +214,14 @@ _SPELLINGS = (
 )
 
 
-def _one(subject: str, relation: str, value: str, *, several: bool = False, most: int = 6) -> Fact | None:
+def _one(subject: str, relation: str, value: str, *, multi_valued: bool = False, most: int = 6) -> Fact | None:
     """The fact, unless the value is none: a negation, a judgement, nothing."""
     value = value.strip()
     other = _NO_VALUES.get(relation)
     if not value or _NOT_A_VALUE.match(value) or (other and other.match(value)):
         return None
-    plain = len(value.split()) <= most and not _HANGING.search(value)
-    return Fact(f"{subject}|{relation}", plain, several)
+    unqualified = len(value.split()) <= most and not _HANGING.search(value)
+    return Fact(f"{subject}|{relation}", unqualified, multi_valued)
 
 
 def _who(phrase: str) -> tuple[str, bool] | None:
@@ -241,7 +241,7 @@ def _relation(relation: str) -> Read:
     def read(found: re.Match[str]) -> list[Fact | None]:
         groups = found.groupdict()
         who = _who(groups.get("who") or "I")
-        return [_one(who[0], relation, found["v"], several=who[1])] if who else []
+        return [_one(who[0], relation, found["v"], multi_valued=who[1])] if who else []
 
     return read
 
@@ -251,7 +251,7 @@ def _named(found: re.Match[str]) -> list[Fact | None]:
     noun = name.split()[-1]
     if noun in _ATTRIBUTES:
         return []
-    return [_one(name, "name", found["v"], several=_perhaps_several(name), most=4)]
+    return [_one(name, "name", found["v"], multi_valued=_perhaps_several(name), most=4)]
 
 
 def _one_of(found: re.Match[str]) -> list[Fact | None]:
@@ -261,7 +261,7 @@ def _one_of(found: re.Match[str]) -> list[Fact | None]:
         return [_one(name, "is", found["v"])]
     if found.groupdict().get("of"):
         return []
-    return [_one(name, "name", found["v"], several=not _one_at_a_time(name), most=4)]
+    return [_one(name, "name", found["v"], multi_valued=not _one_at_a_time(name), most=4)]
 
 
 def _is_named(found: re.Match[str]) -> list[Fact | None]:
@@ -274,13 +274,20 @@ def _is_named(found: re.Match[str]) -> list[Fact | None]:
         return []
     if _ORIGIN.match(value) or _DAY.search(value) or noun in _ATTRIBUTES:
         return []
-    return [_one(name, "name", value, several=not _one_at_a_time(name) and noun not in _PETS, most=3)]
+    return [_one(name, "name", value, multi_valued=not _one_at_a_time(name) and noun not in _PETS, most=3)]
 
 
 def _favourite(found: re.Match[str]) -> list[Fact | None]:
     owner = _noun_phrase(found["whose"]) if found.groupdict().get("whose") else "my"
-    several = owner.split()[-1] in _SEVERAL
-    return [_one("i" if owner == "my" else owner, _noun_phrase(f"favourite {found['x']}"), found["v"], several=several)]
+    multi_valued = owner.split()[-1] in _SEVERAL
+    return [
+        _one(
+            "i" if owner == "my" else owner,
+            _noun_phrase(f"favourite {found['x']}"),
+            found["v"],
+            multi_valued=multi_valued,
+        )
+    ]
 
 
 def _attribute(found: re.Match[str]) -> list[Fact | None]:
@@ -295,13 +302,13 @@ def _attribute(found: re.Match[str]) -> list[Fact | None]:
         return [_one("i", _OWN[noun], value)]
     if noun in ("job", "employer", "age", "home") and (holder := re.fullmatch(r"(.+)'s", " ".join(owner))):
         who = _who(holder[1])
-        return [_one(who[0], noun, value, several=who[1])] if who else []
+        return [_one(who[0], noun, value, multi_valued=who[1])] if who else []
     if noun in ("car", "home", "name") and not name.endswith(("'s name", "user name")) and owner[-1:] != ["middle"]:
         return []
     if noun == "deadline":
         return [_one(" ".join(owner).removesuffix("'s"), "deadline", value)]
     holder = re.fullmatch(r"(.+)'s? (?:(.+) )?(\w+)", name)
-    return [_one(name, "is", value, several=holder is not None and holder[1].split()[-1] in _SEVERAL)]
+    return [_one(name, "is", value, multi_valued=holder is not None and holder[1].split()[-1] in _SEVERAL)]
 
 
 _OWN = {
@@ -331,13 +338,13 @@ def _place_or_time(found: re.Match[str]) -> list[Fact | None]:
         return [_one(name, "day", value) if day else None, _one(name, "time", value) if clock else None]
     if re.match(rf"{_PREPOSITION}\s+{_PLACE}", value, re.IGNORECASE):
         # "The hotel is in Rome", on another journey, is another hotel.
-        return [_one(name, "place", value, several=found["x"].lower().startswith("the "))]
+        return [_one(name, "place", value, multi_valued=found["x"].lower().startswith("the "))]
     return []
 
 
 def _put(found: re.Match[str]) -> list[Fact | None]:
     """'I put the drill in the attic': wherever it was, it is there now."""
-    return [fact and replace(fact, several=False) for fact in _place_or_time(found)]
+    return [fact and replace(fact, multi_valued=False) for fact in _place_or_time(found)]
 
 
 def _moved_to(found: re.Match[str]) -> list[Fact | None]:
@@ -354,7 +361,7 @@ def _moved_to(found: re.Match[str]) -> list[Fact | None]:
 def _counted(found: re.Match[str]) -> list[Fact | None]:
     counted = found["x"].lower()
     return (
-        [_one("i", f"count {counted}", found["v"], several=counted not in _COUNTED)]
+        [_one("i", f"count {counted}", found["v"], multi_valued=counted not in _COUNTED)]
         if counted.endswith("s") or counted in _COUNTED
         else []
     )
@@ -364,7 +371,7 @@ def _born(found: re.Match[str]) -> list[Fact | None]:
     who = _who(found["who"])
     if who is None or re.search(r"\d{4}", found["v"]):
         return []
-    return [_one(who[0], "birthday" if found["how"].lower() == "on" else "birthplace", found["v"], several=who[1])]
+    return [_one(who[0], "birthday" if found["how"].lower() == "on" else "birthplace", found["v"], multi_valued=who[1])]
 
 
 def _birthday(found: re.Match[str]) -> list[Fact | None]:
@@ -404,7 +411,7 @@ def _lives_at(found: re.Match[str]) -> list[Fact | None]:
     who = _who(found["who"])
     if who is None:
         return []
-    return [_one("my address" if who[0] == "i" else f"{who[0]}'s address", "is", found["v"], several=who[1])]
+    return [_one("my address" if who[0] == "i" else f"{who[0]}'s address", "is", found["v"], multi_valued=who[1])]
 
 
 def _house_at(found: re.Match[str]) -> list[Fact | None]:
@@ -425,7 +432,7 @@ def _due(found: re.Match[str]) -> list[Fact | None]:
 def _named_either(found: re.Match[str]) -> list[Fact | None]:
     """The thing stands in one of two places."""
     name = _noun_phrase(found["x"] or found["y"])
-    return [_one(name, "name", found["v"], several=_perhaps_several(name), most=4)]
+    return [_one(name, "name", found["v"], multi_valued=_perhaps_several(name), most=4)]
 
 
 def _noted(found: re.Match[str]) -> list[Fact | None]:
@@ -437,7 +444,7 @@ def _noted(found: re.Match[str]) -> list[Fact | None]:
 def _one_event(found: re.Match[str]) -> list[Fact | None]:
     """'I have a haircut on Friday': there may be another, so that only a change supersedes it."""
     again = _EVENT.fullmatch(f"my {found['a']} is {found['v']}")
-    return [fact and replace(fact, several=True) for fact in _place_or_time(again)] if again else []
+    return [fact and replace(fact, multi_valued=True) for fact in _place_or_time(again)] if again else []
 
 
 def _my_named(found: re.Match[str]) -> list[Fact | None]:

@@ -19,11 +19,11 @@ LONGEST = 300
 @dataclass(frozen=True, slots=True)
 class Clause:
     """One thing that is said, and whether the wording says that it was otherwise before, and how: 'from Oslo to Lyon'
-    has the `former` Oslo."""
+    has the `previous_value` Oslo."""
 
     text: str
     changed: bool
-    former: str = ""
+    previous_value: str = ""
 
 
 def words(text: str) -> frozenset[str]:
@@ -165,7 +165,7 @@ def clauses(text: str) -> Iterator[Clause]:
             yield Clause(said, changed)
             continue
         new = changed or _CHANGE.search(said) is not None
-        said, former = _without_former(_without_contrast(said))
+        said, previous_value = _without_previous(_without_contrast(said))
         for part in _SPLIT.split(said):
             clause = part.strip(" ,.!")
             if _PRONOUN.match(clause) and topic:
@@ -182,7 +182,7 @@ def clauses(text: str) -> Iterator[Clause]:
             if _CHANGED_IT.fullmatch(clause) or _NO_VALUE.fullmatch(clause):
                 continue
             if plain := _LATELY.sub("", _LATELY_FIRST.sub("", clause)).strip(" ,"):
-                yield Clause(plain, new, former)
+                yield Clause(plain, new, previous_value)
 
 
 def _bare(sentence: str) -> tuple[str, str]:
@@ -222,7 +222,7 @@ def _without_contrast(said: str) -> str:
     return _IS.sub("is", _LEFT_AND.sub(" ", said))
 
 
-def _without_former(said: str) -> tuple[str, str]:
+def _without_previous(said: str) -> tuple[str, str]:
     if found := _LEFT_FOR.fullmatch(said):
         return f"{found['who']} switched to {found['new']}", found["old"]
     found = _FROM_TO.match(said)

@@ -25,14 +25,14 @@ _MOST = 4
 @dataclass(frozen=True, slots=True)
 class Subjects:
     """What a statement is about: `about` names each subject, `whole` says that the statement tells nothing else,
-    `replaces` holds the subjects of which it supersedes an older statement, and `several` those of which there may be
-    more than one. Where `former` is not empty, what it supersedes holds that word: 'from Oslo to Lyon'."""
+    `replaces` holds the subjects of which it supersedes an older statement, and `multi_valued` those of which there may
+    be more than one. Where `previous_value` is not empty, what it supersedes holds that word: 'from Oslo to Lyon'."""
 
     about: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
-    several: frozenset[str] = frozenset()
+    multi_valued: frozenset[str] = frozenset()
     whole: bool = False
-    former: str = ""
+    previous_value: str = ""
 
     @property
     def key(self) -> str | None:
@@ -55,19 +55,19 @@ def subjects(text: str) -> Subjects:
     """
     about: set[str] = set()
     replaces: set[str] = set()
-    several: set[str] = set()
+    multi_valued: set[str] = set()
     whole = True
-    former = ""
+    previous_value = ""
     for clause in clauses(text):
-        former = former or clause.former
-        told = list(facts(clause.text))
-        if clause.former:
+        previous_value = previous_value or clause.previous_value
+        facts_of_clause = list(facts(clause.text))
+        if clause.previous_value:
             replaces.update(left_behind(clause.text))
-        whole = whole and bool(told) and all(fact.plain for fact in told)
-        for fact in told:
+        whole = whole and bool(facts_of_clause) and all(fact.unqualified for fact in facts_of_clause)
+        for fact in facts_of_clause:
             about.add(fact.subject)
-            if fact.several:
-                several.add(fact.subject)
-            if clause.changed or not fact.several:
+            if fact.multi_valued:
+                multi_valued.add(fact.subject)
+            if clause.changed or not fact.multi_valued:
                 replaces.add(fact.subject)
-    return Subjects(frozenset(about), frozenset(replaces), frozenset(several), whole, former)
+    return Subjects(frozenset(about), frozenset(replaces), frozenset(multi_valued), whole, previous_value)

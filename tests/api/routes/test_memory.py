@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from jc1 import Workbench
 from jc1.memory.base import NewRecord
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.api.conftest import serving
 from tests.api.test_resources import add, chat
 from tests.jc1.memory.conftest import HashingEmbedder
@@ -117,7 +117,7 @@ async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own
 
 
 def test_a_client_that_leaves_an_export_early_holds_nothing(workbench: Workbench, database: Engine) -> None:
-    workbench.memory = LocalMemory(database, HashingEmbedder())
+    workbench.memory = DatabaseMemory(database, HashingEmbedder())
     workbench.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
     with serving(workbench) as server:
         with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:

@@ -19,7 +19,7 @@ from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine, echoed
 from jc1.errors import EngineFailed, InvalidRequest, InvalidSettings
 from jc1.memory.base import NewRecord
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.messages import Message
 from jc1.presets import Presets
 from jc1.sessions import Sessions
@@ -72,7 +72,7 @@ async def workbench(home: Path, embedder: Embedder) -> AsyncIterator[Workbench]:
     async with Workbench(
         settings,
         engine=Recorder(),
-        memory=LocalMemory(database, embedder),
+        memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
         telemetry=Telemetry(keep=settings.traces),

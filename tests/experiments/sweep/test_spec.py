@@ -27,7 +27,7 @@ from jc1.errors import (
     UnsupportedDecoding,
 )
 from jc1.memory.base import NewRecord
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.settings import Settings
@@ -533,13 +533,13 @@ def together(text: str, references: list[str]) -> float:
 
 def test_what_is_timed_searches_its_memory_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
-    search = LocalMemory.search
+    search = DatabaseMemory.search
 
-    def counted(self: LocalMemory, owner: str, query: str, *rest: Any, **more: Any) -> Any:
+    def counted(self: DatabaseMemory, owner: str, query: str, *rest: Any, **more: Any) -> Any:
         searched.append(query)
         return search(self, owner, query, *rest, **more)
 
-    monkeypatch.setattr(LocalMemory, "search", counted)
+    monkeypatch.setattr(DatabaseMemory, "search", counted)
     seen: dict[str, int] = {}
 
     def progress(phase: str, done: int, total: int) -> None:

@@ -17,7 +17,7 @@ from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.embedding.cached import CachedEmbedder
 from jc1.engines.echo import EchoEngine
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
@@ -44,7 +44,7 @@ async def workbench(home: Path, embedder: Embedder, server: RedisServer) -> Asyn
     made = Workbench(
         settings,
         engine=EchoEngine(),
-        memory=LocalMemory(database, CachedEmbedder(embedder, cache)),
+        memory=DatabaseMemory(database, CachedEmbedder(embedder, cache)),
         sessions=Sessions(database, cache=cache, on_delete=replies.forget),
         presets=Presets(PresetRepository(database)),
         telemetry=Telemetry(cache=cache),

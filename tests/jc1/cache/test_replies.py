@@ -22,7 +22,7 @@ from jc1.engines.echo import EchoEngine
 from jc1.engines.settings import EngineSettings
 from jc1.engines.transformers.engine import TransformersEngine
 from jc1.errors import EngineFailed
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.messages import ImagePart, TextPart
 from jc1.models import BUNDLED
 from jc1.presets import Presets
@@ -63,7 +63,7 @@ def make(home: Path, embedder: Embedder) -> Make:
         return Workbench(
             settings,
             engine=Counted(),
-            memory=LocalMemory(database, embedder),
+            memory=DatabaseMemory(database, embedder),
             sessions=Sessions(database, cache=cache, on_delete=replies.forget),
             presets=Presets(PresetRepository(database)),
             telemetry=Telemetry(cache=cache),

@@ -28,7 +28,7 @@ from jc1.database.schema import VERSION_TABLE, upgrade
 from jc1.database.tables import metadata, owners
 from jc1.errors import Conflict
 from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from tests.api.test_serve import serving
 from tests.jc1.database.test_schema import check_first_rows, fill_first_version, migrated
@@ -79,7 +79,7 @@ def database(server: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def recalled(memory: LocalMemory, query: str) -> set[str]:
+def recalled(memory: DatabaseMemory, query: str) -> set[str]:
     return {receipt.record.text for receipt in memory.search("ann", query, Retrieval(k=99)).receipts}
 
 
@@ -184,7 +184,7 @@ def test_of_moves_from_the_same_place_at_once_one_is_made(database: Engine, befo
 
 
 def test_two_replicas_see_each_others_records(database: Engine, server: str) -> None:
-    here, there = LocalMemory(database, HashingEmbedder()), LocalMemory(open_database(server), HashingEmbedder())
+    here, there = DatabaseMemory(database, HashingEmbedder()), DatabaseMemory(open_database(server), HashingEmbedder())
     (old, walrus) = here.add("ann", [NewRecord("I live in Oslo."), NewRecord("The walrus \0 sleeps.")])
     assert recalled(there, "live") == {old.text, walrus.text}
     (new,) = there.add("ann", [NewRecord("I moved to Lyon.")])
@@ -228,8 +228,8 @@ def test_what_is_stored_through_one_server_is_recalled_through_the_other_within_
 
 def test_memory_is_governed_as_on_sqlite(database: Engine, server: str) -> None:
     """Edit, mark, filters, figures, forget, restore, purge, export, import; seen by another replica."""
-    memory, sessions = LocalMemory(database, HashingEmbedder()), Sessions(database)
-    there = LocalMemory(open_database(server), HashingEmbedder())
+    memory, sessions = DatabaseMemory(database, HashingEmbedder()), Sessions(database)
+    there = DatabaseMemory(open_database(server), HashingEmbedder())
     turn = sessions.append("ann", "s", user="My cat is called Ada.", reply="Hello Ada!")
     said, reply = memory.add(
         "ann",
@@ -256,7 +256,7 @@ def test_memory_is_governed_as_on_sqlite(database: Engine, server: str) -> None:
     assert len(exported) == 4
 
     assert memory.preview("ann", said.id).turns == 1
-    assert memory.forget("ann", Selection(records=(said.id, lyon.id))).going.records == 3
+    assert memory.forget("ann", Selection(records=(said.id, lyon.id))).impact.records == 3
     assert (recalled(there, "cat"), sessions.history("ann", "s")) == ({"I live in Oslo."}, ())
     assert there.restore("ann", said.id).turns == 1
     assert sessions.history("ann", "s") == (turn,)

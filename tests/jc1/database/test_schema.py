@@ -23,7 +23,7 @@ from jc1.database.presets import PresetRepository
 from jc1.database.schema import HEAD, VERSION_TABLE, migration_config, stored_revision, upgrade
 from jc1.database.tables import metadata
 from jc1.errors import DatabaseUnavailable, InvalidSettings
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from tests.jc1.memory.conftest import HashingEmbedder
 
@@ -102,7 +102,7 @@ def check_first_rows(database: Engine) -> None:
             assert {name: row[name] for name in first} == {**first, **body}
             new = {name: value for name, value in row.items() if name not in first and name != "seq"}
             assert not any(new.values())
-    store = LocalMemory(database, HashingEmbedder())
+    store = DatabaseMemory(database, HashingEmbedder())
     (record,) = store.list("ann").records
     assert (record.id, record.created, record.pinned, record.edited) == ("mem_1", MOMENT, False, None)
     assert [turn.reply for turn in Sessions(database).history("ann", "s")] == ["Fine."]

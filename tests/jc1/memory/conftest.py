@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from jc1.embedding.base import Vectors
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.chroma_server import ChromaServer
 from tests.support.database import new_database
 
@@ -64,7 +64,7 @@ def database(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def memory(database: Engine, embedder: HashingEmbedder) -> Iterator[LocalMemory]:
-    store = LocalMemory(database, embedder)
+def memory(database: Engine, embedder: HashingEmbedder) -> Iterator[DatabaseMemory]:
+    store = DatabaseMemory(database, embedder)
     yield store
     store.close()

@@ -11,17 +11,17 @@ import pytest
 
 from jc1.database import open_database
 from jc1.memory.base import Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
 WRITER = """
 import sys
 from jc1.database import open_database
 from jc1.memory.base import NewRecord
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
-memory = LocalMemory(open_database(sys.argv[1]), HashingEmbedder())
+memory = DatabaseMemory(open_database(sys.argv[1]), HashingEmbedder())
 number = 0
 while True:
     batch = [NewRecord(f"{sys.argv[2]} walrus {number + i}") for i in range(1 + number % 3)]
@@ -54,7 +54,7 @@ def kill_while_writing(url: str, name: str, acknowledged: int) -> list[str]:
     return [line.rstrip("\n") for line in lines if line.endswith("\n")]
 
 
-def listed(memory: LocalMemory) -> list[str]:
+def listed(memory: DatabaseMemory) -> list[str]:
     """The texts of all records in the database."""
     texts: list[str] = []
     cursor = None
@@ -77,7 +77,7 @@ def test_every_acknowledged_record_is_there_after_kill_9_and_the_index_agrees(
     acknowledged: list[str] = []
     for number in range(rounds):
         acknowledged += kill_while_writing(url, f"round{number}", chance.randint(1, 20))
-        memory = LocalMemory(open_database(url), HashingEmbedder())
+        memory = DatabaseMemory(open_database(url), HashingEmbedder())
         stored = listed(memory)
         assert set(acknowledged) <= set(stored)
         assert len(stored) == len(set(stored))
@@ -92,12 +92,12 @@ import resource, sys
 from jc1.database import open_database
 from jc1.errors import StorageFull
 from jc1.memory.base import NewRecord, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-memory = LocalMemory(open_database(sys.argv[1]), HashingEmbedder())
+memory = DatabaseMemory(open_database(sys.argv[1]), HashingEmbedder())
 stored = 0
 try:
     while stored < 5000:
@@ -106,7 +106,7 @@ try:
 except StorageFull as error:
     print(error.code)
 print(stored)
-for opened in (memory, LocalMemory(open_database(sys.argv[1]), HashingEmbedder())):
+for opened in (memory, DatabaseMemory(open_database(sys.argv[1]), HashingEmbedder())):
     recall = opened.search("ann", "walrus", Retrieval(k=5000))
     print(len(recall.receipts), opened.list("ann").total)
     opened.close()

@@ -12,7 +12,7 @@ from jc1.database.tables import edits, metadata, records, turns
 from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
 from jc1.memory.base import MAX_CHARACTERS, Filter, NewRecord, Record, Selection, shortened
 from jc1.memory.deletion import MAX_SELECTED
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from tests.jc1.memory.test_store import recalled, tell
 
@@ -24,7 +24,7 @@ def sessions(database: Engine) -> Sessions:
     return Sessions(database)
 
 
-def say(memory: LocalMemory, sessions: Sessions, text: str, reply: str, session: str = "s") -> tuple[Record, Record]:
+def say(memory: DatabaseMemory, sessions: Sessions, text: str, reply: str, session: str = "s") -> tuple[Record, Record]:
     """A turn, stored as the pipeline does."""
     turn = sessions.append("ann", session, user=text, reply=reply)
     said = NewRecord(shortened(text), session=session, turn=turn.number)
@@ -43,16 +43,16 @@ def rows(database: Engine) -> dict[str, int]:
         }
 
 
-def test_a_message_takes_its_turn_and_the_replies_to_it(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_message_takes_its_turn_and_the_replies_to_it(memory: DatabaseMemory, sessions: Sessions) -> None:
     cat, reply = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
     dog, other = say(memory, sessions, "My dog is called Bo.", "Hello Bo!")
     memory.edit("ann", cat.id, "My cat is called Eve.")
     going = memory.preview("ann", cat.id)
-    assert (going.records, going.along, going.edits, going.turns) == (2, 1, 1, 1)
+    assert (going.records, going.cascaded, going.edits, going.turns) == (2, 1, 1, 1)
     assert {record.id for record in going.first} == {cat.id, reply.id}
     assert memory.list("ann").total == 4
     assert len(sessions.history("ann", "s")) == 2
-    assert memory.forget("ann", cat.id).going.records == 2
+    assert memory.forget("ann", cat.id).impact.records == 2
     assert {record.id for record in memory.list("ann").records} == {dog.id, other.id}
     assert set(recalled(memory, "Ada Eve cat")) == {dog.text, other.text}
     assert [turn.user for turn in sessions.history("ann", "s")] == ["My dog is called Bo."]
@@ -60,35 +60,37 @@ def test_a_message_takes_its_turn_and_the_replies_to_it(memory: LocalMemory, ses
     assert (info.title, info.turns) == ("My dog is called Bo.", 1)
 
 
-def test_a_reply_goes_with_its_turn_and_leaves_the_message_remembered(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_reply_goes_with_its_turn_and_leaves_the_message_remembered(
+    memory: DatabaseMemory, sessions: Sessions
+) -> None:
     cat, reply = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
-    going = memory.forget("ann", reply.id).going
-    assert (going.records, going.along, going.turns) == (1, 0, 1)
+    going = memory.forget("ann", reply.id).impact
+    assert (going.records, going.cascaded, going.turns) == (1, 0, 1)
     assert memory.list("ann").records == (cat,)
     assert sessions.history("ann", "s") == ()
     assert sessions.list("ann") == ()
 
 
-def test_a_turn_that_has_only_its_number_in_common_stays(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_turn_that_has_only_its_number_in_common_stays(memory: DatabaseMemory, sessions: Sessions) -> None:
     sessions.append("ann", "s", user="Not to be remembered.", reply="Fine.")
     (imported,) = memory.add("ann", [NewRecord("Imported from elsewhere.", session="s", turn=1)])
     memory.forget("ann", imported.id)
     assert [turn.number for turn in sessions.history("ann", "s")] == [1]
 
 
-def test_a_text_too_long_for_a_record_takes_its_turn_too(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_text_too_long_for_a_record_takes_its_turn_too(memory: DatabaseMemory, sessions: Sessions) -> None:
     said, _ = say(memory, sessions, "walrus " * MAX_CHARACTERS, "Long.")
     assert said.text.endswith("…")
-    assert memory.forget("ann", said.id).going.turns == 1
+    assert memory.forget("ann", said.id).impact.turns == 1
 
 
-def test_the_preview_names_what_holds_the_same_text_and_stays(memory: LocalMemory) -> None:
+def test_the_preview_names_what_holds_the_same_text_and_stays(memory: DatabaseMemory) -> None:
     first, second, _ = tell(memory, "The PIN is 1234.", "Again: the pin is 1234.", "The dog is Bo.")
-    assert [record.id for record in memory.preview("ann", first).elsewhere] == [second]
-    assert memory.preview("ann", second).elsewhere == ()
+    assert [record.id for record in memory.preview("ann", first).duplicates_kept] == [second]
+    assert memory.preview("ann", second).duplicates_kept == ()
 
 
-def test_a_session_a_document_and_everything_can_be_forgotten(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_session_a_document_and_everything_can_be_forgotten(memory: DatabaseMemory, sessions: Sessions) -> None:
     say(memory, sessions, "My cat is called Ada.", "Hello!")
     say(memory, sessions, "My dog is called Bo.", "Hello!", session="t")
     sessions.append("ann", "s", user="Not to be remembered.", reply="Fine.")
@@ -97,7 +99,7 @@ def test_a_session_a_document_and_everything_can_be_forgotten(memory: LocalMemor
     assert (going.records, going.turns) == (2, 2)
     memory.forget("ann", Selection(session="s"))
     assert [info.id for info in sessions.list("ann")] == ["t"]
-    assert memory.forget("ann", Selection(document="Book")).going.records == 3
+    assert memory.forget("ann", Selection(document="Book")).impact.records == 3
     assert {record.session for record in memory.list("ann").records} == {"t"}
     memory.forget("ann", EVERYTHING)
     assert (memory.list("ann").total, sessions.list("ann")) == (0, ())
@@ -109,7 +111,7 @@ def test_a_session_a_document_and_everything_can_be_forgotten(memory: LocalMemor
     }
 
 
-def test_what_is_restored_is_as_it_was(memory: LocalMemory, sessions: Sessions) -> None:
+def test_what_is_restored_is_as_it_was(memory: DatabaseMemory, sessions: Sessions) -> None:
     tell(memory, "I live in Oslo.", "I moved to Lyon.", "I moved to Rome.", "My cat is called Ada.")
     said, reply = say(memory, sessions, "Actually my cat is now called Bo.", "Noted.")
     memory.edit("ann", reply.id, "Noted!")
@@ -124,7 +126,7 @@ def test_what_is_restored_is_as_it_was(memory: LocalMemory, sessions: Sessions) 
     assert [edit.text for edit in memory.history("ann", reply.id)] == ["Noted."]
 
 
-def test_a_restored_statement_gives_way_to_what_was_said_meanwhile(memory: LocalMemory) -> None:
+def test_a_restored_statement_gives_way_to_what_was_said_meanwhile(memory: DatabaseMemory) -> None:
     (oslo,) = tell(memory, "I live in Oslo.")
     memory.forget("ann", oslo)
     (lyon,) = tell(memory, "I moved to Lyon.")
@@ -137,7 +139,7 @@ def test_a_restored_statement_gives_way_to_what_was_said_meanwhile(memory: Local
 
 
 def test_a_turn_is_shown_again_only_when_none_of_its_records_is_forgotten(
-    memory: LocalMemory, sessions: Sessions
+    memory: DatabaseMemory, sessions: Sessions
 ) -> None:
     cat, reply = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
     memory.forget("ann", reply.id)
@@ -149,7 +151,7 @@ def test_a_turn_is_shown_again_only_when_none_of_its_records_is_forgotten(
 
 
 def test_a_reply_that_was_forgotten_before_does_not_come_back_with_its_message(
-    memory: LocalMemory, sessions: Sessions
+    memory: DatabaseMemory, sessions: Sessions
 ) -> None:
     cat, reply = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
     memory.forget("ann", reply.id)
@@ -159,7 +161,9 @@ def test_a_reply_that_was_forgotten_before_does_not_come_back_with_its_message(
         memory.get("ann", reply.id)
 
 
-def test_a_purge_leaves_no_row_of_what_was_forgotten(memory: LocalMemory, sessions: Sessions, database: Engine) -> None:
+def test_a_purge_leaves_no_row_of_what_was_forgotten(
+    memory: DatabaseMemory, sessions: Sessions, database: Engine
+) -> None:
     cat, _ = say(memory, sessions, "My cat is called Ada.", "Hello Ada!")
     keep, _ = say(memory, sessions, "My dog is called Bo.", "Hello Bo!")
     memory.edit("ann", cat.id, "My cat is called Eve.")
@@ -175,7 +179,7 @@ def test_a_purge_leaves_no_row_of_what_was_forgotten(memory: LocalMemory, sessio
     assert memory.purge("ann") == memory.purge("nobody")
 
 
-def test_only_what_was_forgotten_long_enough_ago_is_purged(memory: LocalMemory) -> None:
+def test_only_what_was_forgotten_long_enough_ago_is_purged(memory: DatabaseMemory) -> None:
     first, second = tell(memory, "one", "two")
     early = memory.forget("ann", first)
     memory.forget("ann", second)
@@ -184,14 +188,14 @@ def test_only_what_was_forgotten_long_enough_ago_is_purged(memory: LocalMemory) 
     assert [r.id for r in memory.list("ann", only=Filter(forgotten=True)).records] == [second]
 
 
-def test_the_time_to_undo_is_as_it_was_set(database: Engine, memory: LocalMemory) -> None:
-    short = LocalMemory(database, memory._embedder, undo_days=2)
+def test_the_time_to_undo_is_as_it_was_set(database: Engine, memory: DatabaseMemory) -> None:
+    short = DatabaseMemory(database, memory._embedder, undo_days=2)
     (record,) = tell(memory, "one")
     now = datetime.now(UTC)
     assert timedelta(days=2) <= short.forget("ann", record).until - now < timedelta(days=2, minutes=5)
 
 
-def test_a_chain_that_loses_its_links_still_leads_to_the_newest(memory: LocalMemory) -> None:
+def test_a_chain_that_loses_its_links_still_leads_to_the_newest(memory: DatabaseMemory) -> None:
     first, second, third, fourth = tell(
         memory, "I live in Oslo.", "I moved to Lyon.", "I moved to Rome.", "I moved to Bonn."
     )
@@ -205,7 +209,7 @@ def test_a_chain_that_loses_its_links_still_leads_to_the_newest(memory: LocalMem
     assert recalled(memory, "live") == ["I moved to Rome."]
 
 
-def test_what_is_older_than_a_time_expires_unless_it_is_pinned(memory: LocalMemory, sessions: Sessions) -> None:
+def test_what_is_older_than_a_time_expires_unless_it_is_pinned(memory: DatabaseMemory, sessions: Sessions) -> None:
     old = datetime(2020, 1, 1, tzinfo=UTC)
     memory.add("ann", [NewRecord("old", created=old), NewRecord("old, pinned", created=old, pinned=True)])
     say(memory, sessions, "new", "new")
@@ -218,7 +222,7 @@ def test_what_is_older_than_a_time_expires_unless_it_is_pinned(memory: LocalMemo
     assert memory.restore("ann", EVERYTHING).records == 3
 
 
-def test_a_session_that_was_forgotten_can_be_used_again(memory: LocalMemory, sessions: Sessions) -> None:
+def test_a_session_that_was_forgotten_can_be_used_again(memory: DatabaseMemory, sessions: Sessions) -> None:
     say(memory, sessions, "My cat is called Ada.", "Hello!")
     memory.forget("ann", Selection(session="s"))
     turn = sessions.append("ann", "s", user="Anew.", reply="Yes.")
@@ -228,7 +232,7 @@ def test_a_session_that_was_forgotten_can_be_used_again(memory: LocalMemory, ses
     assert sessions.history("ann", "s") == (turn,)
 
 
-def test_what_is_not_there_cannot_be_forgotten_or_restored(memory: LocalMemory) -> None:
+def test_what_is_not_there_cannot_be_forgotten_or_restored(memory: DatabaseMemory) -> None:
     (record,) = tell(memory, "one")
     for call in (memory.preview, memory.forget):
         with pytest.raises(UnknownRecord):
@@ -242,7 +246,7 @@ def test_what_is_not_there_cannot_be_forgotten_or_restored(memory: LocalMemory) 
     assert memory.list("ann").total == 1
 
 
-def test_a_selection_says_one_thing(memory: LocalMemory) -> None:
+def test_a_selection_says_one_thing(memory: DatabaseMemory) -> None:
     for fields in ({}, {"session": "s", "document": "d"}, {"records": ("mem_1",), "everything": True}):
         with pytest.raises(InvalidRequest, match="one way"):
             Selection(**fields)  # type: ignore[arg-type]
@@ -250,20 +254,20 @@ def test_a_selection_says_one_thing(memory: LocalMemory) -> None:
         memory.forget("ann", Selection(records=tuple(f"mem_{n}" for n in range(MAX_SELECTED + 1))))
 
 
-def test_a_preview_of_much_shows_its_beginning(memory: LocalMemory) -> None:
+def test_a_preview_of_much_shows_its_beginning(memory: DatabaseMemory) -> None:
     memory.add("ann", [NewRecord(f"text {n}") for n in range(50)])
     going = memory.preview("ann", EVERYTHING)
     assert (going.records, len(going.first)) == (50, 20)
     assert going.first[0].text == "text 49"
 
 
-def test_the_owners_are_those_with_records_or_sessions(memory: LocalMemory, sessions: Sessions) -> None:
+def test_the_owners_are_those_with_records_or_sessions(memory: DatabaseMemory, sessions: Sessions) -> None:
     tell(memory, "one", owner="bob")
     sessions.append("ann", "s", user="u", reply="r")
     assert memory.owners() == ("ann", "bob")
 
 
-def test_no_hidden_row_is_left_out_of_a_purge(memory: LocalMemory, sessions: Sessions, database: Engine) -> None:
+def test_no_hidden_row_is_left_out_of_a_purge(memory: DatabaseMemory, sessions: Sessions, database: Engine) -> None:
     for n in range(3):
         say(memory, sessions, f"My cat is called Ada{n}.", f"Hello {n}!")
     memory.forget("ann", EVERYTHING)

@@ -17,30 +17,30 @@ from sqlalchemy import Engine
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Imported, NewRecord, Retrieval, Selection
 from jc1.memory.exchange import MAX_LINE
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.jc1.memory.test_store import recalled, tell
 from tests.support.database import new_database
 
 
-def exported(memory: LocalMemory, owner: str = "ann") -> list[str]:
+def exported(memory: DatabaseMemory, owner: str = "ann") -> list[str]:
     with closing(memory.export_lines(owner)) as lines:
         return list(lines)
 
 
-def taken_in(memory: LocalMemory, lines: Iterable[str], owner: str = "ann") -> Imported:
+def taken_in(memory: DatabaseMemory, lines: Iterable[str], owner: str = "ann") -> Imported:
     return memory.import_lines(owner, BytesIO("".join(lines).encode()))
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Any:
     """A memory in another database, with nothing in it."""
-    with closing(LocalMemory(new_database(tmp_path / "other.db"), HashingEmbedder())) as store:
+    with closing(DatabaseMemory(new_database(tmp_path / "other.db"), HashingEmbedder())) as store:
         yield store
 
 
 @pytest.fixture
-def filled(memory: LocalMemory) -> LocalMemory:
+def filled(memory: DatabaseMemory) -> DatabaseMemory:
     """Records with everything that a record may have."""
     ids = tell(memory, "I live in Oslo.", "I moved to Lyon.", "I moved to Rome.", "Line\u2028one\nline two 🙂 \ufffd")
     memory.edit("ann", ids[3], "Edited once.")
@@ -61,7 +61,9 @@ def filled(memory: LocalMemory) -> LocalMemory:
     return memory
 
 
-def test_a_round_trip_gives_the_same_records_in_the_same_order(filled: LocalMemory, elsewhere: LocalMemory) -> None:
+def test_a_round_trip_gives_the_same_records_in_the_same_order(
+    filled: DatabaseMemory, elsewhere: DatabaseMemory
+) -> None:
     lines = exported(filled)
     assert taken_in(elsewhere, lines) == Imported(added=9)
     assert exported(elsewhere) == lines
@@ -73,7 +75,7 @@ def test_a_round_trip_gives_the_same_records_in_the_same_order(filled: LocalMemo
         assert elsewhere.search("ann", query, wanted).receipts == filled.search("ann", query, wanted).receipts
 
 
-def test_importing_a_file_twice_adds_nothing(filled: LocalMemory, elsewhere: LocalMemory) -> None:
+def test_importing_a_file_twice_adds_nothing(filled: DatabaseMemory, elsewhere: DatabaseMemory) -> None:
     lines = exported(filled)
     assert taken_in(filled, lines) == Imported(same=9)
     taken_in(elsewhere, lines)
@@ -81,7 +83,7 @@ def test_importing_a_file_twice_adds_nothing(filled: LocalMemory, elsewhere: Loc
     assert exported(elsewhere) == lines
 
 
-def test_what_is_there_with_other_content_stays_as_it_is(filled: LocalMemory) -> None:
+def test_what_is_there_with_other_content_stays_as_it_is(filled: DatabaseMemory) -> None:
     lines = exported(filled)
     newest = filled.list("ann").records[0]
     filled.edit("ann", newest.id, "Edited since.")
@@ -89,7 +91,7 @@ def test_what_is_there_with_other_content_stays_as_it_is(filled: LocalMemory) ->
     assert filled.get("ann", newest.id).text == "Edited since."
 
 
-def test_what_was_forgotten_since_comes_back_as_the_file_has_it(filled: LocalMemory) -> None:
+def test_what_was_forgotten_since_comes_back_as_the_file_has_it(filled: DatabaseMemory) -> None:
     lines = exported(filled)
     filled.forget("ann", Selection(everything=True))
     assert taken_in(filled, lines) == Imported(added=9)
@@ -97,7 +99,7 @@ def test_what_was_forgotten_since_comes_back_as_the_file_has_it(filled: LocalMem
     assert filled.statistics("ann").forgotten == 0
 
 
-def test_an_id_that_somebody_else_has_is_replaced_by_the_same_one_each_time(filled: LocalMemory) -> None:
+def test_an_id_that_somebody_else_has_is_replaced_by_the_same_one_each_time(filled: DatabaseMemory) -> None:
     lines = exported(filled)
     assert taken_in(filled, lines, "bob") == Imported(added=9)
     assert taken_in(filled, lines, "bob") == Imported(same=9)
@@ -110,19 +112,21 @@ def test_an_id_that_somebody_else_has_is_replaced_by_the_same_one_each_time(fill
     assert all(filled.get("bob", r.superseded_by).owner == "bob" for r in bobs if r.superseded_by)
 
 
-def test_old_statements_do_not_win_over_newer_ones_that_are_there(filled: LocalMemory, elsewhere: LocalMemory) -> None:
+def test_old_statements_do_not_win_over_newer_ones_that_are_there(
+    filled: DatabaseMemory, elsewhere: DatabaseMemory
+) -> None:
     tell(elsewhere, "I moved to Bonn.")
     taken_in(elsewhere, exported(filled))
     assert not {"I live in Oslo.", "I moved to Lyon.", "I moved to Rome."} & set(recalled(elsewhere, "live"))
 
 
-def test_what_is_forgotten_is_not_exported(filled: LocalMemory) -> None:
+def test_what_is_forgotten_is_not_exported(filled: DatabaseMemory) -> None:
     filled.forget("ann", Selection(document="Book"))
     assert len(exported(filled)) == 8
     assert exported(filled, "nobody") == []
 
 
-def test_an_export_is_of_one_moment(filled: LocalMemory) -> None:
+def test_an_export_is_of_one_moment(filled: DatabaseMemory) -> None:
     before = exported(filled)
     with closing(filled.export_lines("ann")) as lines:
         first = next(lines)
@@ -173,7 +177,7 @@ GOOD = {"id": "mem_1", "text": "fine", "role": "user", "kind": "statement", "cre
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_imported(
-    memory: LocalMemory, embedder: HashingEmbedder, wrong: str
+    memory: DatabaseMemory, embedder: HashingEmbedder, wrong: str
 ) -> None:
     with pytest.raises(InvalidRequest, match="Line 3 ") as refused:
         taken_in(memory, [json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(2)] + [wrong + "\n"])
@@ -181,24 +185,24 @@ def test_a_wrong_line_is_named_and_nothing_is_imported(
     assert (memory.list("ann").total, embedder.texts) == (0, [])
 
 
-def test_a_file_that_is_no_text_is_refused(memory: LocalMemory) -> None:
+def test_a_file_that_is_no_text_is_refused(memory: DatabaseMemory) -> None:
     with pytest.raises(InvalidRequest, match="Line 1 "):
         memory.import_lines("ann", BytesIO(b"\xff\xfe\x00\n"))
     with pytest.raises(InvalidRequest, match="Line 1 is longer"):
         memory.import_lines("ann", BytesIO(b"x" * (MAX_LINE + 2)))
 
 
-def test_an_empty_file_and_empty_lines_are_nothing(memory: LocalMemory) -> None:
+def test_an_empty_file_and_empty_lines_are_nothing(memory: DatabaseMemory) -> None:
     assert taken_in(memory, []) == taken_in(memory, ["\n", " \n"]) == Imported()
 
 
-def test_a_file_is_read_from_where_it_stands(memory: LocalMemory) -> None:
+def test_a_file_is_read_from_where_it_stands(memory: DatabaseMemory) -> None:
     file = BytesIO(b"a heading\n" + json.dumps(GOOD).encode())
     file.readline()
     assert memory.import_lines("ann", file) == Imported(added=1)
 
 
-def test_links_that_no_statement_can_have_are_left_out(memory: LocalMemory) -> None:
+def test_links_that_no_statement_can_have_are_left_out(memory: DatabaseMemory) -> None:
     links = {"mem_1": "mem_2", "mem_2": "mem_1", "mem_3": "mem_3", "mem_4": "mem_none"}
     taken_in(memory, (json.dumps({**GOOD, "id": i, "superseded_by": by}) + "\n" for i, by in links.items()))
     found = {record.id: record.superseded_by for record in memory.list("ann").records}
@@ -207,7 +211,7 @@ def test_links_that_no_statement_can_have_are_left_out(memory: LocalMemory) -> N
     assert len(memory.purge("ann").records) == 4
 
 
-def test_somebody_who_waits_is_told_how_far_it_is(memory: LocalMemory) -> None:
+def test_somebody_who_waits_is_told_how_far_it_is(memory: DatabaseMemory) -> None:
     lines = "".join(json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(2500))
     told: list[tuple[int, int]] = []
     memory.import_lines("ann", BytesIO(lines.encode()), progress=lambda done, total: told.append((done, total)))
@@ -221,7 +225,7 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
         def embed(self, texts: Sequence[str]) -> Any:
             return super().embed(["x"] * len(texts))
 
-    memory = LocalMemory(database, Small())
+    memory = DatabaseMemory(database, Small())
     when = datetime(2026, 1, 1, tzinfo=UTC)
     file = tmp_path / "many.jsonl"
     with file.open("w") as out:

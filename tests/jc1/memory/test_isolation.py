@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from jc1.errors import InvalidRequest, Jc1Error, UnknownRecord
 from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.support.database import new_database
@@ -53,7 +53,7 @@ ADVERSARIAL = [
 ]
 
 
-def test_owners_with_names_made_to_be_confused_stay_apart(memory: LocalMemory) -> None:
+def test_owners_with_names_made_to_be_confused_stay_apart(memory: DatabaseMemory) -> None:
     ids = {owner: memory.add(owner, [NewRecord(f"The secret of {n}")])[0].id for n, owner in enumerate(ADVERSARIAL)}
     for number, owner in enumerate(ADVERSARIAL):
         found = memory.search(owner, "secret", Retrieval(k=100, window=5))
@@ -85,7 +85,7 @@ def test_owners_with_names_made_to_be_confused_stay_apart(memory: LocalMemory) -
 
 
 @pytest.mark.parametrize("owner", ["", " ", "\n\t", "x" * 201, "ann\0", "\ud800"])
-def test_a_name_that_cannot_be_an_owners_is_refused_everywhere(memory: LocalMemory, owner: str) -> None:
+def test_a_name_that_cannot_be_an_owners_is_refused_everywhere(memory: DatabaseMemory, owner: str) -> None:
     calls = (
         lambda: memory.add(owner, [NewRecord("text")]),
         lambda: memory.search(owner, "text", Retrieval()),
@@ -108,7 +108,7 @@ def test_a_name_that_cannot_be_an_owners_is_refused_everywhere(memory: LocalMemo
             call()
 
 
-def test_a_statement_never_supersedes_another_owners(memory: LocalMemory) -> None:
+def test_a_statement_never_supersedes_another_owners(memory: DatabaseMemory) -> None:
     memory.add("ann", [NewRecord("I live in Oslo.")])
     memory.add("bob", [NewRecord("I moved to Lyon.")])
     assert memory.list("ann").records[0].superseded_by is None
@@ -128,7 +128,7 @@ NAMES = ["s", "s ", "%", "S"]
 class Player:
     """Makes an owner's calls and writes down each answer, with ids and times as they come in place of what they are."""
 
-    def __init__(self, memory: LocalMemory, sessions: Sessions, owner: str, foreign: str) -> None:
+    def __init__(self, memory: DatabaseMemory, sessions: Sessions, owner: str, foreign: str) -> None:
         self.memory, self.sessions, self.owner, self.foreign = memory, sessions, owner, foreign
         self.ids: list[str] = []
         self.file = ""
@@ -208,7 +208,7 @@ def test_no_answer_depends_on_what_others_have_or_do(
     for crowd in ([], others):
         with tempfile.TemporaryDirectory() as folder:
             database = new_database(Path(folder) / "jc1.db")
-            memory, sessions = LocalMemory(database, HashingEmbedder()), Sessions(database)
+            memory, sessions = DatabaseMemory(database, HashingEmbedder()), Sessions(database)
             theirs = [memory.add("eve", [NewRecord(TEXTS[0], session="s", turn=1)])[0].id for _ in crowd[:1]]
             player = Player(memory, sessions, owner, *theirs or [nobodys])
             rest = [Player(memory, sessions, other, nobodys) for other in crowd]
@@ -223,7 +223,7 @@ def test_no_answer_depends_on_what_others_have_or_do(
 
 
 @pytest.mark.parametrize("owner", ["bob", "ann ", "%"])
-def test_importing_somebody_elses_ids_is_answered_as_importing_new_ones(memory: LocalMemory, owner: str) -> None:
+def test_importing_somebody_elses_ids_is_answered_as_importing_new_ones(memory: DatabaseMemory, owner: str) -> None:
     memory.add("ann", [NewRecord("I live in Oslo."), NewRecord("I moved to Lyon.")])
     with closing(memory.export_lines("ann")) as lines:
         file = "".join(lines)
@@ -257,7 +257,7 @@ class Owners(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.database = new_database(Path(self.folder.name) / "jc1.db")
-        self.stores = [LocalMemory(self.database, HashingEmbedder(), capacity=n) for n in (1, 1000)]
+        self.stores = [DatabaseMemory(self.database, HashingEmbedder(), capacity=n) for n in (1, 1000)]
         self.said: dict[str, dict[str, str]] = defaultdict(dict)
 
     @rule(target=ids, owner=owners, text=texts, session=st.sampled_from([None, "s"]), which=st.integers(0, 1))

@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import Engine
 
 from jc1.memory.base import NewRecord, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 
 OTHER = """
 import json, sys
 from jc1.database import open_database
 from jc1.memory.base import NewRecord, Retrieval
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
-memory = LocalMemory(open_database(sys.argv[1]), HashingEmbedder())
+memory = DatabaseMemory(open_database(sys.argv[1]), HashingEmbedder())
 for line in sys.stdin:
     call, argument = json.loads(line)
     if call == "add":
@@ -57,11 +57,11 @@ def other(database: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
         assert process.wait() == 0
 
 
-def recalled(memory: LocalMemory, query: str) -> list[str]:
+def recalled(memory: DatabaseMemory, query: str) -> list[str]:
     return [receipt.record.text for receipt in memory.search("ann", query, Retrieval(k=9)).receipts]
 
 
-def test_each_process_sees_what_the_other_adds_supersedes_and_forgets(memory: LocalMemory, other: Call) -> None:
+def test_each_process_sees_what_the_other_adds_supersedes_and_forgets(memory: DatabaseMemory, other: Call) -> None:
     assert other("search", "Where do I live?") == recalled(memory, "Where do I live?") == []
     memory.add("ann", [NewRecord("I live in Oslo.")])
     assert other("search", "Where do I live?") == ["I live in Oslo."]

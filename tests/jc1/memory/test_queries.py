@@ -9,12 +9,12 @@ import pytest
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Filter, NewRecord
 from jc1.memory.queries import MAX_CONTAINS
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.test_store import tell
 
 
 @pytest.fixture
-def filled(memory: LocalMemory) -> LocalMemory:
+def filled(memory: DatabaseMemory) -> DatabaseMemory:
     """Records that differ in all that a filter asks for."""
     memory.add(
         "ann",
@@ -53,12 +53,12 @@ def filled(memory: LocalMemory) -> LocalMemory:
         (Filter(forgotten=True), 0),
     ],
 )
-def test_a_filter_lets_through_that_of_which_all_is_true(filled: LocalMemory, only: Filter, found: int) -> None:
+def test_a_filter_lets_through_that_of_which_all_is_true(filled: DatabaseMemory, only: Filter, found: int) -> None:
     page = filled.list("ann", only=only)
     assert (len(page.records), page.total) == (found, found)
 
 
-def test_pages_of_a_filter_hold_its_records_alone(filled: LocalMemory) -> None:
+def test_pages_of_a_filter_hold_its_records_alone(filled: DatabaseMemory) -> None:
     only = Filter(role="user")
     first = filled.list("ann", limit=3, only=only)
     rest = filled.list("ann", limit=3, cursor=first.next_cursor, only=only)
@@ -66,18 +66,18 @@ def test_pages_of_a_filter_hold_its_records_alone(filled: LocalMemory) -> None:
     assert (first.total, rest.next_cursor) == (4, None)
 
 
-def test_what_is_forgotten_is_listed_where_that_is_asked_for(filled: LocalMemory) -> None:
+def test_what_is_forgotten_is_listed_where_that_is_asked_for(filled: DatabaseMemory) -> None:
     filled.forget("ann", filled.list("ann", only=Filter(document="Book")).records[0].id)
     assert filled.list("ann").total == 4
     assert [r.text for r in filled.list("ann", only=Filter(forgotten=True)).records] == ["Chapter one"]
 
 
-def test_a_text_too_long_to_look_for_is_refused(memory: LocalMemory) -> None:
+def test_a_text_too_long_to_look_for_is_refused(memory: DatabaseMemory) -> None:
     with pytest.raises(InvalidRequest, match="contains"):
         memory.list("ann", only=Filter(contains="x" * (MAX_CONTAINS + 1)))
 
 
-def test_the_figures_count_what_is_there(filled: LocalMemory) -> None:
+def test_the_figures_count_what_is_there(filled: DatabaseMemory) -> None:
     (record,) = filled.list("ann", only=Filter(kind="question")).records
     filled.edit("ann", record.id, "Where was that?")
     filled.mark("ann", record.id, excluded=True)
@@ -98,6 +98,6 @@ def test_the_figures_count_what_is_there(filled: LocalMemory) -> None:
     assert figures.bytes == before == figures.characters + len("à bientôt".encode()) + len("Where do I live?") + vectors
 
 
-def test_an_owner_with_nothing_has_figures_of_nothing(memory: LocalMemory) -> None:
+def test_an_owner_with_nothing_has_figures_of_nothing(memory: DatabaseMemory) -> None:
     figures = memory.statistics("nobody")
     assert (figures.records, figures.kinds, figures.characters, figures.bytes, figures.first) == (0, {}, 0, 0, None)

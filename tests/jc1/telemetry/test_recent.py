@@ -37,9 +37,9 @@ def test_an_owner_sees_no_trace_of_another() -> None:
 def test_traces_that_name_a_record_are_dropped_and_only_the_owners() -> None:
     ring = RecentTraces()
     recalled, widened, other, bens = (Trace(owner=owner) for owner in ("ann", "ann", "ann", "ben"))
-    recalled.recalled = bens.recalled = [{"id": "mem_1", "widened_from": None}]
-    widened.recalled = [{"id": "mem_2", "widened_from": "mem_1"}]
-    other.recalled = [{"id": "mem_3", "widened_from": None}]
+    recalled.recalled = bens.recalled = [{"id": "mem_1", "expanded_from": None}]
+    widened.recalled = [{"id": "mem_2", "expanded_from": "mem_1"}]
+    other.recalled = [{"id": "mem_3", "expanded_from": None}]
     for trace in (recalled, widened, other, bens):
         ring.add(trace)
     ring.drop("ann", ["mem_1"])

@@ -80,12 +80,12 @@ def test_texts_from_outside_are_escaped() -> None:
 
 
 def test_a_memory_shows_rank_text_source_age_and_every_score() -> None:
-    parts = {"meaning": 1.02, "words_nearby": 2.0, "words": -0.9, "day": 0.7, "speaker": 0.3}
+    parts = {"dense": 1.02, "bm25_window": 2.0, "bm25": -0.9, "date": 0.7, "speaker": 0.3}
     receipt = Receipt(record(), 1, 3.1218, parts, dense_score=0.731, dense_rank=1, lexical_score=0.002, lexical_rank=3)
     html = fragments.memories([receipt], session="here", titles={"s": "About cats"})
     assert text(html) == (
         "1 My cat is called Ada. score 3.12 dense 0.73 #1 lexical &lt;0.01 #3 "
-        "words nearby +2.0 · meaning +1.0 · day +0.7 "
+        "bm25 window +2.0 · dense +1.0 · date +0.7 "
         "statement · “About cats” , turn 2 · just now"
     )
     assert 'data-open="s"' in html
@@ -112,7 +112,7 @@ def test_a_memory_says_where_it_comes_from(source: dict[str, object], said: str)
 
 def test_a_neighbour_names_the_memory_that_it_came_with() -> None:
     first = Receipt(record(), 1, 0.2)
-    neighbour = Receipt(record(id="m2"), 2, 0.1, widened_from="m1")
+    neighbour = Receipt(record(id="m2"), 2, 0.1, expanded_from="m1")
     assert "neighbour of #1" in text(fragments.memories([first, neighbour], session="s", titles={}))
 
 

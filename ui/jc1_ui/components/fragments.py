@@ -197,8 +197,8 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
     dense = _score(receipt.dense_score, receipt.dense_rank)
     lexical = _score(receipt.lexical_score, receipt.lexical_rank)
     widened = ""
-    if receipt.widened_from is not None:
-        came = ranks.get(receipt.widened_from)
+    if receipt.expanded_from is not None:
+        came = ranks.get(receipt.expanded_from)
         widened = f"<span>neighbour of {'another' if came is None else f'#{came}'}</span>"
     return (
         f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'

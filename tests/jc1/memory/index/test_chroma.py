@@ -16,7 +16,7 @@ from jc1.errors import InvalidSettings, VectorsUnavailable
 from jc1.memory import open_memory
 from jc1.memory.base import NewRecord, Recall, Retrieval, Selection
 from jc1.memory.index.chroma import ChromaStore
-from jc1.memory.store import LocalMemory
+from jc1.memory.store import DatabaseMemory
 from jc1.settings import Settings
 from tests.jc1.memory.chroma_server import ChromaServer
 from tests.jc1.memory.conftest import HashingEmbedder
@@ -36,24 +36,24 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, embedder: HashingEmbed
 
 
 @pytest.fixture
-def in_chroma(database: Engine, embedder: HashingEmbedder, store: ChromaStore) -> LocalMemory:
-    return LocalMemory(database, embedder, vectors=store)
+def in_chroma(database: Engine, embedder: HashingEmbedder, store: ChromaStore) -> DatabaseMemory:
+    return DatabaseMemory(database, embedder, vectors=store)
 
 
 def told(found: Recall) -> Sequence[tuple[Any, ...]]:
-    return [(r.record.id, r.rank, r.dense_rank, r.lexical_rank, r.widened_from) for r in found.receipts]
+    return [(r.record.id, r.rank, r.dense_rank, r.lexical_rank, r.expanded_from) for r in found.receipts]
 
 
 def keys(store: ChromaStore) -> set[str]:
     """All keys of Ann's that are in Chroma."""
-    shelves = [store.of("ann", 0)(shelf) for shelf in ("statements", "others")]
-    return {key for shelf in shelves for key in shelf._collection.get()["ids"]}
+    partitions = [store.of("ann", 0)(partition) for partition in ("statements", "others")]
+    return {key for partition in partitions for key in partition._collection.get()["ids"]}
 
 
 def test_the_same_is_recalled_in_the_same_order_as_from_faiss(
-    database: Engine, embedder: HashingEmbedder, in_chroma: LocalMemory
+    database: Engine, embedder: HashingEmbedder, in_chroma: DatabaseMemory
 ) -> None:
-    in_faiss = LocalMemory(database, embedder)
+    in_faiss = DatabaseMemory(database, embedder)
     in_faiss.add("ann", [NewRecord(text, session="s", turn=i) for i, text in enumerate(TEXTS)])
     in_faiss.add("ben", [NewRecord("the cat is somebody else's")])
     for query in ("what does the walrus like?", "who likes milk?", "cat"):
@@ -65,7 +65,7 @@ def test_the_same_is_recalled_in_the_same_order_as_from_faiss(
     in_faiss.close()
 
 
-def test_what_is_added_changed_and_forgotten_is_followed(in_chroma: LocalMemory, store: ChromaStore) -> None:
+def test_what_is_added_changed_and_forgotten_is_followed(in_chroma: DatabaseMemory, store: ChromaStore) -> None:
     (first,) = in_chroma.add("ann", [NewRecord("My cat is called Ada.")])
     assert [r.record.id for r in in_chroma.search("ann", "cat", Retrieval()).receipts] == [first.id]
     (second,) = in_chroma.add("ann", [NewRecord("My cat is called Bo.")])
@@ -75,7 +75,7 @@ def test_what_is_added_changed_and_forgotten_is_followed(in_chroma: LocalMemory,
 
 
 def test_what_was_left_behind_goes_when_the_index_is_built(
-    database: Engine, embedder: HashingEmbedder, in_chroma: LocalMemory, store: ChromaStore
+    database: Engine, embedder: HashingEmbedder, in_chroma: DatabaseMemory, store: ChromaStore
 ) -> None:
     gone, kept = in_chroma.add("ann", [NewRecord(text) for text in TEXTS[:2]])
     in_chroma.search("ann", "cat", Retrieval())
@@ -83,30 +83,30 @@ def test_what_was_left_behind_goes_when_the_index_is_built(
     with writing(database) as connection:  # by a process that ended before Chroma heard of it
         connection.execute(update(owners).values(version=owners.c.version + 1))
         connection.execute(delete(records).where(records.c.id == gone.id))
-    another = LocalMemory(database, embedder, vectors=store)
+    another = DatabaseMemory(database, embedder, vectors=store)
     assert [r.record.id for r in another.search("ann", "cat", Retrieval()).receipts] == [kept.id]
     assert {key.partition(".")[0] for key in keys(store)} == {kept.id}
 
 
 @pytest.mark.parametrize("stay", [0, 1])
 def test_what_was_purged_is_not_in_chroma_after_the_next_search(
-    database: Engine, embedder: HashingEmbedder, in_chroma: LocalMemory, store: ChromaStore, stay: int
+    database: Engine, embedder: HashingEmbedder, in_chroma: DatabaseMemory, store: ChromaStore, stay: int
 ) -> None:
     ids = [in_chroma.add("ann", [NewRecord(text)])[0].id for text in TEXTS[:3]]
     in_chroma.search("ann", "cat", Retrieval())
-    elsewhere = LocalMemory(database, embedder)
+    elsewhere = DatabaseMemory(database, embedder)
     elsewhere.forget("ann", Selection(records=tuple(ids[stay:])))
     elsewhere.purge("ann")
-    another = LocalMemory(database, embedder, vectors=store)
+    another = DatabaseMemory(database, embedder, vectors=store)
     assert len(another.search("ann", "cat", Retrieval()).receipts) == stay
     assert len(keys(store)) == stay
     elsewhere.close()
 
 
 def test_two_replicas_share_the_vectors_and_follow_each_other(
-    database: Engine, embedder: HashingEmbedder, in_chroma: LocalMemory, store: ChromaStore
+    database: Engine, embedder: HashingEmbedder, in_chroma: DatabaseMemory, store: ChromaStore
 ) -> None:
-    another = LocalMemory(database, embedder, vectors=store)
+    another = DatabaseMemory(database, embedder, vectors=store)
     for i, text in enumerate(TEXTS):
         writer, reader = (in_chroma, another) if i % 2 else (another, in_chroma)
         (added,) = writer.add("ann", [NewRecord(text)])
@@ -121,7 +121,9 @@ def test_a_server_that_died_is_named_and_nothing_is_lost(
     server = ChromaServer(tmp_path / "chroma")
     server.start()
     try:
-        memory = LocalMemory(database, embedder, vectors=ChromaStore(fingerprint=embedder.fingerprint, url=server.url))
+        memory = DatabaseMemory(
+            database, embedder, vectors=ChromaStore(fingerprint=embedder.fingerprint, url=server.url)
+        )
         memory.add("ann", [NewRecord(TEXTS[0])])
         memory.search("ann", "cat", Retrieval())
         server.kill()

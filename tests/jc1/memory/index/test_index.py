@@ -63,7 +63,7 @@ def by_seq(index: OwnerIndex, scores: Scores) -> dict[int, float]:
 
 
 def own(index: OwnerIndex, query: str) -> dict[int, float]:
-    return by_seq(index, index.wording(terms(query)).own)
+    return by_seq(index, index.bm25(terms(query)).own)
 
 
 def test_words_are_found_in_any_form_and_the_rarer_word_counts_more(index: OwnerIndex) -> None:
@@ -89,43 +89,43 @@ def test_bm25_is_what_the_formula_says(index: OwnerIndex) -> None:
 def test_a_window_has_the_words_of_two_rows_either_side_in_its_session(index: OwnerIndex) -> None:
     index.put([row(n, "walrus" if n == 4 else f"other {n}", turn=n) for n in range(1, 8)])
     index.put([row(9, "walrus", turn=5, session="another")])
-    assert by_seq(index, index.wording(["walrus"]).nearby).keys() == {2, 3, 4, 5, 6, 9}
+    assert by_seq(index, index.bm25(["walrus"]).window).keys() == {2, 3, 4, 5, 6, 9}
 
 
 def test_a_new_turn_and_a_removed_one_change_the_windows_around_them(index: OwnerIndex) -> None:
     index.put([row(n, "other", turn=n) for n in (1, 2, 4, 5)])
-    assert by_seq(index, index.wording(["walrus"]).nearby) == {}
+    assert by_seq(index, index.bm25(["walrus"]).window) == {}
     index.put([row(9, "walrus", turn=3)])
-    assert by_seq(index, index.wording(["walrus"]).nearby).keys() == {1, 2, 4, 5, 9}
+    assert by_seq(index, index.bm25(["walrus"]).window).keys() == {1, 2, 4, 5, 9}
     index.remove([2, 4])
-    assert by_seq(index, index.wording(["walrus"]).nearby).keys() == {1, 5, 9}
+    assert by_seq(index, index.bm25(["walrus"]).window).keys() == {1, 5, 9}
     index.remove([9])
-    assert by_seq(index, index.wording(["walrus"]).nearby) == {}
+    assert by_seq(index, index.bm25(["walrus"]).window) == {}
 
 
 def test_every_row_of_a_session_has_the_sessions_score(index: OwnerIndex) -> None:
     index.put([row(n, "walrus" if n == 1 else "other", turn=n) for n in range(1, 9)] + [row(20, "alone"), row(21, "b")])
-    scores = by_seq(index, index.wording(["walrus"]).session)
+    scores = by_seq(index, index.bm25(["walrus"]).session)
     assert scores.keys() == set(range(1, 9))
     assert len(set(scores.values())) == 1
 
 
 def test_a_day_is_found_by_any_of_its_words(index: OwnerIndex) -> None:
     index.put([row(1, "x", days=0), row(2, "y", days=31), row(3, "z", days=400)])
-    assert by_seq(index, index.wording(terms("in February")).day).keys() == {2, 3}
-    assert by_seq(index, index.wording(terms("2027")).day).keys() == {3}
-    assert by_seq(index, index.wording(terms("on a Thursday")).day).keys() == {1}
+    assert by_seq(index, index.bm25(terms("in February")).date).keys() == {2, 3}
+    assert by_seq(index, index.bm25(terms("2027")).date).keys() == {3}
+    assert by_seq(index, index.bm25(terms("on a Thursday")).date).keys() == {1}
 
 
 def test_the_cosine_of_a_window_is_the_faded_mean_of_its_rows(index: OwnerIndex) -> None:
     angles = [0.3, 1.2, 0.1, 2.0, 0.9]
     index.put([row(n, "x", angle, "reply" if n % 2 else "statement", turn=n) for n, angle in enumerate(angles)])
     cosines = np.cos(angles)
-    alone, nearby = index.meaning(NORTH, index.rows_of([0, 2]))
+    alone, window = index.cosines(NORTH, index.rows_of([0, 2]))
     assert alone.tolist() == pytest.approx([cosines[0], cosines[2]], abs=1e-6)
     first = (cosines[0] + cosines[1] / 2 + cosines[2] / 4) / 1.75
     middle = (cosines[2] + (cosines[1] + cosines[3]) / 2 + (cosines[0] + cosines[4]) / 4) / 2.5
-    assert nearby.tolist() == pytest.approx([first, middle], abs=1e-6)
+    assert window.tolist() == pytest.approx([first, middle], abs=1e-6)
 
 
 def test_rows_of_those_whom_a_query_names_are_told(index: OwnerIndex) -> None:
@@ -137,7 +137,7 @@ def test_rows_of_those_whom_a_query_names_are_told(index: OwnerIndex) -> None:
 
 def test_an_empty_index_has_no_scores(index: OwnerIndex) -> None:
     assert own(index, "cat") == {}
-    assert index.meaning(NORTH, index.rows_of([]))[0].tolist() == []
+    assert index.cosines(NORTH, index.rows_of([]))[0].tolist() == []
 
 
 def test_a_removed_row_leaves_no_trace_in_the_scores(index: OwnerIndex) -> None:
@@ -148,15 +148,15 @@ def test_a_removed_row_leaves_no_trace_in_the_scores(index: OwnerIndex) -> None:
     other = new()
     other.put(kept)
     for query in ("cat", "dog", "1 January", "Al Bo"):
-        for field in ("own", "nearby", "session", "day"):
-            scores, expected = (getattr(i.wording(terms(query)), field) for i in (index, other))
+        for field in ("own", "window", "session", "date"):
+            scores, expected = (getattr(i.bm25(terms(query)), field) for i in (index, other))
             assert by_seq(index, scores) == pytest.approx(by_seq(other, expected))
         assert by_seq(index, index.spoken_by_those_named(terms(query))) == by_seq(
             other, other.spoken_by_those_named(terms(query))
         )
     seqs = [1, 3, 5]
     for mine, theirs in zip(
-        index.meaning(NORTH, index.rows_of(seqs)), other.meaning(NORTH, other.rows_of(seqs)), strict=True
+        index.cosines(NORTH, index.rows_of(seqs)), other.cosines(NORTH, other.rows_of(seqs)), strict=True
     ):
         assert mine.tolist() == pytest.approx(theirs.tolist())
 
@@ -171,9 +171,9 @@ def test_a_row_put_again_replaces_the_first(index: OwnerIndex) -> None:
 
 def test_an_index_is_worn_when_most_of_it_was_taken_out(index: OwnerIndex) -> None:
     index.put([row(n, "x") for n in range(1500)])
-    assert not index.worn
+    assert not index.needs_rebuild
     index.remove(range(1400))
-    assert index.worn
+    assert index.needs_rebuild
 
 
 def test_a_sessions_turns_are_listed_in_order(index: OwnerIndex) -> None:
@@ -193,13 +193,13 @@ def test_no_order_of_putting_and_removing_changes_what_is_found(texts: Sequence[
     for one in data.draw(st.permutations(rows)):
         changed.put([one])
     changed.remove(gone)
-    for field in ("own", "nearby", "session", "day"):
-        expected, scores = (getattr(i.wording(["cat", "dog"]), field) for i in (built, changed))
+    for field in ("own", "window", "session", "date"):
+        expected, scores = (getattr(i.bm25(["cat", "dog"]), field) for i in (built, changed))
         assert by_seq(changed, scores) == pytest.approx(by_seq(built, expected))
     left = sorted(built.records)
     for mine, theirs in zip(
-        changed.meaning(NORTH, np.array([changed.rows_of([n])[0] for n in left], np.int64)),
-        built.meaning(NORTH, np.array([built.rows_of([n])[0] for n in left], np.int64)),
+        changed.cosines(NORTH, np.array([changed.rows_of([n])[0] for n in left], np.int64)),
+        built.cosines(NORTH, np.array([built.rows_of([n])[0] for n in left], np.int64)),
         strict=True,
     ):
         assert mine.tolist() == pytest.approx(theirs.tolist())

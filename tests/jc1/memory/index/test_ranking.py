@@ -68,12 +68,12 @@ def test_the_parts_of_a_receipt_add_up_to_its_score(index: OwnerIndex) -> None:
 def test_a_weight_of_the_retrieval_stands_in_for_the_common_one(index: OwnerIndex) -> None:
     index.put([row(1, "walrus", 1.5), row(2, "other", 0.0), row(3, "third", 0.8)])
     off = dict.fromkeys(WEIGHTS, 0.0)
-    assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "words": 1.0}))) == ["r1"]
-    assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "meaning": 1.0}))) == ["r2"]
+    assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "bm25": 1.0}))) == ["r1"]
+    assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "dense": 1.0}))) == ["r2"]
 
 
 def test_a_weight_of_no_signal_is_refused_with_the_signals(index: OwnerIndex) -> None:
-    with pytest.raises(InvalidRequest, match=r"'luck'.*meaning, meaning_nearby"):
+    with pytest.raises(InvalidRequest, match=r"'luck'.*dense, dense_window"):
         search(index, "walrus", Retrieval(weights={"luck": 1.0}))
 
 
@@ -139,14 +139,18 @@ def test_excluded_rows_make_room_for_others(index: OwnerIndex) -> None:
 def test_neighbouring_turns_come_after_the_hits_and_name_the_one_they_came_with(index: OwnerIndex) -> None:
     index.put([row(n, "walrus" if n == 5 else "other", abs(n - 5) / 2, turn=n) for n in range(1, 9)])
     found = search(index, "walrus", Retrieval(k=1, window=1))
-    assert [(r.record.id, r.widened_from, r.rank) for r in found] == [("r5", None, 1), ("r4", "r5", 2), ("r6", "r5", 3)]
+    assert [(r.record.id, r.expanded_from, r.rank) for r in found] == [
+        ("r5", None, 1),
+        ("r4", "r5", 2),
+        ("r6", "r5", 3),
+    ]
 
 
 def test_a_neighbour_that_was_a_hit_itself_comes_once(index: OwnerIndex) -> None:
     index.put([row(n, "walrus", n / 10, turn=n) for n in range(1, 4)])
     found = search(index, "walrus", Retrieval(k=3, window=2))
     assert sorted(ids(found)) == ["r1", "r2", "r3"]
-    assert [r.widened_from for r in found] == [None, None, None]
+    assert [r.expanded_from for r in found] == [None, None, None]
 
 
 def test_a_neighbouring_reply_stands_after_every_statement(index: OwnerIndex) -> None:
@@ -159,5 +163,5 @@ def test_a_neighbouring_reply_stands_after_every_statement(index: OwnerIndex) ->
         ]
     )
     found = search(index, "walrus", Retrieval(k=1, window=1))
-    assert [(r.record.id, r.widened_from) for r in found] == [("r1", None), ("r4", "r1"), ("r2", "r1")]
+    assert [(r.record.id, r.expanded_from) for r in found] == [("r1", None), ("r4", "r1"), ("r2", "r1")]
     assert ids(search(index, "walrus", Retrieval(k=3, window=1)))[-1] == "r2"

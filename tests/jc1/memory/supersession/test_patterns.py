@@ -12,8 +12,8 @@ from jc1.memory.supersession.patterns import Fact, facts
     [
         ("my cat is called Ada", Fact("my cat|name")),
         ("our cat goes by Ada", Fact("my cat|name")),
-        ("I have a cat called Ada", Fact("my cat|name", several=True)),
-        ("my sister is called Ann", Fact("my sister|name", several=True)),
+        ("I have a cat called Ada", Fact("my cat|name", multi_valued=True)),
+        ("my sister is called Ann", Fact("my sister|name", multi_valued=True)),
         ("my new boss is Maria", Fact("my boss|name")),
         ("my new cat is called Bo", Fact("my new cat|name")),
         ("my favorite color is teal", Fact("i|favourite colour")),
@@ -34,4 +34,4 @@ def test_a_day_and_a_time_are_two_facts() -> None:
 
 
 def test_a_value_with_something_hanging_on_it_is_not_plain() -> None:
-    assert [fact.plain for fact in facts("my cat is called Ada because she is small")] == [False]
+    assert [fact.unqualified for fact in facts("my cat is called Ada because she is small")] == [False]

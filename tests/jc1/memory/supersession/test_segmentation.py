@@ -40,4 +40,4 @@ def test_the_wording_says_whether_it_was_otherwise(said: str, changed: bool) -> 
 
 def test_what_it_was_before_is_kept_beside_the_clause() -> None:
     assert list(clauses("I moved from Oslo to Lyon.")) == [Clause("I moved to Lyon", True, "Oslo")]
-    assert [c.former for c in clauses("I work from nine to five.")] == [""]
+    assert [c.previous_value for c in clauses("I work from nine to five.")] == [""]

@@ -148,5 +148,5 @@ def test_a_long_text_is_read_in_no_time(text: str) -> None:
 
 
 def test_a_change_from_something_tells_what_it_supersedes() -> None:
-    assert subjects("I moved from Oslo to Lyon.").former == "Oslo"
-    assert subjects("I moved to Lyon.").former == ""
+    assert subjects("I moved from Oslo to Lyon.").previous_value == "Oslo"
+    assert subjects("I moved to Lyon.").previous_value == ""
