@@ -339,8 +339,8 @@ class Pipeline:
                     trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
                     if step.score is not None:
                         trace.scores = [*(trace.scores or []), step.score]
-                    if step.text or step.logprobs:
-                        yield Token(step.index, step.text, step.token_ids, step.logprobs)
+                    if step.text or step.reasoning or step.logprobs:
+                        yield Token(step.index, step.text, step.token_ids, step.logprobs, step.reasoning)
         finally:
             ended = trace.elapsed()
             first = trace.first_token or ended

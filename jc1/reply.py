@@ -21,6 +21,8 @@ class Choice:
     finish_reason: FinishReason
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
+    reasoning: str = ""
+    """What the model thought before it replied, where the engine tells the two apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Event: new text of one choice; one token or a few."""
+    """Event: new text, or reasoning, of one choice; one token or a few."""
 
     index: int
     text: str
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Draft:
     """A choice while it is being written."""
 
     text: str = ""
+    reasoning: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
@@ -75,6 +79,7 @@ class Draft:
     def take(self, step: Step) -> None:
         """Add what one step of the engine brought."""
         self.text += step.text
+        self.reasoning += step.reasoning
         self.token_ids.extend(step.token_ids)
         if step.logprobs is not None:
             self.logprobs = [*(self.logprobs or []), *step.logprobs]
@@ -88,4 +93,5 @@ class Draft:
             finish_reason=self.finish_reason or "stop",
             token_ids=tuple(self.token_ids),
             logprobs=None if self.logprobs is None else tuple(self.logprobs),
+            reasoning=self.reasoning,
         )

@@ -33,7 +33,12 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
         "choices": [
             {
                 "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "message": {
+                    "role": "assistant",
+                    "content": choice.text,
+                    "refusal": None,
+                    **({"reasoning": choice.reasoning} if choice.reasoning else {}),
+                },
                 "logprobs": _logprobs(choice.logprobs),
                 "finish_reason": choice.finish_reason,
             }
@@ -70,7 +75,9 @@ async def chunks(
                     if index not in begun:
                         begun.add(index)
                         yield event(chunk(index, ROLE))
-                    yield event(chunk(index, {"content": text}, logprobs=_logprobs(happened.logprobs)))
+                    delta = {"content": text} if text or not happened.reasoning else {}
+                    delta |= {"reasoning": happened.reasoning} if happened.reasoning else {}
+                    yield event(chunk(index, delta, logprobs=_logprobs(happened.logprobs)))
                 elif isinstance(happened, Done):
                     reply = happened.reply
                     choices = reply.choices

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jc1.documents.ingest import Ingested
+from jc1.engines.base import FinishReason
 from jc1.erasure import Purge
 from jc1.memory.base import Document, Edit, ForgetImpact, Kind, Receipt, Record, Statistics
 from jc1.memory.base import Forgotten as Hidden
@@ -53,13 +54,14 @@ class ReplyMessage(BaseModel):
     role: Literal["assistant"]
     content: str
     refusal: None = None
+    reasoning: str | None = Field(None, description="What the model thought first, where a remote server tells it.")
 
 
 class Choice(BaseModel):
     index: int
     message: ReplyMessage
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 class Usage(BaseModel):
@@ -126,13 +128,14 @@ class ChatCompletion(BaseModel):
 class Delta(BaseModel):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning: str | None = None
 
 
 class ChunkChoice(BaseModel):
     index: int
     delta: Delta
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
 
 
 class ChatCompletionChunk(BaseModel):

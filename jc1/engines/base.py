@@ -18,7 +18,8 @@ from jc1.trace import Usage
 if TYPE_CHECKING:
     from jc1.tokenizer.tokenizer import Tokenizer
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+"""Why a reply ended. The last two only a remote server says: it withheld the rest, or wants a tool called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Step:
 
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
-    each. The last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and
+    each. `reasoning` is what a model thought before its reply, where that is told apart; it is no part of the text. The
+    last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and
     `prefill`, on the first step that has them; `speculation` comes with the end, and so do a beam's `score` and, from
     an engine that counts tokens elsewhere, the `usage`.
     """
@@ -89,6 +91,7 @@ class Step:
     speculation: Mapping[str, object] | None = None
     score: float | None = None
     usage: Usage | None = None
+    reasoning: str = ""
 
 
 UNGUIDED = frozenset(Decoding.model_fields) - frozenset(GUIDES)

@@ -107,7 +107,7 @@ BUILT_IN = (
     ),
     EngineRow(
         "openai",
-        "jc1.engines.openai:OpenAIEngine",
+        "jc1.engines.openai.engine:OpenAIEngine",
         takes=frozenset({"model", "base_url", "api_key", "max_model_len"}),
         local_model=False,
         imports=("openai",),

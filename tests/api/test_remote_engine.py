@@ -8,24 +8,27 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from jc1 import Settings, Workbench
 from jc1.decoding import GUIDES, Decoding
 from jc1.engines.base import EnginePrompt, Step
-from jc1.engines.openai import OpenAIEngine
+from jc1.engines.openai.engine import OpenAIEngine
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 from tests.api.conftest import Server, serving
+from tests.support.chat_server import REPLY, Stub, chunk
+from tests.support.chat_server import serving as serving_chunks
 
 PROMPT = EnginePrompt((Message.user("Grüße an Ada"),))
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jc1.engines.openai.PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("jc1.engines.openai.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("jc1.engines.openai.engine.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("jc1.engines.openai.engine.PROBE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -98,3 +101,22 @@ async def test_a_whole_pipeline_stands_on_a_remote_engine(workbench: Workbench, 
             assert reply.trace.usage.completion_tokens == len("hello there") + 1
             assert reply.trace.engine == "openai"
             assert "hello there" in [record.text for record in front.memory.list("front").records]
+
+
+async def test_what_the_other_side_thought_first_is_told_apart_from_the_reply(tmp_path: Path) -> None:
+    thought = {**chunk(), "choices": [{"index": 0, "delta": {"reasoning": "hm"}, "finish_reason": None}]}
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "memory": "off"}
+    with serving_chunks(Stub(chunks=[thought, *REPLY])) as upstream:
+        settings = Settings(home=tmp_path / "front", engine="openai", model="m", base_url=upstream.url)
+        with serving(Pipeline.from_settings(settings)) as server:
+            async with httpx.AsyncClient(base_url=server.url) as client:
+                whole = (await client.post("/v1/chat/completions", json=body)).json()
+                stream = (await client.post("/v1/chat/completions", json={**body, "stream": True})).text
+            engine = OpenAIEngine(EngineSettings(model="m", base_url=f"{server.url}/v1"))
+            await engine.start()
+            steps = await steps_of(engine)
+            await engine.close()
+    message = {"role": "assistant", "content": "hello", "refusal": None, "reasoning": "hm"}
+    assert whole["choices"][0]["message"] == message
+    assert '"delta":{"reasoning":"hm"}' in stream
+    assert [(step.text, step.reasoning) for step in steps] == [("", "hm"), ("hel", ""), ("lo", ""), ("", "")]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from jc1.decoding import Decoding
+from jc1.engines.openai.client import ChatClient
 from jc1.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -26,13 +28,8 @@ from jc1.workbench import Workbench
 from jc1_lab.latency.load import Timing
 from jc1_lab.suites.suite import Item
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
 OTHERWISE = ("logprobs", "json_schema", "regex", "choice")
 """Fields of `Decoding` that a server takes under another name; the pipeline's `openai` engine knows how."""
-CONNECT_SECONDS, READ_SECONDS = 5.0, 600.0
-"""How long a server may take to be reached, and to say the next thing."""
 TOO_MANY = 429
 
 
@@ -88,12 +85,13 @@ class PipelineTarget:
 class ServerTarget:
     """An OpenAI-compatible server, as its client meets it: network and server are part of every figure.
 
-    The first token is the first chunk with content; tokens are counted by the server's `usage`, or, where it sends
-    none, by chunks. Retrieval is the server's own; of a JC1 server memory is read and never written, and the stages are
-    its own. Any other server's stages are `prefill`, all until the first token, and `decode`.
+    The first token is the first chunk in which something was generated: text, reasoning or a call of a tool. Tokens are
+    counted by the server's `usage`, or, where it sends none, by such chunks. Retrieval is the server's own; of a JC1
+    server memory is read and never written, and the stages are its own. Any other server's stages are `prefill`, all
+    until the first token, and `decode`.
     """
 
-    def __init__(self, client: AsyncOpenAI, model: str, extra: dict[str, Any]) -> None:
+    def __init__(self, client: ChatClient, model: str, extra: dict[str, Any]) -> None:
         self.model = model
         self._client = client
         self._extra = extra
@@ -106,14 +104,9 @@ class ServerTarget:
         """
         import openai
 
-        client = openai.AsyncOpenAI(
-            base_url=url,
-            api_key=api_key or "none",
-            max_retries=0,  # a request that was sent twice has no one time
-            timeout=openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        )
+        client = ChatClient(url, api_key=api_key)
         try:
-            served = {found.id: found async for found in client.models.list()}
+            served = await client.models()
         except openai.OpenAIError as error:
             await client.close()
             raise _explained(error) from None
@@ -130,16 +123,17 @@ class ServerTarget:
         request = self._request(item, preset, seed)
         began = time.perf_counter()
         first: float | None = None
-        chunks = 0
+        counted = 0
         usage = story = None
         try:
-            async with await self._client.chat.completions.create(**request) as stream:
-                async for chunk in stream:
-                    if any(choice.delta.content for choice in chunk.choices):
-                        chunks += 1
-                        first = first or time.perf_counter() - began
+            async with aclosing(self._client.chunks(await self._client.open(request))) as chunks:
+                async for chunk in chunks:
+                    generated = [delta for delta in chunk.deltas if delta.generated]
+                    if generated and first is None:
+                        first = time.perf_counter() - began
+                    counted += sum(len(delta.token_ids) or 1 for delta in generated)
                     usage = chunk.usage or usage
-                    story = (chunk.model_extra or {}).get("jc1") or story
+                    story = chunk.extra.get("jc1") or story
         except (openai.OpenAIError, httpx.HTTPError) as error:
             raise _explained(error) from None
         total = time.perf_counter() - began
@@ -149,7 +143,7 @@ class ServerTarget:
         return Timing(
             ttft,
             total,
-            usage.completion_tokens if usage else chunks,
+            usage.completion_tokens if usage else counted,
             story["stages"] if story else {"prefill": ttft, "decode": total - ttft},
             whole=Decoding.parse(preset.decoding).beam_width > 1,
         )
@@ -174,8 +168,6 @@ class ServerTarget:
         return {
             "model": self.model,
             "messages": said,
-            "stream": True,
-            "stream_options": {"include_usage": True},
             "extra_body": {**fields, **_seeded(decoding, seed), **self._extra},
         }
 

@@ -20,6 +20,8 @@ from jc1_lab.latency.measure import Objective, measure
 from jc1_lab.latency.targets import PipelineTarget, ServerTarget, open_target
 from jc1_lab.records.results import Load
 from jc1_lab.suites.suite import Item
+from tests.support.chat_server import USAGE, Stub, chunk
+from tests.support.chat_server import serving as serving_chunks
 
 SECONDS = 120
 """How long a server may take on a machine that is busy with something else."""
@@ -103,6 +105,31 @@ async def test_a_server_that_keeps_replies_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InvalidSettings, match="cache_replies"):
             await target.send(HELLO, Preset("p"), seed=1)
         await target.close()
+
+
+PAUSE = 0.3
+
+
+def delta(**fields: object) -> dict[str, object]:
+    return {**chunk(), "choices": [{"index": 0, "delta": fields, "finish_reason": None}]}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [delta(reasoning="hm"), delta(reasoning_content="hm"), delta(tool_calls=[{"index": 0, "function": {"name": "f"}}])],
+)
+@pytest.mark.parametrize("counted", [True, False])
+async def test_a_servers_first_token_is_the_first_that_was_generated(first: dict[str, object], counted: bool) -> None:
+    role = delta(role="assistant", content="")
+    odd = {**chunk(), "choices": None}
+    ending = [chunk("lo"), chunk(finish="stop"), *([USAGE] if counted else [])]
+    with serving_chunks(Stub(chunks=[role, odd, PAUSE, first, PAUSE, *ending])) as stub:
+        target = await ServerTarget.open(stub.url)
+        timing = await target.send(HELLO, Preset("p"), seed=1)
+        await target.close()
+    assert PAUSE / 2 < timing.ttft < timing.total - PAUSE / 2
+    assert timing.tokens == 2
+    assert timing.stages == {"prefill": timing.ttft, "decode": timing.total - timing.ttft}
 
 
 async def test_an_unknown_model_and_a_server_that_is_not_there_are_named(address: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from experiments.benchmarks.parity import Difference, differences
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
-from jc1.engines.openai import OpenAIEngine
+from jc1.engines.openai.engine import OpenAIEngine
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 from jc1.models import resolve

@@ -6,116 +6,46 @@ A whole JC1 on the other side is in `tests/api/test_remote_engine.py`.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
 
+from jc1 import Pipeline, Settings
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, Step
-from jc1.engines.openai import CONTEXT, STANDARD, OpenAIEngine
+from jc1.engines.openai.engine import CONTEXT, STANDARD, OpenAIEngine
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, PromptTooLong, UnsupportedDecoding
 from jc1.messages import Message
+from jc1.trace import Usage
+from tests.support.chat_server import REPLY, USAGE, Stub, chunk, serving
 
 PROMPT = EnginePrompt((Message.system("Be brief."), Message.user("hello")))
 
 
-def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": finish, **more}
-    return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-
-
-USAGE = {**chunk(), "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}}
-REPLY = [chunk("hel"), chunk("lo"), chunk(finish="stop"), USAGE]
-
-
-@dataclass
-class Stub:
-    """What the server answers, and what it was asked."""
-
-    chunks: list[dict[str, Any]] = field(default_factory=lambda: list(REPLY))
-    failures: list[Response] = field(default_factory=list)
-    models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "m", "max_model_len": 512}])
-    document: dict[str, Any] | None = None
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-    broken: bool = False
-    hold: threading.Event | None = None
-    gone: threading.Event = field(default_factory=threading.Event)
-    url: str = ""
-
-    async def list_models(self, request: Request) -> Response:
-        self.keys.append(request.headers.get("authorization"))
-        if self.failures:
-            return self.failures.pop(0)
-        return JSONResponse({"object": "list", "data": [{"object": "model", **model} for model in self.models]})
-
-    async def openapi(self, request: Request) -> Response:
-        return JSONResponse(self.document) if self.document else Response(status_code=404)
-
-    async def chat(self, request: Request) -> Response:
-        self.asked.append(await request.json())
-        if self.failures:
-            return self.failures.pop(0)
-
-        async def events() -> AsyncIterator[str]:
-            try:
-                for one in self.chunks:
-                    yield f"data: {json.dumps(one)}\n\n"
-                if self.broken:
-                    raise ConnectionResetError
-                if self.hold is not None:
-                    await asyncio.to_thread(self.hold.wait, 30)
-                yield "data: [DONE]\n\n"
-            finally:
-                self.gone.set()
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-
-@contextmanager
-def serving(stub: Stub) -> Iterator[Stub]:
-    app = Starlette(
-        routes=[
-            Route("/v1/models", stub.list_models),
-            Route("/openapi.json", stub.openapi),
-            Route("/v1/chat/completions", stub.chat, methods=["POST"]),
-        ]
-    )
-    listener = socket.create_server(("127.0.0.1", 0))
-    stub.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    try:
-        yield stub
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Stub]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
     with serving(Stub()) as running:
         yield running
 
 
+@pytest.fixture
+def stub(server: Stub) -> Stub:
+    """The server as it begins: it replies `hello` and was asked nothing."""
+    vars(server).update(vars(Stub(url=server.url)))
+    return server
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jc1.engines.openai.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr("jc1.engines.openai.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("jc1.engines.openai.engine.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("jc1.engines.openai.engine.PROBE_SECONDS", 0.01)
 
 
 async def started(stub: Stub, **settings: Any) -> OpenAIEngine:
@@ -174,7 +104,7 @@ async def test_what_a_server_can_do_is_read_from_its_own_document(stub: Stub) ->
     assert engine.capabilities.decoding == {"temperature", "top_k", "min_p", "regex", "choice"}
     assert engine.capabilities.context_length == 512
     steps = await steps_of(engine, temperature=1.0, min_p=0.1, regex="h.*")
-    assert [step.token_ids for step in steps] == [(5, 6), (7,)]
+    assert [step.token_ids for step in steps] == [(5, 6), (7,), ()]
     assert steps[-1].finish_reason == "length"
     (asked,) = stub.asked
     assert (asked["min_p"], asked["structured_outputs"], asked["return_token_ids"]) == (0.1, {"regex": "h.*"}, True)
@@ -209,7 +139,7 @@ async def test_the_server_may_ask_for_a_longer_pause(stub: Stub) -> None:
 
 
 async def test_a_server_that_stays_silent_is_not_asked_again(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jc1.engines.openai.READ_SECONDS", 0.3)
+    monkeypatch.setattr("jc1.engines.openai.client.READ_SECONDS", 0.3)
     stub.chunks, stub.hold = [], threading.Event()
     engine = await started(stub)
     with pytest.raises((EngineUnavailable, EngineFailed)):
@@ -333,3 +263,143 @@ def unused() -> Callable[[], int]:
             return int(probe.getsockname()[1])
 
     return find
+
+
+# what is generated, and how it is counted
+
+PAUSE = 0.3
+
+
+def thought(text: str, name: str = "reasoning") -> dict[str, Any]:
+    return delta({name: text})
+
+
+def delta(fields: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    return {**chunk(), "choices": [{"index": 0, "delta": fields, "finish_reason": None, **more}]}
+
+
+CALL = delta({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]})
+REASONED = {**USAGE, "usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}}
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+async def test_reasoning_comes_as_it_is_generated_and_is_no_part_of_the_text(stub: Stub, name: str) -> None:
+    stub.chunks = [
+        thought("let me ", name),
+        thought("see", name),
+        chunk("hel"),
+        chunk("lo"),
+        chunk(finish="stop"),
+        USAGE,
+    ]
+    steps = await steps_of(await started(stub))
+    assert [(step.text, step.reasoning) for step in steps] == [
+        ("", "let me "),
+        ("", "see"),
+        ("hel", ""),
+        ("lo", ""),
+        ("", ""),
+    ]
+    assert steps[0].seconds
+
+
+@pytest.mark.parametrize("first", [thought("hm"), CALL, delta({"refusal": "No."}), chunk("hel")])
+async def test_the_first_token_is_the_first_that_was_generated_and_the_rate_counts_all(
+    stub: Stub, first: dict[str, Any], tmp_path: Path
+) -> None:
+    stub.chunks = [delta({"role": "assistant", "content": ""}), PAUSE, first, PAUSE, chunk("lo"), chunk(finish="stop")]
+    stub.chunks += [REASONED]
+    settings = Settings(home=tmp_path / "home", engine="openai", model="m", base_url=stub.url)
+    async with Pipeline.from_settings(settings) as pipeline:
+        trace = (await pipeline.chat("hello", memory="off")).trace
+    assert PAUSE / 2 < trace.first_token < trace.total - PAUSE / 2
+    assert trace.tokens_per_second == pytest.approx(4 / trace.stages["decode"])
+    assert trace.stages["decode"] > PAUSE / 2
+
+
+async def test_the_reasoning_of_a_reply_is_kept_beside_its_text(stub: Stub, tmp_path: Path) -> None:
+    stub.chunks = [thought("let me "), thought("see"), chunk("hello"), chunk(finish="stop"), USAGE]
+    settings = Settings(home=tmp_path / "home", engine="openai", model="m", base_url=stub.url)
+    async with Pipeline.from_settings(settings) as pipeline:
+        reply = await pipeline.chat("hello", session="s")
+        assert (reply.text, reply.choices[0].reasoning) == ("hello", "let me see")
+        (turn,) = pipeline.sessions.history("local", "s")
+    assert turn.reply == "hello"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {**chunk(), "choices": None},
+        {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"},
+        {},
+        delta(None),
+        {**chunk(), "choices": [{"index": 0}]},
+        {**chunk(), "choices": [{"delta": {"content": None}}]},
+        {**USAGE, "usage": None},
+        delta({"content": "", "tool_calls": None}, logprobs={"content": None}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", [0, 1, 3])
+async def test_a_chunk_that_says_nothing_does_no_harm(stub: Stub, odd: dict[str, Any], place: int) -> None:
+    stub.chunks = [*REPLY[:place], odd, *REPLY[place:]]
+    steps = await steps_of(await started(stub))
+    assert "".join(step.text for step in steps) == "hello"
+    assert steps[-1].usage == Usage(11, 2)
+
+
+async def test_without_usage_what_was_generated_is_counted(stub: Stub) -> None:
+    stub.chunks = [delta({"role": "assistant", "content": ""}), thought("hm"), *REPLY[:-1]]
+    engine = await started(stub)
+    steps = await steps_of(engine)
+    assert steps[-1].usage == Usage(engine.count(PROMPT.messages), 3)
+    stub.chunks = [chunk("hello", token_ids=[5, 6]), chunk(finish="stop", token_ids=[7])]
+    assert (await steps_of(await started(stub)))[-1].usage.completion_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "tool_calls"),
+        ("function_call", "tool_calls"),
+        ("eos", "stop"),
+    ],
+)
+async def test_the_end_is_what_the_server_says(stub: Stub, word: str, reason: str) -> None:
+    stub.chunks = [chunk("hel"), chunk("lo", finish=word), USAGE]
+    steps = await steps_of(await started(stub))
+    assert [(step.text, step.finish_reason) for step in steps] == [("hel", None), ("lo", None), ("", reason)]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        JSONResponse({"error": {"message": "Unrecognized request argument supplied: stream_options"}}, status_code=400),
+        JSONResponse({"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs"}]}, status_code=422),
+        JSONResponse({"error": "unknown field"}, status_code=400),
+    ],
+)
+async def test_a_server_that_takes_no_stream_options_is_asked_without(stub: Stub, refusal: Response) -> None:
+    stub.refuses = lambda request: refusal if "stream_options" in request else None
+    stub.chunks = list(REPLY[:-1])
+    engine = await started(stub)
+    for expected in (2, 3):  # it is remembered
+        async with aclosing(engine.generate(PROMPT, Decoding())) as steps:
+            found = [step async for step in steps]
+        assert found[-1].usage.completion_tokens == 2
+        assert len(stub.asked) == expected
+    await engine.close()
+
+
+async def test_a_refusal_of_another_field_is_told_and_usage_is_asked_for_again(stub: Stub) -> None:
+    engine = await started(stub)
+    stub.refuses = lambda request: JSONResponse({"error": "unknown field seed"}, status_code=400)
+    with pytest.raises(EngineFailed, match="400"):
+        await anext(engine.generate(PROMPT, Decoding(seed=1)))
+    stub.refuses = lambda request: None
+    assert (await steps_of(engine))[-1].usage == Usage(11, 2)
+    assert "stream_options" in stub.asked[-1]

@@ -1,7 +1,8 @@
 """The remote engine: any server that speaks OpenAI's chat completions, asked over HTTP.
 
-Knows requests, streams and failures of such servers, and asks each what it can do. Knows nothing about models or
-tokenizers: the server applies its own template, so prompts go there as messages and are counted by estimate here.
+Knows requests and failures of such servers, and asks each what it can do; what their streams say is `client`'s. Knows
+nothing about models or tokenizers: the server applies its own template, so prompts go there as messages and are counted
+by estimate here.
 """
 
 from __future__ import annotations
@@ -10,21 +11,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Alternative, Capabilities, Engine, EnginePrompt, Step, TokenLogprob
+from jc1.engines.base import Capabilities, Engine, EnginePrompt, Step
+from jc1.engines.openai.client import ChatClient, Chunk
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
 from jc1.messages import Message
 from jc1.trace import Usage
-
-if TYPE_CHECKING:
-    import openai
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ RETRIES = 4
 """Attempts after the first, before the first token, on 429, 5xx and lost connections; never after a silence."""
 PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 20.0
 """The pause before the first of them, doubled for each later one and jittered; the longest that a server may ask."""
-CONNECT_SECONDS, READ_SECONDS = 5.0, 600.0
-"""How long a server may take to be reached, and to say the next thing."""
 PROBE_SECONDS = 2.0
 """How often a server that was lost is asked whether it is back."""
 NEUTRAL = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
@@ -60,7 +57,7 @@ class OpenAIEngine(Engine):
             raise InvalidSettings("--engine openai needs --base-url, such as http://127.0.0.1:8001/v1.")
         self.model = settings.model
         self._settings = settings
-        self._client: openai.AsyncOpenAI | None = None
+        self._client: ChatClient | None = None
         self._extra: dict[str, Any] = {}
         """What every request to this server carries besides its own fields."""
         self._wrapped = False
@@ -75,14 +72,7 @@ class OpenAIEngine(Engine):
                 await self._start()
 
     async def _start(self) -> None:
-        import openai
-
-        client = openai.AsyncOpenAI(
-            base_url=self._settings.base_url,
-            api_key=self._settings.api_key or "none",
-            max_retries=0,  # `_retried` knows which failures are worth another attempt
-            timeout=openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        )
+        client = ChatClient(self._settings.base_url, api_key=self._settings.api_key)
         try:
             await self._ask(client)
         except BaseException:
@@ -123,8 +113,8 @@ class OpenAIEngine(Engine):
         self.active += 1
         try:
             request = self._request(prompt, decoding)
-            stream = await self._retried(lambda: client.chat.completions.create(**request))
-            async with aclosing(self._steps(stream)) as steps:
+            stream = await self._retried(lambda: client.open(request))
+            async with aclosing(self._steps(client.chunks(stream), prompt)) as steps:
                 async for step in steps:
                     if first:
                         step = replace(step, seconds={"queue": 0.0, "prefill": time.perf_counter() - began})
@@ -142,8 +132,6 @@ class OpenAIEngine(Engine):
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
             "max_tokens": decoding.max_tokens,
             "temperature": decoding.temperature,
         }
@@ -171,37 +159,36 @@ class OpenAIEngine(Engine):
             extra["structured_outputs"] = guides
         return {**request, "extra_body": extra}
 
-    async def _steps(self, stream: Any) -> AsyncGenerator[Step, None]:
-        """The chunks of a reply; the usage comes after the last choice, so the last step waits for it."""
-        ended: list[Step] = []
+    async def _steps(self, chunks: AsyncGenerator[Chunk, None], prompt: EnginePrompt) -> AsyncGenerator[Step, None]:
+        """Yield a step for all that was generated, and the ends at the end: the usage comes after the last choice."""
+        ends: list[Step] = []
         usage: Usage | None = None
-        async with stream:
-            async for chunk in stream:
-                if chunk.usage is not None:
-                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
-                for choice in chunk.choices:
-                    step = Step(
-                        choice.index,
-                        choice.delta.content or "",
-                        tuple(getattr(choice, "token_ids", None) or ()),
-                        _reason(choice.finish_reason),
-                        logprobs=_logprobs(choice.logprobs),
-                    )
-                    if step.finish_reason:
-                        ended.append(step)
-                    elif step.text or step.token_ids or step.logprobs:
-                        yield step
-        if not ended:
+        tokens = 0
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                usage = chunk.usage or usage
+                for delta in chunk.deltas:
+                    if delta.generated:
+                        tokens += len(delta.token_ids) or 1
+                        yield Step(
+                            delta.index,
+                            delta.text,
+                            delta.token_ids,
+                            logprobs=delta.logprobs,
+                            reasoning=delta.reasoning,
+                        )
+                    if delta.finish_reason:
+                        ends.append(Step(delta.index, "", finish_reason=delta.finish_reason))
+        if not ends:
             raise EngineFailed("The remote server broke the reply off: send the request again.")
-        for step in ended[:-1]:
+        for step in ends[:-1]:
             yield step
-        yield replace(ended[-1], usage=usage)
+        yield replace(ends[-1], usage=usage or Usage(self.count(prompt.messages), tokens))
 
-    async def _ask(self, client: openai.AsyncOpenAI) -> None:
+    async def _ask(self, client: ChatClient) -> None:
         """Find out what the server serves and which fields it takes."""
         try:
-            found = await self._retried(client.models.list)
-            served = {model.id: model for model in found.data}
+            served: dict[str, Any] = await self._retried(client.models)
         except Exception as error:
             raise self._explained(error, None, started=False) from None
         if self.model not in served:
@@ -212,12 +199,12 @@ class OpenAIEngine(Engine):
                     f"{', '.join(sorted(plain)[:8]) or 'none'}."
                 )
             self.model = plain[0]
-        said = served[self.model].model_extra or {}
-        own = said.get("jc1") if isinstance(said.get("jc1"), dict) else None
+        card = served[self.model].model_extra or {}
+        own = card.get("jc1") if isinstance(card.get("jc1"), dict) else None
         context = (
-            (own or {}).get("context_length") or said.get("max_model_len") or self._settings.max_model_len or CONTEXT
+            (own or {}).get("context_length") or card.get("max_model_len") or self._settings.max_model_len or CONTEXT
         )
-        known = await self._fields(client) or frozenset()
+        known = await client.request_fields()
         self._wrapped = "structured_outputs" in known
         if own:
             fields = frozenset(own.get("decoding", ())) & Decoding.model_fields.keys()
@@ -262,28 +249,10 @@ class OpenAIEngine(Engine):
         while self._client is not None and not self._reached:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                await self._client.models.list()
+                await self._client.models()
             except openai.OpenAIError:
                 continue
             self._reached = True
-
-    async def _fields(self, client: openai.AsyncOpenAI) -> frozenset[str] | None:
-        """The fields of a chat request, from the server's own OpenAPI document; None where it publishes none."""
-        import openai
-
-        root = str(client.base_url).rstrip("/").removesuffix("/v1")
-        try:
-            document = await client.get(f"{root}/openapi.json", cast_to=object)
-        except openai.OpenAIError:
-            return None
-        try:
-            body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]  # type: ignore[index]
-            schema = body["content"]["application/json"]["schema"]
-            if "$ref" in schema:
-                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[index]
-            return frozenset(schema["properties"])
-        except (KeyError, TypeError):
-            return None
 
     def _explained(self, error: Exception, prompt: EnginePrompt | None, *, started: bool) -> Jc1Error:
         """What a failure of the server means for the client; the server's own words go to the log only."""
@@ -318,27 +287,3 @@ def _asked_pause(error: Any) -> float:
         return min(LONGEST_PAUSE, float(response.headers["retry-after"])) if response is not None else 0.0
     except (KeyError, ValueError):
         return 0.0
-
-
-def _reason(reason: str | None) -> Any:
-    return None if reason is None else "length" if reason == "length" else "stop"
-
-
-def _logprobs(found: Any) -> tuple[TokenLogprob, ...] | None:
-    if found is None or not found.content:
-        return None
-    return tuple(
-        TokenLogprob(
-            _id(entry),
-            entry.token,
-            entry.logprob,
-            tuple(Alternative(_id(other), other.token, other.logprob) for other in entry.top_logprobs),
-        )
-        for entry in found.content
-    )
-
-
-def _id(entry: Any) -> int:
-    """The token's id where the server tells it, else -1."""
-    told: Mapping[str, Any] = entry.model_extra or {}
-    return int(told.get("token_id", -1))

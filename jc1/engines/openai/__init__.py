@@ -1,0 +1,1 @@
+"""A model on another server, asked over HTTP."""
