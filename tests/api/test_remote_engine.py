@@ -108,7 +108,7 @@ async def test_what_the_other_side_thought_first_is_told_apart_from_the_reply(tm
     body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "memory": "off"}
     with serving_chunks(Stub(chunks=[thought, *REPLY])) as upstream:
         settings = Settings(home=tmp_path / "front", engine="openai", model="m", base_url=upstream.url)
-        with serving(Pipeline.from_settings(settings)) as server:
+        with serving(Workbench.open(settings)) as server:
             async with httpx.AsyncClient(base_url=server.url) as client:
                 whole = (await client.post("/v1/chat/completions", json=body)).json()
                 stream = (await client.post("/v1/chat/completions", json={**body, "stream": True})).text

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from jc1 import Pipeline, Settings
+from jc1 import Settings, Workbench
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.openai.engine import CONTEXT, STANDARD, OpenAIEngine
@@ -310,8 +310,8 @@ async def test_the_first_token_is_the_first_that_was_generated_and_the_rate_coun
     stub.chunks = [delta({"role": "assistant", "content": ""}), PAUSE, first, PAUSE, chunk("lo"), chunk(finish="stop")]
     stub.chunks += [REASONED]
     settings = Settings(home=tmp_path / "home", engine="openai", model="m", base_url=stub.url)
-    async with Pipeline.from_settings(settings) as pipeline:
-        trace = (await pipeline.chat("hello", memory="off")).trace
+    async with Workbench.open(settings) as workbench:
+        trace = (await workbench.pipeline.chat("hello", memory="off")).trace
     assert PAUSE / 2 < trace.first_token < trace.total - PAUSE / 2
     assert trace.tokens_per_second == pytest.approx(4 / trace.stages["decode"])
     assert trace.stages["decode"] > PAUSE / 2
@@ -320,10 +320,10 @@ async def test_the_first_token_is_the_first_that_was_generated_and_the_rate_coun
 async def test_the_reasoning_of_a_reply_is_kept_beside_its_text(stub: Stub, tmp_path: Path) -> None:
     stub.chunks = [thought("let me "), thought("see"), chunk("hello"), chunk(finish="stop"), USAGE]
     settings = Settings(home=tmp_path / "home", engine="openai", model="m", base_url=stub.url)
-    async with Pipeline.from_settings(settings) as pipeline:
-        reply = await pipeline.chat("hello", session="s")
+    async with Workbench.open(settings) as workbench:
+        reply = await workbench.pipeline.chat("hello", session="s")
         assert (reply.text, reply.choices[0].reasoning) == ("hello", "let me see")
-        (turn,) = pipeline.sessions.history("local", "s")
+        (turn,) = workbench.sessions.history("local", "s")
     assert turn.reply == "hello"
 
 
