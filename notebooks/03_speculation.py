@@ -43,8 +43,8 @@ from jc1_lab.latency.measure import measure_members
 from jc1_lab.latency.targets import open_target
 from jc1_lab.plots.dashboard import styled
 from jc1_lab.plots.style import BLUE, GOLD, GREEN, QUIET
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Load
-from jc1_lab.suites.suite import Item
 
 MODEL = "jc1-tiny"  # or a folder, or a hub id such as "Qwen/Qwen3-1.7B"
 DRAFT = "jc1-tiny-draft"  # a small model with the same tokenizer, such as "Qwen/Qwen3-0.6B"

@@ -37,8 +37,8 @@ from jc1_lab.latency.load import drive
 from jc1_lab.latency.measure import Objective, measure
 from jc1_lab.latency.targets import PipelineTarget, open_target
 from jc1_lab.plots.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Load
-from jc1_lab.suites.suite import Item
 
 SECONDS, MOST = 5, 240  # of load in each live part, and requests in it: each is a dot
 TARGET = "jc1-tiny"  # or "echo", a folder, a hub id such as "Qwen/Qwen3-0.6B", or a server: "http://127.0.0.1:8000/v1"

@@ -24,14 +24,14 @@ from experiments.benchmarks.report import report
 from jc1.presets import Preset
 from jc1.settings import Settings
 from jc1_lab.records.rows import RowFile
-from jc1_lab.scoring.metrics import create_scoring
+from jc1_lab.scoring.scoring import create_scoring
 from jc1_lab.suites.suite import load
 from jc1_lab.sweep.evaluation import IN_FLIGHT, EvalRequest, run_requests, seed_of
 from jc1_lab.sweep.snapshot import Engines, Snapshot
 
 if TYPE_CHECKING:
     from jc1.workbench import Workbench
-    from jc1_lab.scoring.metrics import Scoring
+    from jc1_lab.scoring.scoring import Scoring
 
 
 def main() -> None:

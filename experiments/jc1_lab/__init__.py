@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jc1_lab.latency.measure import Objective
+    from jc1_lab.records.items import Suite
     from jc1_lab.records.results import Load, SweepResult
     from jc1_lab.spaces.space import Space
-    from jc1_lab.suites.suite import Suite
     from jc1_lab.sweep.spec import Sweep
 
 _HOMES = {
     "Load": "records.results",
     "Objective": "latency.measure",
     "Space": "spaces.space",
-    "Suite": "suites.suite",
+    "Suite": "records.items",
     "Sweep": "sweep.spec",
     "SweepResult": "records.results",
 }

@@ -27,8 +27,8 @@ from jc1.workbench import Workbench
 from jc1_lab.latency import load as loading
 from jc1_lab.latency.load import Sample
 from jc1_lab.latency.targets import PipelineTarget, Target
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Latency, Load, Percentiles
-from jc1_lab.suites.suite import Item
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from jc1.presets import Preset
 from jc1.settings import Settings
 from jc1.workbench import Workbench
 from jc1_lab.latency.load import Timing
-from jc1_lab.suites.suite import Item
+from jc1_lab.records.items import Item
 
 OTHERWISE = ("logprobs", "json_schema", "regex", "choice")
 """Fields of `Decoding` that a server takes under another name; the pipeline's `openai` engine knows how."""

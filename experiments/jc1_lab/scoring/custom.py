@@ -1,11 +1,12 @@
-"""Scorers from outside JC1: any Python function, and MLflow's scorers, by `module:name`.
+"""Scorers from outside JC1: any Python function, and MLflow's scorers, by `module:name`, or by the name under which an
+installed package brings one (the entry point `jc1.scorers`).
 
-Knows how they are found, called, and their answers read. Knows nothing about JC1's own metrics. Naming one runs the
-module's code, so a name is taken from who starts a sweep, never from a file of prompts alone
-(jc1_lab.scoring.metrics).
+Knows how they are found, called, and their answers read. Knows nothing about JC1's own metrics. Naming a module runs
+its code, so `module:name` is taken from who starts a sweep, never from a file of prompts alone
+(jc1_lab.scoring.scoring).
 
 A function is `scorer(text: str, references: Sequence[str]) -> float`, or `scorer(item, reply) -> float` where its
-parameters have these names: `Item` of jc1_lab.suites.suite and `Reply` of jc1/reply.py. An `mlflow.genai` scorer
+parameters have these names: `Item` of jc1_lab.records.items and `Reply` of jc1/reply.py. An `mlflow.genai` scorer
 gets `inputs={"messages": [{"role", "content"}, ...]}`, `outputs` (the reply's text) and
 `expectations={"expected_response": the first reference, "references": all of them}`; there is no trace and no session.
 It is called for each reply by itself, so its aggregations do nothing.
@@ -18,13 +19,16 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from jc1.errors import InvalidSuite
+from jc1_lab.scoring.metrics import METRICS
 
 if TYPE_CHECKING:
     from jc1.reply import Reply
-    from jc1_lab.suites.suite import Item
+    from jc1_lab.records.items import Item
 
 Measure = Callable[["Item", "Reply"], object]
 """What a scorer says of one reply: a number, a truth value, or a word of `WORDS`."""
@@ -33,16 +37,39 @@ WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 
 """Ratings in words, as MLflow's judges give them."""
 
 
+GROUP = "jc1.scorers"
+"""The entry point by which installed packages bring scorers: a name, and the `module:name` that it stands for."""
+
+
 class NoAnswer(Exception):
     """The scorer came to no result for one reply."""
 
 
-def find(name: str) -> Measure:
-    """The scorer that `module:name` means; modules are also looked for in the working folder, last.
+@cache
+def installed() -> dict[str, str]:
+    """Return the scorers that installed packages bring: `module:name` by name."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
 
-    Raises `InvalidSuite` where there is none, or it cannot be called with what it would be given.
+
+def is_path(name: str) -> bool:
+    """Tell whether the name has the form `module:name`."""
+    module, colon, path = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *path.split(".")))
+
+
+def is_custom(name: str) -> bool:
+    """Tell whether the name is that of a scorer from outside; JC1's own names cannot be taken."""
+    return is_path(name) or (name not in METRICS and name in installed())
+
+
+def find(name: str) -> Measure:
+    """Return the scorer that `module:name` means, or that a package brings under the name; modules are also looked for
+    in the working folder, last.
+
+    Raises:
+        InvalidSuite: There is none, or it cannot be called with what it would be given.
     """
-    module, _, path = name.partition(":")
+    module, _, path = installed().get(name, name).partition(":")
     # MLflow would report who uses its scorers, and reads this when it is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if os.getcwd() not in sys.path:

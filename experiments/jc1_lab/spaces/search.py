@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jc1.errors import InvalidSpace
 from jc1_lab.spaces.dimensions import Dimension, Range
@@ -19,7 +20,6 @@ from jc1_lab.spaces.space import MAX_COUNTED, Point, Space, key
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-Kind = Literal["grid", "random", "tpe"]
 FRUITLESS = 2_000
 """Draws without a new point after which a space that cannot be counted is taken to be exhausted."""
 STUBBORN = 5
@@ -40,7 +40,7 @@ class Search(Protocol):
 
 def create_search(
     space: Space,
-    kind: Kind,
+    kind: str,
     *,
     trials: int | None,
     seed: int,
@@ -58,13 +58,7 @@ def create_search(
             else f"The space is continuous or has more than {MAX_COUNTED:,} combinations: say how many --trials, or "
             "give ranges a larger step."
         )
-    match kind:
-        case "grid":
-            return _Listed(space, trials, random.Random(seed), engine, in_order=True)
-        case "random":
-            return _Listed(space, trials, random.Random(seed), engine, in_order=False)
-        case "tpe":
-            return _Tpe(space, trials or 0, seed, engine)
+    return STRATEGIES[kind].create(space, trials, seed, engine)
 
 
 class _Drawn:
@@ -106,12 +100,12 @@ class _Listed:
         self,
         space: Space,
         trials: int | None,
-        generator: random.Random,
+        seed: int,
         engine: Mapping[str, Any],
         *,
         in_order: bool,
     ) -> None:
-        drawn = _Drawn(space, generator, engine)
+        drawn = _Drawn(space, random.Random(seed), engine)
         self.points: list[Point] = []
         while (trials is None or len(self.points) < trials) and (point := drawn.one()) is not None:
             self.points.append(point)
@@ -195,6 +189,23 @@ class _Tpe:
             return self.engine[name]
         one = self.varied[name]
         return one.near(params[name]) if isinstance(one, Range) else one.values[params[name]]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How points are chosen. `create` makes the search from space, trials, seed and engine settings; it proposes
+    `batch` points at a time, all at once where that is `None`, since it learns nothing on the way."""
+
+    create: Callable[[Space, int | None, int, Mapping[str, Any]], Search]
+    batch: int | None = None
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "grid": Strategy(lambda space, trials, seed, engine: _Listed(space, trials, seed, engine, in_order=True)),
+    "random": Strategy(lambda space, trials, seed, engine: _Listed(space, trials, seed, engine, in_order=False)),
+    "tpe": Strategy(lambda space, trials, seed, engine: _Tpe(space, trials or 0, seed, engine), batch=16),
+}
+"""Every way to search, by name."""
 
 
 def _distribution(one: Dimension) -> BaseDistribution:

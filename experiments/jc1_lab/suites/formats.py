@@ -17,10 +17,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from jc1.memory.base import NewRecord
 from jc1.messages import Message
-from jc1_lab.scoring.metrics import NONE, unfit
+from jc1_lab.records.items import NO_SCORER, Item
 from jc1_lab.suites.jsonl import Label, Problems, Text, read_lines
 from jc1_lab.suites.locomo import locomo
-from jc1_lab.suites.suite import Item
 
 Read = tuple[list[Item], dict[str, tuple[NewRecord, ...]]]
 """Prompts, and what the owners that they name have told."""
@@ -32,7 +31,7 @@ class _Gsm8k(BaseModel):
 
     @model_validator(mode="after")
     def _has_result(self) -> Self:
-        if unfit("number", (self.result,), evidence=False):
+        if not self.result:
             raise ValueError("'answer' has no number after '####'")
         return self
 
@@ -50,7 +49,12 @@ class _SpecBench(BaseModel):
 def gsm8k(path: Path) -> Read:
     """Grade-school mathematics: the question as it stands, and the number that the answer ends with."""
     lines = read_lines(path, _Gsm8k)
-    return [Item(f"line-{n}", (Message.user(x.question),), (x.result,), "number") for n, x in lines], {}
+    place = Problems(path).place
+    items = [
+        Item(f"line-{number}", (Message.user(line.question),), (line.result,), "number", place=place(number))
+        for number, line in lines
+    ]
+    return items, {}
 
 
 def spec_bench(path: Path) -> Read:
@@ -62,7 +66,7 @@ def spec_bench(path: Path) -> Read:
         name = str(line.question_id)
         if name in items:
             problems.add(number, f"the question_id {name!r} stands in an earlier line already")
-        items[name] = Item(name, (Message.user(line.turns[0]),), scorer=NONE, category=line.category)
+        items[name] = Item(name, (Message.user(line.turns[0]),), scorer=NO_SCORER, category=line.category)
     problems.check()
     return list(items.values()), {}
 

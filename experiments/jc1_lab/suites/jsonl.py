@@ -15,9 +15,8 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from jc1.database.tables import MAX_NAME
 from jc1.database.values import storable
 from jc1.errors import InvalidSuite
+from jc1_lab.records.items import refuse
 
-MAX_REPORTED = 10
-"""Lines that one error tells of."""
 Line = TypeVar("Line", bound=BaseModel)
 
 
@@ -44,20 +43,18 @@ class Problems:
     def __init__(self, path: Path, unit: str = "line") -> None:
         self.path = path
         self.unit = unit
-        self.told: dict[int, str] = {}
+        self.reasons: dict[int, str] = {}
 
     def add(self, number: int, reason: str) -> None:
-        self.told.setdefault(number, reason)
+        self.reasons.setdefault(number, reason)
 
     def check(self) -> None:
         """Raise `InvalidSuite` if there are any."""
-        if not self.told:
-            return
-        lines = [f"{self.path}, {self.unit} {number}: {reason}" for number, reason in sorted(self.told.items())]
-        more = len(lines) - MAX_REPORTED
-        raise InvalidSuite(
-            "\n".join(lines[:MAX_REPORTED] + [f"and {more} more {self.unit}s"] * (more > 0)), param="suite"
-        )
+        refuse([f"{self.place(number)}: {reason}" for number, reason in sorted(self.reasons.items())], self.unit)
+
+    def place(self, number: int) -> str:
+        """Where that is, as a person reads it."""
+        return f"{self.path}, {self.unit} {number}"
 
 
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:

@@ -19,8 +19,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictIn
 from jc1.errors import InvalidSuite
 from jc1.memory.base import MAX_CHARACTERS, NewRecord
 from jc1.messages import Message
+from jc1_lab.records.items import Item
 from jc1_lab.suites.jsonl import Label, Name, Problems, Text, checked
-from jc1_lab.suites.suite import Item
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 """LoCoMo's own numbers; 5 asks for what was never said and is left out."""

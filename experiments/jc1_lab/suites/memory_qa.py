@@ -21,7 +21,7 @@ from jc1.memory.base import NewRecord
 from jc1.messages import Message
 from jc1_lab.dialogues.dialogue import Scene, Shape, Writer
 from jc1_lab.dialogues.grammar import NOT_TOLD, Fact
-from jc1_lab.suites.suite import Item
+from jc1_lab.records.items import Item
 
 CATEGORIES = ("about the user", "about others", "many memories", "superseded", "not told")
 ITEMS = 60

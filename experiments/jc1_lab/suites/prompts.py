@@ -16,9 +16,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from jc1.memory.base import MAX_CHARACTERS, NewRecord
 from jc1.messages import Message, Role
-from jc1_lab.scoring.metrics import NONE, unfit
+from jc1_lab.records.items import NO_SCORER, Item
 from jc1_lab.suites.jsonl import Label, Name, Problems, Text, checked, values
-from jc1_lab.suites.suite import Item
 
 FIRST_DAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """When memories were said that have no time: dates stand in prompts, so they may not move with the day of a run."""
@@ -91,8 +90,6 @@ class _Prompt(_Strict):
             raise ValueError("give 'memories' or the 'owner' of a shared set, one of the two")
         if self.evidence and self.memories is None and self.owner is None:
             raise ValueError("'evidence' counts memories, and there are none: give 'memories' or 'owner'")
-        if reason := unfit(self.name_of_scorer, self.right, evidence=bool(self.evidence)):
-            raise ValueError(reason)
         return self
 
     @property
@@ -101,7 +98,7 @@ class _Prompt(_Strict):
 
     @property
     def name_of_scorer(self) -> str:
-        return self.scorer or ("exact" if self.right else NONE)
+        return self.scorer or ("exact" if self.right else NO_SCORER)
 
     def conversation(self) -> tuple[Message, ...]:
         if self.messages is None:
@@ -149,7 +146,16 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
             continue
         evidence = frozenset((told[i].session or "", told[i].turn or 0) for i in prompt.evidence)
         items.append(
-            Item(name, prompt.conversation(), prompt.right, prompt.name_of_scorer, owner, evidence, prompt.category)
+            Item(
+                name,
+                prompt.conversation(),
+                prompt.right,
+                prompt.name_of_scorer,
+                owner,
+                evidence,
+                prompt.category,
+                place=problems.place(number),
+            )
         )
     problems.check()
     return items, memories

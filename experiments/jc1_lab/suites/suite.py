@@ -1,70 +1,21 @@
-"""Suites: the prompts that settings are measured on, with what a right answer is and what may be remembered.
+"""Suites: where the prompts that settings are measured on come from, and how some are held out.
 
-Knows what a suite holds, where suites come from, and how prompts are put aside. Knows nothing about how files are read
-or an answer is scored.
+Knows references to suites, limits and splits. Knows nothing about how files are read or an answer is scored.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from jc1.errors import InvalidSuite
-from jc1.memory.base import NewRecord
-from jc1.messages import Message
+from jc1_lab.records.items import Item, Suite
+from jc1_lab.suites.formats import READERS
+from jc1_lab.suites.prompts import jsonl
 
 MEMORY_QA = "memory-qa"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One prompt of a suite: a conversation that ends with the user's message.
-
-    `scorer` names what turns an answer into a score (jc1_lab.scoring.metrics); it is "none" where no answer is
-    right. `owner` says whose memories of the suite are searched; `evidence` are those that hold the answer, by session
-    and turn.
-    """
-
-    id: str
-    messages: tuple[Message, ...]
-    references: tuple[str, ...] = ()
-    scorer: str = "exact"
-    owner: str | None = None
-    evidence: frozenset[tuple[str, int]] = frozenset()
-    category: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """Items under a name. `memories` are the records of each owner that the items name, in the order in which they are
-    remembered; `digest` is the SHA-256, in hex, of what items and memories say, whatever file they came from."""
-
-    name: str
-    items: tuple[Item, ...]
-    source: str
-    digest: str
-    memories: Mapping[str, tuple[NewRecord, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, name: str, items: Iterable[Item], memories: Mapping[str, Sequence[NewRecord]], *, source: str = "python"
-    ) -> Suite:
-        """A suite of these items, with the memories of the owners that they name and its digest.
-
-        Raises `InvalidSuite` where two items have one id.
-        """
-        kept = tuple(items)
-        twice = next((own for own, count in Counter(item.id for item in kept).items() if count > 1), None)
-        if twice is not None:
-            raise InvalidSuite(f"Two prompts of {name} have the id {twice!r}: give each its own.", param="suite")
-        told = {item.owner: tuple(memories.get(item.owner, ())) for item in kept if item.owner is not None}
-        return cls(name, kept, source, digest(kept, told), told)
 
 
 def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
@@ -79,12 +30,10 @@ def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
     if limit is not None and limit < 1:
         raise InvalidSuite(f"The limit is {limit} prompts: take 1 or more, or none for all.", param="limit")
     if reference == MEMORY_QA:
-        from jc1_lab.suites.memory_qa import ITEMS, generate
+        from jc1_lab.suites import memory_qa  # its lists of words are read only where they are asked for
 
-        return Suite.of(MEMORY_QA, *generate(limit or ITEMS, seed=seed), source=reference)
-    from jc1_lab.suites.formats import READERS
-    from jc1_lab.suites.prompts import jsonl
-
+        items, memories = memory_qa.generate(limit or memory_qa.ITEMS, seed=seed)
+        return Suite.of(MEMORY_QA, items, memories, source=reference)
     kind, colon, place = reference.partition(":")
     read = READERS.get(kind) if colon else None
     path = Path(place if read else reference).expanduser()
@@ -140,25 +89,5 @@ def _drawn(items: Sequence[Item], count: int, salt: str) -> tuple[Item, ...]:
     return tuple(sorted(chosen, key=order))
 
 
-def digest(items: Sequence[Item], memories: Mapping[str, Sequence[NewRecord]]) -> str:
-    """The SHA-256, in hex, of items and memories as JSON: keys sorted, fields left out that have their default."""
-    said = {"items": [_plain(item) for item in items], "memories": {o: _plain(told) for o, told in memories.items()}}
-    return _hash(json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's types."""
-    if is_dataclass(value) and not isinstance(value, type):
-        told = ((part.name, getattr(value, part.name), part.default) for part in fields(value))
-        return {name: _plain(said) for name, said, default in told if default is MISSING or said != default}
-    if isinstance(value, frozenset):
-        return sorted(_plain(entry) for entry in value)
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value
-
-
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hexdigest()

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from jc1_lab import statistics
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Comparison, Interval, Trial
 from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
-from jc1_lab.suites.suite import Item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jc1_lab.scoring.metrics import Scoring
+    from jc1_lab.scoring.scoring import Scoring
 
 Direction = Literal["max", "min"]
 ByPrompt = dict[str, dict[str, float]]

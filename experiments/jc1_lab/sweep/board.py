@@ -15,10 +15,10 @@ import orjson
 
 from jc1.errors import Conflict
 from jc1_lab import statistics
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Latency, Trial
 from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
 from jc1_lab.records.trials import TrialSettings, engine_key
-from jc1_lab.suites.suite import Item
 from jc1_lab.sweep import analysis
 from jc1_lab.sweep.lines import Lines
 

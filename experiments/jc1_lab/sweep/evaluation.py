@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidRequest, Jc1Error
 from jc1.presets import Preset
+from jc1_lab.records.items import Item
 from jc1_lab.records.rows import EvalRecord, RowFile, Split
-from jc1_lab.suites.suite import Item
 
 if TYPE_CHECKING:
     from jc1.reply import Reply
     from jc1.trace import Trace
     from jc1.workbench import Workbench
-    from jc1_lab.scoring.metrics import Scoring
+    from jc1_lab.scoring.scoring import Scoring
 
 IN_FLIGHT = 256
 """Requests that are handed to the engine at a time: as many as vLLM batches by default on a CPU."""

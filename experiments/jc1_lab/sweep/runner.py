@@ -24,13 +24,13 @@ from jc1.engines.registry import distributions
 from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, Jc1Error
 from jc1_lab import environment, statistics
 from jc1_lab.latency.measure import measure
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import SCORE, Latency, SweepResult, Trial, Verified
 from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split, write_table
 from jc1_lab.records.trials import TrialSettings
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.folder import SweepFolder
-from jc1_lab.spaces.search import create_search, shares
-from jc1_lab.suites.suite import Item
+from jc1_lab.spaces.search import STRATEGIES, create_search, shares
 from jc1_lab.sweep import analysis, evaluation
 from jc1_lab.sweep.board import TrialBoard, TrialState
 from jc1_lab.sweep.lines import Lines
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-BATCH = 16
-"""Trials that TPE proposes at a time. The other searches, which learn nothing on the way, propose all at once."""
 FEW = 3
 """Answers to a prompt below which luck shows, where they are sampled."""
 TRACES = 100
@@ -172,7 +170,7 @@ class Run:
         searched = [group for group in sweep.groups if group.varied is not None]
         points = [sweep.space.points(group.varied) for group in searched]
         parts = iter(shares(sweep.trials, [None if found is None else len(found) for found in points]))
-        at_once = BATCH if sweep.kind == "tpe" else max(sweep.trials or 0, sweep.space.size or 0)
+        batch = STRATEGIES[sweep.kind].batch or max(sweep.trials or 0, sweep.space.size or 0)
         for i, group in enumerate(sweep.groups):
             workbench, reason = await self._started(group.engine, needed=i == 0)
             trials = []
@@ -189,7 +187,7 @@ class Run:
                     seed=sweep.seed + i,
                     engine=group.varied,
                 )
-                while points := search.ask(at_once):
+                while points := search.ask(batch):
                     found = [self.board.add(sweep.space.settings(point)) for point in points]
                     trials += self._servable(workbench, found, reason)
                     if workbench is not None:

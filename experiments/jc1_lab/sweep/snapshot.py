@@ -28,8 +28,8 @@ from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.workbench import Workbench
+from jc1_lab.records.items import Suite
 from jc1_lab.records.trials import engine_key
-from jc1_lab.suites.suite import Suite
 from jc1_lab.sweep.lines import write_whole
 
 if TYPE_CHECKING:

@@ -28,18 +28,20 @@ from jc1.settings import Settings
 from jc1.sync import LoopThread
 from jc1_lab import statistics
 from jc1_lab.latency.load import check
+from jc1_lab.records.items import Suite
 from jc1_lab.records.results import SCORE, Load, SuiteFacts, SweepResult
 from jc1_lab.records.trials import TrialSettings, engine_key
-from jc1_lab.scoring.metrics import METRICS, create_scoring, lacking
+from jc1_lab.scoring.metrics import METRICS
+from jc1_lab.scoring.scoring import create_scoring, unavailable_reason
+from jc1_lab.spaces.search import STRATEGIES
 from jc1_lab.spaces.space import Space
-from jc1_lab.suites.suite import Suite, load, split
+from jc1_lab.suites.suite import load, split
 from jc1_lab.sweep.plan import Plan, cost, most
 
 if TYPE_CHECKING:
     from jc1_lab.latency.measure import Objective
     from jc1_lab.sweep.runner import Progress
 
-SEARCHES = ("grid", "random", "tpe")
 DEFAULT_TRIALS = 32
 """Trials of a space that has no end, where none are stated."""
 RACING_TRIALS = 4
@@ -82,7 +84,7 @@ class Sweep:
         suite: Suite | str = "memory-qa",
         name: str | None = None,
         trials: int | None = None,
-        search: Literal["grid", "random", "tpe"] | None = None,
+        search: str | None = None,
         repeats: int = 3,
         holdout: float = 0.3,
         seed: int = 0,
@@ -104,8 +106,8 @@ class Sweep:
         self.name = name or (Path(space).stem if isinstance(space, str | Path) else f"sweep-{self.suite.name}")
         if not _NAME.fullmatch(self.name):
             raise InvalidSpace(f"{self.name!r} cannot name a sweep: use letters, digits, '-', '_' and '.'.")
-        if search not in (None, *SEARCHES):
-            raise InvalidSpace(f"There is no search {search!r}: use {', '.join(SEARCHES)}.")
+        if search not in (None, *STRATEGIES):
+            raise InvalidSpace(f"There is no search {search!r}: use {', '.join(STRATEGIES)}.")
         if repeats < 1 or not 0 <= holdout < 1 or (trials is not None and trials < 1):
             raise InvalidSpace(
                 "A sweep needs one trial, one repeat, and prompts to search: raise the number that is 0."
@@ -129,7 +131,7 @@ class Sweep:
         self.metrics = list(dict.fromkeys([*self.space.objectives, *self.space.scorers, *scorers]))
         self.scoring = create_scoring(self.metrics, self.suite)
         own = Decoding.parse(self.baseline.decoding)
-        if reason := lacking(self.primary[0], own, repeats=self.baseline.repeats(repeats)):
+        if reason := unavailable_reason(self.primary[0], own, repeats=self.baseline.repeats(repeats)):
             raise InvalidSpace(f"The baseline cannot be compared: {reason}. Choose another baseline or objective.")
         self.items, self.heldout = split(self.suite, holdout, seed)
         self._check_owner()

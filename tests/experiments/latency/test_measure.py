@@ -26,8 +26,8 @@ from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1_lab.latency.load import Sample, Timing
 from jc1_lab.latency.measure import Block, Objective, measure, measure_members, order, percentiles, summary
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Latency, Load
-from jc1_lab.suites.suite import Item
 from tests.support.database import new_database
 
 ONE = [Load(concurrency=1)]

@@ -18,8 +18,8 @@ from jc1.errors import EngineUnavailable, InvalidRequest, InvalidSettings, Unkno
 from jc1.messages import Message
 from jc1_lab.latency.measure import Objective, measure
 from jc1_lab.latency.targets import PipelineTarget, ServerTarget, open_target
+from jc1_lab.records.items import Item
 from jc1_lab.records.results import Load
-from jc1_lab.suites.suite import Item
 from tests.support.chat_server import USAGE, Stub, chunk
 from tests.support.chat_server import serving as serving_chunks
 

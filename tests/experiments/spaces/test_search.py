@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from jc1.errors import InvalidSpace
 from jc1_lab.records.trials import TrialSettings
-from jc1_lab.spaces.search import Kind, Search, create_search, shares
+from jc1_lab.spaces.search import STRATEGIES, Search, create_search, shares
 from jc1_lab.spaces.space import Point, Space, key
 
-KINDS = get_args(Kind)
+KINDS = (*STRATEGIES,)
 SPACE: dict[str, Any] = {
     "decoding": {"temperature": {"low": 0, "high": 1, "step": 0.25}, "top_p": [0.9, 1], "beam_width": [1, 4]},
     "retrieval": {"memory": [True, False], "k": [2, 8]},
@@ -43,7 +43,7 @@ def distinct(points: Sequence[Point]) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_finite_space_is_gone_through_once_and_then_there_is_no_more(kind: Kind) -> None:
+def test_a_finite_space_is_gone_through_once_and_then_there_is_no_more(kind: str) -> None:
     space = Space.parse(SPACE)
     every = space.points(OFF) or []
     found = swept(create_search(space, kind, trials=1000, seed=3, engine=OFF))
@@ -52,13 +52,13 @@ def test_a_finite_space_is_gone_through_once_and_then_there_is_no_more(kind: Kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_more_points_are_asked_for_than_trials(kind: Kind) -> None:
+def test_no_more_points_are_asked_for_than_trials(kind: str) -> None:
     search = create_search(Space.parse(SPACE), kind, trials=6, seed=0, engine=OFF)
     assert [len(search.ask(4)) for _ in range(3)] == [4, 2, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_seed_and_values_give_the_same_points_and_another_seed_others(kind: Kind) -> None:
+def test_the_same_seed_and_values_give_the_same_points_and_another_seed_others(kind: str) -> None:
     space = Space.parse(SPACE)
 
     def run(seed: int) -> list[Point]:
@@ -85,7 +85,7 @@ def test_points_hold_the_settings_of_the_engine_that_runs() -> None:
 
 @given(seed=st.integers(0, 2**31), kind=st.sampled_from(["grid", "random", "tpe"]), batch=st.integers(1, 9))
 @settings(max_examples=15, deadline=None)
-def test_continuous_points_are_distinct_allowed_and_within_bounds(seed: int, kind: Kind, batch: int) -> None:
+def test_continuous_points_are_distinct_allowed_and_within_bounds(seed: int, kind: str, batch: int) -> None:
     space = Space.parse(
         {
             "decoding": {
@@ -115,7 +115,7 @@ def test_tpe_finds_what_random_search_misses() -> None:
     def score(point: Point) -> tuple[float, ...]:
         return (-math.dist((point["temperature"], point["min_p"], point["presence_penalty"]), (0.6, 0.1, 0.8)),)
 
-    def best(kind: Kind, seed: int) -> float:
+    def best(kind: str, seed: int) -> float:
         return max(score(p)[0] for p in swept(create_search(space, kind, trials=30, seed=seed, engine={}), score))
 
     assert sum(best("tpe", seed) for seed in range(2)) > sum(best("random", seed) for seed in range(2))
@@ -145,7 +145,7 @@ def test_what_could_not_be_measured_or_is_never_told_does_not_stop_the_search() 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_does_not_go_with_the_baseline_is_not_asked_for_and_what_does_is(kind: Kind) -> None:
+def test_what_does_not_go_with_the_baseline_is_not_asked_for_and_what_does_is(kind: str) -> None:
     space = Space.parse({"decoding": {"beam_width": [1, 4], "n": [1, 4], "max_tokens": [8, 16]}})
     warm = space.over(TrialSettings(decoding={"temperature": 0.7}))
     found = swept(create_search(warm, kind, trials=9, seed=0, engine={}), lambda point: (0.0,))

@@ -33,9 +33,9 @@ from jc1.presets import Preset
 from jc1.settings import Settings
 from jc1.workbench import Workbench
 from jc1_lab import Load, Space, Suite, Sweep
+from jc1_lab.records.items import Item
 from jc1_lab.records.rows import RowFile, read_table
 from jc1_lab.sinks.mlflow_client import connected
-from jc1_lab.suites.suite import Item
 
 ROOT = Path(__file__).parents[3]
 WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord", "grove", "heath", "inlet", "jetty")

@@ -22,9 +22,12 @@ from jc1.errors import InvalidSuite
 from jc1.messages import Message
 from jc1.reply import Choice, Reply
 from jc1.trace import Trace, Usage
+from jc1_lab.records.items import Item, Suite
 from jc1_lab.scoring import texts as text_scores
-from jc1_lab.scoring.metrics import METRICS, SCORERS, Scoring, create_scoring, lacking
-from jc1_lab.suites.suite import Item, Suite, load
+from jc1_lab.scoring.custom import installed
+from jc1_lab.scoring.metrics import METRICS, SCORERS
+from jc1_lab.scoring.scoring import Scoring, create_scoring, unavailable_reason
+from jc1_lab.suites.suite import load
 
 DOCS = Path(__file__).parents[3] / "docs"
 OWN = "jc1_test_scorers"
@@ -321,7 +324,7 @@ def test_several_threads_may_score_at_once(module: Path, caplog: pytest.LogCaptu
 def test_a_metric_that_settings_cannot_have_is_known_beforehand(
     name: str, decoding: dict[str, Any], repeats: int, reason: str
 ) -> None:
-    found = lacking(name, Decoding.parse(decoding), repeats=repeats)
+    found = unavailable_reason(name, Decoding.parse(decoding), repeats=repeats)
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
 
@@ -377,6 +380,33 @@ def test_a_module_that_fails_on_import_is_told_without_its_words(module: Path) -
     assert "secret" not in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"prompt": "a", "scorer": "best"}, "line 2: unknown scorer 'best': known are exact, contains, f1, number"),
+        ({"prompt": "a", "scorer": "f1"}, "line 2: the scorer 'f1' needs references, and there are none"),
+        ({"prompt": "a", "reference": "b", "scorer": "number"}, "line 2: the scorer 'number' needs a reference that"),
+    ],
+)
+def test_a_scorer_that_does_not_suit_its_prompt_is_told_with_file_and_line(
+    tmp_path: Path, line: dict[str, str], reason: str
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(map(json.dumps, [{"prompt": "fine"}, line])))
+    with pytest.raises(InvalidSuite, match=re.escape(f"{path}, {reason}")):
+        create_scoring([], load(str(path)))
+
+
+def test_of_many_scorers_that_do_not_suit_ten_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "sums.jsonl"
+    path.write_text("".join(json.dumps({"question": "How much?", "answer": "#### abc"}) + "\n" for _ in range(13)))
+    with pytest.raises(InvalidSuite) as error:
+        create_scoring([], load(f"gsm8k:{path}"))
+    lines = error.value.message.splitlines()
+    assert lines[0] == f"{path}, line 1: the scorer 'number' needs a reference that holds a number"
+    assert lines[10:] == ["and 3 more prompts"]
+
+
 def test_prompts_that_python_made_are_checked_too() -> None:
     with pytest.raises(InvalidSuite, match="The prompt 'q' of mine: unknown scorer 'best'"):
         scoring(item("x", scorer="best"))
@@ -384,6 +414,39 @@ def test_prompts_that_python_made_are_checked_too() -> None:
         scoring(item(scorer="f1"))
     with pytest.raises(InvalidSuite, match="needs references, and no prompt of mine has any"):
         scoring(item(scorer="none"), "f1")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package that brings two scorers, one under a name that JC1 has."""
+    site = tmp_path / "site"
+    metadata = site / "jc1_test_package-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (site / "jc1_test_package.py").write_text("def shout(text, references): return text.isupper()\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: jc1-test-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[jc1.scorers]\nshout = jc1_test_package:shout\nexact = jc1_test_package:shout\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    installed.cache_clear()
+    yield
+    installed.cache_clear()
+    sys.modules.pop("jc1_test_package", None)
+
+
+def test_a_scorer_that_an_installed_package_brings_is_known_by_its_name(package: None, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"prompt": "What?", "scorer": "shout"}))
+    suite = load(str(path))
+    one = create_scoring([], suite)  # installing it chose it: the file may name it
+    assert [one.reply(suite.items[0], reply(text))["score"] for text in ("YES", "yes")] == [1, 0]
+    assert scoring(item("x"), "shout").reply(item("x"), reply("X"))["shout"] == 1
+    with pytest.raises(InvalidSuite, match=r"unknown scorer 'best'.*shout"):
+        create_scoring([], Suite.of("mine", [item("x", scorer="best")], {}))
+
+
+def test_a_name_that_jc1_has_cannot_be_taken(package: None) -> None:
+    assert score("yes", item("yes")) == 1
 
 
 def rows(table: str) -> Sequence[tuple[str, ...]]:
