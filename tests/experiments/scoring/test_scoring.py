@@ -281,7 +281,7 @@ def test_a_scorer_that_raises_gives_the_score_0_or_no_metric_and_is_told_once(
         found = [one.reply(of, reply(text)) for text in ("bad", "good", "bad")]
     assert [values["score"] for values in found] == [0, 1, 0]
     assert [of.scorer in values for values in found] == [False, True, False]
-    assert len([r for r in caplog.records if r.name == "jc1_lab.scoring.metrics"]) == 1
+    assert len([r for r in caplog.records if r.name == "jc1_lab.scoring.scoring"]) == 1
 
 
 @pytest.mark.parametrize("text", ["none", "error"])
