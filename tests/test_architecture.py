@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -150,3 +151,38 @@ def test_what_make_run_needs_is_in_the_default_set() -> None:
     default = [Requirement(line) for line in project["dependencies"]]
     assert rooms
     assert not {found for found in undeclared(rooms, default) if not found.endswith(OPTIONAL)}
+
+
+def modules() -> dict[str, Path]:
+    """Return the files of the installed packages, by the name under which each is imported."""
+    names: dict[str, Path] = {}
+    for module in MODULES:
+        if (name := package(module)) in FOLDERS:
+            parts = (name, *module.relative_to(FOLDERS[name]).with_suffix("").parts)
+            names[".".join(parts).removesuffix(".__init__")] = module
+    return names
+
+
+def imported(node: ast.AST, known: Iterable[str]) -> Iterator[str]:
+    """Yield the modules that the code imports, in functions too; what only type checkers read is left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            for other in child.orelse:
+                yield from imported(other, known)
+        elif isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            full = [f"{child.module}.{alias.name}" for alias in child.names]
+            yield from (name if name in known else child.module for name in full)
+        else:
+            yield from imported(child, known)
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return what each module of the installed packages imports of them."""
+    known = modules()
+    return {name: {*imported(tree(path), known)} & {*known} - {name} for name, path in known.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(import_graph()).prepare()  # raises CycleError, which names the circle
