@@ -23,7 +23,7 @@ from jc1.prompt import DEFAULT_SYSTEM
 if TYPE_CHECKING:
     from jc1.database.presets import PresetRepository
 
-NEEDS = frozenset(FIELDS) - {"base_url", "api_key"} | {"engine"}
+REQUIREMENTS = frozenset(FIELDS) - {"base_url", "api_key"} | {"engine"}
 """The settings that a preset may ask for. Where a remote engine is, and its key, are the installation's own."""
 
 CHAMPION = "champion"
@@ -150,7 +150,7 @@ class Presets:
                 f"{preset.name[:80]!r} cannot name a preset: a name {_NAMES}, and is no alias.", param="name"
             )
         Decoding.parse(preset.decoding)
-        unknown = [f"engine.{name}" for name in preset.engine if name not in NEEDS]
+        unknown = [f"engine.{name}" for name in preset.engine if name not in REQUIREMENTS]
         unknown += [*preset.unread, *_unknown_retrieval(preset.retrieval)]
         if unknown:
             raise InvalidRequest(f"A preset cannot hold {', '.join(map(repr, unknown))}: leave it out.", param="preset")

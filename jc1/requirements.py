@@ -1,6 +1,6 @@
-"""What a preset needs of the running engine, and what of that is missing.
+"""What of a preset's requirements the running engine does not meet.
 
-Knows which settings a preset may ask for and how `jc1 serve` is given them. Knows nothing about decoding: what is
+Knows how settings are compared and how `jc1 serve` is given them. Knows nothing about decoding: what is
 honoured there, the running engine says itself.
 """
 
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from jc1.engines.settings import FLAGS
 from jc1.models import unambiguous
-from jc1.presets import NEEDS
+from jc1.presets import REQUIREMENTS, Preset
 
 if TYPE_CHECKING:
     from jc1.engines.base import Engine
-    from jc1.presets import Preset
     from jc1.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class UnmetRequirement:
     """What a preset needs of one setting and what `running` has instead; `known` is False where this JC1 has no such
     setting."""
 
@@ -32,21 +31,21 @@ class Missing:
     known: bool = True
 
 
-def missing(preset: Preset, settings: Settings, engine: Engine) -> dict[str, Missing]:
-    """What `engine`, started with `settings`, lacks for `preset`, by setting; empty where it lacks nothing."""
-    found = {name: Missing(None, known=False) for name in preset.unread}
+def unmet(preset: Preset, settings: Settings, engine: Engine) -> dict[str, UnmetRequirement]:
+    """Return what `engine`, started with `settings`, lacks for `preset`, by setting; empty where it lacks nothing."""
+    result = {name: UnmetRequirement(None, known=False) for name in preset.unread}
     for name, needed in preset.engine.items():
-        if name not in NEEDS:
-            found[name] = Missing(needed, known=False)
+        if name not in REQUIREMENTS:
+            result[name] = UnmetRequirement(needed, known=False)
         elif not _fits(name, needed, settings, engine):
             # As `jc1 config` shows it: some values hold secrets.
             running = {"engine": engine.name, "model": engine.model}.get(name, settings.shown()[name])
-            found[name] = Missing(needed, running)
-    return found
+            result[name] = UnmetRequirement(needed, running)
+    return result
 
 
 def _fits(name: str, needed: Any, settings: Settings, engine: Engine) -> bool:
-    """Whether a value of a setting means what runs."""
+    """Return whether a value of a setting means what runs."""
     if name == "engine":
         return needed in (engine.name, "auto")
     if name == "model":
@@ -54,21 +53,21 @@ def _fits(name: str, needed: Any, settings: Settings, engine: Engine) -> bool:
     return bool(needed == getattr(settings, name))
 
 
-def told(lacking: Mapping[str, Missing]) -> str:
-    """What is missing, in a few words: `speculation=ngram:4`."""
-    return ", ".join(f"{name}={_text(it.needs)}" if it.known else name for name, it in lacking.items())
+def describe(unmet: Mapping[str, UnmetRequirement]) -> str:
+    """Name what is missing in a few words: `speculation=ngram:4`."""
+    return ", ".join(f"{name}={_text(it.needs)}" if it.known else name for name, it in unmet.items())
 
 
-def refusal(preset: Preset, lacking: Mapping[str, Missing]) -> str:
-    """Why `preset` cannot be served, with the next step."""
-    if unknown := [name for name, it in lacking.items() if not it.known]:
+def refusal(preset: Preset, unmet: Mapping[str, UnmetRequirement]) -> str:
+    """Return why `preset` cannot be served, with the next step."""
+    if unknown := [name for name, it in unmet.items() if not it.known]:
         names = ", ".join(map(repr, unknown))
         return (
             f"The preset {preset.reference} asks for {names}, which this version of JC1 does not know: update JC1, or "
             "choose another preset."
         )
-    needs = ", ".join(f"{name}={_text(it.needs)} (running: {_text(it.running)})" for name, it in lacking.items())
-    given = " ".join(_given(name, it.needs) for name, it in lacking.items())
+    needs = ", ".join(f"{name}={_text(it.needs)} (running: {_text(it.running)})" for name, it in unmet.items())
+    given = " ".join(_given(name, it.needs) for name, it in unmet.items())
     return f"The preset {preset.reference} needs {needs}: start JC1 with {given}, or choose another preset."
 
 

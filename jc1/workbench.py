@@ -14,7 +14,7 @@ from jc1.cache.null import NullCache
 from jc1.cache.replies import ReplyCache
 from jc1.errors import InvalidRequest
 from jc1.pipeline import Pipeline
-from jc1.requirements import Missing, missing, refusal
+from jc1.requirements import UnmetRequirement, refusal, unmet
 
 if TYPE_CHECKING:
     from jc1.decoding import Decoding
@@ -108,16 +108,16 @@ class Workbench(Stores):
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    def missing(self, preset: Preset) -> dict[str, Missing]:
+    def unmet(self, preset: Preset) -> dict[str, UnmetRequirement]:
         """Return what the running engine lacks for `preset`, by setting."""
-        return missing(preset, self.settings, self.engine)
+        return unmet(preset, self.settings, self.engine)
 
     def resolve_decoding(self, preset: Preset, **fields: Any) -> Decoding:
         """Return how a request with this preset, and these fields over it, is decoded by the running engine.
 
         Raises what the request would raise: `InvalidRequest` and its kin where the engine cannot serve it.
         """
-        if lacking := self.missing(preset):
+        if lacking := self.unmet(preset):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
         decoding = self.pipeline.capped({**preset.decoding, **fields})
         self.engine.capabilities.check(decoding, self.engine.name)

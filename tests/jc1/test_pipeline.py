@@ -415,7 +415,7 @@ async def test_a_preset_for_another_engine_is_refused(workbench: Workbench) -> N
         await workbench.pipeline.chat("Hello.", preset="fast")
     with pytest.raises(InvalidRequest, match="asks for 'warp'"):
         await workbench.pipeline.chat("Hello.", preset=Preset("made", engine={"warp": None}))
-    assert workbench.missing(workbench.presets.resolve("default")) == {}
+    assert workbench.unmet(workbench.presets.resolve("default")) == {}
 
 
 async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: Path, make: Make) -> None:

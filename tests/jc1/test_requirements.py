@@ -9,12 +9,12 @@ import typer
 from jc1 import Preset, Settings
 from jc1.cli.main import app
 from jc1.engines.echo import EchoEngine
-from jc1.presets import NEEDS
-from jc1.requirements import Missing, missing, refusal, told
+from jc1.presets import REQUIREMENTS
+from jc1.requirements import UnmetRequirement, describe, refusal, unmet
 
 
-def lacking(needs: dict[str, Any], **settings: Any) -> dict[str, Missing]:
-    return missing(Preset("fast", 3, engine=needs), Settings(**settings), EchoEngine())
+def lacking(needs: dict[str, Any], **settings: Any) -> dict[str, UnmetRequirement]:
+    return unmet(Preset("fast", 3, engine=needs), Settings(**settings), EchoEngine())
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_model_in_a_folder_is_the_same_however_its_path_is_written(
     for written in ("mine", "./mine", "other/../mine", mine["model"]):
         assert lacking(mine, model=written) == {}
     for written in ("other", "jc1-tiny", "nowhere", "organisation/mine"):
-        assert lacking(mine, model=written) == {"model": Missing(mine["model"], "echo")}
+        assert lacking(mine, model=written) == {"model": UnmetRequirement(mine["model"], "echo")}
 
 
 def test_a_setting_that_no_preset_may_ask_for_is_not_compared_and_not_shown() -> None:
     found = lacking({"api_key": "guess", "home": "x"}, api_key="hunter2")
-    assert found == {"api_key": Missing("guess", known=False), "home": Missing("x", known=False)}
+    assert found == {"api_key": UnmetRequirement("guess", known=False), "home": UnmetRequirement("x", known=False)}
     assert "hunter2" not in refusal(Preset("fast", 3), found)
 
 
@@ -94,17 +94,17 @@ def test_a_token_among_the_running_arguments_is_not_shown() -> None:
 
 
 def test_what_a_newer_version_saved_is_missing() -> None:
-    found = missing(Preset("fast", 3, unread=("guard",)), Settings(), EchoEngine())
+    found = unmet(Preset("fast", 3, unread=("guard",)), Settings(), EchoEngine())
     assert "asks for 'guard', which this version" in refusal(Preset("fast", 3), found)
-    assert told(found) == "guard"
+    assert describe(found) == "guard"
 
 
 def test_what_is_missing_fits_a_few_words() -> None:
-    assert told(lacking({"speculation": "ngram:4", "dtype": "bfloat16"})) == "speculation=ngram:4, dtype=bfloat16"
+    assert describe(lacking({"speculation": "ngram:4", "dtype": "bfloat16"})) == "speculation=ngram:4, dtype=bfloat16"
 
 
 def test_every_flag_that_is_advised_is_one() -> None:
     flags = {option for parameter in typer.main.get_command(app).commands["serve"].params for option in parameter.opts}
-    given = {f"--{name.replace('_', '-')}" for name in NEEDS - {"engine_args"}}
+    given = {f"--{name.replace('_', '-')}" for name in REQUIREMENTS - {"engine_args"}}
     assert given <= flags
-    assert set(Settings.model_fields) >= NEEDS
+    assert set(Settings.model_fields) >= REQUIREMENTS

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from jc1.errors import Jc1Error
 from jc1.presets import Preset
-from jc1.requirements import Missing
+from jc1.requirements import UnmetRequirement
 from jc1.workbench import Workbench
 
 
@@ -23,7 +23,7 @@ class Lacking(BaseModel):
     running: Any = Field(description="The engine's; null where this version has no such setting.")
 
     @classmethod
-    def of(cls, lacking: Missing) -> Lacking:
+    def of(cls, lacking: UnmetRequirement) -> Lacking:
         return cls(needs=lacking.needs, running=lacking.running)
 
 
@@ -64,7 +64,7 @@ class PresetShown(BaseModel):
             engine=dict(preset.engine),
             measured=preset.figures,
             servable=reason is None,
-            missing={name: Lacking.of(lacking) for name, lacking in workbench.missing(preset).items()},
+            missing={name: Lacking.of(lacking) for name, lacking in workbench.unmet(preset).items()},
             reason=reason,
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import Decoding
 from jc1.errors import UnknownPreset
-from jc1.requirements import told
+from jc1.requirements import describe
 from jc1_ui.components import controls
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def choices(workbench: Workbench) -> list[tuple[str, str]]:
     with suppress(UnknownPreset):  # A message with it will say so.
         if own not in presets and (newest := workbench.presets.resolve(own)).version:
             moving.setdefault(own, newest.reference)
-    needs = {reference: told(workbench.missing(preset)) for reference, preset in presets.items()}
+    needs = {reference: describe(workbench.unmet(preset)) for reference, preset in presets.items()}
     suffix = {reference: f", needs {lacking}" if lacking else "" for reference, lacking in needs.items()}
     return [
         *((f"{ref if it.version else it.name}{suffix[ref]}", ref) for ref, it in presets.items()),
