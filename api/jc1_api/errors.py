@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -89,10 +90,24 @@ def explain(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
         return InvalidRequest("The body must be a JSON object, sent with Content-Type: application/json.")
     if kind == "extra_forbidden":
         return InvalidRequest(f"Unknown field {param!r}: /docs lists the known ones.", param=param)
+    if kind == "refused":
+        return InvalidRequest(first["ctx"]["reason"], param=param)
     if kind == "missing":
         return InvalidRequest(f"The field {param!r} is missing.", param=param)
     reason = str(first["msg"]).removeprefix("Value error, ")
     return InvalidRequest(f"{param!r}: {reason[0].lower()}{reason[1:]}.", param=param)
+
+
+@contextmanager
+def named_as_sent(names: Mapping[str, str]) -> Iterator[None]:
+    """Let an error blame the field that was sent, where JC1 knows it by another name: `names`, from ours to theirs."""
+    try:
+        yield
+    except Jc1Error as error:
+        for ours, theirs in names.items():
+            error.message = error.message.replace(repr(ours), repr(theirs))
+        error.param = names.get(error.param or "", error.param)
+        raise
 
 
 def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int | str]:

@@ -6,9 +6,23 @@ schema here and checked there, once.
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
@@ -35,12 +49,20 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _addressable(name: str) -> str:
+    if any(unicodedata.category(c) == "Cc" for c in name) or {".", ".."} & set(name.split("/")):
+        raise ValueError("cannot stand in an address: send a name without control characters, '.' and '..'")
+    return name
+
+
 def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Text = Annotated[str, AfterValidator(_well_formed)]
 Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_not_blank)]
+NewName = Annotated[Name, AfterValidator(_addressable)]
+"""The name of something that is read and deleted under an address later."""
 Whole = Annotated[int, Strict(), BeforeValidator(_integral, json_schema_input_type=int)]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
@@ -48,6 +70,32 @@ Flag = Annotated[bool, Strict()]
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _one_or_list(value: object) -> str:
+    return "list" if isinstance(value, list) else "one"
+
+
+def _refused(name: str, value: object, reason: str) -> ValidationError:
+    """Return the error that names a field of the model being validated, wherever in the body the model stands."""
+    problem = PydanticCustomError("refused", "{reason}", {"reason": reason})
+    return ValidationError.from_exception_data("body", [InitErrorDetails(type=problem, loc=(name,), input=value)])
+
+
+def _without_refused(values: Any, refused: Mapping[str, tuple[tuple[Any, ...], str]]) -> Any:
+    """Return the body without those fields that ask for nothing: null, empty, or with a value listed as harmless.
+
+    Raises `ValidationError` for the others, with the reason that is listed.
+    """
+    if not isinstance(values, dict):
+        return values
+    kept = dict(values)
+    for name in values.keys() & refused.keys():
+        harmless, reason = refused[name]
+        value = kept.pop(name)
+        if value not in (None, [], {}) and value not in harmless:
+            raise _refused(name, value, f"{name!r} cannot be honoured: {reason}. Leave it out.")
+    return kept
 
 
 class ContentPart(_Body):
@@ -61,14 +109,23 @@ class ContentPart(_Body):
     def _only_text(cls, values: Any) -> Any:
         kind = values.get("type") if isinstance(values, dict) else None
         if isinstance(kind, str) and kind != "text":
-            raise InvalidRequest(
-                f"A part of type {kind!r} cannot be read by this server: send 'text' parts.", param="messages"
-            )
+            raise _refused("type", kind, f"A part of type {kind!r} cannot be read by this server: send 'text' parts.")
         return values
 
 
-NO_MEANING_HERE = ("annotations", "audio", "function_call", "name", "refusal", "tool_calls")
-"""Fields of OpenAI's messages that clients send back with a reply. They are taken when empty and refused when not."""
+OneText = Annotated[Text, Tag("one")]
+Stop = Annotated[OneText | Annotated[list[Text], Tag("list")], Discriminator(_one_or_list)]
+Content = Annotated[OneText | Annotated[list[ContentPart], Tag("list")], Discriminator(_one_or_list)]
+
+REFUSED_IN_MESSAGES: dict[str, tuple[tuple[Any, ...], str]] = {
+    "annotations": ((), "texts are read without them"),
+    "audio": ((), "messages are text"),
+    "function_call": ((), "there are no tools"),
+    "refusal": (("",), "no reply is one"),
+    "tool_calls": ((), "there are no tools"),
+}
+"""Fields of OpenAI's messages that clients send back with a reply, each with the values that say nothing, and why."""
+TOOL_ROLES = ("tool", "function")
 
 
 class ChatMessage(_Body):
@@ -76,19 +133,33 @@ class ChatMessage(_Body):
 
     # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
     role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user", "assistant"]})]
-    content: Text | list[ContentPart]
+    content: Content | None = Field(None, description="The assistant's may be null or left out.")
+    name: Text | None = Field(None, description="Accepted; who speaks is told apart by role.")
 
     @model_validator(mode="before")
     @classmethod
-    def _without_empty_fields(cls, values: Any) -> Any:
-        return _without_harmless(values, dict.fromkeys(NO_MEANING_HERE, ()))
+    def _refuse_by_name(cls, values: Any) -> Any:
+        role = values.get("role") if isinstance(values, dict) else None
+        if role in TOOL_ROLES:
+            raise _refused(
+                "role", role, f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
+            )
+        return _without_refused(values, REFUSED_IN_MESSAGES)
+
+    @model_validator(mode="after")
+    def _content_where_due(self) -> Self:
+        if self.content is None and self.role != "assistant":
+            kind = "string_type" if "content" in self.model_fields_set else "missing"
+            details = InitErrorDetails(type=kind, loc=("content",), input=None)
+            raise ValidationError.from_exception_data("message", [details])
+        return self
 
     def to_message(self) -> Message:
-        """The message as the pipeline takes it."""
+        """Return the message as the pipeline takes it."""
         role: Any = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, str):
-            return Message(role, self.content)
-        return Message(role, tuple(TextPart(part.text) for part in self.content))
+        if isinstance(self.content, list):
+            return Message(role, tuple(TextPart(part.text) for part in self.content))
+        return Message(role, self.content or "")
 
 
 class StreamOptions(_Body):
@@ -142,12 +213,18 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 """OpenAI's fields that cannot be honoured, each with the values that ask for nothing, and why."""
 
 
+OFF: dict[str, Any] = {"top_k": 0, "seed": None}
+"""Fields in which other servers take -1 for "off", with what that is here."""
+
+
 def _knob(name: str) -> Any:
-    """An optional field of `Decoding`, with its description and bounds as the schema shows them."""
+    """Return an optional field of `Decoding`, with its description and bounds as the schema shows them."""
     shown = Decoding.model_json_schema()["properties"][name]
     bounds = {key: value for key, value in shown.items() if "inimum" in key or "aximum" in key}
     for option in shown.get("anyOf", ()):
         bounds |= {key: value for key, value in option.items() if "inimum" in key or "aximum" in key}
+    if name in OFF:
+        bounds["minimum"] = -1
     return Field(None, description=shown["description"], json_schema_extra=bounds)
 
 
@@ -161,7 +238,7 @@ class ChatRequest(_Body):
     stream_options: StreamOptions | None = None
     user: Text | None = Field(None, description="Whose memories, sessions and traces: the owner.")
 
-    session: Name | None = Field(None, description="The conversation; with it only the last message counts.")
+    session: NewName | None = Field(None, description="The conversation; with it only the last message counts.")
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
 
@@ -180,7 +257,7 @@ class ChatRequest(_Body):
     n: Whole | None = _knob("n")
     beam_width: Whole | None = _knob("beam_width")
     length_penalty: Number | None = _knob("length_penalty")
-    stop: Text | list[Text] | None = Field(None, description="The reply ends before any of these; at most 16.")
+    stop: Stop | None = Field(None, description="The reply ends before any of these; at most 16.")
     logprobs: Flag | None = Field(None, description="Report each token's log probability.")
     top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
         None, description="And this many alternatives to it; takes logprobs true."
@@ -198,16 +275,19 @@ class ChatRequest(_Body):
     @model_validator(mode="before")
     @classmethod
     def _refuse_by_name(cls, values: Any) -> Any:
-        values = _without_harmless(values, {name: harmless for name, (harmless, _) in REFUSED.items()})
-        for name in REFUSED.keys() & values.keys() if isinstance(values, dict) else ():
-            raise InvalidRequest(f"{name!r} cannot be honoured: {REFUSED[name][1]}. Leave it out.", param=name)
-        return values
+        return _without_refused(values, REFUSED)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest("'stream_options' takes 'stream': true.", param="stream_options")
+        return self
 
     def decoding(self) -> dict[str, Any]:
         """The fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
         own = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
         chosen = {
-            name: value
+            name: OFF[name] if name in OFF and value == -1 else value
             for name in Decoding.model_fields.keys() - set(own)
             if (value := getattr(self, name)) is not None
         }
@@ -222,6 +302,17 @@ class ChatRequest(_Body):
         elif self.top_logprobs is not None:
             raise InvalidRequest("'top_logprobs' takes 'logprobs': true.", param="top_logprobs")
         return chosen
+
+    def sent_names(self) -> dict[str, str]:
+        """Return the request's own names of what the pipeline knows by another name."""
+        names = {}
+        if self.max_completion_tokens is not None:
+            names["max_tokens"] = "max_completion_tokens"
+        if self.response_format is not None:
+            names["json_schema"] = "response_format"
+        if self.preset is None:
+            names["preset"] = "model"
+        return names
 
 
 class NewMemory(_Body):
@@ -259,15 +350,3 @@ class MemoryForget(MemorySelection):
     """What is forgotten, and whether for good at once."""
 
     purge: Flag = Field(False, description="Remove it now: it cannot be restored.")
-
-
-def _without_harmless(values: Any, harmless: dict[str, tuple[Any, ...]]) -> Any:
-    """The body without those fields that ask for nothing: null, empty, or a value listed for the field."""
-    if not isinstance(values, dict):
-        return values
-    empty: tuple[Any, ...] = (None, [], {})
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in harmless or not (value in empty or value in harmless[name])
-    }

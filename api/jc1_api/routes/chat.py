@@ -15,6 +15,7 @@ from jc1.reply import Done, Event, Token
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of
+from jc1_api.errors import named_as_sent
 from jc1_api.openai_format import chunks, completion
 from jc1_api.requests import ChatRequest
 from jc1_api.responses import ChatCompletion, ChatCompletionChunk
@@ -45,15 +46,17 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
     model = workbench.engine.model
     if not body.stream:
         async with until_disconnect(request.receive):
-            reply = await workbench.pipeline.chat(messages, **asked)
+            with named_as_sent(body.sent_names()):
+                reply = await workbench.pipeline.chat(messages, **asked)
         return JSONResponse(completion(reply, model))
     events = workbench.pipeline.stream(messages, **asked)
     first: list[Event] = []
     async with until_disconnect(request.receive):
-        async for event in events:
-            first.append(event)
-            if isinstance(event, Token | Done):
-                break
+        with named_as_sent(body.sent_names()):
+            async for event in events:
+                first.append(event)
+                if isinstance(event, Token | Done):
+                    break
     return EventStream(
         chunks(
             first,

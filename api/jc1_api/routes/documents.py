@@ -17,7 +17,7 @@ from jc1.documents.ingest import Ingested, ingest, title_of
 from jc1.memory.base import Memory
 from jc1.memory.store import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench
-from jc1_api.requests import Name
+from jc1_api.requests import NewName
 from jc1_api.responses import DocumentList, IngestedDocument, StoredDocument
 
 PATH = "/v1/memory/documents"
@@ -42,7 +42,7 @@ async def ingest_document(
     workbench: TheWorkbench,
     owner: Owner,
     file: Annotated[UploadFile, File(description="Markdown, plain text or PDF.")],
-    title: Annotated[Name | None, Form(description="What it is cited by; the file's name when left out.")] = None,
+    title: Annotated[NewName | None, Form(description="What it is cited by; the file's name when left out.")] = None,
 ) -> IngestedDocument:
     """Remember a document. One of the same title takes the place of the version before; the same changes nothing."""
     name = file.filename or ""

@@ -17,6 +17,7 @@ from jc1.memory.base import Filter, Kind, NewRecord, Retrieval
 from jc1.memory.queries import MAX_CONTAINS
 from jc1.messages import Role
 from jc1_api.deps import Owner, TheWorkbench
+from jc1_api.errors import named_as_sent
 from jc1_api.requests import NAME_LENGTH, MemoryChange, MemoryForget, MemorySelection, NewMemory
 from jc1_api.responses import (
     ForgetPreview,
@@ -87,7 +88,8 @@ async def search_memories(
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Most memories to find.")] = 8,
 ) -> Hits:
     """Search as chat does, with the scores that chat would see."""
-    found = await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
+    with named_as_sent({"query": "q"}):
+        found = await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
     return Hits(data=[Hit.of(receipt) for receipt in found.receipts], seconds=dict(found.seconds))
 
 
