@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from jc1.errors import InvalidRequest, Jc1Error, NotFound
 
@@ -30,6 +31,13 @@ class MethodNotAllowed(InvalidRequest):
 
     code = "method_not_allowed"
     status = 405
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is of another kind than the address takes."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class InternalError(Jc1Error):
@@ -71,7 +79,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return error_response(_from_status(request, error), dict(error.headers or {}))
+        headers = {"allow": _allowed(request)} if error.status_code == MethodNotAllowed.status else error.headers
+        return error_response(_from_status(request, error), dict(headers or {}))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -111,11 +120,11 @@ def named_as_sent(names: Mapping[str, str]) -> Iterator[None]:
 
 
 def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int | str]:
-    """The steps of `path` that lead into the body: pydantic puts the names of a union's branches between them."""
-    for step in path:
+    """Yield the steps of `path` that lead into the body: pydantic puts the names of a union's branches between them."""
+    for place, step in enumerate(path, start=1):
         if isinstance(step, int) and isinstance(body, list):
             body = body[step]
-        elif isinstance(body, Mapping) and (step in body or missing):
+        elif isinstance(body, Mapping) and (step in body or (missing and place == len(path))):
             body = body.get(step)
         else:
             continue
@@ -136,3 +145,12 @@ def _from_status(request: Request, error: HTTPException) -> Jc1Error:
     if error.status_code < 500:
         return InvalidRequest("The body cannot be read: /docs shows what this address takes.")
     return unexpected(error, path)
+
+
+def _allowed(request: Request) -> str:
+    """Return every method that the address takes: several routes may share it, and HEAD is served where GET is."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

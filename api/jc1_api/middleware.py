@@ -68,7 +68,9 @@ class Gate:
         await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = _Response(send, private=scope["path"].startswith("/v1/"))
+        response = _Response(send, private=scope["path"].startswith("/v1/"), head=scope["method"] == "HEAD")
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
         body = _Body(receive, response, *usual)
         try:
@@ -86,16 +88,21 @@ class Gate:
 
 
 class _Response:
-    """What goes back: adds headers, knows whether it began, and holds back an answer to a body that was cut short."""
+    """What goes back: adds headers, knows whether it began, and holds back an answer to a body that was cut short.
 
-    def __init__(self, send: Send, *, private: bool) -> None:
+    The answer to HEAD is that to GET without its body, and ends where the body would begin.
+    """
+
+    def __init__(self, send: Send, *, private: bool, head: bool) -> None:
         self._send = send
+        self._head = head
+        self._ended = False
         self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if private else {})}
         self.started = False
         self.refusal: Jc1Error | None = None
 
     async def send(self, message: Message) -> None:
-        if self.refusal is not None and not self.started:
+        if self._ended or (self.refusal is not None and not self.started):
             return
         if message["type"] == "http.response.start":
             self.started = True
@@ -103,6 +110,9 @@ class _Response:
             present = {name.lower() for name, _ in headers}
             headers += [(name, value) for name, value in self._headers.items() if name not in present]
             message = {**message, "headers": headers}
+        elif self._head:
+            self._ended = True
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     async def fail(self, error: Jc1Error, scope: Scope, discard: Any = None) -> None:

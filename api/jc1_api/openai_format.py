@@ -22,7 +22,7 @@ from jc1_api.errors import error_body, unexpected
 IMPOSSIBLE = -9999.0
 """What OpenAI reports for a token of probability 0: JSON has no minus infinity."""
 
-_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+_LINE_ENDS = {end: f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
 """Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
 
 ROLE = {"role": "assistant", "content": ""}
@@ -137,7 +137,9 @@ def _head(kind: str, model: str) -> dict[str, Any]:
 
 def event(value: dict[str, Any]) -> bytes:
     """Return a JSON value as one server-sent event."""
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for end, escaped in _LINE_ENDS.items():
+        data = data.replace(end, escaped)
     return b"data: " + data.encode() + b"\n\n"
 
 

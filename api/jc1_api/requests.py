@@ -28,7 +28,7 @@ from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Kind, Selection
 from jc1.memory.deletion import MAX_SELECTED
-from jc1.messages import Message, Role, TextPart
+from jc1.messages import Role
 from jc1.pipeline import MemoryMode
 
 NAME_LENGTH = 200
@@ -128,12 +128,7 @@ REFUSED_IN_MESSAGES: dict[str, tuple[tuple[Any, ...], str]] = {
 TOOL_ROLES = ("tool", "function")
 
 
-class ChatMessage(_Body):
-    """One message. `developer` is OpenAI's newer word for `system`."""
-
-    # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
-    role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user", "assistant"]})]
-    content: Content | None = Field(None, description="The assistant's may be null or left out.")
+class _Message(_Body):
     name: Text | None = Field(None, description="Accepted; who speaks is told apart by role.")
 
     @model_validator(mode="before")
@@ -141,25 +136,33 @@ class ChatMessage(_Body):
     def _refuse_by_name(cls, values: Any) -> Any:
         role = values.get("role") if isinstance(values, dict) else None
         if role in TOOL_ROLES:
-            raise _refused(
-                "role", role, f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
-            )
+            reason = f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
+            raise _refused("role", role, reason)
         return _without_refused(values, REFUSED_IN_MESSAGES)
 
-    @model_validator(mode="after")
-    def _content_where_due(self) -> Self:
-        if self.content is None and self.role != "assistant":
-            kind = "string_type" if "content" in self.model_fields_set else "missing"
-            details = InitErrorDetails(type=kind, loc=("content",), input=None)
-            raise ValidationError.from_exception_data("message", [details])
-        return self
 
-    def to_message(self) -> Message:
-        """Return the message as the pipeline takes it."""
-        role: Any = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, list):
-            return Message(role, tuple(TextPart(part.text) for part in self.content))
-        return Message(role, self.content or "")
+class AssistantMessage(_Message):
+    """An earlier reply, which may be empty."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+
+
+class ChatMessage(_Message):
+    """A message of anybody else. `developer` is OpenAI's newer word for `system`."""
+
+    # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
+    role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user"]})]
+    content: Content
+
+
+def _speaker(value: Any) -> str:
+    return "assistant" if isinstance(value, dict) and value.get("role") == "assistant" else "other"
+
+
+AnyMessage = Annotated[
+    Annotated[ChatMessage, Tag("other")] | Annotated[AssistantMessage, Tag("assistant")], Discriminator(_speaker)
+]
 
 
 class StreamOptions(_Body):
@@ -232,7 +235,7 @@ class ChatRequest(_Body):
     """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
 
     model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
-    messages: Annotated[list[ChatMessage], Field(description="The conversation; its last message is the user's.",
+    messages: Annotated[list[AnyMessage], Field(description="The conversation; its last message is the user's.",
                                                  json_schema_extra={"minItems": 1})]  # fmt: skip
     stream: Flag | None = Field(None, description="Send the reply as server-sent events while it is written.")
     stream_options: StreamOptions | None = None

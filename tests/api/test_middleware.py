@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from jc1 import Workbench
 from jc1.access.browser import Access
 from jc1.errors import StorageFull
+from jc1.memory.base import NewRecord
 from jc1_api.app import create_app
 from jc1_api.middleware import SECURITY_HEADERS, Gate
 from tests.api.conftest import Server
@@ -37,7 +38,7 @@ async def test_a_page_elsewhere_cannot_write_a_memory(client: httpx.AsyncClient,
         assert (await client.post("/v1/memory", json={"text": "I owe you."}, headers=headers)).status_code == 403
     # Without the headers of a browser: what a page may send without asking first is not read as JSON.
     simple = await client.post("/v1/memory", content=b'{"text": "x"}', headers={"content-type": "text/plain"})
-    assert simple.status_code == 400
+    assert simple.status_code == 415
     assert workbench.memory.list("local").total == 0
 
 
@@ -191,8 +192,42 @@ async def test_what_is_not_there_has_the_shape_of_every_error(
 ) -> None:
     response = await client.request(method, path)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
-    if status == 405:
-        assert response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/memory", "GET, HEAD, POST"),
+        ("/v1/memory/mem_1", "DELETE, GET, HEAD, PATCH"),
+        ("/v1/sessions/s", "DELETE, GET, HEAD"),
+        ("/v1/memory/purge", "DELETE, GET, HEAD, PATCH, POST"),
+        ("/v1/chat/completions", "POST"),
+        ("/version", "GET, HEAD"),
+    ],
+)
+async def test_every_method_of_an_address_is_named(client: httpx.AsyncClient, path: str, methods: str) -> None:
+    response = await client.put(path)
+    assert (response.status_code, response.headers["allow"]) == (405, methods)
+
+
+async def test_head_is_answered_wherever_get_is_with_the_same_headers_and_no_body(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/memory", "/v1/models", "/health", "/metrics", "/docs", "/openapi.json", "/v1/memory/mem_1"):
+        whole, head = await client.get(path), await client.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        for name in ("content-type", "content-length", "x-frame-options"):
+            if name != "content-length" or path != "/metrics":
+                assert head.headers[name] == whole.headers[name], path
+    assert (await client.head("/v1/chat/completions")).headers["allow"] == "POST"
+
+
+def test_head_ends_where_a_long_body_would_begin(server: Server) -> None:
+    server.workbench.memory.add("local", [NewRecord(f"I have seen lighthouse {n}.") for n in range(3)])
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for _ in range(2):  # over one connection
+            response = client.head("/v1/memory/export")
+            assert (response.status_code, response.content) == (200, b"")
+            assert response.headers["content-type"].startswith("application/x-ndjson")
+        assert len(client.get("/v1/memory/export").text.splitlines()) == 3
 
 
 async def test_what_breaks_inside_is_logged_under_an_id_and_tells_the_client_nothing(

@@ -94,6 +94,7 @@ async def test_an_owner_reaches_nothing_of_another(client: httpx.AsyncClient) ->
         ("GET", f"/v1/memory?user={'x' * 201}", None, "user"),
         ("GET", "/v1/memory?user=%0a", None, "user"),
         ("GET", "/v1/memory/search", None, "q"),
+        ("GET", "/v1/memory/search?q=%20", None, "q"),
         ("GET", "/v1/memory/search?q=cat&k=101", None, "k"),
         ("GET", "/v1/sessions?limit=0", None, "limit"),
         ("GET", "/v1/traces?limit=0", None, "limit"),
@@ -153,6 +154,7 @@ async def test_it_is_ready_while_every_part_is_there(
 ) -> None:
     assert (await client.get("/health/live")).json() == {"status": "ok"}
     fine = await client.get("/health/ready")
+    assert (await client.get("/health")).json() == fine.json()
     assert (fine.status_code, fine.json()) == (
         200,
         {"status": "ok", "checks": {"engine": "ok", "database": "ok", "disk": "ok"}},

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from jc1.errors import InvalidRequest, UnknownModel
+from jc1.messages import Message, TextPart
 from jc1.reply import Done, Event, Token
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of
 from jc1_api.errors import named_as_sent
 from jc1_api.openai_format import chunks, completion
-from jc1_api.requests import ChatRequest
+from jc1_api.requests import AssistantMessage, ChatMessage, ChatRequest
 from jc1_api.responses import ChatCompletion, ChatCompletionChunk
+from jc1_api.routing import Router
 from jc1_api.sse import EventStream, until_disconnect
 
-router = APIRouter(tags=["chat"])
+router = Router(tags=["chat"])
 
 
 @router.post(
@@ -35,7 +37,7 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
     Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
     """
     decoding = body.decoding()
-    messages = [message.to_message() for message in body.messages]
+    messages = [_message(message) for message in body.messages]
     asked: dict[str, Any] = {
         "owner": request.state.principal.acting_for(body.user),
         "session": body.session,
@@ -77,3 +79,10 @@ def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
     if body.preset is not None:
         raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
     return body.model.removeprefix(f"{model}@")
+
+
+def _message(sent: ChatMessage | AssistantMessage) -> Message:
+    role: Any = "system" if sent.role == "developer" else sent.role
+    if isinstance(sent.content, list):
+        return Message(role, tuple(TextPart(part.text) for part in sent.content))
+    return Message(role, sent.content or "")

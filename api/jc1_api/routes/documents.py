@@ -10,7 +10,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import File, Form, Query, UploadFile
 
 from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
@@ -19,9 +19,10 @@ from jc1.memory.store import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.requests import NewName
 from jc1_api.responses import DocumentList, IngestedDocument, StoredDocument
+from jc1_api.routing import Router
 
 PATH = "/v1/memory/documents"
-router = APIRouter(prefix=PATH, tags=["memory"])
+router = Router(prefix=PATH, tags=["memory"])
 
 _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="ingest")
 

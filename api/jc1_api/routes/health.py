@@ -1,4 +1,4 @@
-"""`/health/live`, `/health/ready` and `/version`: for whoever starts, watches and restarts this server.
+"""`/health`, `/health/live`, `/health/ready` and `/version`: for whoever starts, watches and restarts this server.
 
 Knows which parts a request needs and how to ask each whether it is there.
 """
@@ -10,8 +10,8 @@ import errno
 import logging
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 import jc1
@@ -19,9 +19,10 @@ from jc1.errors import EngineUnavailable, HomeUnusable, Jc1Error, StorageFull
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.responses import Alive, Readiness, Version
+from jc1_api.routing import Router
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 PROBE_BYTES = 4096
 
@@ -32,7 +33,11 @@ async def live() -> Alive:
     return Alive()
 
 
-@router.get("/health/ready", responses={503: {"model": Readiness, "description": "A part is not there."}})
+UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "A part is not there."}}
+
+
+@router.get("/health", responses=UNREADY)
+@router.get("/health/ready", responses=UNREADY)
 async def ready(workbench: TheWorkbench) -> JSONResponse:
     """A request would be served. Send it no traffic while this fails."""
     parts: dict[str, Callable[[Workbench], None]] = {"engine": _engine, "database": _database, "disk": _disk}

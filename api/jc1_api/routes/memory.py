@@ -10,7 +10,7 @@ from dataclasses import asdict
 from tempfile import TemporaryFile
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from jc1 import erasure as purging
 from jc1.memory.base import Filter, Kind, NewRecord, Retrieval
@@ -34,8 +34,9 @@ from jc1_api.responses import (
     Restored,
 )
 from jc1_api.routes.export import Lines
+from jc1_api.routing import Router
 
-router = APIRouter(prefix="/v1/memory", tags=["memory"])
+router = Router(prefix="/v1/memory", tags=["memory"])
 
 MAX_PAGE = 200
 """Most memories on a page."""
@@ -139,9 +140,9 @@ async def restore_memories(body: MemorySelection, workbench: TheWorkbench, owner
 
 
 @router.post("/purge")
-async def purge_memories(workbench: TheWorkbench, owner: Owner) -> Purged:
-    """Remove for good, now, all that the owner has forgotten."""
-    purged = await asyncio.to_thread(purging.purge, workbench, owner)
+async def purge_memories(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> Purged:
+    """Remove for good, now, what the owner has forgotten of this."""
+    purged = await asyncio.to_thread(purging.purge, workbench, owner, body.selection())
     return Purged(**asdict(purged), remains=list(purging.remains(workbench.settings)))
 
 

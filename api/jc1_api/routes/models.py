@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from jc1.errors import UnknownModel
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.responses import Model, ModelAbout, Models
+from jc1_api.routing import Router
 
-router = APIRouter(tags=["models"])
+router = Router(tags=["models"])
 
 
 @router.get("/v1/models")

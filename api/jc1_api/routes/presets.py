@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from jc1_api.deps import TheWorkbench
 from jc1_api.requests import NAME_LENGTH, Text
 from jc1_api.routes.preset_shapes import PresetList, PresetShown
+from jc1_api.routing import Router
 
-router = APIRouter(prefix="/v1/presets", tags=["presets"])
+router = Router(prefix="/v1/presets", tags=["presets"])
 
 Reference = Annotated[Text, Path(min_length=1, max_length=2 * NAME_LENGTH + 1)]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from jc1.errors import UnknownSession
 from jc1.sessions import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.requests import NAME_LENGTH
 from jc1_api.responses import Deleted, Session, SessionList, SessionTurn, SessionTurns
+from jc1_api.routing import Router
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+router = Router(prefix="/v1/sessions", tags=["sessions"])
 
 SessionId = Annotated[str, Path(min_length=1, max_length=NAME_LENGTH)]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.responses import Traces
+from jc1_api.routing import Router
 
-router = APIRouter(prefix="/v1/traces", tags=["traces"])
+router = Router(prefix="/v1/traces", tags=["traces"])
 
 
 @router.get("")

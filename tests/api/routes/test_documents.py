@@ -90,10 +90,15 @@ async def test_what_cannot_be_read_is_refused_by_its_code(
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
-        ({"json": {"file": "x"}}, "file"),
+        ({"data": {"title": "Walrus"}, "files": {"nothing": b""}}, "nothing"),
         ({"files": {"file": ("a.txt", b"Hi.")}, "data": {"title": "x" * 201}}, "title"),
         ({"files": {"file": ("a.txt", b"Hi.")}, "data": {"title": " "}}, "title"),
-        ({"data": {"title": "Walrus"}, "files": {"other": b"Hi."}}, "file"),
+        ({"files": {"title": (None, "Walrus")}}, "file"),
+        ({"files": {"file": ("a.txt", b"Hi."), "other": b"Hi."}}, "other"),
+        ({"files": [("file", ("a.txt", b"Hi.")), ("file", ("b.txt", b"Ho."))]}, "file"),
+        ({"files": {"file": ("a.txt", b"Hi.")}, "data": {"tilte": "x"}}, "tilte"),
+        ({"files": {"file": ("a.txt", b"Hi.")}, "data": {"title": "a\nb"}}, "title"),
+        ({"files": {"file": ("a.txt", b"Hi.")}, "data": {"title": ".."}}, "title"),
         ({"files": {"file": ("a.txt", b"Hi.")}, "params": {"user": ""}}, "user"),
     ],
 )
@@ -101,6 +106,11 @@ async def test_a_wrong_field_is_named(client: httpx.AsyncClient, request_: Any, 
     response = await client.post(PATH, **request_)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
+
+
+async def test_a_document_is_a_form(client: httpx.AsyncClient) -> None:
+    response = await client.post(PATH, json={"file": "x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
 async def test_a_form_that_breaks_off_is_refused(client: httpx.AsyncClient) -> None:

@@ -23,6 +23,11 @@ async def call(client: httpx.AsyncClient, method: str, path: str, expected: int 
     return response.json()
 
 
+async def take_in(client: httpx.AsyncClient, content: Any, expected: int = 200, **params: str) -> Any:
+    headers = {"content-type": "application/x-ndjson"}
+    return await call(client, "POST", "/import", expected, content=content, headers=headers, params=params)
+
+
 async def texts(client: httpx.AsyncClient, **params: Any) -> list[str]:
     return [record["text"] for record in (await call(client, "GET", "", params=params))["data"]]
 
@@ -72,10 +77,39 @@ async def test_forgetting_is_previewed_undone_and_made_final(client: httpx.Async
     await call(client, "POST", "/restore", json=body, expected=404)
     assert (await client.get(f"/v1/traces/{asked['trace_id']}")).status_code == 404
     await call(client, "POST", "/forget", json={"everything": True})
-    purged = await call(client, "POST", "/purge")
+    purged = await call(client, "POST", "/purge", json={"everything": True})
     assert (purged["records"], purged["turns"], purged["clean"]) == (2, 1, True)
     assert any("Backups" in place for place in purged["remains"])
     assert workbench.memory.statistics("local").forgotten == 0
+
+
+async def test_a_purge_removes_what_is_named_and_nothing_else(client: httpx.AsyncClient) -> None:
+    named, other = (await add(client, "I live in Oslo."))["id"], (await add(client, "My cat is called Ada."))["id"]
+    await call(client, "POST", "/forget", json={"everything": True})
+    purged = await call(client, "POST", "/purge", json={"records": [named]})
+    assert purged["records"] == 1
+    assert (await call(client, "POST", "/restore", json={"everything": True}))["records"] == 1
+    assert [record["id"] for record in (await call(client, "GET", ""))["data"]] == [other]
+
+
+async def test_no_form_and_no_empty_body_purges(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    await add(client, "I live in Oslo.")
+    await call(client, "POST", "/forget", json={"everything": True})
+    forms: tuple[dict[str, Any], ...] = (
+        {},
+        {"data": {"everything": "true"}},
+        {"files": {"everything": (None, "true")}},
+        {"content": b'{"everything": true}', "headers": {"content-type": "text/plain"}},
+        {"content": b'{"everything": true}'},
+    )
+    for form in forms:
+        error = (await call(client, "POST", "/purge", 415, **form))["error"]
+        assert error["code"] == "unsupported_media_type"
+        assert "application/json" in error["message"]
+    await call(client, "POST", "/purge", 400, headers={"content-type": "application/json"})
+    await call(client, "POST", "/purge", 400, json={"everything": True, "usr": "bob"})
+    await call(client, "POST", "/purge", 400, json={})
+    assert workbench.memory.statistics("local").forgotten == 1
 
 
 async def test_the_figures_are_told(client: httpx.AsyncClient) -> None:
@@ -93,9 +127,9 @@ async def test_an_export_can_be_imported_by_somebody_else(client: httpx.AsyncCli
     lines = [json.loads(line) for line in export.text.splitlines()]
     assert [line["text"] for line in lines] == ["I live in Bergen.", "I moved to Lyon."]
     for expected in ({"added": 2, "same": 0, "kept": 0}, {"added": 0, "same": 2, "kept": 0}):
-        assert await call(client, "POST", "/import", content=export.content, params={"user": "ann"}) == expected
+        assert await take_in(client, export.content, user="ann") == expected
     assert await texts(client, user="ann", superseded=True) == ["I live in Bergen."]
-    wrong = await call(client, "POST", "/import", 400, content=export.content + b"{}\n", params={"user": "ben"})
+    wrong = await take_in(client, export.content + b"{}\n", 400, user="ben")
     assert "Line 3" in wrong["error"]["message"]
     assert await texts(client, user="ben") == []
 
@@ -105,14 +139,15 @@ async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own
 ) -> None:
     line = {"id": "mem_1", "text": "x", "role": "user", "kind": "statement", "created": "2026-01-01T00:00:00Z"}
     blank = b" " * (workbench.settings.max_body_bytes + 1) + b"\n"
-    assert (await call(client, "POST", "/import", content=blank + json.dumps(line).encode()))["added"] == 1
-    assert (await call(client, "PATCH", "/mem_1", 413, content=blank))["error"]["code"] == "request_too_large"
+    assert (await take_in(client, blank + json.dumps(line).encode()))["added"] == 1
+    refused = await call(client, "PATCH", "/mem_1", 413, content=blank, headers={"content-type": "application/json"})
+    assert refused["error"]["code"] == "request_too_large"
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield blank
 
-    refused = await call(client, "POST", "/import", 413, content=endless())
+    refused = await take_in(client, endless(), 413)
     assert refused["error"]["code"] == "request_too_large"
 
 
@@ -131,10 +166,10 @@ async def test_an_owner_governs_nothing_of_another(client: httpx.AsyncClient) ->
     others = {"params": {"user": "ben"}}
     await call(client, "PATCH", path, 404, json={"pinned": True}, **others)
     await call(client, "GET", f"{path}/history", 404, **others)
-    for way in ("/forget", "/forget/preview", "/restore"):
+    for way in ("/forget", "/forget/preview", "/restore", "/purge"):
         await call(client, "POST", way, 404, json={"records": [path[1:]]}, **others)
         await call(client, "POST", way, json={"everything": True}, **others)
-    await call(client, "POST", "/purge", **others)
+    await call(client, "POST", "/purge", json={"everything": True}, **others)
     assert (await client.get("/v1/memory/export", **others)).text == ""
     assert (await call(client, "GET", "/statistics", **others))["bytes"] == 0
     assert await texts(client, user="ann") == ["I live in Oslo."]
@@ -162,5 +197,5 @@ async def test_a_wrong_field_is_named(client: httpx.AsyncClient, method: str, pa
 
 @pytest.mark.parametrize("body", [{}, {"everything": True, "session": "s"}, {"records": [], "everything": False}])
 async def test_a_selection_says_one_thing(client: httpx.AsyncClient, body: Any) -> None:
-    for way in ("/forget", "/forget/preview", "/restore"):
+    for way in ("/forget", "/forget/preview", "/restore", "/purge"):
         assert "one way" in (await call(client, "POST", way, 400, json=body))["error"]["message"]

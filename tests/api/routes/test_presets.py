@@ -84,11 +84,11 @@ async def test_a_preset_that_the_engine_cannot_serve_is_shown_and_refused_alike(
         "The preset fast@1 needs speculation=ngram:4 (running: off): start JC1 with --speculation ngram:4, or choose "
         "another preset."
     )
-    for named in ({"model": "echo", "preset": "champion"}, {"model": "echo@champion"}):
+    for param, named in (("preset", {"model": "echo", "preset": "champion"}), ("model", {"model": "echo@champion"})):
         body = {"messages": [{"role": "user", "content": "Hello."}], **named}
         response = await client.post("/v1/chat/completions", json=body)
         error = response.json()["error"]
-        assert (response.status_code, error["param"], error["message"]) == (400, "preset", shown["reason"])
+        assert (response.status_code, error["param"], error["message"]) == (400, param, shown["reason"])
 
 
 async def test_a_winner_measured_on_another_model_is_not_served_and_says_which_it_needs(

@@ -1,0 +1,80 @@
+"""What every route of the API checks before its own code runs: nothing that was sent is ignored.
+
+Knows which query parameters, form fields and kind of body a route takes, from its declaration. What stands in a JSON
+body is checked by the route's own models, which refuse unknown fields.
+
+No HTML form can send JSON. So a form in a page or in a rendered reply changes and removes nothing, whoever presses it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from enum import Enum
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.routing import APIRoute
+
+from jc1.errors import InvalidRequest
+from jc1_api.errors import UnsupportedMediaType
+
+MULTIPART = "multipart/form-data"
+
+
+class Route(APIRoute):
+    """A route that refuses unknown and repeated query parameters and form fields, and bodies of another kind."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        dependant = get_flat_dependant(self.dependant)
+        parameters = {field.alias for field in dependant.query_params}
+        fields = {field.alias for field in dependant.body_params}
+        media_types = self._media_types()
+
+        async def checked(request: Request) -> Response:
+            _check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
+            _check_media_type(request, media_types)
+            if MULTIPART in media_types:
+                form = await request.form()
+                try:
+                    _check_names("field", (name for name, _ in form.multi_items()), fields)
+                except InvalidRequest:
+                    await form.close()
+                    raise
+            return await handle(request)
+
+        return checked
+
+    def _media_types(self) -> tuple[str, ...]:
+        """Return the media types that the body may have; none where the route takes no body."""
+        by_hand = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        declared = (self.body_field.field_info.media_type,) if self.body_field else ()
+        return (*by_hand, *declared)
+
+
+class Router(APIRouter):
+    """The routes of one file."""
+
+    def __init__(self, *, tags: list[str | Enum], prefix: str = "") -> None:
+        super().__init__(prefix=prefix, tags=tags, route_class=Route)
+
+
+def _check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
+    for name, times in Counter(sent).items():
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise InvalidRequest(f"Unknown {kind} {name!r}: known here are {listed}.", param=name)
+        if times > 1:
+            raise InvalidRequest(f"The {kind} {name!r} was sent {times} times: send it once.", param=name)
+
+
+def _check_media_type(request: Request, known: Collection[str]) -> None:
+    sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if known and sent not in known:
+        raise UnsupportedMediaType(
+            f"The body is {sent or 'of no type'!r}: send it with Content-Type: {' or '.join(known)}."
+        )
+    if not known and (request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers):
+        raise InvalidRequest(f"{request.method} {request.url.path} takes no body: send it without one.")
