@@ -29,7 +29,7 @@ from jc1.engines.base import (
     Step,
     TokenLogprob,
 )
-from jc1.engines.output_processor import ReplyText, reply_limit
+from jc1.engines.output_processor import OutputProcessor, reply_limit
 from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import (
     Floats,
@@ -125,7 +125,7 @@ class EchoEngine(Engine):
             return
         next_token = [self._chooser(prompt.messages, token_ids, decoding, choice) for choice in range(decoding.n)]
         replies = [
-            ReplyText(choice, decoding, limit=limit, end_tokens=(self._end,), stream=_Bytes(self._vocabulary))
+            OutputProcessor(choice, decoding, limit=limit, end_tokens=(self._end,), stream=_Bytes(self._vocabulary))
             for choice in range(decoding.n)
         ]
         seconds = {"queue": 0.0, "prefill": time.perf_counter() - began}

@@ -28,7 +28,7 @@ def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> 
     return min(decoding.max_tokens, room)
 
 
-class StopStrings:
+class StopStringMatcher:
     """Finds the first stop string in text that comes in pieces, and shows nothing that might still become one.
 
     The match that ends first counts, and of those the longest, so that the cut does not depend on how the text came in
@@ -82,7 +82,7 @@ class StopStrings:
         return 0
 
 
-class ReplyText:
+class OutputProcessor:
     """One choice: takes its tokens and gives the steps that an engine yields.
 
     The token that ends a reply, and those that spelled a stop string, are among `token_ids` (they were produced and are
@@ -99,7 +99,7 @@ class ReplyText:
         self._limit = limit
         self._end_tokens = end_tokens
         self._stream = stream
-        self._stops = StopStrings(decoding.stop)
+        self._stops = StopStringMatcher(decoding.stop)
 
     def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
         """Take the next token."""

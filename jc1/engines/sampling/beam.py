@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from jc1.decoding import Decoding
 from jc1.engines.base import FinishReason, Step
-from jc1.engines.output_processor import ReplyText
+from jc1.engines.output_processor import OutputProcessor
 from jc1.tokenizer.tokenizer import Detokenizer
 
 Candidates = Sequence[tuple[int, float]]
@@ -100,7 +100,7 @@ def last_steps(
     """One last step for each of the best sequences, in order: beams are known only when all of them are."""
     steps: list[Step] = []
     for index, (beam, stream) in enumerate(zip(beams, streams, strict=True)):
-        reply = ReplyText(index, decoding, limit=len(beam.token_ids), end_tokens=end_tokens, stream=stream)
+        reply = OutputProcessor(index, decoding, limit=len(beam.token_ids), end_tokens=end_tokens, stream=stream)
         text = "".join(reply.add(token).text for token in beam.token_ids)
         steps.append(Step(index, text, beam.token_ids, beam.finish_reason, score=beam.score(decoding.length_penalty)))
     return steps

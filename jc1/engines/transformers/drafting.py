@@ -9,6 +9,7 @@ Knows tokens and caches. Knows nothing about text or requests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import torch
@@ -20,43 +21,73 @@ class Drafter(Protocol):
     """Guesses what comes next in one reply."""
 
     def propose(self, token_ids: Sequence[int], count: int) -> list[int]:
-        """Up to `count` tokens that may follow `token_ids`, prompt and reply so far."""
+        """Return up to `count` tokens that may follow `token_ids`, prompt and reply so far.
+
+        Each call's `token_ids` begin with those of the call before.
+        """
         ...
 
 
 class PromptLookup:
-    """What followed the last tokens when they last occurred."""
+    """Drafts what followed the last tokens when they last occurred; of several matches the longest counts.
+
+    With matches of up to four tokens, of which the last three have occurred here:
+
+        token_ids      7 1 2 3 9 5 1 2 4 8 1 2 3
+        occurred         1 2 3               (not 8 1 2 3)
+        followed by            9 5 1
+        propose(token_ids, 3) == [9, 5, 1]
+
+    Where only `[1, 2]` is looked for, its latest occurrence counts, and `[4, 8, 1]` is drafted. Every match's latest
+    place is kept by its tokens, so a proposal costs the same however long the text is.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[int, ...], int] = {}
+        """By a run of tokens: the place after its latest occurrence, which another token holds."""
+        self._indexed = 0
+        """Places whose token is known as the follower of the runs before it."""
 
     def propose(self, token_ids: Sequence[int], count: int) -> list[int]:
-        tokens = list(token_ids)
-        for size in range(LONGEST_MATCH, SHORTEST_MATCH - 1, -1):
-            last = tokens[-size:]
-            for start in range(len(tokens) - size - 1, -1, -1):
-                if tokens[start : start + size] == last:
-                    return tokens[start + size : start + size + count]
+        for place in range(max(1, self._indexed), len(token_ids)):
+            before = tuple(token_ids[max(0, place - LONGEST_MATCH) : place])
+            for size in range(SHORTEST_MATCH, len(before) + 1):
+                self._next[before[-size:]] = place
+        self._indexed = len(token_ids)
+        last = tuple(token_ids[-LONGEST_MATCH:])
+        for size in range(len(last), SHORTEST_MATCH - 1, -1):
+            if (place := self._next.get(last[-size:])) is not None:
+                return list(token_ids[place : place + count])
         return []
 
 
 class DraftModel:
-    """The most likely tokens of a smaller model with the same vocabulary; keeps its own KV cache for one reply."""
+    """Drafts the most likely tokens of a smaller model with the same vocabulary; keeps a KV cache of its own."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._cache: Any = None
-        self._read: list[int] = []
+        self._length = 0
+        """Tokens of the text when it was last asked. The KV cache holds these, and what was drafted but its last."""
+        self._drafted: list[int] = []
 
     def propose(self, token_ids: Sequence[int], count: int) -> list[int]:
-        tokens = list(token_ids)
-        kept = next((i for i, (a, b) in enumerate(zip(self._read, tokens, strict=False)) if a != b), len(self._read))
-        kept = min(kept, len(tokens) - 1)
-        if self._cache is not None and kept < len(self._read):
-            self._cache.crop(kept - len(self._read))
-        new, drafted = tokens[kept:], []
+        if count < 1:
+            return []
+        # 1) Take back what was drafted and did not become text. The last token is read anew: its logits are needed.
+        guesses = self._drafted[:-1]
+        text = token_ids[self._length : self._length + len(guesses)]
+        accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guesses, text, strict=False)))
+        cached, kept = self._length + len(guesses), min(self._length + accepted, len(token_ids) - 1)
+        if kept < cached:
+            self._cache.crop(kept - cached)
+        # 2) Read what is new in the text, then one draft after the other.
+        new, drafted = list(token_ids[kept:]), []
         for _ in range(count):
-            ids = torch.tensor([new], device=self._model.device)
+            ids = torch.tensor([new], device=self._model.device)  # (1, new tokens)
             out = self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
             self._cache = out.past_key_values
             drafted.append(int(out.logits[0, -1].argmax()))
-            self._read = [*tokens, *drafted[:-1]]
             new = drafted[-1:]
+        self._length, self._drafted = len(token_ids), drafted
         return drafted

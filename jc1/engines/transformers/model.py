@@ -22,7 +22,7 @@ from torch import Tensor
 from jc1.compat.transformers import without_sklearn
 from jc1.decoding import Decoding
 from jc1.engines.base import Alternative, Step, TokenLogprob
-from jc1.engines.output_processor import ReplyText
+from jc1.engines.output_processor import OutputProcessor
 from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import uniforms
 from jc1.engines.sampling.torch import TorchSampler
@@ -268,7 +268,7 @@ class _Row:
     def __init__(self, job: Job, choice: int, tokenizer: Tokenizer) -> None:
         self.job = job
         self.numbers = uniforms(job.decoding.seed, choice)
-        self.reply = ReplyText(
+        self.reply = OutputProcessor(
             choice, job.decoding, limit=job.limit, end_tokens=tokenizer.end_tokens, stream=tokenizer.stream()
         )
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from jc1.compat.vllm import close_sockets, shut_down_once
 from jc1.decoding import Decoding
 from jc1.engines.base import Capabilities, EnginePrompt, Step
-from jc1.engines.output_processor import ReplyText
+from jc1.engines.output_processor import OutputProcessor
 from jc1.engines.sampling.beam import BeamSearch, Candidates, last_steps
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
@@ -91,7 +91,8 @@ class VllmEngine(SupervisedEngine):
         assert tokenizer is not None
         ends = tokenizer.end_tokens
         replies = [
-            ReplyText(i, decoding, limit=limit, end_tokens=ends, stream=tokenizer.stream()) for i in range(decoding.n)
+            OutputProcessor(i, decoding, limit=limit, end_tokens=ends, stream=tokenizer.stream())
+            for i in range(decoding.n)
         ]
         lengths: list[int] = []
         first = True

@@ -45,7 +45,7 @@ def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: C
         logprobs=decoding.logprobs,
         stop_token_ids=list(end_tokens),
         structured_outputs=StructuredOutputsParams(**guide) if guide else None,
-        detokenize=False,  # text and stop strings are ReplyText's, as on every engine
+        detokenize=False,  # text and stop strings are OutputProcessor's, as on every engine
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,  # they are this request's alone
     )

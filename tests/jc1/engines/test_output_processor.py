@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jc1.decoding import Decoding
-from jc1.engines.output_processor import ReplyText, StopStrings, reply_limit
+from jc1.engines.output_processor import OutputProcessor, StopStringMatcher, reply_limit
 from jc1.errors import PromptTooLong
 
 texts = st.text(alphabet="abc", max_size=12)
@@ -28,7 +28,7 @@ class Letters:
 
 
 def shown(stops: Sequence[str], pieces: Sequence[str]) -> tuple[str, bool]:
-    watcher, text = StopStrings(stops), ""
+    watcher, text = StopStringMatcher(stops), ""
     for piece in pieces:
         new, stopped = watcher.push(piece)
         text += new
@@ -55,7 +55,7 @@ def test_the_text_ends_before_the_stop_string_that_is_complete_first(stops: list
 
 
 def test_nothing_is_shown_that_may_become_a_stop_string() -> None:
-    watcher = StopStrings(["\nUser:"])
+    watcher = StopStringMatcher(["\nUser:"])
     assert watcher.push("Hi\nUs") == ("Hi", False)
     assert watcher.push("ually") == ("\nUsually", False)
     assert watcher.push("\nUser") == ("", False)
@@ -63,14 +63,14 @@ def test_nothing_is_shown_that_may_become_a_stop_string() -> None:
 
 
 def test_a_stop_string_that_is_complete_before_min_tokens_does_not_count_and_one_after_does() -> None:
-    watcher = StopStrings(["ab"])
+    watcher = StopStringMatcher(["ab"])
     assert watcher.push("ab", heed=False) == ("ab", False)
     assert watcher.push("a", heed=False) == ("", False)
     assert watcher.push("b") == ("", True)
 
 
 def test_an_ignored_stop_string_is_not_found_later_when_it_was_held_back_for_another() -> None:
-    watcher = StopStrings(["ab", "abxyz"])
+    watcher = StopStringMatcher(["ab", "abxyz"])
     text = "".join(watcher.push(piece, heed=False)[0] for piece in ("a", "b"))
     after, stopped = watcher.push("x")
     assert (text + after + watcher.flush(), stopped) == ("abx", False)
@@ -78,7 +78,7 @@ def test_an_ignored_stop_string_is_not_found_later_when_it_was_held_back_for_ano
 
 def reply(text: str, *, limit: int = 50, **decoding: object) -> tuple[str, list[int], str | None]:
     """Feed a reply the letters of `text`, where `$` is the end token, until it is over."""
-    writing = ReplyText(0, Decoding.parse(decoding), limit=limit, end_tokens={ord("$")}, stream=Letters())
+    writing = OutputProcessor(0, Decoding.parse(decoding), limit=limit, end_tokens={ord("$")}, stream=Letters())
     steps = []
     for letter in text:
         steps.append(writing.add(ord(letter)))

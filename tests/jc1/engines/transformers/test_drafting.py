@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.settings import EngineSettings
+from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH
 from jc1.engines.transformers.drafting import PromptLookup
 from jc1.engines.transformers.engine import TransformersEngine
 from jc1.errors import InvalidSettings
@@ -45,13 +49,83 @@ def tokens_of(steps: list[Step]) -> dict[int, list[int]]:
     return {i: [t for s in steps if s.index == i for t in s.token_ids] for i in {s.index for s in steps}}
 
 
-def test_prompt_lookup_drafts_what_followed_the_longest_match_last_time() -> None:
+@pytest.mark.parametrize(
+    ("text", "count", "draft"),
+    [
+        ([7, 1, 2, 3, 9, 5, 1, 2, 4, 8, 1, 2, 3], 3, [9, 5, 1]),
+        ([7, 1, 2, 3, 9, 5, 1, 2, 4, 8, 1, 2], 3, [4, 8, 1]),
+        ([1, 2, 3, 9, 1, 2, 4, 7, 8, 1, 2], 2, [4, 7]),
+        ([5, 1, 2, 3, 6, 1, 2, 4, 5, 1, 2], 3, [3, 6, 1]),
+        ([1, 2, 3, 4], 3, []),
+        ([7, 7, 7], 3, [7]),
+        ([], 3, []),
+    ],
+)
+def test_prompt_lookup_drafts_what_followed_the_longest_match_last_time(
+    text: list[int], count: int, draft: list[int]
+) -> None:
+    assert PromptLookup().propose(text, count) == draft
+
+
+def searched(text: list[int], count: int) -> list[int]:
+    """The same by looking at every place."""
+    for size in range(LONGEST_MATCH, SHORTEST_MATCH - 1, -1):
+        for start in range(len(text) - size - 1, -1, -1):
+            if text[start : start + size] == text[-size:]:
+                return text[start + size : start + size + count]
+    return []
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.lists(st.integers(1, 7), max_size=20), st.integers(1, 5))
+def test_prompt_lookup_finds_what_a_search_of_the_whole_text_finds(
+    text: list[int], grows: list[int], count: int
+) -> None:
     lookup = PromptLookup()
-    assert lookup.propose([1, 2, 3, 9, 1, 2, 4, 7, 8, 1, 2], 2) == [4, 7]
-    assert lookup.propose([5, 1, 2, 3, 6, 1, 2, 4, 5, 1, 2], 3) == [3, 6, 1]
-    assert lookup.propose([1, 2, 3, 4], 3) == []
-    assert lookup.propose([7, 7, 7], 3) == [7]
-    assert lookup.propose([], 3) == []
+    for length in accumulate(grows):
+        assert lookup.propose(text[:length], count) == searched(text[:length], count)
+
+
+class Counted(list[int]):
+    """A list that counts how many of its items were read."""
+
+    read = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        got = super().__getitem__(at)
+        self.read += len(got) if isinstance(at, slice) else 1
+        return got
+
+    def __iter__(self) -> Any:
+        self.read += len(self)
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_prompt_lookup_reads_each_token_a_few_times_however_long_the_text(repeats: bool) -> None:
+    lookup, text = PromptLookup(), Counted(range(4000))
+    for token in range(1000):
+        text.append(token % 5 if repeats else 4000 + token)
+        lookup.propose(text, 4)
+    assert text.read < 20 * len(text)
+
+
+async def test_a_draft_model_reads_each_token_once(random_model: Path) -> None:
+    import torch
+
+    from jc1.engines.transformers.model import LoadedModel
+    from jc1.tokenizer.tokenizer import load_tokenizer
+
+    loaded = LoadedModel(random_model, dtype="auto", tokenizer=load_tokenizer(random_model), draft=random_model)
+    plain = loaded.drafter()
+    text = Counted([5, 6, 7, 8] * 20)
+    drafter = loaded.drafter()
+    with torch.inference_mode():
+        for accepted in (3, 0, 1, 2, 3):
+            draft = drafter.propose(text, 3)
+            copy = text.copy()
+            assert draft == plain.propose(copy, 3) == loaded.drafter().propose(copy, 3)
+            text += [*draft[:accepted], 9]
+    assert text.read < 3 * len(text)
 
 
 @pytest.mark.parametrize("speculation", ["ngram:4", "draft:{model}:3", "draft:{other}:3"])
