@@ -48,8 +48,9 @@ format: $(STAMP_DEV) ## let ruff repair and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-notebooks: $(STAMP_DEV) ## run the notebooks' scripts and save their outputs beside them, as .ipynb
+notebooks: $(STAMP_DEV) system ## run the notebooks' scripts and save their outputs beside them, as .ipynb
 	cd notebooks && ../$(BIN)/jupytext --to ipynb --set-kernel python3 --execute *.py
+	$(BIN)/python tools/notebook_pictures.py notebooks/*.ipynb
 
 screenshots: $(STAMP_DEV) system ## take the README's pictures of the page anew
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/ui/test_screenshots.py -q

@@ -5,23 +5,27 @@ Knows whatever notebooks there are. The quickest run in the ordinary tests, all 
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 NAMES = sorted({path.stem for path in FOLDER.iterdir() if path.suffix in (".py", ".ipynb")})
 ORDINARY = ("00_quickstart", "03_speculation", "04_memory")
 """The quickest three: the quickstart and two of the lab's."""
-LARGEST = 180_000
+FIGURE, PICTURE = "application/vnd.plotly.v1+json", "image/png"
+LARGEST = 400_000
 """Bytes that a notebook may have with its outputs."""
-LARGEST_OUTPUT = 50_000
+LARGEST_OUTPUT = 120_000
 """Characters that one cell's saved output may have."""
 NOT_FOR_OTHERS = {
     "an absolute path": re.compile(
@@ -88,9 +92,28 @@ def test_saved_outputs_are_small(name: str) -> None:
     assert all(len(json.dumps(cell.outputs)) < LARGEST_OUTPUT for cell in code(saved(name)))
 
 
+def figures(name: str) -> list[nbformat.NotebookNode]:
+    return [o.data for cell in code(saved(name)) for o in cell.outputs if FIGURE in o.get("data", {})]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_saved_with_a_picture_for_readers_without_jupyterlab(name: str) -> None:
+    shown = figures(name)
+    assert shown, "make notebooks"
+    for data in shown:
+        width, _ = struct.unpack(">II", base64.b64decode(data[PICTURE])[16:24])
+        assert width > 600
+
+
+def test_a_notebook_as_a_page_shows_all_its_figures() -> None:
+    page, _ = HTMLExporter().from_filename(str(FOLDER / "06_champion.ipynb"))
+    assert page.count("<img") == len(figures("06_champion")) > 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_outputs_tell_nothing_of_the_machine(name: str) -> None:
     for cell in code(saved(name)):
-        outputs = json.dumps(cell.outputs).replace("\\n", "\n")
+        texts = [{**output, "data": {**output.get("data", {}), PICTURE: ""}} for output in cell.outputs]
+        outputs = json.dumps(texts).replace("\\n", "\n")
         found = [what for what, pattern in NOT_FOR_OTHERS.items() if pattern.search(outputs)]
         assert not found, cell.source
