@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -102,9 +103,9 @@ def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for the module: a test says what no other test says."""
+    """One for all: a test says what no other test says."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
     with serving(settings, MeteredEngine(context_length=2000)) as running:
         yield running
@@ -122,7 +123,8 @@ def open_page(browser: Browser, server: Server) -> Iterator[Open]:
 
 
 @contextmanager
-def visitors(browser: Browser, url: str) -> Iterator[Open]:
+def visitors(browser: Browser, url: str, expected: str = "$never") -> Iterator[Open]:
+    """Open pages, each as another visitor. They may write no error to the console that does not match `expected`."""
     contexts: list[BrowserContext] = []
     wrong: list[str] = []
 
@@ -130,14 +132,14 @@ def visitors(browser: Browser, url: str) -> Iterator[Open]:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE * 1000)
-        page = context.new_page()
-        page.on("request", lambda it: it.url.startswith((url, "data:", "blob:")) or wrong.append(f"asks {it.url}"))
-        page.on("response", lambda it: it.status < 400 or wrong.append(f"got {it.status} for {it.url}"))
-        page.on("pageerror", lambda error: wrong.append(f"threw {error}"))
-        page.on("console", lambda it: it.type != "error" or wrong.append(f"wrote {it.text}"))
-        page.goto(f"{url}/ui/")
-        page.locator("#jc1-prompt textarea:enabled").wait_for()
-        return page
+        context.on("request", lambda it: it.url.startswith((url, "data:", "blob:")) or wrong.append(f"asks {it.url}"))
+        context.on("response", lambda it: it.status < 400 or wrong.append(f"got {it.status} for {it.url}"))
+        context.on("weberror", lambda it: wrong.append(f"threw {it.error}"))
+        context.on(
+            "console",
+            lambda it: it.type != "error" or re.search(expected, it.text) or wrong.append(f"wrote {it.text}"),
+        )
+        return opened(context.new_page(), url)
 
     try:
         yield open_as_new_visitor
@@ -148,3 +150,10 @@ def visitors(browser: Browser, url: str) -> Iterator[Open]:
         for context in contexts:
             context.close()
     assert wrong == []
+
+
+def opened(page: Page, url: str) -> Page:
+    """Open the page and wait until one can write."""
+    page.goto(f"{url}/ui/")
+    page.locator("#jc1-prompt textarea:enabled").wait_for()
+    return page

@@ -7,17 +7,14 @@ console holds no error.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from jc1.presets import Preset
 from jc1.trace import STAGES
-from tests.ui.conftest import PATIENCE, Open, Server
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
+from tests.ui.conftest import PATIENCE, Open, Server, opened
+from tests.ui.pages import choose, ended, messages, remember, replies, say, write
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 expect.set_options(timeout=PATIENCE * 1000)
@@ -26,35 +23,12 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touc
 LONG = "and then the story went on " * 100
 
 
-def write(page: Page, text: str) -> None:
-    box = page.get_by_label("Message", exact=True)
-    box.fill(text)
-    box.press("Enter")
-
-
-def ended(page: Page, state: str = "done") -> None:
-    """Wait until the reply under way is over and the page can send again."""
-    expect(page.locator(f".jc1-live.{state}")).to_be_visible()
-    expect(page.locator("#jc1-prompt .submit-button")).to_be_visible()
-
-
-def say(page: Page, text: str) -> None:
-    """Send `text` and see it echoed whole."""
-    write(page, text)
-    expect(replies(page).last).to_have_text(text)
-    ended(page)
-
-
-def replies(page: Page) -> Locator:
-    return page.locator("#jc1-log .bot-row .prose")
-
-
 def test_a_fact_told_in_one_conversation_is_recalled_in_another_and_both_outlive_a_reload(open_page: Open) -> None:
     page = open_page()
     expect(page.get_by_text("Tell it something, then ask.")).to_be_visible()
     say(page, "My cat is called Ada.")
     page.get_by_role("button", name="New conversation").click()
-    expect(page.locator("#jc1-log .message-row")).to_have_count(0)
+    expect(messages(page)).to_have_count(0)
 
     say(page, "What is my cat called?")
     memory = page.locator(".jc1-memories li").first
@@ -89,11 +63,13 @@ def test_a_reply_grows_while_it_is_written_and_stop_ends_it(open_page: Open, ser
     expect(replies(page)).to_have_text(["Slowly does"])
 
     page.locator("#jc1-prompt .stop-button").click()
-    expect(replies(page)).to_have_text(["Slowly does", "Stopped"])
+    expect(replies(page)).to_have_text(["Slowly does"])
+    expect(page.locator(".jc1-stopped:visible")).to_have_text("Stopped")
     ended(page)
     server.wait_until_idle()
     page.reload()
-    expect(replies(page)).to_have_text(["Slowly does", "Stopped"])
+    expect(replies(page)).to_have_text(["Slowly does"])
+    expect(page.locator(".jc1-stopped:visible")).to_have_text("Stopped")
 
 
 def test_an_error_shows_its_code_and_keeps_the_typed_text(open_page: Open) -> None:
@@ -109,7 +85,7 @@ def test_an_error_shows_its_code_and_keeps_the_typed_text(open_page: Open) -> No
 
 def test_two_visitors_write_at_once_and_a_window_that_closes_frees_the_engine(open_page: Open, server: Server) -> None:
     first, second = open_page(), open_page()
-    expect(second.locator("#jc1-log .message-row")).to_have_count(0)
+    expect(messages(second)).to_have_count(0)
     write(first, "Slowly and first.")
     server.let_through(6)
     expect(replies(first)).to_have_text(["Slowly"])
@@ -194,7 +170,7 @@ def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: O
     page.get_by_role("button", name="Conversations").click()
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete Where do I live?").click()
-    expect(page.locator("#jc1-log .message-row")).to_have_count(0)
+    expect(messages(page)).to_have_count(0)
     expect(page.locator("#jc1-sessions").get_by_text("Where do I live?")).to_have_count(0)
     page.keyboard.press("Escape")
 
@@ -202,3 +178,76 @@ def test_an_example_a_deletion_and_the_theme_switch_work_on_a_phone(open_page: O
     expect(page.locator("body.dark")).to_have_count(1)
     page.reload()
     expect(page.locator("body.dark")).to_have_count(1)
+
+
+def test_an_empty_message_changes_nothing_and_a_long_list_of_conversations_stays_in_its_column(
+    open_page: Open, server: Server
+) -> None:
+    for number in range(30):
+        remember(server, f"listed-{number}", (f"Listed number {number}.", "Yes."))
+    page = open_page()
+    choose(page, "listed-29")
+    expect(replies(page)).to_have_text(["Yes."])
+    for text in ("", "   "):
+        write(page, text)
+    say(page, "Still here.")
+    expect(replies(page)).to_have_text(["Yes.", "Still here."])
+    first = page.locator("#jc1-sessions").get_by_role("button", name=re.compile("^Listed number 0"))
+    first.scroll_into_view_if_needed()
+    expect(first).to_be_in_viewport()
+    box, column = first.bounding_box(), page.locator("#jc1-sessions").bounding_box()
+    assert column["x"] <= box["x"] < box["x"] + box["width"] <= column["x"] + column["width"]
+
+
+def test_what_is_on_screen_is_what_the_next_message_goes_to_even_when_a_reply_was_left(
+    open_page: Open, server: Server
+) -> None:
+    page = open_page()
+    for number in range(6):
+        write(page, f"Slowly {number}.")
+        server.let_through(4)
+        expect(replies(page).last).to_have_text("Slow")
+        page.get_by_role("button", name="New conversation").click()
+        expect(messages(page)).to_have_count(0)
+        server.wait_until_idle()
+        say(page, f"Quickly {number}.")
+        expect(messages(page)).to_have_count(2)
+    sessions = server.workbench.sessions
+    owner = server.workbench.settings.owner
+    stored = [[turn.user for turn in sessions.history(owner, session.id)] for session in sessions.list(owner, limit=7)]
+    between = [[f"Quickly {number}.", f"Slowly {number + 1}."] for number in range(4, -1, -1)]
+    assert stored == [["Quickly 5."], *between, ["Slowly 0."]]
+
+
+def test_each_tab_of_a_browser_keeps_its_own_conversation_over_a_reload(open_page: Open, server: Server) -> None:
+    first = open_page()
+    say(first, "In the first tab.")
+    second = opened(first.context.new_page(), server.url)
+    expect(replies(second)).to_have_text(["In the first tab."])  # a new tab begins with the last conversation
+    second.get_by_role("button", name="New conversation").click()
+    expect(messages(second)).to_have_count(0)
+    say(second, "In the second tab.")
+    for page, text in ((first, "In the first tab."), (second, "In the second tab.")) * 2:
+        page.reload()
+        expect(replies(page)).to_have_text([text])
+
+
+def test_a_reader_who_scrolls_up_is_left_alone_until_the_end_is_asked_for(open_page: Open, server: Server) -> None:
+    remember(server, "long", *((f"Long {number}.", "line\n\n" * 12) for number in range(4)))
+    page = open_page()
+    choose(page, "long")
+    expect(replies(page)).to_have_count(4)
+    scroller = page.locator("#jc1-log")
+    write(page, "Slowly, line by line.")
+    server.let_through(6)
+    expect(replies(page).last).to_have_text("Slowly")
+    expect(replies(page).last).to_be_in_viewport()
+    scroller.hover()
+    page.mouse.wheel(0, -600)
+    expect(page.get_by_role("button", name="Scroll to the end")).to_be_visible()
+    before = scroller.evaluate("element => element.scrollTop")
+    server.let_through(20)
+    ended(page)
+    assert scroller.evaluate("element => element.scrollTop") == before
+    page.get_by_role("button", name="Scroll to the end").click()
+    expect(replies(page).last).to_be_in_viewport()

@@ -40,19 +40,19 @@ def test_the_bundled_model_answers_from_what_another_conversation_told_it(
     with visitors(browser, tiny.url) as open_page:
         page = open_page(color_scheme=scheme)
         box = page.get_by_label("Message", exact=True)
-        replies = page.locator("#jc1-log .bot-row .prose")
+        replies = page.locator("#jc1-log .jc1-assistant > .jc1-prose")
 
         def say(text: str, number: int) -> None:
             box.fill(text)
             box.press("Enter")
-            expect(page.locator("#jc1-log .user-row")).to_have_count(number)
+            expect(page.locator("#jc1-log .jc1-user")).to_have_count(number)
             expect(page.locator(".jc1-live.done")).to_be_visible()
             expect(page.locator("#jc1-prompt .submit-button")).to_be_visible()
 
         for number, text in enumerate(TOLD, start=1):
             say(text, number)
         page.get_by_role("button", name="New conversation").click()
-        expect(page.locator("#jc1-log .message-row")).to_have_count(0)
+        expect(page.locator("#jc1-log .jc1-message")).to_have_count(0)
         for number, (text, answer) in enumerate(ASKED, start=1):
             say(text, number)
             expect(replies.last).to_contain_text(answer)

@@ -14,12 +14,16 @@ ASSETS = Path(__file__).parent / "assets"
 STYLE = ASSETS / "style.css"
 ICON = ASSETS / "icon.svg"
 
-# A reply is untrusted text: an image in it could carry what it knows to another host in its address. The browser is
-# told to load from here alone. Gradio compiles its templates in the page, hence unsafe-eval.
+# A reply is untrusted text: an image in it could carry what it knows to another host in its address, and a form in it
+# could act in the reader's name. No reply is HTML here (`jc1_ui.components.markdown`). Should one ever be, the browser
+# is told to load from here alone, to send no form, and to resolve no name ahead of a click. Gradio compiles its
+# templates in the page, hence unsafe-eval.
 HEAD = """
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval';
  style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:;
- media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-src 'self'; form-action 'self'">
+ media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-src 'none'; base-uri 'self';
+ form-action 'none'">
+<meta http-equiv="x-dns-prefetch-control" content="off">
 <meta name="color-scheme" content="light dark">
 """
 

@@ -37,12 +37,18 @@ async def failing(error: Exception) -> AsyncGenerator[Event, None]:
     raise error
 
 
+def started(events: AsyncGenerator[Event, None]) -> LiveReply:
+    reply = LiveReply(events)
+    reply.start()
+    return reply
+
+
 async def look(reply: LiveReply) -> list[dict[str, Any]]:
     return [{"stage": f.stage, "text": f.text, "tokens": f.tokens} async for f in reply.frames()]
 
 
 async def test_frames_show_the_first_choice_growing_and_the_last_is_whole() -> None:
-    reply = LiveReply(written(30, pause=0.02))
+    reply = started(written(30, pause=0.02))
     seen = [frame["text"] for frame in await look(reply)]
     assert seen == sorted(seen)
     assert len(set(seen)) > 2
@@ -53,13 +59,13 @@ async def test_frames_show_the_first_choice_growing_and_the_last_is_whole() -> N
 
 async def test_a_quick_engine_does_not_flood_the_page() -> None:
     began = asyncio.get_running_loop().time()
-    frames = await look(LiveReply(written(5_000)))
+    frames = await look(started(written(5_000)))
     passed = asyncio.get_running_loop().time() - began
     assert len(frames) <= 2 + passed / FRAME_SECONDS
 
 
 async def test_stages_follow_the_events() -> None:
-    reply = LiveReply(written(2, pause=0.15))
+    reply = started(written(2, pause=0.15))
     stages = [frame["stage"] for frame in await look(reply)]
     assert stages[0] == "prefill"
     assert stages[-1] == "decode"
@@ -67,13 +73,13 @@ async def test_stages_follow_the_events() -> None:
 
 
 async def test_figures_of_a_whole_reply_are_the_traces() -> None:
-    reply = LiveReply(written(5))
+    reply = started(written(5))
     await look(reply)
     assert (reply.first_token, reply.tokens_per_second, reply.tokens) == (0.25, 2.0, 5)
 
 
 async def test_figures_of_an_unfinished_reply_are_measured_here() -> None:
-    reply = LiveReply(written(1000, pause=0.01))
+    reply = started(written(1000, pause=0.01))
     assert (reply.first_token, reply.tokens_per_second) == (None, None)
     async for frame in reply.frames():
         if frame.tokens > 10:
@@ -94,7 +100,7 @@ async def test_stop_ends_a_silent_engine_and_closes_its_stream() -> None:
         finally:
             closed.set()
 
-    reply = LiveReply(never())
+    reply = started(never())
     await silent.wait()
     reply.stop()
     await look(reply)
@@ -102,7 +108,7 @@ async def test_stop_ends_a_silent_engine_and_closes_its_stream() -> None:
 
 
 async def test_a_page_that_looks_away_stops_the_reply() -> None:
-    reply = LiveReply(written(100_000, pause=0.001))
+    reply = started(written(100_000, pause=0.001))
     frames = reply.frames()
     await anext(frames)
     await frames.aclose()
@@ -111,22 +117,34 @@ async def test_a_page_that_looks_away_stops_the_reply() -> None:
 
 
 async def test_stopping_a_reply_that_is_over_changes_nothing() -> None:
-    reply = LiveReply(written(3))
+    reply = started(written(3))
     await look(reply)
     reply.stop()
     assert not reply.stopped
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_reply_that_is_stopped_before_its_first_step_is_over(begun: bool) -> None:
+    reply = LiveReply(written(3))
+    if begun:
+        reply.start()
+    reply.leave()
+    if not begun:
+        reply.start()
+    assert [frame["text"] for frame in await look(reply)] == [""]
+    assert (reply.left, reply.stopped, reply.finished) == (True, True, True)
+
+
 async def test_our_errors_are_kept_as_they_are() -> None:
     error = EngineFailed("The engine broke: start it again.")
-    reply = LiveReply(failing(error))
+    reply = started(failing(error))
     await look(reply)
     assert reply.error is error
     assert reply.text == "begun"
 
 
 async def test_the_text_of_a_foreign_exception_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    reply = LiveReply(failing(RuntimeError("password=1234")))
+    reply = started(failing(RuntimeError("password=1234")))
     with caplog.at_level(logging.ERROR):
         await look(reply)
     assert reply.error.code == "internal_error"

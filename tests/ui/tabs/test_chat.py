@@ -6,10 +6,11 @@ One workbench serves the module, since loading the embedder takes longer than an
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from jc1.engines.echo import EchoEngine
 from jc1.errors import DatabaseUnavailable, StorageFull
 from jc1.presets import Preset
 from jc1_ui.components import controls
+from jc1_ui.components.log import Message
 from jc1_ui.tabs.chat import Chat, Updates, build
 from tests.ui.conftest import until
 
@@ -65,8 +67,14 @@ async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Upd
     """What the page shows in the end."""
     shown: Updates = {}
     async for updates in sending(chat, text, session, **options):
-        shown |= updates
+        show(shown, updates)
     return shown
+
+
+def show(shown: Updates, updates: Updates) -> None:
+    """Let a page show a frame."""
+    if updates != gr.skip():
+        shown |= updates
 
 
 async def make_ready(chat: Chat, typed: str, failed: str) -> Updates:
@@ -107,31 +115,47 @@ class Page:
     async def send(self, text: str) -> list[str]:
         """What was said by then, after which the page is ready for the next message."""
         async for updates in self.chat.send(PAGE, text, "s", "off", *self.given):
-            self.show(updates)
-        self.show(await self.chat.make_ready("", self.shown[self.chat.failed], *self.given))
-        return said(self.shown[self.chat.log])
+            if updates != gr.skip():
+                self.show(updates)
+        self.show(await self.chat.make_ready("", self.shown.get(self.chat.failed, ""), *self.given))
+        return said(self.chat, self.shown)
 
 
 def clicked(session: str) -> gr.EventData:
     return gr.EventData(None, {"session": session})
 
 
-def said(log: list[dict[str, str]]) -> list[str]:
-    return [message["content"] for message in log]
+def said(chat: Chat, shown: Updates) -> list[str]:
+    """What a page shows by then: the texts of settled messages and of the last turn, and a stopped reply's mark."""
+    parts = [shown[part]["messages"] for part in chat.log.components if part in shown]
+    marks = {"stopped": ["Stopped"]}
+    return [
+        text
+        for message in chain(*parts)
+        for text in [*filter(None, [text_of(message)]), *marks.get(message.get("state", ""), [])]
+    ]
+
+
+def text_of(message: Message) -> str:
+    """The source of a message; while it grows its HTML is all there is."""
+    if message["role"] == "user" or message["text"]:
+        return str(message["text"])
+    return re.sub("<[^>]*>", "", "".join(message["blocks"])).strip()
 
 
 async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
     await use(chat, EchoEngine(delay=0.02))
-    seen = [said(frame[chat.log])[-1] async for frame in sending(chat, "My cat is called Ada.") if chat.log in frame]
-    grown = [text for text in seen if "<" not in text]
-    assert len(set(grown)) > 3
+    frames = [frame async for frame in sending(chat, "My cat is called Ada.")]
+    grown = [text_of(frame[chat.log.growing]["messages"][1]) for frame in frames if chat.log.growing in frame]
+    assert grown[0] == ""
+    assert len(set(grown)) > 4
     assert all(later.startswith(earlier) for earlier, later in pairwise(grown))
     assert grown[-1] == "My cat is called Ada."
 
 
 async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_the_last_one_can_send(chat: Chat) -> None:
     frames = [frame async for frame in sending(chat, "Hello there.")]
-    assert said(frames[0][chat.log])[0] == "Hello there."
+    assert said(chat, frames[0]) == ["Hello there."]
     assert frames[0][chat.prompt] == gr.update(value="", submit_btn=False, stop_btn=True)
     assert "Hello there." in frames[0][chat.conversations]
     assert (await make_ready(chat, "", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
@@ -140,48 +164,48 @@ async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_th
 async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
     shown = await send(chat, "My cat is called Ada.")
     (trace,) = chat.workbench.telemetry.recent.list(chat.owner)
-    assert list(shown[chat.stages]["value"].data[0].y) == list(trace.stages)
-    assert shown[chat.stages]["visible"] is True
+    assert list(shown[chat.story.stages]["value"].data[0].y) == list(trace.stages)
+    assert shown[chat.story.stages]["visible"] is True
     assert "done" in shown[chat.live]
     assert f"<b>{trace.usage.completion_tokens}</b> tokens" in shown[chat.live]
-    assert trace.id in shown[chat.facts]
+    assert trace.id in shown[chat.story.facts]
 
 
 async def test_what_was_said_in_another_conversation_is_recalled_and_shown_with_scores(chat: Chat) -> None:
-    assert "Nothing was recalled" in (await send(chat, "My cat is called Ada.", "first"))[chat.memories]
+    assert "Nothing was recalled" in (await send(chat, "My cat is called Ada.", "first"))[chat.story.memories]
     shown = await send(chat, "What is my cat called?", "second")
-    assert "My cat is called Ada." in shown[chat.memories]
-    assert "score <b>" in shown[chat.memories]
-    assert 'data-open="first"' in shown[chat.memories]
+    assert "My cat is called Ada." in shown[chat.story.memories]
+    assert "score <b>" in shown[chat.story.memories]
+    assert 'data-open="first"' in shown[chat.story.memories]
 
 
 @pytest.mark.parametrize(("mode", "recalled", "stored"), [("read", True, 2), ("off", False, 2), ("on", True, 4)])
 async def test_the_memory_mode_is_the_requests(chat: Chat, mode: str, recalled: bool, stored: int) -> None:
     await send(chat, "My cat is called Ada.", "first")
     shown = await send(chat, "What is my cat called?", "second", mode=mode)
-    assert ("called Ada" in shown[chat.memories]) is recalled
-    assert ("Memory was off" in shown[chat.memories]) is (mode == "off")
+    assert ("called Ada" in shown[chat.story.memories]) is recalled
+    assert ("Memory was off" in shown[chat.story.memories]) is (mode == "off")
     assert chat.workbench.memory.list(chat.owner).total == stored
 
 
 async def test_moved_controls_reach_the_engine(chat: Chat) -> None:
     shown = await send(chat, "My cat is called Ada.", max_tokens=6)
-    assert said(shown[chat.log]) == ["My cat is called Ada.", "My cat"]
-    assert "length" in shown[chat.facts]
+    assert said(chat, shown) == ["My cat is called Ada.", "My cat"]
+    assert "length" in shown[chat.story.facts]
 
 
 @pytest.mark.parametrize(("text", "session"), [("", "s"), (" \n ", "s"), ("Hello", "")])
 async def test_nothing_to_say_or_nowhere_to_say_it_changes_nothing(chat: Chat, text: str, session: str) -> None:
-    assert await send(chat, text, session) == {}
+    assert [frame async for frame in sending(chat, text, session)] == [gr.skip()]
 
 
 async def test_an_example_is_sent_like_typed_text(chat: Chat) -> None:
-    event = gr.SelectData(None, {"index": 0, "value": {"text": "I live in Oslo."}})
+    event = gr.EventData(None, {"text": "I live in Oslo."})
     fitted = controls.values_of(Decoding())
     shown: Updates = {}
     async for updates in chat.send_example(PAGE, event, "s", "on", None, fitted, *fitted.values()):
-        shown |= updates
-    assert said(shown[chat.log]) == ["I live in Oslo.", "I live in Oslo."]
+        show(shown, updates)
+    assert said(chat, shown) == ["I live in Oslo.", "I live in Oslo."]
 
 
 # Stop
@@ -191,11 +215,11 @@ async def test_stop_frees_the_engine_and_keeps_what_was_written(chat: Chat) -> N
     engine = await use(chat, EchoEngine(delay=0.02))
     shown: Updates = {}
     async for updates in sending(chat, "My cat is called Ada." * 20):
-        shown |= updates
-        if said(shown[chat.log])[-1].startswith("My"):
+        show(shown, updates)
+        if len(said(chat, shown)) > 1:
             await chat.stop(PAGE)
     await until(lambda: engine.active == 0)
-    *_, part, mark = said(shown[chat.log])
+    *_, part, mark = said(chat, shown)
     assert ("My cat is called Ada." * 20).startswith(part)
     assert "Stopped" in mark
     assert "stopped" in shown[chat.live]
@@ -211,7 +235,7 @@ async def test_stop_works_while_the_engine_is_silent(chat: Chat) -> None:
     await chat.stop(PAGE)
     shown = await reply
     assert engine.active == 0
-    assert "Stopped" in said(shown[chat.log])[-1]
+    assert "Stopped" in said(chat, shown)[-1]
 
 
 async def test_stop_is_the_pages_own(chat: Chat) -> None:
@@ -220,8 +244,8 @@ async def test_stop_is_the_pages_own(chat: Chat) -> None:
     second = asyncio.create_task(send(chat, "Good evening.", "b", page=OTHER))
     await until(lambda: engine.active == 2)
     await chat.stop(OTHER)
-    assert "Stopped" in said((await second)[chat.log])[-1]
-    assert said((await first)[chat.log]) == ["Hello there.", "Hello there."]
+    assert "Stopped" in said(chat, await second)[-1]
+    assert said(chat, await first) == ["Hello there.", "Hello there."]
 
 
 async def test_a_page_that_goes_away_frees_the_engine(chat: Chat) -> None:
@@ -245,7 +269,7 @@ async def test_an_error_shows_its_code_and_gives_the_text_back(chat: Chat) -> No
     shown = await send(chat, long)
     assert "context_length_exceeded" in shown[chat.notice]
     assert "failed" in shown[chat.live]
-    assert said(shown[chat.log]) == ["Hello there.", "Hello there."]
+    assert said(chat, shown) == ["Hello there.", "Hello there."]
     ready = await make_ready(chat, "", shown[chat.failed])
     assert (ready[chat.prompt]["value"], ready[chat.failed]) == (long, "")
 
@@ -285,7 +309,7 @@ async def test_a_reply_that_could_not_be_stored_says_so(chat: Chat, monkeypatch:
 
     monkeypatch.setattr(chat.workbench.sessions, "append", full)
     shown = await send(chat, "Hello there.")
-    assert said(shown[chat.log])[-1] == "Hello there."
+    assert said(chat, shown)[-1] == "Hello there."
     assert "storage_full" in shown[chat.notice]
 
 
@@ -297,9 +321,9 @@ async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat
     await send(chat, "What is my cat called?", "second")
     shown = await chat.open_stored("second")
     assert shown[chat.session] == "second"
-    assert said(shown[chat.log]) == ["What is my cat called?", "What is my cat called?"]
-    assert shown[chat.stages]["visible"] is True
-    assert "My cat is called Ada." in shown[chat.memories]
+    assert said(chat, shown) == ["What is my cat called?", "What is my cat called?"]
+    assert shown[chat.story.stages]["visible"] is True
+    assert "My cat is called Ada." in shown[chat.story.memories]
     assert "done" in shown[chat.live]
     assert shown[chat.prompt]["interactive"] is True
 
@@ -309,7 +333,7 @@ async def test_a_memory_that_was_forgotten_is_left_out_of_an_earlier_reply(chat:
     await send(chat, "What is my cat called?", "second")
     for record in chat.workbench.memory.list(chat.owner).records:
         chat.workbench.memory.forget(chat.owner, record.id)
-    assert "Ada" not in (await chat.open_stored("second"))[chat.memories]
+    assert "Ada" not in (await chat.open_stored("second"))[chat.story.memories]
 
 
 @pytest.mark.parametrize("stored", ["", None, 3])
@@ -317,7 +341,7 @@ async def test_a_browser_without_a_conversation_begins_one_of_its_own(chat: Chat
     first, second = await chat.open_stored(stored), await chat.begin(PAGE)
     assert len(first[chat.session]) == len(second[chat.session]) == 32
     assert first[chat.session] != second[chat.session]
-    assert first[chat.log] == second[chat.log] == []
+    assert said(chat, first) == said(chat, second) == []
 
 
 async def test_leaving_a_conversation_ends_its_reply(chat: Chat) -> None:
@@ -325,27 +349,56 @@ async def test_leaving_a_conversation_ends_its_reply(chat: Chat) -> None:
     reply = asyncio.create_task(send(chat, "Hello there.", "first"))
     await until(lambda: engine.active == 1)
     shown = await chat.open_chosen(clicked("other"), PAGE)
-    assert (shown[chat.session], shown[chat.log]) == ("other", [])
+    assert (shown[chat.session], said(chat, shown)) == ("other", [])
     await reply
     assert engine.active == 0
 
 
+async def test_a_conversation_that_was_left_shows_nothing_more(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=0.02))
+    later: list[Updates] = []
+    has_left = False
+    async for updates in sending(chat, "My cat is called Ada." * 20):
+        if has_left:
+            later.append(updates)
+        elif engine.active:
+            await chat.begin(PAGE)
+            has_left = True
+    assert later == [gr.skip()]
+
+
+async def test_a_conversation_that_is_left_before_the_reply_began_asks_for_none(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine(delay=3600))
+    frames = sending(chat, "Hello there.", "first")
+    await anext(frames)
+    await chat.begin(PAGE)
+    assert [frame async for frame in frames] == [gr.skip()]
+    assert engine.active == 0
+    assert chat.workbench.sessions.history(chat.owner, "first") == ()
+
+
+async def test_frames_name_their_conversation_and_only_what_was_opened_takes_anothers_place(chat: Chat) -> None:
+    frames = [frame async for frame in sending(chat, "Hello there.", "first")]
+    values = [frame[part] for frame in frames for part in chat.log.components if part in frame]
+    assert {value["session"] for value in values} == {"first"}
+    assert not any(value.get("opens") for value in values)
+    assert (await chat.open_chosen(clicked("other"), PAGE))[chat.log.settled]["opens"] is True
+
+
 async def test_a_stopped_reply_is_still_marked_when_the_conversation_is_read_back(chat: Chat) -> None:
     await asyncio.to_thread(chat.workbench.sessions.append, chat.owner, "s", user="Hello", reply="He", cancelled=True)
-    hello, part, mark = said((await chat.open_stored("s"))[chat.log])
-    assert (hello, part) == ("Hello", "He")
-    assert "Stopped" in mark
+    assert said(chat, await chat.open_stored("s")) == ["Hello", "He", "Stopped"]
 
 
 async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -> None:
     await send(chat, "One.", "first")
     await send(chat, "Two.", "second")
     kept = await chat.delete("second", clicked("first"), PAGE)
-    assert (kept[chat.session], said(kept[chat.log])) == ("second", ["Two.", "Two."])
+    assert (kept[chat.session], said(chat, kept)) == ("second", ["Two.", "Two."])
     assert "first" not in kept[chat.conversations]
     begun = await chat.delete("second", clicked("second"), PAGE)
     assert begun[chat.session] not in ("first", "second")
-    assert begun[chat.log] == []
+    assert said(chat, begun) == []
     assert chat.workbench.sessions.list(chat.owner) == ()
 
 

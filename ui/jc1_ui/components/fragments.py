@@ -61,6 +61,17 @@ def _conversation(session: str, title: str, when: str, current: bool) -> str:
     )
 
 
+def welcome(model: str) -> str:
+    """Return what an empty conversation says about the model."""
+    about = (
+        "jc1-tiny is a tiny bundled model. It knows only what you tell it, and remembers that from one "
+        "conversation to the next. For more, start JC1 with a larger model."
+        if model.startswith("jc1-tiny")
+        else "What you tell it is remembered from one conversation to the next."
+    )
+    return f'<div class="jc1-welcome"><h2>Tell it something, then ask.</h2><p>{about}</p></div>'
+
+
 def live_row(
     state: str,
     label: str,

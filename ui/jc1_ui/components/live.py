@@ -28,7 +28,7 @@ FRAME_SECONDS = 0.05
 
 
 class LiveReply:
-    """One reply under way. It runs in a task of its own, so that `stop` works while the engine is silent.
+    """One reply, under way once it was started. It runs in a task of its own: `stop` works while the engine is silent.
 
     `stage` is the stage under way as far as events tell: `recall` until memory answered, `prefill` until the first
     token, then `decode`. `trace` is there once the reply is whole.
@@ -42,12 +42,15 @@ class LiveReply:
         self.trace: Trace | None = None
         self.error: Jc1Error | None = None
         self.stopped = False
+        self.left = False
+        """Whether the page shows another conversation by now."""
         self.finished = False
+        self._events = events
         self._began = time.perf_counter()
         self._first: float | None = None
         self._latest: float | None = None
         self._changed = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(events))
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def first_token(self) -> float | None:
@@ -65,14 +68,31 @@ class LiveReply:
             return None
         return (self.tokens - 1) / (self._latest - self._first)
 
+    def start(self) -> None:
+        """Begin to follow the events, unless the reply was stopped before."""
+        self._began = time.perf_counter()
+        if not self.finished:
+            self._task = asyncio.create_task(self._follow())
+            # A task that is cancelled before its first step runs none of its own code.
+            self._task.add_done_callback(lambda _: self._finish())
+
     def stop(self) -> None:
         """End the generation now. What was written stays."""
-        if not self.finished:
-            self.stopped = True
+        if self.finished:
+            return
+        self.stopped = True
+        if self._task is None:
+            self._finish()
+        else:
             self._task.cancel()
 
+    def leave(self) -> None:
+        """End the generation now, and let nobody look at the rest."""
+        self.left = True
+        self.stop()
+
     async def frames(self) -> AsyncGenerator[LiveReply, None]:
-        """This reply, each time it is worth drawing again; the last frame is `finished`.
+        """Yield this reply, each time it is worth drawing again; the last frame is `finished`.
 
         Closing the generator stops the reply.
         """
@@ -88,10 +108,10 @@ class LiveReply:
         finally:
             self.stop()
 
-    async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
+    async def _follow(self) -> None:
         try:
-            async with aclosing(events):
-                async for event in events:
+            async with aclosing(self._events):
+                async for event in self._events:
                     self._take(event)
                     self._changed.set()
         except Jc1Error as error:
@@ -99,9 +119,10 @@ class LiveReply:
         except Exception:
             log.exception("a reply failed")
             self.error = Jc1Error("JC1 failed while it wrote the reply: try again; its log has the reason.")
-        finally:
-            self.finished = True
-            self._changed.set()
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._changed.set()
 
     def _take(self, event: Event) -> None:
         match event:

@@ -1,13 +1,14 @@
-"""The Chat tab: conversations on the left, the talk in the middle, the story of the last reply on the right.
+"""The Chat tab: conversations on the left, the log in the middle, the story of the last reply on the right.
 
 Knows components and what happens when one is used. Knows nothing about how a reply is made (`jc1.pipeline`), drawn
-(`jc1_ui.components.plots`) or put in words (`jc1_ui.components.fragments`).
+(`jc1_ui.components.log`) or explained (`jc1_ui.components.story`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,12 +17,13 @@ import gradio as gr
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error, UnknownRecord, UnknownSession
 from jc1.memory.base import Receipt
-from jc1_ui.components import controls, fragments, presets
+from jc1_ui.components import controls, fragments, log, presets
 from jc1_ui.components.live import LiveReply
-from jc1_ui.components.plots import duration, waterfall
+from jc1_ui.components.log import GrowingReply, Log, Message
+from jc1_ui.components.story import Story
+from jc1_ui.components.streaming import Updates, ends_quietly
 
 if TYPE_CHECKING:
-    from jc1.sessions import Turn
     from jc1.trace import Trace
     from jc1.workbench import Workbench
 
@@ -29,16 +31,11 @@ SESSIONS_SHOWN = 100
 TURNS_SHOWN = 200
 EXAMPLES = ("My cat is called Ada.", "I live in Oslo.", "What is my cat called?", "Where do I live?")
 
-Updates = dict[Any, Any]
-"""What a handler gives Gradio: new values, by component."""
-
-_WAITING = '<span class="jc1-dots" aria-label="Waiting for the first token"><i></i><i></i><i></i></span>'
-_STOPPED = '<span class="jc1-stopped">Stopped</span>'
 _IDLE = fragments.live_row("idle", "ready")
 
 # A page keeps its own conversation over a reload; a new page begins with the one that was last used in this browser.
-_LOAD_SCRIPT = "(stored) => [sessionStorage.getItem('jc1.session') || stored]"
-_KEEP_SCRIPT = "(session) => { sessionStorage.setItem('jc1.session', session); }"
+# `assets/log.js` writes both.
+_STORED_SESSION_SCRIPT = "() => [sessionStorage.getItem('jc1.session') || localStorage.getItem('jc1.session') || '']"
 _LIST_SCRIPT = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-open], [data-delete]");
@@ -51,7 +48,7 @@ element.addEventListener("click", (event) => {
   }
 });
 """
-_WRITE_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
+_FOCUS_SCRIPT = "() => { window.jc1ShowPanel(''); document.querySelector('#jc1-prompt textarea').focus(); }"
 
 
 def build(blocks: gr.Blocks, workbench: Workbench) -> Chat:
@@ -75,7 +72,8 @@ class Chat:
     # Layout
 
     def lay_out(self) -> None:
-        self.session = gr.BrowserState("", storage_key="jc1.session", secret="jc1.session.v1")
+        """Lay out the components inside the current Gradio context."""
+        self.session = gr.Textbox("", visible=False)
         self.failed = gr.State("")
         # What the controls were fitted to lies in the page, as their values do: a message brings both as they were
         # together, whatever its preset means by then.
@@ -85,15 +83,7 @@ class Chat:
                 self.new = gr.Button("New conversation", variant="secondary", elem_id="jc1-new")
                 self.conversations = gr.HTML("", js_on_load=_LIST_SCRIPT, apply_default_css=False)
             with gr.Column(elem_id="jc1-talk", min_width=0):
-                self.log = gr.Chatbot(
-                    elem_id="jc1-log",
-                    show_label=False,
-                    height="100%",
-                    buttons=["copy"],
-                    placeholder=self._welcome(),
-                    examples=[{"text": text} for text in EXAMPLES],
-                    allow_tags=False,
-                )
+                self.log = Log(fragments.welcome(self.workbench.engine.model), EXAMPLES)
                 self.notice = gr.HTML("", apply_default_css=False, elem_id="jc1-notice")
                 self.live = gr.HTML(_IDLE, apply_default_css=False, elem_id="jc1-live")
                 self.prompt = gr.Textbox(
@@ -114,32 +104,10 @@ class Chat:
                     self.preset = gr.Dropdown([], label="Preset", filterable=False, min_width=0)
             with gr.Column(elem_id="jc1-details", min_width=0), gr.Tabs():
                 with gr.Tab("Last reply"):
-                    self.stages_heading = gr.HTML(fragments.heading("Stages"), apply_default_css=False)
-                    self.stages_empty = gr.HTML(
-                        '<p class="jc1-empty">The stages of a reply are drawn here, with the time each took.</p>',
-                        apply_default_css=False,
-                    )
-                    self.stages = gr.Plot(visible=False, show_label=False, elem_id="jc1-stages")
-                    self.memories_heading = gr.HTML(fragments.heading("Recalled memories"), apply_default_css=False)
-                    self.memories = gr.HTML(
-                        fragments.memories(None, session="", titles={}),
-                        js_on_load=_LIST_SCRIPT,
-                        apply_default_css=False,
-                    )
-                    self.facts = gr.HTML("", apply_default_css=False)
+                    self.story = Story(_LIST_SCRIPT)
                 with gr.Tab("Decoding"), gr.Column(elem_id="jc1-controls"):
                     self.controls = controls.build()
                     self.reset = gr.Button("Back to the preset", size="sm", elem_id="jc1-reset")
-
-    def _welcome(self) -> str:
-        model = self.workbench.engine.model
-        about = (
-            "jc1-tiny is a tiny bundled model. It knows only what you tell it, and remembers that from one "
-            "conversation to the next. For more, start JC1 with a larger model."
-            if model.startswith("jc1-tiny")
-            else "What you tell it is remembered from one conversation to the next."
-        )
-        return f'<div class="jc1-welcome"><h2>Tell it something, then ask.</h2><p>{about}</p></div>'
 
     def connect(self, blocks: gr.Blocks) -> None:
         """Join components and handlers. No handler is offered to API clients: they have the REST API.
@@ -150,41 +118,36 @@ class Chat:
         """
         streamed: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         hidden: dict[str, Any] = {**streamed, "queue": False}
-        page = [self.conversations, self.session, self.log, self.notice, self.live, self.prompt, *self._story]
         shown = [self.preset, self.fitted, *self.controls]
         request = [self.session, self.mode, *shown]
-        replying = [*page, self.failed]
+        replying = [
+            self.conversations, *self.log.components, self.notice, self.live, self.prompt, *self.story.components
+        ]  # fmt: skip
+        page = [*replying, self.session]
         ready = [self.prompt, self.failed, *shown]
 
-        sent = self.prompt.submit(self.send, [self.prompt, *request], replying, **streamed)
-        tried = self.log.example_select(self.send_example, request, replying, **streamed)
+        sent = self.prompt.submit(self.send, [self.prompt, *request], [*replying, self.failed], **streamed)
+        tried = self.log.welcome.example(self.send_example, request, [*replying, self.failed], **streamed)
         for reply in (sent, tried):
             reply.then(self.make_ready, ready, ready, **hidden)
         self.prompt.stop(self.stop, None, None, **hidden)
 
-        # Leaving a conversation ends its reply; `cancels` keeps late frames off the page.
-        leave: dict[str, Any] = {"outputs": page, "cancels": [sent, tried], **hidden}
-        self.new.click(self.begin, None, **leave).then(fn=None, js=_WRITE_SCRIPT)
-        self.conversations.select(self.open_chosen, None, **leave)
-        self.memories.select(self.open_chosen, None, **leave)
-        self.conversations.delete(self.delete, self.session, **leave)
+        self.new.click(self.begin, None, page, **hidden).then(fn=None, js=_FOCUS_SCRIPT)
+        self.conversations.select(self.open_chosen, None, page, **hidden)
+        self.story.memories.select(self.open_chosen, None, page, **hidden)
+        self.conversations.delete(self.delete, self.session, page, **hidden)
 
         for event in (self.preset.input, self.reset.click):
             event(self.follow_preset, self.preset, [self.notice, *shown], **hidden)
-        blocks.load(self.open_stored, self.session, page, js=_LOAD_SCRIPT, **hidden).then(fn=None, js=_WRITE_SCRIPT)
+        opened = blocks.load(self.open_stored, self.session, page, js=_STORED_SESSION_SCRIPT, **hidden)
+        opened.then(fn=None, js=_FOCUS_SCRIPT)
         blocks.load(self.fit, None, [self.notice, *shown], **hidden)
         self.preset.focus(self.offer, None, [self.notice, self.preset], **hidden)
         blocks.unload(self.stop)
-        self.session.change(fn=None, inputs=self.session, js=_KEEP_SCRIPT)
-
-    @property
-    def _story(self) -> list[Any]:
-        return [
-            self.stages_heading, self.stages_empty, self.stages, self.memories_heading, self.memories, self.facts
-        ]  # fmt: skip
 
     # A reply
 
+    @ends_quietly
     async def send(
         self,
         request: gr.Request,
@@ -198,6 +161,30 @@ class Chat:
         """Reply to `text`, frame by frame. An error is shown with its code and `text` is given back."""
         if not text.strip() or not session:
             return
+        changes = controls.moved(values, fitted)
+        reply = LiveReply(
+            self.workbench.pipeline.stream(
+                text, owner=self.owner, session=session, memory=mode, preset=preset, **changes
+            )
+        )
+        page = request.session_hash or ""
+        # From here on the visitor may leave the conversation, which ends the reply.
+        self._replies[page] = reply
+        try:
+            async with aclosing(self._turn(reply, text, session, searched=mode != "off")) as frames:
+                async for updates in frames:
+                    if reply.left:
+                        break
+                    yield updates
+        finally:
+            reply.stop()
+            if self._replies.get(page) is reply:
+                del self._replies[page]
+
+    async def _turn(
+        self, reply: LiveReply, text: str, session: str, *, searched: bool
+    ) -> AsyncGenerator[Updates, None]:
+        # 1) What was said before, and the message.
         try:
             before = await self._history(session)
             titles = await self._titles()
@@ -205,50 +192,36 @@ class Chat:
         except Jc1Error as error:
             yield {self.notice: fragments.notice(error)}
             return
-        said = [*before, {"role": "user", "content": text}]
-        reply = LiveReply(
-            self.workbench.pipeline.stream(
-                text, owner=self.owner, session=session, memory=mode, preset=preset, **controls.moved(values, fitted)
-            )
-        )
-        page = request.session_hash or ""
-        self._replies[page] = reply
+        growing = GrowingReply()
+        yield {
+            self.prompt: gr.update(value="", submit_btn=False, stop_btn=True),
+            self.notice: "",
+            self.failed: "",
+            self.conversations: listed,
+            self.live: fragments.live_row_of(reply),
+            **self.log.settle(session, before),
+            **self.log.grow(session, [log.user(text), growing.message("")]),
+            **(self.story.age() if before else {}),
+        }
+        # 2) Frames, until the reply is whole, stopped or failed.
+        reply.start()
         receipts: tuple[Receipt, ...] | None = None
-        try:
-            yield {
-                self.prompt: gr.update(value="", submit_btn=False, stop_btn=True),
-                self.notice: "",
-                self.failed: "",
-                self.conversations: listed,
-                self.log: [*said, _assistant(_WAITING)],
-                self.live: fragments.live_row_of(reply),
-                **({self.stages_heading: fragments.heading("Stages", "of the reply before")} if before else {}),
-            }
-            async for frame in reply.frames():
-                if frame.finished:
-                    break
-                updates: Updates = {self.live: fragments.live_row_of(frame)}
-                if frame.text:
-                    updates[self.log] = [*said, _assistant(frame.text)]
-                if frame.receipts is not None and receipts is None:
-                    receipts = frame.receipts
-                    updates |= self._memories(receipts, session, titles, searched=mode != "off")
-                yield updates
-        finally:
-            reply.stop()
-            if self._replies.get(page) is reply:
-                del self._replies[page]
-        yield {**await self._ended(reply, session, said, text, titles, searched=mode != "off")}
+        async for frame in reply.frames():
+            if frame.finished:
+                break
+            updates: Updates = {self.live: fragments.live_row_of(frame)}
+            if frame.text:
+                message = await asyncio.to_thread(growing.message, frame.text)
+                updates |= self.log.grow(session, [log.user(text), message])
+            if frame.receipts is not None and receipts is None:
+                receipts = frame.receipts
+                updates |= self.story.show_memories(receipts, session, titles, searched=searched)
+            yield updates
+        # 3) Its end.
+        yield await self._ended(reply, session, text, titles, searched=searched)
 
     async def _ended(
-        self,
-        reply: LiveReply,
-        session: str,
-        said: list[dict[str, Any]],
-        text: str,
-        titles: dict[str, str],
-        *,
-        searched: bool,
+        self, reply: LiveReply, session: str, text: str, titles: dict[str, str], *, searched: bool
     ) -> Updates:
         updates: Updates = {self.live: fragments.live_row_of(reply)}
         try:
@@ -256,23 +229,25 @@ class Chat:
         except Jc1Error as error:  # the reply is here all the same
             updates[self.notice] = fragments.notice(error)
         if reply.error is not None:
-            return updates | {self.notice: fragments.notice(reply.error), self.failed: text, self.log: said[:-1]}
-        answer = [_assistant(reply.text)] if reply.text else []
-        updates[self.log] = [*said, *answer, *([_assistant(_STOPPED)] if reply.stopped else [])]
-        if reply.receipts is not None:
-            updates |= self._memories(reply.receipts, session, titles, searched=searched)
+            failed: Updates = {self.notice: fragments.notice(reply.error), self.failed: text}
+            return updates | failed | self.log.grow(session, [])
         trace = reply.trace or await self._last_trace(session)
+        answer = await asyncio.to_thread(log.reply, reply.text, stopped=reply.stopped)
+        updates |= self.log.grow(session, [log.user(text), answer])
+        if reply.receipts is not None:
+            updates |= self.story.show_memories(reply.receipts, session, titles, searched=searched)
         if trace is not None:
-            updates |= self._times(trace)
+            updates |= self.story.show_trace(trace)
             if trace.remembered is False:
                 updates[self.notice] = fragments.not_remembered(trace)
         return updates
 
+    @ends_quietly
     async def send_example(
-        self, request: gr.Request, event: gr.SelectData, session: str, mode: Any, *shown: Any
+        self, request: gr.Request, event: gr.EventData, session: str, mode: Any, *shown: Any
     ) -> AsyncGenerator[Updates, None]:
         """Send an example as if it had been typed."""
-        async for updates in self.send(request, event.value["text"], session, mode, *shown):
+        async for updates in self.send(request, str(event.text), session, mode, *shown):
             yield updates
 
     async def stop(self, request: gr.Request) -> None:
@@ -280,11 +255,16 @@ class Chat:
         if reply := self._replies.get(request.session_hash or ""):
             reply.stop()
 
+    def _leave(self, request: gr.Request) -> None:
+        """End the page's reply, and show no more of it."""
+        if reply := self._replies.get(request.session_hash or ""):
+            reply.leave()
+
     async def make_ready(
         self, typed: str, failed: str, preset: str | None, fitted: dict[str, Any], *values: Any
     ) -> Updates:
-        """After a reply: the next can be sent. A text that failed returns to the box, unless a new one was begun. The
-        controls show what the preset means by now, and what the visitor set."""
+        """Make the page ready for the next message. A text that failed returns to the box, unless a new one was begun.
+        The controls show what the preset means by now, and what the visitor set."""
         box = gr.update(submit_btn=True, stop_btn=False)
         updates = {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
         try:
@@ -304,18 +284,18 @@ class Chat:
 
     async def open_chosen(self, event: gr.EventData, request: gr.Request) -> Updates:
         """Show the conversation that was clicked."""
-        await self.stop(request)
+        self._leave(request)
         return await self._open(str(event.session))
 
     async def begin(self, request: gr.Request) -> Updates:
         """Show a new, empty conversation. It is stored with its first message."""
-        await self.stop(request)
+        self._leave(request)
         return await self._open(uuid4().hex)
 
     async def delete(self, current: str, event: gr.EventData, request: gr.Request) -> Updates:
         """Delete the conversation that was clicked. Its memories stay until they are forgotten."""
         target = str(event.session)
-        await self.stop(request)
+        self._leave(request)
         try:
             await asyncio.to_thread(self.workbench.sessions.delete, self.owner, target)
         except UnknownSession:
@@ -331,29 +311,27 @@ class Chat:
             self.live: _IDLE,
             # Closed until the page has a conversation to write to.
             self.prompt: gr.update(submit_btn=True, stop_btn=False, interactive=True),
-            self.stages_heading: fragments.heading("Stages"),
-            self.stages_empty: gr.update(visible=True),
-            self.stages: gr.update(value=None, visible=False),
-            self.memories_heading: fragments.heading("Recalled memories"),
-            self.memories: fragments.memories(None, session=session, titles={}),
-            self.facts: "",
+            **self.story.clear(session),
         }
         try:
-            updates[self.log] = await self._history(session)
+            updates |= self.log.open(session, await self._history(session))
             updates[self.conversations] = await self._list(session)
             trace = await self._last_trace(session)
             if trace is not None:
                 receipts = await asyncio.to_thread(self._receipts, trace)
-                updates |= self._times(trace) | {self.live: fragments.live_row_of_trace(trace)}
+                updates |= self.story.show_trace(trace) | {self.live: fragments.live_row_of_trace(trace)}
                 searched = "recall" in trace.stages
-                updates |= self._memories(receipts, session, await self._titles(), searched=searched)
+                updates |= self.story.show_memories(receipts, session, await self._titles(), searched=searched)
         except Jc1Error as error:
             updates[self.notice] = fragments.notice(error)
         return updates
 
-    async def _history(self, session: str) -> list[dict[str, Any]]:
-        turns = await asyncio.to_thread(self.workbench.sessions.history, self.owner, session, limit=TURNS_SHOWN)
-        return [message for turn in turns for message in _messages(turn)]
+    async def _history(self, session: str) -> list[Message]:
+        def read() -> list[Message]:
+            turns = self.workbench.sessions.history(self.owner, session, limit=TURNS_SHOWN)
+            return [message for turn in turns for message in log.of_turn(turn)]
+
+        return await asyncio.to_thread(read)
 
     async def _list(self, current: str, draft: str | None = None) -> str:
         stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
@@ -362,25 +340,6 @@ class Chat:
     async def _titles(self) -> dict[str, str]:
         stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
         return {session.id: session.title for session in stored}
-
-    # The story of a reply
-
-    def _times(self, trace: Trace) -> Updates:
-        total = "" if trace.total is None else f"{duration(trace.total)} in all"
-        return {
-            self.stages_heading: fragments.heading("Stages", total),
-            self.stages_empty: gr.update(visible=False),
-            self.stages: gr.update(value=waterfall(trace), visible=True),
-            self.facts: fragments.facts(trace),
-        }
-
-    def _memories(
-        self, receipts: Sequence[Receipt], session: str, titles: dict[str, str], *, searched: bool
-    ) -> Updates:
-        return {
-            self.memories_heading: fragments.memories_heading(receipts),
-            self.memories: fragments.memories(receipts, session=session, titles=titles, searched=searched),
-        }
 
     async def _last_trace(self, session: str) -> Trace | None:
         """The newest trace of the conversation, while the ring still has it."""
@@ -432,16 +391,3 @@ class Chat:
     async def _fitted(self, preset: str | None, moved: Mapping[str, Any] | None = None) -> Updates:
         fitted, shown = await asyncio.to_thread(presets.fitted, self.workbench, preset, moved or {})
         return {self.fitted: fitted, **dict(zip(self.controls, shown, strict=True))}
-
-
-def _assistant(text: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": text}
-
-
-def _messages(turn: Turn) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [{"role": "user", "content": turn.user}]
-    if turn.reply:
-        said.append(_assistant(turn.reply))
-    if turn.cancelled:
-        said.append(_assistant(_STOPPED))
-    return said
