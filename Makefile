@@ -11,7 +11,7 @@ STAMP_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-fast test-engines test-slow install install-dev system lint types format notebooks screenshots lock clean
+.PHONY: help run test test-fast test-engines test-slow install install-dev system lint types format notebooks docs screenshots lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: $(STAMP_DEV) ## let ruff repair and format
 notebooks: $(STAMP_DEV) system ## run the notebooks' scripts and save their outputs beside them, as .ipynb
 	cd notebooks && ../$(BIN)/jupytext --to ipynb --set-kernel python3 --execute *.py
 	$(BIN)/python tools/notebook_pictures.py notebooks/*.ipynb
+
+docs: $(STAMP_DEV) ## write docs/reference and the list of files in docs/architecture.md anew, from the code
+	$(BIN)/python tools/reference.py
 
 screenshots: $(STAMP_DEV) system ## take the README's pictures of the page anew
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/ui/test_screenshots.py -q
