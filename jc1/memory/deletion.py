@@ -1,10 +1,14 @@
 """Forgetting: what a selection takes along, hiding it, showing it again, removing it for good.
 
-Knows the records, their earlier texts, and the session turns that they were said in: all of them in one database, so
-that each step is one transaction. Knows nothing about caches, traces, files or the days in between.
+Knows the records, their earlier texts, and the session turns that they were said in. Knows nothing about caches,
+traces, files or the days in between.
 
 A selected message of the user takes the replies of its turn along, since a reply may repeat it. A session's turn is
 hidden whole, message and reply, where it holds a text that goes.
+
+What is little is written in one transaction, much of it in many short ones, so that others can write meanwhile. A step
+that is interrupted has done a part, and goes on when it is asked for again: the order is such that each transaction
+leaves a state in which no link between records is lost.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, false, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, exists, false, func, or_, select, tuple_, update
 
+from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import edits, records, turns
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name, storable
@@ -42,6 +48,10 @@ class _Chosen:
     texts: tuple[str, ...] = ()
 
 
+_Row = int | tuple[str, int]
+"""A record, by its number in the table, or a turn, by its session and its number there."""
+
+
 def selection(what: str | Selection) -> Selection:
     """A selection, or the record of which the id is given."""
     return Selection(records=(what,)) if isinstance(what, str) else what
@@ -59,79 +69,132 @@ def preview(connection: Connection, owner: str, what: Selection) -> ForgetImpact
     )
 
 
-def hide(connection: Connection, owner: str, what: Selection, now: datetime) -> ForgetImpact:
+def hide(database: Engine, owner: str, what: Selection, now: datetime) -> ForgetImpact:
     """Hide what is selected. Raises `UnknownRecord`, `UnknownSession` or `NotFound` where there is nothing of it."""
-    version = next_version(connection, owner)
-    chosen = _choose(connection, owner, what, hidden=False)
-    impact = _impact(connection, chosen)
-    _hide(connection, owner, chosen, now, version)
+    with reading(database) as connection:
+        chosen = _choose(connection, owner, what, hidden=False)
+        impact = _impact(connection, chosen)
+        rows = _rows(connection, chosen)
+    _hide(database, owner, rows, now)
     return impact
 
 
-def expire(connection: Connection, owner: str, before: datetime, now: datetime) -> int:
+def expire(database: Engine, owner: str, before: datetime, now: datetime) -> int:
     """Hide what was said before a time, pinned records excepted; how many records and turns these are."""
     chosen = _Chosen(
         (records.c.owner == owner) & ~HIDDEN & ~records.c.pinned & (records.c.created < before),
         (turns.c.owner == owner) & SAID & (turns.c.created < before),
     )
-    expired = count(connection, records, chosen.records) + count(connection, turns, chosen.turns)
-    if expired:
-        _hide(connection, owner, chosen, now, next_version(connection, owner))
-    return expired
+    with reading(database) as connection:
+        rows = _rows(connection, chosen)
+    _hide(database, owner, rows, now)
+    return len(rows)
 
 
-def restore(connection: Connection, owner: str, what: Selection) -> Restored:
+def restore(database: Engine, owner: str, what: Selection) -> Restored:
     """Show again what is hidden of a selection; a turn only when none of its records stays hidden.
 
     Raises as `hide` does.
     """
-    version = next_version(connection, owner)
-    chosen = _choose(connection, owner, what, hidden=True)
-    names = connection.execute(select(turns.c.session).where(chosen.turns).distinct()).scalars().all()
-    shown = connection.execute(update(records).where(chosen.records).values(forgotten=None, changed=version)).rowcount
     silent = exists().where(
         records.c.owner == turns.c.owner,
         records.c.session == turns.c.session,
         records.c.turn == turns.c.number,
         HIDDEN,
     )
-    said = connection.execute(update(turns).where(chosen.turns, ~silent).values(forgotten=None)).rowcount
-    _reapply_supersession(connection, owner, version)
-    refresh_session(connection, owner, names)
-    return Restored(shown, said)
+
+    def show(connection: Connection, part: Sequence[_Row]) -> Restored:
+        version = next_version(connection, owner)
+        these = _these(owner, part)
+        shown = connection.execute(
+            update(records).where(these.records, HIDDEN).values(forgotten=None, changed=version)
+        ).rowcount
+        said = connection.execute(update(turns).where(these.turns, ~SAID, ~silent).values(forgotten=None)).rowcount
+        newer_ones = select(records.c.superseded_by).where(these.records)
+        relink_superseded(
+            connection,
+            owner,
+            version,
+            lambda newer: newer.c.forgotten.is_not(None) & newer.c.id.in_(newer_ones),
+            these.records,
+        )
+        supersede_changed(connection, owner, version)
+        refresh_session(connection, owner, _sessions(part))
+        return Restored(shown, said)
+
+    with reading(database) as connection:
+        rows = _rows(connection, _choose(connection, owner, what, hidden=True))
+    # Newest first, turns last: what a record is superseded by is there before it, and its turn comes with its last one.
+    done = write_in_batches(database, "restoring memories", rows[::-1], show)
+    return Restored(sum(part.records for part in done), sum(part.turns for part in done))
 
 
-def purge(connection: Connection, owner: str, what: Selection | None, before: datetime | None) -> Purged:
+def purge(database: Engine, owner: str, what: Selection | None, before: datetime | None) -> Purged:
     """Delete what is hidden of a selection, or all that is hidden; only what was hidden by `before`, if given."""
-    chosen = _choose(connection, owner, what or Selection(everything=True), hidden=True)
-    doomed, gone = chosen.records, chosen.turns
-    if before is not None:
-        doomed, gone = doomed & (records.c.forgotten <= before), gone & (turns.c.forgotten <= before)
-    ids = tuple(connection.execute(select(records.c.id).where(doomed)).scalars())
-    if not ids and not count(connection, turns, gone):
-        return Purged()
-    version = next_version(connection, owner)
-    gone_ids = select(records.c.id).where(doomed)
-    relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(gone_ids), ~doomed)
-    earlier = connection.execute(delete(edits).where(edits.c.record.in_(gone_ids))).rowcount
-    connection.execute(delete(records).where(doomed))
-    owe_vacuum(connection)
-    return Purged(ids, earlier, remove_turns(connection, owner, gone))
+
+    def remove(connection: Connection, part: Sequence[_Row]) -> Purged:
+        version = next_version(connection, owner)
+        these = _these(owner, part)
+        doomed = tuple(connection.execute(select(records.c.id).where(these.records, HIDDEN)).scalars())
+        relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(doomed), records.c.id.not_in(doomed))
+        earlier = connection.execute(delete(edits).where(edits.c.record.in_(doomed))).rowcount
+        connection.execute(delete(records).where(records.c.owner == owner, records.c.id.in_(doomed)))
+        owe_vacuum(connection)
+        return Purged(doomed, earlier, remove_turns(connection, owner, these.turns & ~SAID))
+
+    with reading(database) as connection:
+        chosen = _choose(connection, owner, what or Selection(everything=True), hidden=True)
+        if before is not None:
+            chosen = _Chosen(
+                chosen.records & (records.c.forgotten <= before), chosen.turns & (turns.c.forgotten <= before)
+            )
+        rows = _rows(connection, chosen)
+    done = write_in_batches(database, "purging memories", rows, remove)
+    return Purged(
+        tuple(chain.from_iterable(part.records for part in done)),
+        sum(part.edits for part in done),
+        sum(part.turns for part in done),
+    )
 
 
-def _hide(connection: Connection, owner: str, chosen: _Chosen, now: datetime, version: int) -> None:
-    names = connection.execute(select(turns.c.session).where(chosen.turns).distinct()).scalars().all()
-    connection.execute(update(records).where(chosen.records).values(forgotten=now, changed=version))
-    connection.execute(update(turns).where(chosen.turns).values(forgotten=now))
-    # Hidden rows keep their links among each other, so that restoring them together restores these too.
-    _reapply_supersession(connection, owner, version)
-    refresh_session(connection, owner, names)
+def _hide(database: Engine, owner: str, rows: Sequence[_Row], now: datetime) -> None:
+    def hide(connection: Connection, part: Sequence[_Row]) -> None:
+        version = next_version(connection, owner)
+        these = _these(owner, part)
+        connection.execute(update(records).where(these.records, ~HIDDEN).values(forgotten=now, changed=version))
+        connection.execute(update(turns).where(these.turns, SAID).values(forgotten=now))
+        # Hidden rows keep their links among each other, so that restoring them together restores these too.
+        relink_superseded(connection, owner, version, lambda newer: newer.c.seq.in_(_seqs(part)), ~HIDDEN)
+        supersede_changed(connection, owner, version)
+        refresh_session(connection, owner, _sessions(part))
+
+    write_in_batches(database, "forgetting memories", rows, hide)
 
 
-def _reapply_supersession(connection: Connection, owner: str, version: int) -> None:
-    """See that no shown record is superseded by a hidden one, and what changed is by one that is shown."""
-    relink_superseded(connection, owner, version, lambda newer: newer.c.forgotten.is_not(None), ~HIDDEN)
-    supersede_changed(connection, owner, version)
+def _rows(connection: Connection, chosen: _Chosen) -> Sequence[_Row]:
+    """The turns and then the records that are chosen, oldest first: what supersedes a record comes after it."""
+    said = select(turns.c.session, turns.c.number).where(chosen.turns).order_by(turns.c.created, turns.c.number)
+    told = select(records.c.seq).where(chosen.records).order_by(records.c.created, records.c.seq)
+    keys = [(row.session, row.number) for row in connection.execute(said)]
+    return [*keys, *connection.execute(told).scalars()]
+
+
+def _these(owner: str, part: Sequence[_Row]) -> _Chosen:
+    keys = [row for row in part if not isinstance(row, int)]
+    return _Chosen(
+        (records.c.owner == owner) & records.c.seq.in_(_seqs(part)),
+        (turns.c.owner == owner) & tuple_(turns.c.session, turns.c.number).in_(keys),
+    )
+
+
+def _seqs(part: Sequence[_Row]) -> Sequence[int]:
+    """The records among these rows."""
+    return [row for row in part if isinstance(row, int)]
+
+
+def _sessions(part: Sequence[_Row]) -> Sequence[str]:
+    """The sessions of the turns among these rows."""
+    return list(dict.fromkeys(row[0] for row in part if not isinstance(row, int)))
 
 
 def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool) -> _Chosen:

@@ -245,21 +245,18 @@ class DatabaseMemory:
         superseded counts again. Raises `UnknownRecord`, `UnknownSession` or `NotFound`."""
         check_name(owner, "owner")
         now = datetime.now(UTC)
-        with writing(self._database) as connection:
-            impact = deletion.hide(connection, owner, deletion.selection(what), now)
+        impact = deletion.hide(self._database, owner, deletion.selection(what), now)
         return Forgotten(impact, now + self._undo)
 
     def restore(self, owner: str, what: str | Selection) -> Restored:
         """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
         check_name(owner, "owner")
-        with writing(self._database) as connection:
-            return deletion.restore(connection, owner, deletion.selection(what))
+        return deletion.restore(self._database, owner, deletion.selection(what))
 
     def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
         """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
         check_name(owner, "owner")
-        with writing(self._database) as connection:
-            purged = deletion.purge(connection, owner, None if what is None else deletion.selection(what), before)
+        purged = deletion.purge(self._database, owner, None if what is None else deletion.selection(what), before)
         if purged != Purged():
             _drop(self._cached(owner))  # its postings know the words
         return purged
@@ -267,8 +264,7 @@ class DatabaseMemory:
     def expire(self, owner: str, before: datetime) -> int:
         """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
         check_name(owner, "owner")
-        with writing(self._database) as connection:
-            return deletion.expire(connection, owner, before, datetime.now(UTC))
+        return deletion.expire(self._database, owner, before, datetime.now(UTC))
 
     def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
         """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -17,6 +19,13 @@ from jc1.sessions import Sessions
 from tests.jc1.memory.test_store import recalled, tell
 
 EVERYTHING = Selection(everything=True)
+
+
+@pytest.fixture(params=[1000, 1], ids=["together", "one by one"])
+def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much is written in many transactions, here of one row each."""
+    monkeypatch.setattr("jc1.database.connection.FIRST_BATCH", request.param)
+    monkeypatch.setattr("jc1.database.connection.MAX_BATCH", request.param)
 
 
 @pytest.fixture
@@ -90,6 +99,7 @@ def test_the_preview_names_what_holds_the_same_text_and_stays(memory: DatabaseMe
     assert memory.preview("ann", second).duplicates_kept == ()
 
 
+@pytest.mark.usefixtures("batches")
 def test_a_session_a_document_and_everything_can_be_forgotten(memory: DatabaseMemory, sessions: Sessions) -> None:
     say(memory, sessions, "My cat is called Ada.", "Hello!")
     say(memory, sessions, "My dog is called Bo.", "Hello!", session="t")
@@ -111,6 +121,7 @@ def test_a_session_a_document_and_everything_can_be_forgotten(memory: DatabaseMe
     }
 
 
+@pytest.mark.usefixtures("batches")
 def test_what_is_restored_is_as_it_was(memory: DatabaseMemory, sessions: Sessions) -> None:
     tell(memory, "I live in Oslo.", "I moved to Lyon.", "I moved to Rome.", "My cat is called Ada.")
     said, reply = say(memory, sessions, "Actually my cat is now called Bo.", "Noted.")
@@ -124,6 +135,22 @@ def test_what_is_restored_is_as_it_was(memory: DatabaseMemory, sessions: Session
         assert (memory.list("ann"), sessions.history("ann", "s"), sessions.list("ann")) == (before[0], *before[2:])
         assert set(recalled(memory, "cat")) == set(before[1])
     assert [edit.text for edit in memory.history("ann", reply.id)] == ["Noted."]
+
+
+@pytest.mark.usefixtures("batches")
+def test_what_superseded_what_is_kept_where_no_wording_tells_it(memory: DatabaseMemory) -> None:
+    lines = [
+        {"id": f"mem_{n}", "text": text, "role": "user", "kind": "statement", "created": f"2026-01-0{n}T00:00:00Z",
+         "superseded_by": f"mem_{n + 1}" if n < 3 else None}
+        for n, text in enumerate(["red", "green", "blue"], start=1)
+    ]  # fmt: skip
+    memory.import_lines("ann", BytesIO("\n".join(json.dumps(line) for line in lines).encode()))
+    before = memory.list("ann").records
+    assert [record.superseded_by for record in before] == [None, "mem_3", "mem_2"]
+    for what in (EVERYTHING, Selection(records=("mem_1", "mem_2"))):
+        memory.forget("ann", what)
+        memory.restore("ann", what)
+        assert memory.list("ann").records == before
 
 
 def test_a_restored_statement_gives_way_to_what_was_said_meanwhile(memory: DatabaseMemory) -> None:
@@ -161,6 +188,7 @@ def test_a_reply_that_was_forgotten_before_does_not_come_back_with_its_message(
         memory.get("ann", reply.id)
 
 
+@pytest.mark.usefixtures("batches")
 def test_a_purge_leaves_no_row_of_what_was_forgotten(
     memory: DatabaseMemory, sessions: Sessions, database: Engine
 ) -> None:
@@ -195,6 +223,7 @@ def test_the_time_to_undo_is_as_it_was_set(database: Engine, memory: DatabaseMem
     assert timedelta(days=2) <= short.forget("ann", record).until - now < timedelta(days=2, minutes=5)
 
 
+@pytest.mark.usefixtures("batches")
 def test_a_chain_that_loses_its_links_still_leads_to_the_newest(memory: DatabaseMemory) -> None:
     first, second, third, fourth = tell(
         memory, "I live in Oslo.", "I moved to Lyon.", "I moved to Rome.", "I moved to Bonn."
@@ -267,6 +296,7 @@ def test_the_owners_are_those_with_records_or_sessions(memory: DatabaseMemory, s
     assert memory.owners() == ("ann", "bob")
 
 
+@pytest.mark.usefixtures("batches")
 def test_no_hidden_row_is_left_out_of_a_purge(memory: DatabaseMemory, sessions: Sessions, database: Engine) -> None:
     for n in range(3):
         say(memory, sessions, f"My cat is called Ada{n}.", f"Hello {n}!")
