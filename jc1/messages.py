@@ -1,12 +1,16 @@
 """Messages of a conversation and the reply to one.
 
-Knows what a message is made of. Knows nothing about prompts, templates, tokens or where a message came from.
+Knows what a message is made of, and how it is written as a dict. Knows nothing about prompts, templates or tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from jc1.errors import InvalidRequest, UnknownRole
+from jc1.texts import NOT_TEXT, is_text
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
@@ -55,6 +59,11 @@ class Message:
             return self.content
         return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The content as parts: a string is one of text."""
+        return (TextPart(self.content),) if isinstance(self.content, str) else self.content
+
     @classmethod
     def system(cls, content: str) -> Message:
         return cls("system", content)
@@ -66,3 +75,49 @@ class Message:
     @classmethod
     def assistant(cls, content: str) -> Message:
         return cls("assistant", content)
+
+
+def conversation_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Return messages however they were written: a user's text, `Message`s, or dicts with `role` and `content`.
+
+    Raises:
+        InvalidRequest: One is no message, or holds characters that no text has.
+        UnknownRole: One has a role that is not in `ROLES`.
+    """
+    if isinstance(messages, str):
+        messages = (Message.user(messages),)
+    parsed = tuple(message if isinstance(message, Message) else _of_dict(message) for message in messages)
+    for message in parsed:
+        if message.role not in ROLES:
+            raise UnknownRole(message.role)
+        if not is_text(message.text):
+            raise InvalidRequest(f"A message {NOT_TEXT}.", param="messages")
+    return parsed
+
+
+def _of_dict(message: Any) -> Message:
+    """Return the message that a dict means. Fields that are None mean nothing: clients send them back with a reply."""
+    given = message if isinstance(message, Mapping) else {}
+    match {name: value for name, value in given.items() if value is not None}:
+        case {"role": role, "content": str(content), **rest} if not rest:
+            return Message(role, content)
+        case {"role": role, "content": [*parts], **rest} if not rest:
+            return Message(role, tuple(_of_part(part, message) for part in parts))
+        case {"role": "assistant", **rest} if not rest:
+            return Message.assistant("")
+    raise _no_message(message)
+
+
+def _of_part(part: Any, message: Any) -> TextPart:
+    match part:
+        case {"type": "text", "text": str(text), **rest} if not rest:
+            return TextPart(text)
+    raise _no_message(message)
+
+
+def _no_message(message: Any) -> InvalidRequest:
+    return InvalidRequest(
+        f"{ascii(message)[:80]} is no message: send a `Message`, or a dict with 'role' and 'content', which is a "
+        "string or a list of {'type': 'text', 'text': ...}.",
+        param="messages",
+    )

@@ -31,6 +31,10 @@ _OPENING = re.compile(
 """An angle bracket, or what looks like one, that a closing one follows."""
 
 
+MEMORY_SHARE = 0.4
+"""The part of the prompt's budget that history leaves to recalled memories."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The messages an engine is given, and the ids of the recalled records that are in it and that had no room."""
@@ -82,6 +86,11 @@ def with_memories(message: Message, records: Sequence[Record]) -> Message:
     return Message(message.role, parts)
 
 
+def prompt_budget(context_length: int, max_tokens: int) -> int:
+    """Return the tokens that a prompt may take: the context less the reply, which never gets more than half."""
+    return context_length - min(max_tokens, context_length // 2)
+
+
 def fit_history(
     system: str,
     history: Sequence[Message],
@@ -89,21 +98,29 @@ def fit_history(
     *,
     count: Callable[[Sequence[Message]], int],
     budget: int,
+    share: float = 1.0,
 ) -> tuple[Message, ...]:
-    """The newest turns of `history` that fit into `budget` tokens together with system prompt and new message.
+    """Return the newest turns of `history` that fit together with system prompt and new message.
 
-    Whole turns give way, oldest first. `count` returns the tokens of a list of messages as the engine's template
-    renders them, generation prompt included.
+    Whole turns give way, oldest first. Nearly always all fit, so that is asked first: it costs one count.
 
-    Raises `PromptTooLong` when system prompt and new message alone exceed the budget.
+    Args:
+        count: Returns the tokens of messages as the engine's template renders them, generation prompt included.
+        budget: Tokens that the prompt may take.
+        share: The part of the budget that history may fill up to.
+
+    Raises:
+        PromptTooLong: System prompt and new message alone exceed the budget.
     """
     head = _head(system)
+    if count((*head, *history, message)) <= int(budget * share):
+        return tuple(history)
     bare = count((*head, message))
     if bare > budget:
         raise PromptTooLong(tokens=bare, budget=budget)
-    starts = [i for i, m in enumerate(history) if m.role == "user"] or [0]
-    starts[0] = 0
-    dropped = bisect_left(starts, True, key=lambda i: count((*head, *history[i:], message)) <= budget)
+    limit = max(int(budget * share), bare)
+    starts = [i for i, m in enumerate(history) if m.role == "user"][1:]
+    dropped = bisect_left(starts, True, key=lambda i: count((*head, *history[i:], message)) <= limit)
     return tuple(history[starts[dropped] :]) if dropped < len(starts) else ()
 
 
@@ -116,18 +133,20 @@ def build(
     count: Callable[[Sequence[Message]], int],
     budget: int,
 ) -> Prompt:
-    """Put a prompt together within `budget` tokens; recalled records give way, lowest rank first.
+    """Return the prompt within `budget` tokens; recalled records give way, lowest rank first.
 
-    `recalled` is in order of rank, best first. `history` is what `fit_history` left.
+    Nearly always all fit, so that is asked first. `recalled` is in order of rank, best first, and `history` what
+    `fit_history` left.
     """
 
     def render(kept: int) -> tuple[Message, ...]:
         return (*_head(system), *history, with_memories(message, recalled[:kept]))
 
-    left_out = bisect_left(
-        range(len(recalled)), True, key=lambda dropped: count(render(len(recalled) - dropped)) <= budget
-    )
-    kept = len(recalled) - left_out
+    kept = len(recalled)
+    if recalled and count(render(kept)) > budget:
+        fewer = range(kept - 1, 0, -1)
+        left_out = bisect_left(fewer, True, key=lambda kept: count(render(kept)) <= budget)
+        kept = kept - 1 - left_out
     return Prompt(
         messages=render(kept),
         kept_memories=tuple(r.id for r in recalled[:kept]),

@@ -1,10 +1,12 @@
 """What comes back from a request: the reply and, on the way to it, the events.
 
-Knows their shapes. Knows nothing about how a reply comes about.
+Knows their shapes, and how the steps of an engine add up to a reply. Knows nothing about what comes before or after.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from jc1.engines.base import FinishReason, Step, TokenLogprob
@@ -67,7 +69,7 @@ Event = Recalled | Token | Done
 
 
 @dataclass(slots=True)
-class Draft:
+class ChoiceBuilder:
     """A choice while it is being written."""
 
     text: str = ""
@@ -76,17 +78,18 @@ class Draft:
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
 
-    def take(self, step: Step) -> None:
+    def add(self, step: Step) -> None:
         """Add what one step of the engine brought."""
         self.text += step.text
         self.reasoning += step.reasoning
         self.token_ids.extend(step.token_ids)
         if step.logprobs is not None:
-            self.logprobs = [*(self.logprobs or []), *step.logprobs]
+            self.logprobs = self.logprobs or []
+            self.logprobs.extend(step.logprobs)
         self.finish_reason = step.finish_reason or self.finish_reason
 
     def choice(self, index: int) -> Choice:
-        """What it has become."""
+        """Return the choice as it was written."""
         return Choice(
             index=index,
             text=self.text,
@@ -95,3 +98,53 @@ class Draft:
             logprobs=None if self.logprobs is None else tuple(self.logprobs),
             reasoning=self.reasoning,
         )
+
+
+class ReplyBuilder:
+    """A reply while it is being written: its choices, and what the engine's steps tell its trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._choices: dict[int, ChoiceBuilder] = {}
+        self._began = 0.0
+        self._queued = 0.0
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice, as far as it was written."""
+        return self._choices[0].text if 0 in self._choices else ""
+
+    def add(self, step: Step) -> Token | None:
+        """Add what one step of the engine brought; returns the event that shows it, where there is anything to show."""
+        trace = self._trace
+        if trace.first_token is None:
+            trace.first_token = trace.elapsed()
+            self._queued = min(step.seconds.get("queue", 0.0), trace.first_token - self._began)
+        self._choices.setdefault(step.index, ChoiceBuilder()).add(step)
+        trace.usage.completion_tokens += len(step.token_ids)
+        trace.usage = step.usage or trace.usage
+        trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
+        if step.score is not None:
+            trace.scores = [*(trace.scores or []), step.score]
+        if step.text or step.reasoning or step.logprobs:
+            return Token(step.index, step.text, step.token_ids, step.logprobs, step.reasoning)
+        return None
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time `queue`, `prefill` and `decode` while the body adds the steps, also when it raises."""
+        trace = self._trace
+        self._began = trace.elapsed()
+        try:
+            yield
+        finally:
+            ended = trace.elapsed()
+            first = trace.first_token or ended
+            trace.add("queue", self._began, self._queued)
+            trace.add("prefill", self._began + self._queued, first - self._began - self._queued)
+            trace.add("decode", first, ended - first)
+            trace.finish_reason = self._choices[0].finish_reason if 0 in self._choices else None
+
+    def reply(self) -> Reply:
+        """Return the reply as it was written."""
+        return Reply(tuple(self._choices[i].choice(i) for i in sorted(self._choices)), self._trace)

@@ -38,8 +38,9 @@ from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
 from jc1.database.tables import records, sessions, turns
 from jc1.database.vacuum import owe_vacuum
-from jc1.database.values import check_limit, check_name, storable
+from jc1.database.values import check_limit, check_name
 from jc1.errors import UnknownSession
+from jc1.texts import as_text
 
 if TYPE_CHECKING:
     from jc1.cache.base import Cache
@@ -154,7 +155,7 @@ class Sessions:
         """
         check_name(owner, "owner")
         check_name(session, "session")
-        user, reply, now = storable(user), storable(reply), datetime.now(UTC)
+        user, reply, now = as_text(user), as_text(reply), datetime.now(UTC)
         of_session = (records.c.owner == owner) & (records.c.session == session)
         first = select(func.coalesce(func.max(records.c.turn), 0) + 1).where(of_session).scalar_subquery()
         with writing(self._database) as connection:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jc1.memory.base import Recall, Receipt
 
 STAGES = ("hear", "see", "tokenize", "embed", "recall", "prompt", "queue", "prefill", "decode", "remember", "speak")
-"""Every stage, in the order of the hallway. The same words everywhere: code, metrics, plots and documents."""
+"""Every stage, in the order of the request path. The same words everywhere: code, metrics, plots and documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,13 @@ class Trace:
         """Seconds since the request began."""
         return time.perf_counter() - self._began
 
+    def recall(self, found: Recall, start: float) -> None:
+        """Write down a search that began at `start`: its stages, and of each record id, source and scores alone."""
+        for stage, seconds in found.seconds.items():
+            self.add(stage, start, seconds)
+            start += seconds
+        self.recalled = [_recalled(receipt) for receipt in found.receipts]
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the body as the stage `name`, also when it raises."""
@@ -93,7 +103,7 @@ class Trace:
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds by stage, in the order of the hallway; a stage entered twice is summed."""
+        """Seconds by stage, in the order of the request path; a stage entered twice is summed."""
         totals: dict[str, float] = {}
         for span in self.spans:
             totals[span.stage] = totals.get(span.stage, 0.0) + span.seconds
@@ -138,3 +148,20 @@ class Trace:
             "scores": self.scores,
             "shards": self.shards,
         }
+
+
+def _recalled(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "id": receipt.record.id,
+        "session": receipt.record.session,
+        "turn": receipt.record.turn,
+        "created": receipt.record.created.isoformat(),
+        "rank": receipt.rank,
+        "score": receipt.score,
+        "parts": dict(receipt.parts),
+        "dense_score": receipt.dense_score,
+        "dense_rank": receipt.dense_rank,
+        "lexical_score": receipt.lexical_score,
+        "lexical_rank": receipt.lexical_rank,
+        "expanded_from": receipt.expanded_from,
+    }

@@ -7,17 +7,17 @@ about the stages of a request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from jc1.cache.null import NullCache
 from jc1.cache.replies import ReplyCache
 from jc1.errors import InvalidRequest
 from jc1.pipeline import Pipeline
+from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
 
 if TYPE_CHECKING:
-    from jc1.decoding import Decoding
     from jc1.embedding.base import Embedder
     from jc1.engines.base import Engine
     from jc1.memory.base import Memory
@@ -112,16 +112,24 @@ class Workbench(Stores):
         """Return what the running engine lacks for `preset`, by setting."""
         return unmet(preset, self.settings, self.engine)
 
-    def resolve_decoding(self, preset: Preset, **fields: Any) -> Decoding:
-        """Return how a request with this preset, and these fields over it, is decoded by the running engine.
+    def resolve(
+        self,
+        preset: Preset,
+        *,
+        decoding: Mapping[str, Any] | None = None,
+        system: str = "",
+        memory: MemoryMode = "on",
+    ) -> Resolved:
+        """Return what holds for a request with this preset here: `jc1.request.resolve`, held against limits and engine.
 
-        Raises what the request would raise: `InvalidRequest` and its kin where the engine cannot serve it.
+        Raises what the request would raise: `InvalidRequest` and its kin where it cannot be served.
         """
         if lacking := self.unmet(preset):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
-        decoding = self.pipeline.capped({**preset.decoding, **fields})
-        self.engine.capabilities.check(decoding, self.engine.name)
-        return decoding
+        resolved = resolve(preset, self.settings, decoding=decoding, system=system, memory=memory)
+        check_limits(resolved.decoding, self.settings)
+        self.engine.capabilities.check(resolved.decoding, self.engine.name)
+        return resolved
 
 
 def _prepared(settings: Settings | None) -> Settings:

@@ -29,18 +29,13 @@ from jc1.errors import InvalidRequest
 from jc1.memory.base import Kind, Selection
 from jc1.memory.deletion import MAX_SELECTED
 from jc1.messages import Role
-from jc1.pipeline import MemoryMode
+from jc1.request import MemoryMode
+from jc1.texts import checked
 
 NAME_LENGTH = 200
 """Most characters of a session's, preset's or model's name."""
 RECORD_LENGTH = 10_000
 """Most characters of a memory that is added by hand."""
-
-
-def _well_formed(text: str) -> str:
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("holds a NUL or half of a surrogate pair: send text that UTF-8 can carry")
-    return text
 
 
 def _not_blank(text: str) -> str:
@@ -59,7 +54,7 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Text = Annotated[str, AfterValidator(_well_formed)]
+Text = Annotated[str, AfterValidator(checked)]
 Name = Annotated[Text, Field(min_length=1, max_length=NAME_LENGTH), AfterValidator(_not_blank)]
 NewName = Annotated[Name, AfterValidator(_addressable)]
 """The name of something that is read and deleted under an address later."""

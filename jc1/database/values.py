@@ -1,17 +1,13 @@
-"""What may be stored: names that are refused when they are not usable, and texts that are made storable.
+"""What may be stored: names and limits that are refused when they are not usable.
 
-Knows what SQLite and PostgreSQL can both hold. Knows nothing about tables.
+Knows nothing about tables, or about what text is: `jc1.texts` does.
 """
 
 from __future__ import annotations
 
-import re
-
 from jc1.database.tables import MAX_NAME
 from jc1.errors import InvalidRequest
-
-# A NUL, which PostgreSQL has no place for, and halves of a surrogate pair, which UTF-8 has none for.
-_UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
+from jc1.texts import NOT_TEXT, is_text
 
 
 def check_name(name: str, field: str) -> str:
@@ -23,14 +19,9 @@ def check_name(name: str, field: str) -> str:
         raise InvalidRequest(f"{field!r} is empty: give it a name.", param=field)
     if len(name) > MAX_NAME:
         raise InvalidRequest(f"{field!r} has {len(name)} characters and {MAX_NAME} are allowed.", param=field)
-    if _UNSTORABLE.search(name):
-        raise InvalidRequest(f"{field!r} holds characters that no text has: send it as valid Unicode.", param=field)
+    if not is_text(name):
+        raise InvalidRequest(f"{field!r} {NOT_TEXT}.", param=field)
     return name
-
-
-def storable(text: str) -> str:
-    """`text` with every character that a database cannot hold replaced by U+FFFD."""
-    return _UNSTORABLE.sub("�", text)
 
 
 def check_limit(limit: int, most: int) -> int:

@@ -25,12 +25,13 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, exists, f
 from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import edits, records, turns
 from jc1.database.vacuum import owe_vacuum
-from jc1.database.values import check_name, storable
+from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
 from jc1.memory.base import ForgetImpact, Purged, Record, Restored, Selection
 from jc1.memory.queries import holding
 from jc1.memory.rows import HIDDEN, SHOWN, count, next_version, relink_superseded, supersede_changed
 from jc1.sessions import SAID, refresh_session, remove_turns
+from jc1.texts import as_text
 
 MAX_SELECTED = 1000
 """Most records that are selected by id at once."""
@@ -220,7 +221,7 @@ def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool
             f"{len(what.records):,} records are selected and {MAX_SELECTED:,} are allowed: do it in parts.",
             param="records",
         )
-    return _choose_by_id(connection, mine, said, [storable(some) for some in dict.fromkeys(what.records)])
+    return _choose_by_id(connection, mine, said, [as_text(some) for some in dict.fromkeys(what.records)])
 
 
 def _choose_by_id(

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, exists, insert, or
 from jc1.database.connection import writing
 from jc1.database.tables import MAX_PLACE, edits, records
 from jc1.database.vacuum import owe_vacuum
-from jc1.database.values import check_name, storable
+from jc1.database.values import check_name
 from jc1.errors import InvalidRequest
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
 from jc1.memory.rows import (
@@ -35,18 +35,13 @@ from jc1.memory.rows import (
     supersede_changed,
 )
 from jc1.messages import Role
+from jc1.texts import checked
 
 MAX_LINE = 16_000_000
 """Most bytes of a line."""
 
 Embed = Callable[[Sequence[str]], Sequence[bytes]]
 """From texts to their vectors, as they are stored."""
-
-
-def _storable(text: str) -> str:
-    if storable(text) != text:
-        raise ValueError("holds a NUL, which cannot be stored")
-    return text
 
 
 def _not_blank(text: str) -> str:
@@ -62,9 +57,7 @@ def _name(text: str) -> str:
         raise ValueError(error.message) from None
 
 
-Text = Annotated[
-    str, StringConstraints(max_length=MAX_CHARACTERS), AfterValidator(_storable), AfterValidator(_not_blank)
-]
+Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS), AfterValidator(checked), AfterValidator(_not_blank)]
 Name = Annotated[str, AfterValidator(_name)]
 Id = Annotated[str, StringConstraints(pattern=r"^mem_[A-Za-z0-9_-]{1,36}$")]
 
@@ -90,7 +83,7 @@ class Line(_Model):
     turn: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     speaker: Name | None = None
     document: Name | None = None
-    place: Annotated[str, StringConstraints(max_length=MAX_PLACE), AfterValidator(_storable)] | None = None
+    place: Annotated[str, StringConstraints(max_length=MAX_PLACE), AfterValidator(checked)] | None = None
     superseded_by: Id | None = None
     pinned: bool = False
     excluded: bool = False

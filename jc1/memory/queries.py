@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, LargeBinary, case, cast, func, or_, select
 
 from jc1.database.tables import edits, records
-from jc1.database.values import storable
 from jc1.errors import InvalidRequest, UnknownRecord
 from jc1.memory.base import Edit, Filter, Page, Record, Statistics
 from jc1.memory.rows import HIDDEN, SHOWN, count
+from jc1.texts import as_text
 
 MAX_CONTAINS = 1000
 """Most characters of a text that is looked for in others."""
@@ -24,7 +24,7 @@ MAX_GROUPS = 100
 
 def read(connection: Connection, owner: str, record_id: str) -> Record:
     """One record that is not forgotten. Raises `UnknownRecord`."""
-    query = select(*SHOWN).where(records.c.owner == owner, records.c.id == storable(record_id), ~HIDDEN)
+    query = select(*SHOWN).where(records.c.owner == owner, records.c.id == as_text(record_id), ~HIDDEN)
     row = connection.execute(query).mappings().first()
     if row is None:
         raise UnknownRecord(record_id)
@@ -98,7 +98,7 @@ def statistics(connection: Connection, owner: str) -> Statistics:
 
 def holding(text: str) -> ColumnElement[bool]:
     """Whether a record's text has `text` in it."""
-    return records.c.text.icontains(storable(text), autoescape=True)
+    return records.c.text.icontains(as_text(text), autoescape=True)
 
 
 def _allowed(only: Filter) -> ColumnElement[bool]:
@@ -106,7 +106,7 @@ def _allowed(only: Filter) -> ColumnElement[bool]:
     for column in (records.c.session, records.c.document, records.c.kind, records.c.role):
         wanted: str | None = getattr(only, column.name)
         if wanted is not None:
-            allowed &= column == storable(wanted)
+            allowed &= column == as_text(wanted)
     for flag, asked in (
         (records.c.pinned, only.pinned),
         (records.c.excluded, only.excluded),
@@ -143,4 +143,4 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
         moment = None
     if moment is None or not last:
         raise InvalidRequest("The cursor is not one: pass on the one that the page before ended with.", param="cursor")
-    return moment, storable(last)
+    return moment, as_text(last)

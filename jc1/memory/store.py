@@ -26,7 +26,7 @@ from sqlalchemy import Engine, RowMapping, bindparam, func, insert, select, upda
 from jc1.database.connection import reading, writing
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
-from jc1.database.values import check_limit, check_name, storable
+from jc1.database.values import check_limit, check_name
 from jc1.errors import InvalidRequest, RequestTooLarge
 from jc1.memory import deletion, documents, editing, exchange, queries
 from jc1.memory.base import (
@@ -51,6 +51,7 @@ from jc1.memory.base import (
 from jc1.memory.index.vectors import FaissStore
 from jc1.memory.rows import HIDDEN, SHOWN, embedding_text, extract_subjects, next_version, supersede
 from jc1.memory.supersession.kinds import kind_of
+from jc1.texts import as_text
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder, Vectors
@@ -121,7 +122,7 @@ class DatabaseMemory:
         check_name(owner, "owner")
         if not query.strip():
             raise InvalidRequest("The query is empty: say what to look for.", param="query")
-        query = storable(query[:MAX_CHARACTERS])
+        query = as_text(query[:MAX_CHARACTERS])
         began = time.perf_counter()
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
@@ -405,7 +406,7 @@ class DatabaseMemory:
 
 def _checked(text: str) -> str:
     """The text as a record holds it. Raises `InvalidRequest` or `RequestTooLarge` where it cannot be one's."""
-    text = storable(text).strip()
+    text = as_text(text).strip()
     if not text:
         raise InvalidRequest("The text is empty: write what is to be remembered.", param="text")
     if len(text) > MAX_CHARACTERS:
@@ -432,7 +433,7 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
         turn=new.turn,
         speaker=None if new.speaker is None else check_name(new.speaker, "speaker"),
         document=None if new.document is None else check_name(new.document, "document"),
-        place=None if new.place is None else storable(new.place)[:MAX_PLACE],
+        place=None if new.place is None else as_text(new.place)[:MAX_PLACE],
         pinned=new.pinned,
     )
 

@@ -54,6 +54,12 @@ class Telemetry:
         finally:
             gauge.dec()
 
+    def finish(self, trace: Trace) -> None:
+        """Record a request that ends now; one that was finished before stays as it is."""
+        if trace.total is None:
+            trace.total = trace.elapsed()
+            self.record(trace)
+
     def record(self, trace: Trace) -> None:
         """Keep a finished request, also a failed or cancelled one."""
         self.recent.add(trace)

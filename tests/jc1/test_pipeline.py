@@ -1,4 +1,4 @@
-"""The hallway, followed to the word: what is stored, where recalled text goes, what resent history means."""
+"""The request path, followed to the word: what is stored, where recalled text goes, what resent history means."""
 
 import asyncio
 import threading
@@ -27,6 +27,7 @@ from jc1.errors import (
 )
 from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import DatabaseMemory
+from jc1.messages import ImagePart, TextPart
 from jc1.presets import Preset, Presets
 from jc1.prompt import CLOSE, OPEN
 from jc1.reply import Done, Event, Recalled, Token
@@ -104,7 +105,7 @@ async def test_a_stream_is_recalled_then_tokens_then_done_and_chat_is_the_same_c
     assert (await workbench.pipeline.chat("Hello there.", memory="off")).text == "Hello there."
 
 
-async def test_the_trace_holds_the_stages_in_the_order_of_the_hallway(workbench: Workbench) -> None:
+async def test_the_trace_holds_the_stages_in_the_order_of_the_request_path(workbench: Workbench) -> None:
     trace = (await workbench.pipeline.chat("My cat is called Ada.")).trace
     assert list(trace.stages) == [s for s in STAGES if s not in ("hear", "see", "speak")]
     assert sum(trace.stages.values()) <= trace.total
@@ -324,6 +325,14 @@ async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model
         ("x" * 10_000_000, {}, RequestTooLarge),
         ([Message.user("Hi")] * 501, {}, RequestTooLarge),
         ("half a character: \ud83d", {}, InvalidRequest),
+        ("a NUL: \0", {}, InvalidRequest),
+        ([Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))], {}, InvalidRequest),
+        (["Hi"], {}, InvalidRequest),
+        ([{"role": "user"}], {}, InvalidRequest),
+        ([{"role": "user", "content": "Hi", "colour": "red"}], {}, InvalidRequest),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], {}, InvalidRequest),
+        ([{"role": "wizard", "content": "Hi"}], {}, UnknownRole),
+        ([{"role": "user", "content": " "}], {}, EmptyMessage),
     ],
     ids=lambda value: ascii(value)[:20],
 )
@@ -337,6 +346,23 @@ async def test_what_cannot_be_served_is_refused_before_the_engine_and_stores_not
     assert workbench.sessions.list("local", limit=5) == ()
     (trace,) = workbench.telemetry.recent.list()
     assert trace.outcome == error.code
+
+
+async def test_messages_may_be_dicts_as_openais_clients_write_and_return_them(workbench: Workbench) -> None:
+    sent = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": "Hello", "refusal": None, "tool_calls": None},
+        {"role": "user", "content": "Are you there?"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "How are you?"},
+    ]
+    reply = await workbench.pipeline.chat(sent, memory="off")
+    assert reply.text == "How are you?"
+    assert [(m.role, m.text) for m in engine(workbench).last] == [
+        ("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Are you there?"), ("assistant", ""),
+        ("user", "How are you?"),
+    ]  # fmt: skip
 
 
 async def test_many_requests_at_once_each_get_their_own_reply(workbench: Workbench) -> None:
@@ -420,7 +446,7 @@ async def test_a_preset_for_another_engine_is_refused(workbench: Workbench) -> N
 
 async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: Path, make: Make) -> None:
     async with make() as made:
-        made.settings = made.settings.model_copy(update={"max_tokens": 3})
+        made.settings = made.settings.model_copy(update={"max_reply_tokens": 3})
         assert (await made.pipeline.chat("Hello.")).text == "Hel"
         made.presets.save(Preset("long", decoding={"max_tokens": 10}))
         with pytest.raises(InvalidRequest, match="at most 3"):

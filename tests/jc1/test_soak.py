@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jc1 import Settings, Workbench
-from jc1.pipeline import MemoryMode
+from jc1.request import MemoryMode
 
 ROUNDS, AT_ONCE = 60, 20
 MODES: tuple[MemoryMode, ...] = ("on", "read", "off")

@@ -7,7 +7,7 @@ import pytest
 from jc1.trace import STAGES, Trace, Usage
 
 
-def test_stages_come_in_the_order_of_the_hallway_and_are_summed() -> None:
+def test_stages_come_in_the_order_of_the_request_path_and_are_summed() -> None:
     trace = Trace(owner="o")
     trace.add("decode", 2.0, 0.5)
     trace.add("recall", 1.0, 0.25)
@@ -22,7 +22,7 @@ def test_a_stage_is_timed_even_when_it_fails() -> None:
     assert [span.stage for span in trace.spans] == ["prompt"]
 
 
-def test_a_stage_outside_the_hallway_is_refused() -> None:
+def test_a_stage_outside_the_request_path_is_refused() -> None:
     with pytest.raises(ValueError, match="ponder"):
         Trace(owner="o").add("ponder", 0, 0)
 

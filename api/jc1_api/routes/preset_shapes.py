@@ -49,7 +49,7 @@ class PresetShown(BaseModel):
     def of(cls, preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> PresetShown:
         reason = None
         try:
-            workbench.resolve_decoding(preset)
+            workbench.resolve(preset)
         except Jc1Error as error:
             reason = error.message
         return cls(

@@ -13,17 +13,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from jc1.database.tables import MAX_NAME
-from jc1.database.values import storable
 from jc1.errors import InvalidSuite
+from jc1.texts import checked
 from jc1_lab.records.items import refuse
 
 Line = TypeVar("Line", bound=BaseModel)
-
-
-def _storable(value: str) -> str:
-    if storable(value) != value:
-        raise ValueError("holds characters that no text has")
-    return value
 
 
 def _not_empty(value: str) -> str:
@@ -32,7 +26,7 @@ def _not_empty(value: str) -> str:
     return value
 
 
-Label = Annotated[str, AfterValidator(_storable)]
+Label = Annotated[str, AfterValidator(checked)]
 Text = Annotated[Label, AfterValidator(_not_empty)]
 Name = Annotated[Text, Field(max_length=MAX_NAME)]
 

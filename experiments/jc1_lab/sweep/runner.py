@@ -225,7 +225,7 @@ class Run:
     def _check(self, workbench: Workbench, settings: TrialSettings) -> None:
         """Raise what a request with these settings would raise."""
         preset = settings.preset("trial")
-        workbench.resolve_decoding(preset, **evaluation.extra(preset, self.sweep.scoring))
+        workbench.resolve(preset, decoding=evaluation.extra(preset, self.sweep.scoring))
 
     async def _race(self, workbench: Workbench, trials: Sequence[TrialState]) -> None:
         """The trials on all prompts; where racing is on, those that stay behind for sure do not see the end."""

@@ -40,9 +40,9 @@ def fitted(workbench: Workbench, reference: str | None, moved: Mapping[str, Any]
     the controls, which leave those that were `moved` where they are. Raises what a request with it would raise.
     """
     preset = workbench.presets.resolve(reference or workbench.settings.preset)
-    workbench.resolve_decoding(preset)
+    workbench.resolve(preset)
     values = controls.values_of(Decoding.parse(preset.decoding))
     updates = controls.show(
-        {**values, **moved}, workbench.engine.capabilities, most_tokens=workbench.settings.max_tokens
+        {**values, **moved}, workbench.engine.capabilities, most_tokens=workbench.settings.max_reply_tokens
     )
     return {"preset": preset.reference, **values}, updates

@@ -1,0 +1,116 @@
+"""Preparing: from what was sent to a request that is checked, resolved, tokenized, and whose history fits.
+
+Knows where a request's preset and history come from, and that nothing of it is tokenized twice. Knows nothing about
+what the later stages do with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jc1.messages import Message
+from jc1.presets import Preset
+from jc1.prompt import MEMORY_SHARE, fit_history, prompt_budget
+from jc1.request import MemoryMode, Request, conversation
+
+if TYPE_CHECKING:
+    from jc1.engines.base import Engine
+    from jc1.trace import Trace
+    from jc1.workbench import Workbench
+
+T = TypeVar("T")
+
+HISTORY_TURNS = 200
+"""Turns of a session that are read back at most."""
+QUICK_CHARACTERS = 4000
+"""Up to this much text is tokenized sooner than it is handed to a thread (0.2 ms)."""
+
+
+class TokenCache:
+    """The token ids of messages, each list of them tokenized once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[tuple[Message, ...], tuple[list[int], int]] = {}
+
+    def tokenize(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Return token ids and their number; an engine that tokenizes elsewhere gives an estimated number alone."""
+        key = tuple(messages)
+        if key not in self._known:
+            token_ids = self._engine.tokenize(key)
+            self._known[key] = token_ids, len(token_ids) or self._engine.count(key)
+        return self._known[key]
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return self.tokenize(messages)[1]
+
+
+async def prepare(
+    bench: Workbench,
+    trace: Trace,
+    messages: str | Sequence[Message | Mapping[str, Any]],
+    *,
+    memory: MemoryMode,
+    preset: str | Preset | None,
+    decoding: Mapping[str, Any],
+) -> Request:
+    """Return the request that the stages are handed. Raises `InvalidRequest` and its kin where it cannot be served."""
+    sent = conversation(messages, memory, bench.settings)
+    if not isinstance(preset, Preset):
+        preset = await _preset(bench, preset or bench.settings.preset)
+    trace.preset = preset.reference
+    system = "\n\n".join(m.text for m in sent if m.role == "system")
+    resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory)
+    request = Request(
+        owner=trace.owner,
+        session=trace.session,
+        memory=memory,
+        resolved=resolved,
+        message=sent[-1],
+        history=tuple(m for m in sent[:-1] if m.role != "system"),
+        tokens=TokenCache(bench.engine),
+        budget=prompt_budget(bench.engine.capabilities.context_length, resolved.decoding.max_tokens),
+    )
+    if request.session is not None:
+        turns = await asyncio.to_thread(bench.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
+        answered = [turn for turn in turns if turn.reply]
+        request.history = tuple(
+            m for turn in answered for m in (Message.user(turn.user), Message.assistant(turn.reply))
+        )
+        request.turns = tuple(turn.number for turn in answered)
+    return request
+
+
+async def tokenize(trace: Trace, request: Request) -> None:
+    """Leave in the request's history what fits, with room for memories: the oldest turns give way."""
+    with trace.stage("tokenize"):
+        trace.dropped_messages = await in_thread(request, _fit_history, request)
+
+
+async def in_thread(request: Request, work: Callable[..., T], *arguments: Any) -> T:
+    """Do work that tokenizes the request, and return its result: in a thread, unless there is little to tokenize."""
+    if request.characters <= QUICK_CHARACTERS and not request.recalls:
+        return work(*arguments)
+    return await asyncio.to_thread(work, *arguments)
+
+
+async def _preset(bench: Workbench, reference: str) -> Preset:
+    recent = bench.presets.recent(reference)
+    return await asyncio.to_thread(bench.presets.resolve, reference) if recent is None else recent
+
+
+def _fit_history(request: Request) -> int:
+    """Returns how many messages gave way."""
+    kept = fit_history(
+        request.resolved.system,
+        request.history,
+        request.message,
+        count=request.tokens.count,
+        budget=request.budget,
+        share=1 - MEMORY_SHARE if request.recalls else 1.0,
+    )
+    dropped = len(request.history) - len(kept)
+    request.history, request.turns = kept, request.turns[dropped // 2 :]
+    return dropped

@@ -1,0 +1,48 @@
+"""Remembering: the turn goes into its session and, where memory is on, what was said becomes records.
+
+Knows what of a request is stored, and that a failure to store costs nobody the reply. Knows nothing about databases, or
+about when it is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from jc1.errors import Jc1Error
+from jc1.memory.base import NewRecord, shortened
+
+if TYPE_CHECKING:
+    from jc1.request import Request
+    from jc1.trace import Trace
+    from jc1.workbench import Stores
+
+log = logging.getLogger(__name__)
+
+
+async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *, cancelled: bool) -> None:
+    """Store what a request and its reply, as far as it was written, leave behind; the trace says whether it worked."""
+    if request.memory != "on" and request.session is None:
+        return
+    try:
+        await asyncio.to_thread(_store, stores, request, reply, cancelled)
+        trace.remembered = True
+    except Jc1Error as error:
+        trace.remembered, trace.remember_error = False, error.code
+        log.warning("trace %s was not remembered: %s", trace.id, error.message)
+    except Exception:
+        trace.remembered, trace.remember_error = False, Jc1Error.code
+        log.exception("trace %s was not remembered", trace.id)
+
+
+def _store(stores: Stores, request: Request, reply: str, cancelled: bool) -> None:
+    session, number = request.session, None
+    if session is not None:
+        number = stores.sessions.append(
+            request.owner, session, user=request.message.text, reply=reply, cancelled=cancelled
+        ).number
+    if request.memory == "on":
+        message = NewRecord(shortened(request.message.text), "user", session=session, turn=number)
+        answer = NewRecord(shortened(reply), "assistant", "reply", session=session, turn=number)
+        stores.memory.add(request.owner, [message] if cancelled or not reply.strip() else [message, answer])

@@ -1,0 +1,128 @@
+"""The request: what was sent, checked, and which settings hold for it.
+
+Knows the limits and the one precedence: a request goes before its preset, that before the settings. Serving, sweeps and
+promotion all resolve here. Knows nothing about engines, stores, or what is done with a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from jc1.decoding import Decoding
+from jc1.errors import EmptyMessage, InvalidRequest, RequestTooLarge
+from jc1.memory.base import Retrieval
+from jc1.messages import Message, TextPart, conversation_of
+
+if TYPE_CHECKING:
+    from jc1.prepare import TokenCache
+    from jc1.presets import Preset
+    from jc1.settings import Settings
+
+MemoryMode = Literal["on", "read", "off"]
+"""`on` recalls and remembers, `read` recalls only, `off` does neither."""
+RESOLVED_SETTINGS = ("memory_k", "memory_window", "max_reply_tokens")
+"""The settings that `resolve` reads: who keeps these can resolve again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What holds for a request: its system prompt, how its reply is decoded, and how memories are searched for it."""
+
+    system: str
+    decoding: Decoding
+    retrieval: Retrieval
+    """`k` 0 where nothing is recalled; the other fields then say nothing."""
+
+
+def resolve(
+    preset: Preset,
+    settings: Settings,
+    *,
+    decoding: Mapping[str, Any] | None = None,
+    system: str = "",
+    memory: MemoryMode = "on",
+) -> Resolved:
+    """Lay what a request says over its preset, and that over the settings.
+
+    Args:
+        decoding: The fields of `Decoding` that the request sets.
+        system: The request's own system prompt; empty takes the preset's.
+
+    Raises:
+        InvalidDecoding: What results cannot be decoded by any engine.
+    """
+    default = {"max_tokens": min(Decoding().max_tokens, settings.max_reply_tokens)}
+    recalled = {"k": settings.memory_k, "window": settings.memory_window, **preset.retrieval}
+    return Resolved(
+        system=system or preset.system,
+        decoding=Decoding.parse({**default, **preset.decoding, **(decoding or {})}),
+        retrieval=Retrieval(**recalled) if recalled["k"] and memory != "off" else Retrieval(k=0),
+    )
+
+
+def check_limits(decoding: Decoding, settings: Settings) -> None:
+    """Raise `InvalidRequest` where more is asked for than the settings allow."""
+    limits = {"max_tokens": settings.max_reply_tokens, "n": settings.max_n, "beam_width": settings.max_n}
+    for name, limit in limits.items():
+        if (asked := getattr(decoding, name)) > limit:
+            raise InvalidRequest(f"{name!r} is {asked} and at most {limit} are allowed.", param=name)
+
+
+@dataclass(slots=True)
+class Request:
+    """A request that was checked: what the stages are handed."""
+
+    owner: str
+    session: str | None
+    memory: MemoryMode
+    resolved: Resolved
+    message: Message
+    history: tuple[Message, ...]
+    tokens: TokenCache
+    budget: int
+    """Tokens that the prompt may take."""
+    turns: tuple[int, ...] = ()
+    """The numbers of the session's turns that `history` holds."""
+
+    @property
+    def recalls(self) -> bool:
+        return self.resolved.retrieval.k > 0
+
+    @property
+    def characters(self) -> int:
+        return len(self.resolved.system) + sum(len(m.text) for m in (*self.history, self.message))
+
+
+def conversation(
+    messages: str | Sequence[Message | Mapping[str, Any]], memory: MemoryMode, settings: Settings
+) -> tuple[Message, ...]:
+    """Return what was sent as messages that end with the user's.
+
+    Raises:
+        InvalidRequest: It is no conversation, has no text at its end, or holds what no text holds.
+        RequestTooLarge: It is longer than the settings allow.
+    """
+    if memory not in ("on", "read", "off"):
+        raise InvalidRequest(f"memory is 'on', 'read' or 'off', not {memory!r}.", param="memory")
+    parsed = conversation_of(messages)
+    if not parsed or parsed[-1].role != "user":
+        raise InvalidRequest("The last message must be the user's.", param="messages")
+    if len(parsed) > settings.max_messages:
+        raise RequestTooLarge(
+            f"{len(parsed)} messages, {settings.max_messages} allowed: send fewer, or use a session.", param="messages"
+        )
+    size = sum(len(message.text) for message in parsed)
+    if size > settings.max_body_bytes:
+        raise RequestTooLarge(
+            f"The messages hold {size:,} characters, {settings.max_body_bytes:,} are allowed: shorten them.",
+            param="messages",
+        )
+    if not all(isinstance(part, TextPart) for message in parsed for part in message.parts):
+        raise InvalidRequest(
+            "A message holds a picture or a recording, and JC1 reads text alone so far: send text.", param="messages"
+        )
+    if not parsed[-1].text.strip():
+        raise EmptyMessage
+    return parsed

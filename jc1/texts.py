@@ -1,0 +1,32 @@
+"""What text is: characters that UTF-8, JSON and every database carry.
+
+Knows the one rule. Who takes a text from people refuses what breaks it; what models and documents hold is put right
+where it is stored.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A NUL, which PostgreSQL has no place for, and halves of a surrogate pair, which UTF-8 has none for.
+_NOT_TEXT = re.compile(r"[\0\ud800-\udfff]")
+
+NOT_TEXT = "holds a NUL or half of a surrogate pair: send text that UTF-8 can carry"
+"""Why a text is refused, after its name."""
+
+
+def is_text(text: str) -> bool:
+    """Return whether every character is one that text can have."""
+    return _NOT_TEXT.search(text) is None
+
+
+def checked(text: str) -> str:
+    """Return `text` as it is. Raises `ValueError` where it holds what text cannot."""
+    if not is_text(text):
+        raise ValueError(NOT_TEXT)
+    return text
+
+
+def as_text(text: str) -> str:
+    """Return `text` with U+FFFD in the place of each character that text cannot have."""
+    return _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
