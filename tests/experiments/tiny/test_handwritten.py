@@ -149,9 +149,8 @@ def test_what_the_generator_writes_is_within_its_reach(item: dict[str, Any]) -> 
     assert within_reach(item)
 
 
-@pytest.mark.parametrize("item", ITEMS, ids=lambda item: str(item["id"]))
-def test_no_item_can_be_written_by_the_generator(item: dict[str, Any]) -> None:
-    assert not within_reach(item)
+def test_no_item_can_be_written_by_the_generator() -> None:
+    assert [item["id"] for item in ITEMS if within_reach(item)] == []
 
 
 def test_there_are_enough_items_and_their_values_were_said() -> None:
