@@ -186,7 +186,7 @@ class Unreliable:
         return self._chance.random() < 0.7
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_history_is_never_stale_whatever_several_processes_do_while_the_cache_loses_calls(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
