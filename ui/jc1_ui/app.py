@@ -100,7 +100,7 @@ def mount(app: FastAPI, workbench: Workbench) -> FastAPI:
     async def manifest() -> dict[str, Any]:
         return {"name": "JC1", "start_url": PATH, "icons": [{"src": "/favicon.ico", "sizes": "any"}]}
 
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         create_ui(workbench),
         path=PATH,
@@ -116,6 +116,7 @@ def mount(app: FastAPI, workbench: Workbench) -> FastAPI:
         pwa=False,
         enable_monitoring=False,
     )
+    return app
 
 
 def _model(workbench: Workbench) -> str:

@@ -27,9 +27,9 @@ async def written(tokens: int, pause: float = 0.0) -> AsyncGenerator[Event, None
     yield Recalled(())
     for number in range(tokens):
         await asyncio.sleep(pause)
-        yield Token(0, "a", (number,))
+        yield Token(0, "a", (number,), reasoning="b")
         yield Token(1, "another choice", (number,))
-    yield Done(Reply((Choice(0, "a" * tokens, "stop"),), trace(tokens)))
+    yield Done(Reply((Choice(0, "a" * tokens, "stop", reasoning="b" * tokens),), trace(tokens)))
 
 
 async def failing(error: Exception) -> AsyncGenerator[Event, None]:
@@ -53,6 +53,7 @@ async def test_frames_show_the_first_choice_growing_and_the_last_is_whole() -> N
     assert seen == sorted(seen)
     assert len(set(seen)) > 2
     assert seen[-1] == reply.text == "a" * 30
+    assert reply.reasoning == "b" * 30
     assert reply.finished
     assert not reply.stopped
 

@@ -36,6 +36,8 @@ class LiveReply:
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         self.text = ""
+        self.reasoning = ""
+        """What the model thought first, where the engine tells the two apart."""
         self.tokens = 0
         self.stage = "recall"
         self.receipts: tuple[Receipt, ...] | None = None
@@ -128,13 +130,15 @@ class LiveReply:
         match event:
             case Recalled(receipts):
                 self.receipts, self.stage = receipts, "prefill"
-            case Token(index=0, text=text, token_ids=token_ids):
+            case Token(index=0, text=text, token_ids=token_ids, reasoning=reasoning):
                 self._latest = time.perf_counter()
                 if self._first is None:
                     self._first = self._latest
                 self.text += text
+                self.reasoning += reasoning
                 self.tokens += len(token_ids)
                 self.stage = "decode"
             case Done(reply):
                 self.trace = reply.trace
-                self.text, self.tokens = reply.text, reply.trace.usage.completion_tokens
+                self.text, self.reasoning = reply.text, reply.choices[0].reasoning
+                self.tokens = reply.trace.usage.completion_tokens

@@ -78,11 +78,11 @@ class GrowingReply:
         self._reasoning = markdown.GrowingMarkdown()
         self._body = markdown.GrowingMarkdown()
 
-    def message(self, text: str) -> Message:
+    def message(self, text: str, reasoning: str = "") -> Message:
         """Return the message for the text so far, without the source: it is copied once it is whole."""
-        reasoning, body = _split(text)
+        reasoning, body = _split(text, reasoning)
         blocks = self._body.render(body), self._reasoning.render(reasoning)
-        return _reply("", *blocks, state="growing" if text else "waiting")
+        return _reply("", *blocks, state="growing" if text or reasoning else "waiting")
 
 
 def user(text: str) -> Message:
@@ -90,9 +90,9 @@ def user(text: str) -> Message:
     return {"role": "user", "text": text}
 
 
-def reply(text: str, *, stopped: bool = False, notices: Sequence[str] = ()) -> Message:
+def reply(text: str, reasoning: str = "", *, stopped: bool = False, notices: Sequence[str] = ()) -> Message:
     """Return the message of a finished reply."""
-    reasoning, body = _split(text)
+    reasoning, body = _split(text, reasoning)
     blocks = markdown.render(body), markdown.render(reasoning)
     return _reply(text, *blocks, state="stopped" if stopped else "whole", notices=notices)
 
@@ -116,10 +116,11 @@ def _reply(
     }
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Return the reasoning at the beginning of a reply, and the rest."""
-    reasoning = _REASONING.match(text)
-    return (reasoning[1].strip(), text[reasoning.end() :].lstrip("\n")) if reasoning else ("", text)
+def _split(text: str, reasoning: str) -> tuple[str, str]:
+    """Return the reasoning, which may stand at the beginning of the text, and the rest."""
+    if reasoning or not (thought := _REASONING.match(text)):
+        return reasoning.strip(), text
+    return thought[1].strip(), text[thought.end() :].lstrip("\n")
 
 
 def _part(name: str) -> gr.HTML:

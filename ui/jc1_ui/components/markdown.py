@@ -166,8 +166,10 @@ def _table_without_loss(state: StateBlock, first: int, last: int, silent: bool) 
     return True
 
 
-def _is_safe(address: str) -> bool:
-    return re.match(r"(?:https?|mailto):", address, re.IGNORECASE) is not None
+class _Parser(MarkdownIt):
+    def validateLink(self, url: str) -> bool:
+        """Let a link lead to another site or a mailbox; anything else stays text."""
+        return re.match(r"(?:https?|mailto):", url, re.IGNORECASE) is not None
 
 
 # What is written
@@ -220,13 +222,13 @@ def _link(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: 
 
 def _parser() -> MarkdownIt:
     options: Any = {"html": False, "breaks": True, "maxNesting": MAX_NESTING}
-    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser = _Parser("commonmark", options)
+    parser.enable(["table", "strikethrough"])
     # A definition of a link is shown nowhere, and "[note]: done" is one.
     parser.disable(["html_inline", "html_block", "entity", "reference"])
     parser.inline.ruler.before("escape", "maths", _inline_maths)
     parser.block.ruler.at("table", _table_without_loss, {"alt": ["paragraph", "reference"]})
     parser.block.ruler.before("fence", "maths", _block_maths, {"alt": ["paragraph", "blockquote", "list"]})
-    parser.validateLink = _is_safe  # type: ignore[method-assign]
     rules = {"fence": _fence, "code_block": _fence, "image": _picture, "link_open": _link}
     for name, rule in {**rules, "maths": _formula, "unclosed_maths": _formula}.items():
         parser.add_render_rule(name, rule)

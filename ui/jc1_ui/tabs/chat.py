@@ -162,11 +162,8 @@ class Chat:
         if not text.strip() or not session:
             return
         changes = controls.moved(values, fitted)
-        reply = LiveReply(
-            self.workbench.pipeline.stream(
-                text, owner=self.owner, session=session, memory=mode, preset=preset, **changes
-            )
-        )
+        stream = self.workbench.pipeline.stream
+        reply = LiveReply(stream(text, owner=self.owner, session=session, memory=mode, preset=preset, **changes))
         page = request.session_hash or ""
         # From here on the visitor may leave the conversation, which ends the reply.
         self._replies[page] = reply
@@ -210,8 +207,8 @@ class Chat:
             if frame.finished:
                 break
             updates: Updates = {self.live: fragments.live_row_of(frame)}
-            if frame.text:
-                message = await asyncio.to_thread(growing.message, frame.text)
+            if frame.text or frame.reasoning:
+                message = await asyncio.to_thread(growing.message, frame.text, frame.reasoning)
                 updates |= self.log.grow(session, [log.user(text), message])
             if frame.receipts is not None and receipts is None:
                 receipts = frame.receipts
@@ -232,7 +229,7 @@ class Chat:
             failed: Updates = {self.notice: fragments.notice(reply.error), self.failed: text}
             return updates | failed | self.log.grow(session, [])
         trace = reply.trace or await self._last_trace(session)
-        answer = await asyncio.to_thread(log.reply, reply.text, stopped=reply.stopped)
+        answer = await asyncio.to_thread(log.reply, reply.text, reply.reasoning, stopped=reply.stopped)
         updates |= self.log.grow(session, [log.user(text), answer])
         if reply.receipts is not None:
             updates |= self.story.show_memories(reply.receipts, session, titles, searched=searched)
@@ -278,7 +275,7 @@ class Chat:
 
     # Conversations
 
-    async def open_stored(self, session: str) -> Updates:
+    async def open_stored(self, session: Any) -> Updates:
         """Show the conversation that this browser was in, or begin one."""
         return await self._open(session if isinstance(session, str) and session else uuid4().hex)
 
