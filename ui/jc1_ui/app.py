@@ -67,7 +67,7 @@ document.addEventListener("keydown", (event) => {
 
 
 def create_ui(workbench: Workbench) -> gr.Blocks:
-    """The whole page over `workbench`, which may still be starting."""
+    """Build the whole page over `workbench`, which may still be starting."""
     # After every event Gradio would sum up all events so far in a data frame, for a monitoring page that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     with gr.Blocks(title="JC1", analytics_enabled=False, fill_width=True, fill_height=True) as blocks:

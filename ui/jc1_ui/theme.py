@@ -29,7 +29,7 @@ HEAD = """
 
 
 def theme() -> gr.themes.Base:
-    """Quiet greys, one blue; fonts that Gradio serves itself, so that nothing is fetched from outside."""
+    """Return the theme: quiet greys, one blue; fonts that Gradio serves itself, for nothing is fetched from outside."""
     # Gradio's own 600 weights are cut down to a few letters; the browser takes 700 where 600 is asked for.
     fonts = (LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
     return gr.themes.Base(

@@ -14,7 +14,7 @@ ALL = frozenset(Decoding.model_fields)
 def shown(decoding: frozenset[str] = ALL, base: Decoding | None = None, **limits: int) -> dict[str, dict[str, Any]]:
     capabilities = Capabilities(decoding=decoding, context_length=limits.get("context_length", 8192))
     values = controls.values_of(base or Decoding())
-    updates = controls.show(values, capabilities, most_tokens=limits.get("most_tokens", 4096))
+    updates = controls.show(values, capabilities, max_tokens=limits.get("max_tokens", 4096))
     return dict(zip(controls.FIELDS, updates, strict=True))
 
 
@@ -37,12 +37,12 @@ def test_the_presets_values_are_shown() -> None:
 
 @pytest.mark.parametrize(("context", "allowed", "most"), [(2048, 4096, 2048), (8192, 512, 512)])
 def test_no_more_tokens_can_be_asked_than_fit_and_are_allowed(context: int, allowed: int, most: int) -> None:
-    assert shown(context_length=context, most_tokens=allowed)["max_tokens"]["maximum"] == most
+    assert shown(context_length=context, max_tokens=allowed)["max_tokens"]["maximum"] == most
 
 
 def test_a_range_grows_to_a_value_outside_it_and_no_further() -> None:
     beyond = {"top_k": 500, "top_p": 0.01, "repetition_penalty": 0.2, "max_tokens": 3000}
-    updates = shown(base=Decoding(**beyond), most_tokens=1000)
+    updates = shown(base=Decoding(**beyond), max_tokens=1000)
     ranges = {field: (updates[field]["minimum"], updates[field]["maximum"]) for field in beyond}
     assert ranges == {
         "top_k": (0, 500),
@@ -56,9 +56,9 @@ def test_a_range_grows_to_a_value_outside_it_and_no_further() -> None:
 
 
 def test_a_request_is_told_only_what_was_moved_away_from_what_the_controls_were_fitted_to() -> None:
-    fitted = controls.values_of(Decoding(temperature=0.8))
-    values = list(fitted.values())
-    assert controls.moved(values, fitted) == {}
+    baseline = controls.values_of(Decoding(temperature=0.8))
+    values = list(baseline.values())
+    assert controls.changes(values, baseline) == {}
     values[controls.FIELDS.index("temperature")] = 0.0
     values[controls.FIELDS.index("seed")] = 3
-    assert controls.moved(values, fitted) == {"temperature": 0.0, "seed": 3}
+    assert controls.changes(values, baseline) == {"temperature": 0.0, "seed": 3}

@@ -58,12 +58,12 @@ def test_a_reply_waits_grows_and_ends_whole_or_stopped_and_its_source_comes_with
 def test_a_stored_turn_is_what_was_said_and_what_there_was_of_a_reply(
     reply: str, cancelled: bool, states: list[str]
 ) -> None:
-    person, *replies = log.of_turn(Turn(1, "<b>Hello</b>", reply, cancelled, datetime.now(UTC)))
+    person, *replies = log.of_turn(Turn("s", 1, "<b>Hello</b>", reply, cancelled, datetime.now(UTC)))
     assert person == {"role": "user", "text": "<b>Hello</b>"}
     assert [message["state"] for message in replies] == states
 
 
-def test_every_value_names_its_conversation_and_only_opening_takes_the_place_of_another() -> None:
+async def test_every_value_names_its_conversation_and_only_opening_takes_the_place_of_another() -> None:
     with gr.Blocks():
         made = Log("<h2>Welcome</h2>", ['Say "hello"'])
     opened, grown, settled = made.open("a", []), made.grow("a", [log.user("x")]), made.settle("a", [])
@@ -73,7 +73,7 @@ def test_every_value_names_its_conversation_and_only_opening_takes_the_place_of_
     assert 'data-text="Say &quot;hello&quot;"' in made.welcome.value
 
 
-def test_gradio_brings_katex_in_one_script_and_one_style_sheet() -> None:
+async def test_gradio_brings_katex_in_one_script_and_one_style_sheet() -> None:
     with gr.Blocks():
         script, style = Log("", []).settled.props["katex"]
     assert script.endswith(".js")

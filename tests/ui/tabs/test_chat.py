@@ -59,8 +59,8 @@ async def use(chat: Chat, engine: EchoEngine) -> EchoEngine:
 def sending(
     chat: Chat, text: str, session: str = "s", *, page: gr.Request = PAGE, mode: str = "on", **fields: Any
 ) -> AsyncGenerator[Updates, None]:
-    fitted = controls.values_of(Decoding())
-    return chat.send(page, text, session, mode, None, fitted, *(fitted | fields).values())
+    baseline = controls.values_of(Decoding())
+    return chat.send(page, text, session, mode, None, baseline, *(baseline | fields).values())
 
 
 async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Updates:
@@ -78,8 +78,8 @@ def show(shown: Updates, updates: Updates) -> None:
 
 
 async def make_ready(chat: Chat, typed: str, failed: str) -> Updates:
-    fitted = controls.values_of(Decoding())
-    return await chat.make_ready(typed, failed, None, fitted, *fitted.values())
+    baseline = controls.values_of(Decoding())
+    return await chat.make_ready(typed, failed, None, baseline, *baseline.values())
 
 
 class Page:
@@ -110,7 +110,7 @@ class Page:
 
     @property
     def given(self) -> list[Any]:
-        return [self.shown[part] for part in (self.chat.preset, self.chat.fitted, *self.chat.controls)]
+        return [self.shown[part] for part in (self.chat.preset, self.chat.baseline, *self.chat.controls)]
 
     async def send(self, text: str) -> list[str]:
         """What was said by then, after which the page is ready for the next message."""
@@ -201,9 +201,9 @@ async def test_nothing_to_say_or_nowhere_to_say_it_changes_nothing(chat: Chat, t
 
 async def test_an_example_is_sent_like_typed_text(chat: Chat) -> None:
     event = gr.EventData(None, {"text": "I live in Oslo."})
-    fitted = controls.values_of(Decoding())
+    baseline = controls.values_of(Decoding())
     shown: Updates = {}
-    async for updates in chat.send_example(PAGE, event, "s", "on", None, fitted, *fitted.values()):
+    async for updates in chat.send_example(PAGE, event, "s", "on", None, baseline, *baseline.values()):
         show(shown, updates)
     assert said(chat, shown) == ["I live in Oslo.", "I live in Oslo."]
 

@@ -38,11 +38,11 @@ SLIDERS = (
     Control("max_tokens", "Max tokens", 1, 4096, 1),
 )
 FIELDS = (*(control.field for control in SLIDERS), "seed")
-"""The fields in the order of the components that `build` gives."""
+"""The fields in the order of the components that `build` returns."""
 
 
 def build() -> list[Any]:
-    """The components, in the order of `FIELDS`; `show` fits them to the engine."""
+    """Return the components, in the order of `FIELDS`; `show` fits them to the engine."""
     defaults = Decoding()
     sliders = [
         gr.Slider(
@@ -62,34 +62,34 @@ def build() -> list[Any]:
 
 
 def values_of(decoding: Decoding) -> dict[str, Any]:
-    """What the components show for a decoding, by field."""
+    """Return what the components show for a decoding, by field."""
     return {field: getattr(decoding, field) for field in FIELDS}
 
 
-def show(values: Mapping[str, Any], capabilities: Capabilities, *, most_tokens: int) -> list[Any]:
-    """Updates for the components: the values, and only the fields that the engine honours.
+def show(values: Mapping[str, Any], capabilities: Capabilities, *, max_tokens: int) -> list[Any]:
+    """Return updates for the components: the values, and only the fields that the engine honours.
 
     A range grows to a value outside it: Gradio would refuse every message from a page that shows one.
     """
     updates = []
     for control in SLIDERS:
-        value, most = values[control.field], control.maximum
+        value, maximum = values[control.field], control.maximum
         if control.field == "max_tokens":
-            most = min(most_tokens, capabilities.context_length)
+            maximum = min(max_tokens, capabilities.context_length)
         updates.append(
             gr.update(
                 value=value,
                 minimum=min(control.minimum, value),
-                maximum=max(most, value),
+                maximum=max(maximum, value),
                 visible=control.field in capabilities.decoding,
             )
         )
     return [*updates, gr.update(value=values["seed"], visible="seed" in capabilities.decoding)]
 
 
-def moved(values: Sequence[Any], fitted: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that were moved away from what the controls were fitted to."""
-    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != fitted.get(field)}
+def changes(values: Sequence[Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a visitor set to something else than what the preset said, and their values."""
+    return {field: value for field, value in zip(FIELDS, values, strict=True) if value != baseline.get(field)}
 
 
 def _info(field: str) -> str | None:

@@ -31,7 +31,7 @@ _BIN = (
 
 
 def age(created: datetime, now: datetime | None = None) -> str:
-    """How long ago, in the largest unit that fits."""
+    """Return how long ago it was, in the largest unit that fits."""
     seconds = ((now or datetime.now(UTC)) - created).total_seconds()
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
@@ -40,8 +40,8 @@ def age(created: datetime, now: datetime | None = None) -> str:
 
 
 def conversations(sessions: Sequence[SessionInfo], current: str, draft: str | None = None) -> str:
-    """The list of conversations, most recent first. `draft` is the first message of the current one while it is not
-    stored yet."""
+    """List the conversations, most recent first. `draft` is the first message of the current one while it is not stored
+    yet."""
     rows = [_conversation(s.id, s.title, age(s.updated), s.id == current) for s in sessions]
     if draft and current not in {session.id for session in sessions}:
         rows.insert(0, _conversation(current, draft, "just now", True))
@@ -81,7 +81,7 @@ def live_row(
     tokens_per_second: float | None = None,
     tokens: int | None = None,
 ) -> str:
-    """One line: the stage, time to first token, tokens a second, tokens. `state` is `idle`, `busy`, `done` or `bad`."""
+    """Return one line: stage, time to first token, tokens a second, tokens. `state` is idle, busy, done or bad."""
     figures = (
         ("first token", "–" if first_token is None else duration(first_token)),
         ("tokens/s", "–" if tokens_per_second is None else f"{tokens_per_second:,.1f}"),
@@ -96,7 +96,7 @@ def live_row(
 
 
 def live_row_of(reply: LiveReply) -> str:
-    """The live row of a reply that is under way or over."""
+    """Return the live row of a reply that is under way or over."""
     if reply.error is not None:
         state, label = "bad", "failed"
     elif reply.stopped:
@@ -116,7 +116,7 @@ def live_row_of(reply: LiveReply) -> str:
 
 
 def live_row_of_trace(trace: Trace) -> str:
-    """The live row of an earlier reply."""
+    """Return the live row of an earlier reply."""
     label = {"ok": "done", "cancelled": "stopped"}.get(trace.outcome, "failed")
     return live_row(
         "done" if trace.outcome in ("ok", "cancelled") else "bad",
@@ -128,7 +128,7 @@ def live_row_of_trace(trace: Trace) -> str:
 
 
 def facts(trace: Trace) -> str:
-    """What else a trace tells: who replied, how it ended, what was read and what gave way."""
+    """List what else a trace holds: who replied, how it ended, what was read and what gave way."""
     rows = {
         "model": f"{trace.model} on {trace.engine}",
         "preset": trace.preset or "–",
@@ -152,26 +152,26 @@ def facts(trace: Trace) -> str:
     return f'<dl class="jc1-facts">{cells}</dl>'
 
 
-def _drafts(told: Mapping[str, Any]) -> str:
-    if not told["fired"]:
-        return f"{told['method']}: nothing was ever drafted"
-    return f"{told['accepted']} of {told['drafted']} tokens accepted ({told['acceptance']:.0%}, {told['method']})"
+def _drafts(stats: Mapping[str, Any]) -> str:
+    if not stats["fired"]:
+        return f"{stats['method']}: nothing was ever drafted"
+    return f"{stats['accepted']} of {stats['drafted']} tokens accepted ({stats['acceptance']:.0%}, {stats['method']})"
 
 
 def _stored(trace: Trace) -> str:
     if trace.remembered is None:
-        # A stopped reply is stored while the page is already told of its end.
+        # A stopped reply is stored while the page already shows its end.
         return "as stopped" if trace.outcome == "cancelled" else "no"
     return "yes" if trace.remembered else f"no ({trace.remember_error})"
 
 
 def heading(title: str, detail: str = "") -> str:
-    """A section's title with a quiet remark on its right."""
+    """Return a section's title with a quiet remark on its right."""
     return f'<h3 class="jc1-heading">{escape(title)}<small>{escape(detail)}</small></h3>'
 
 
 def memories_heading(receipts: Sequence[Receipt]) -> str:
-    """The title above `memories`: how many, and the order where scores alone do not explain it."""
+    """Return the title above `memories`: how many, and the order where scores alone do not explain it."""
     count = str(len(receipts)) if receipts else ""
     kinds = {receipt.record.kind for receipt in receipts}
     return heading(
@@ -182,7 +182,7 @@ def memories_heading(receipts: Sequence[Receipt]) -> str:
 def memories(
     receipts: Sequence[Receipt] | None, *, session: str, titles: Mapping[str, str], searched: bool = True
 ) -> str:
-    """The recalled memories with their scores, best first. `None` is before the first reply."""
+    """List the recalled memories with their scores, best first. `None` is before the first reply."""
     if receipts is None:
         return '<p class="jc1-empty">The memories that a reply reads are listed here, with their scores.</p>'
     if not receipts:
@@ -207,25 +207,25 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
     width = 100 * max(0.0, receipt.score / best) if best > 0 else 0.0
     dense = _score(receipt.dense_score, receipt.dense_rank)
     lexical = _score(receipt.lexical_score, receipt.lexical_rank)
-    widened = ""
+    expansion = ""
     if receipt.expanded_from is not None:
-        came = ranks.get(receipt.expanded_from)
-        widened = f"<span>neighbour of {'another' if came is None else f'#{came}'}</span>"
+        rank = ranks.get(receipt.expanded_from)
+        expansion = f"<span>neighbour of {'another' if rank is None else f'#{rank}'}</span>"
     return (
         f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'
         f'<p dir="auto">{escape(record.text)}</p></div>'
         f'<div class="jc1-bar" title="score, of the best of its kind"><i style="width:{width:.0f}%"></i></div>'
         f'<div class="jc1-scores"><span>score <b>{receipt.score:.2f}</b></span>'
-        f"<span>dense {dense}</span><span>lexical {lexical}</span>{widened}</div>{_why(receipt)}"
+        f"<span>dense {dense}</span><span>lexical {lexical}</span>{expansion}</div>{_why(receipt)}"
         f'<div class="jc1-source">{escape(record.kind)} · {_source(record.session, record.turn, session, titles)}'
         f" · {age(record.created)}</div></li>"
     )
 
 
 def _why(receipt: Receipt) -> str:
-    """The signals that spoke most for the record, and what each added to its score."""
-    most = sorted(receipt.parts.items(), key=lambda part: -part[1])[:REASONS]
-    shown = " · ".join(f"{name.replace('_', ' ')} +{value:.1f}" for name, value in most if value >= 0.05)
+    """Name the signals that spoke most for the record, and what each added to its score."""
+    parts = sorted(receipt.parts.items(), key=lambda part: -part[1])[:REASONS]
+    shown = " · ".join(f"{name.replace('_', ' ')} +{value:.1f}" for name, value in parts if value >= 0.05)
     return f'<div class="jc1-scores" title="what added most to the score">{shown}</div>' if shown else ""
 
 
@@ -250,12 +250,12 @@ def _source(session: str | None, turn: int | None, current: str, titles: Mapping
 
 
 def notice(error: Jc1Error) -> str:
-    """An error as a person reads it, with the code that a bug report needs."""
+    """Show an error as a person reads it, with the code that a bug report needs."""
     return f'<div class="jc1-notice" role="alert"><p>{escape(error.message)}</p><code>{escape(error.code)}</code></div>'
 
 
 def not_remembered(trace: Trace) -> str:
-    """The remark on a reply that was given but could not be stored."""
+    """Return the remark on a reply that was given but could not be stored."""
     code = trace.remember_error or "unknown"
     return (
         '<div class="jc1-notice" role="alert"><p>The reply could not be stored: it will not be remembered.</p>'

@@ -56,14 +56,14 @@ class LiveReply:
 
     @property
     def first_token(self) -> float | None:
-        """Seconds from the request to the first token."""
+        """Return the seconds from the request to the first token."""
         if self.trace is not None:
             return self.trace.first_token
         return None if self._first is None else self._first - self._began
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens after the first, over the time since the first."""
+        """Return the output tokens after the first, over the time since the first."""
         if self.trace is not None:
             return self.trace.tokens_per_second
         if self._first is None or self._latest is None or self.tokens < 2 or self._latest <= self._first:

@@ -23,7 +23,7 @@ ROW_HEIGHT = 26
 
 
 def waterfall(trace: Trace) -> go.Figure:
-    """The stages of a request as bars in the order of the hallway, from when each began to when it ended, in ms.
+    """Draw the stages of a request as bars in the order they are entered, from when each began to its end, in ms.
 
     A stage that was entered twice is one bar: from its first start, as long as both together.
     """

@@ -20,29 +20,41 @@ if TYPE_CHECKING:
 
 
 def choices(workbench: Workbench) -> list[tuple[str, str]]:
-    """Label and reference of every preset and alias, with what the running engine lacks for it."""
+    """Return label and reference of every preset and alias, with what the running engine lacks for it."""
     presets = {preset.reference: preset for preset in workbench.presets.list()}
-    moving = workbench.presets.aliases()
-    own = workbench.settings.preset
+    aliases = workbench.presets.aliases()
+    default = workbench.settings.preset
     with suppress(UnknownPreset):  # A message with it will say so.
-        if own not in presets and (newest := workbench.presets.resolve(own)).version:
-            moving.setdefault(own, newest.reference)
+        if default not in presets and (newest := workbench.presets.resolve(default)).version:
+            aliases.setdefault(default, newest.reference)
     needs = {reference: describe(workbench.unmet(preset)) for reference, preset in presets.items()}
     suffix = {reference: f", needs {lacking}" if lacking else "" for reference, lacking in needs.items()}
     return [
         *((f"{ref if it.version else it.name}{suffix[ref]}", ref) for ref, it in presets.items()),
-        *((f"{name} ({ref}{suffix.get(ref, '')})", name) for name, ref in moving.items()),
+        *((f"{name} ({ref}{suffix.get(ref, '')})", name) for name, ref in aliases.items()),
     ]
 
 
-def fitted(workbench: Workbench, reference: str | None, moved: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """What the preset means now, as a page keeps it: its `preset` and what the controls show for it; and the updates of
-    the controls, which leave those that were `moved` where they are. Raises what a request with it would raise.
+def fit_controls(
+    workbench: Workbench, reference: str | None, changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Any]]:
+    """Fit the controls to what the preset means now.
+
+    Args:
+        workbench: Where presets are, and the engine that has to serve them.
+        reference: A preset's or alias's; `None` is the settings' own.
+        changes: What the visitor set, by field: these stay.
+
+    Returns:
+        The baseline that a page keeps (the `preset` and its value for each field), and the updates of the controls.
+
+    Raises:
+        Jc1Error: What a request with the preset would raise.
     """
     preset = workbench.presets.resolve(reference or workbench.settings.preset)
     workbench.resolve(preset)
     values = controls.values_of(Decoding.parse(preset.decoding))
     updates = controls.show(
-        {**values, **moved}, workbench.engine.capabilities, most_tokens=workbench.settings.max_reply_tokens
+        {**values, **changes}, workbench.engine.capabilities, max_tokens=workbench.settings.max_reply_tokens
     )
     return {"preset": preset.reference, **values}, updates

@@ -75,9 +75,9 @@ class Chat:
         """Lay out the components inside the current Gradio context."""
         self.session = gr.Textbox("", visible=False)
         self.failed = gr.State("")
-        # What the controls were fitted to lies in the page, as their values do: a message brings both as they were
-        # together, whatever its preset means by then.
-        self.fitted = gr.JSON(controls.values_of(Decoding()), visible=False)
+        # The preset's values lie in the page, as those of the controls do: a message brings both as they were together,
+        # whatever its preset means by then.
+        self.baseline = gr.JSON(controls.values_of(Decoding()), visible=False)
         with gr.Row(elem_id="jc1-chat"):
             with gr.Column(elem_id="jc1-sessions", min_width=0):
                 self.new = gr.Button("New conversation", variant="secondary", elem_id="jc1-new")
@@ -118,7 +118,7 @@ class Chat:
         """
         streamed: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         hidden: dict[str, Any] = {**streamed, "queue": False}
-        shown = [self.preset, self.fitted, *self.controls]
+        shown = [self.preset, self.baseline, *self.controls]
         request = [self.session, self.mode, *shown]
         replying = [
             self.conversations, *self.log.components, self.notice, self.live, self.prompt, *self.story.components
@@ -155,13 +155,13 @@ class Chat:
         session: str,
         mode: Any,
         preset: str | None,
-        fitted: dict[str, Any],
+        baseline: dict[str, Any],
         *values: Any,
     ) -> AsyncGenerator[Updates, None]:
         """Reply to `text`, frame by frame. An error is shown with its code and `text` is given back."""
         if not text.strip() or not session:
             return
-        changes = controls.moved(values, fitted)
+        changes = controls.changes(values, baseline)
         stream = self.workbench.pipeline.stream
         reply = LiveReply(stream(text, owner=self.owner, session=session, memory=mode, preset=preset, **changes))
         page = request.session_hash or ""
@@ -258,19 +258,19 @@ class Chat:
             reply.leave()
 
     async def make_ready(
-        self, typed: str, failed: str, preset: str | None, fitted: dict[str, Any], *values: Any
+        self, typed: str, failed: str, preset: str | None, baseline: dict[str, Any], *values: Any
     ) -> Updates:
         """Make the page ready for the next message. A text that failed returns to the box, unless a new one was begun.
         The controls show what the preset means by now, and what the visitor set."""
         box = gr.update(submit_btn=True, stop_btn=False)
         updates = {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
         try:
-            shown = await self._fitted(preset, controls.moved(values, fitted))
-            if shown[self.fitted]["preset"] != fitted.get("preset"):
+            shown = await self._fit(preset, controls.changes(values, baseline))
+            if shown[self.baseline]["preset"] != baseline.get("preset"):
                 choices = await asyncio.to_thread(presets.choices, self.workbench)
                 updates |= shown | {self.preset: gr.update(choices=choices)}
         except Jc1Error:
-            pass  # The reply has told it, or the next one will.
+            pass  # The reply has shown it, or the next one will.
         return updates
 
     # Conversations
@@ -339,12 +339,12 @@ class Chat:
         return {session.id: session.title for session in stored}
 
     async def _last_trace(self, session: str) -> Trace | None:
-        """The newest trace of the conversation, while the ring still has it."""
+        """Return the newest trace of the conversation, while the ring still has it."""
         traces = self.workbench.telemetry.recent.list(self.owner)
         return next((trace for trace in traces if trace.session == session), None)
 
     def _receipts(self, trace: Trace) -> tuple[Receipt, ...]:
-        """The receipts of an earlier reply; what was forgotten since is left out."""
+        """Return the receipts of an earlier reply; what was forgotten since is left out."""
         receipts = []
         for entry in trace.recalled:
             try:
@@ -362,11 +362,11 @@ class Chat:
         updates: Updates = {}
         try:
             choices = await asyncio.to_thread(presets.choices, self.workbench)
-            own = self.workbench.settings.preset
-            if own not in (value for _, value in choices):
-                own = (await asyncio.to_thread(self.workbench.presets.resolve, own)).reference
-            updates[self.preset] = gr.update(choices=choices, value=own)
-            updates |= await self._fitted(own)
+            default = self.workbench.settings.preset
+            if default not in (value for _, value in choices):
+                default = (await asyncio.to_thread(self.workbench.presets.resolve, default)).reference
+            updates[self.preset] = gr.update(choices=choices, value=default)
+            updates |= await self._fit(default)
         except Jc1Error as error:
             updates[self.notice] = fragments.notice(error)
         return updates
@@ -379,12 +379,12 @@ class Chat:
             return {self.notice: fragments.notice(error)}
 
     async def follow_preset(self, preset: str | None) -> Updates:
-        """Set the controls to the preset's values. One that the running engine cannot serve is told at once."""
+        """Set the controls to the preset's values. One that the running engine cannot serve is refused at once."""
         try:
-            return {self.notice: "", **await self._fitted(preset)}
+            return {self.notice: "", **await self._fit(preset)}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
 
-    async def _fitted(self, preset: str | None, moved: Mapping[str, Any] | None = None) -> Updates:
-        fitted, shown = await asyncio.to_thread(presets.fitted, self.workbench, preset, moved or {})
-        return {self.fitted: fitted, **dict(zip(self.controls, shown, strict=True))}
+    async def _fit(self, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
+        baseline, shown = await asyncio.to_thread(presets.fit_controls, self.workbench, preset, changes or {})
+        return {self.baseline: baseline, **dict(zip(self.controls, shown, strict=True))}
