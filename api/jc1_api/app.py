@@ -18,7 +18,6 @@ from jc1.erasure import purging_daily
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
-from jc1_api.responses import Error
 from jc1_api.routes import chat, documents, health, memory, metrics, models, presets, sessions, traces
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
@@ -51,8 +50,8 @@ def create_app(workbench: Workbench) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses={
-            "4XX": {"model": Error, "description": "The request was refused."},
-            "5XX": {"model": Error, "description": "The server could not serve it."},
+            "4XX": {"model": errors.Error, "description": "The request was refused."},
+            "5XX": {"model": errors.Error, "description": "The server could not serve it."},
         },
     )
     app.state.workbench = workbench

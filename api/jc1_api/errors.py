@@ -9,11 +9,12 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
@@ -24,6 +25,19 @@ log = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads this answer; the number is the one that nginx writes into its log."""
+
+
+class ErrorDetail(BaseModel):
+    message: str = Field(description="What happened and what to do next.")
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None = Field(description="The field that is to blame, where one is.")
+    code: str = Field(description="Stable; docs/api.md lists them.")
+
+
+class Error(BaseModel):
+    """Every error, in OpenAI's shape."""
+
+    error: ErrorDetail
 
 
 class MethodNotAllowed(InvalidRequest):

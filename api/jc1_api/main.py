@@ -48,7 +48,8 @@ def build(settings: Settings) -> FastAPI:
     async def root() -> RedirectResponse:
         return RedirectResponse(PATH)
 
-    return mount(app, workbench)
+    served: FastAPI = mount(app, workbench)
+    return served
 
 
 def serve(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """From the pipeline's events to OpenAI's chat completions, whole or as a stream of chunks.
 
-Knows OpenAI's shapes and where `jc1` rides in them. Knows nothing about HTTP connections.
+Knows OpenAI's shapes, as the schema shows them, and where `jc1` rides in them. Replies are written by hand, a
+dictionary a token; the tests hold them against the models. Knows nothing about HTTP connections.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
-from jc1.engines.base import Alternative, TokenLogprob
+from pydantic import BaseModel, Field
+
+from jc1.engines import base
+from jc1.engines.base import FinishReason
 from jc1.errors import Jc1Error
 from jc1.reply import Done, Event, Reply, Token
 from jc1.trace import Trace
@@ -29,8 +34,129 @@ ROLE = {"role": "assistant", "content": ""}
 """What the first chunk of a choice says."""
 
 
+class Alternative(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(Alternative):
+    top_logprobs: list[Alternative]
+
+
+class Logprobs(BaseModel):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class ReplyMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None = None
+    reasoning: str | None = Field(None, description="What the model thought first, where a remote server tells it.")
+
+
+class Choice(BaseModel):
+    index: int
+    message: ReplyMessage
+    logprobs: Logprobs | None
+    finish_reason: FinishReason
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class RecallScores(BaseModel):
+    """Where a memory stands among those that were found, and why."""
+
+    rank: int
+    score: float
+    parts: dict[str, float] = Field(description="What each signal added to the score; empty for a mere neighbour.")
+    dense_score: float | None
+    dense_rank: int | None
+    lexical_score: float | None
+    lexical_rank: int | None
+    expanded_from: str | None
+
+
+class RecalledMemory(RecallScores):
+    """Why a memory was recalled; its text is at /v1/memory/{id}."""
+
+    id: str
+    session: str | None
+    turn: int | None
+    created: datetime
+
+
+class Dropped(BaseModel):
+    """What had no room in the prompt: ids of recalled memories, and how many messages of the history."""
+
+    memories: list[str]
+    messages: int
+
+
+class Story(BaseModel):
+    """JC1's own part of a reply."""
+
+    trace_id: str = Field(description="The whole trace is at /v1/traces/{trace_id}.")
+    session: str | None
+    preset: str | None
+    cached: bool = Field(description="Whether it is an earlier reply to the same request (`cache_replies`).")
+    stages: dict[str, float] = Field(description="Seconds by stage, in the order of the request path.")
+    first_token: float | None = Field(description="Seconds to the first token.")
+    total: float | None = Field(description="Seconds in all.")
+    recalled: list[RecalledMemory]
+    dropped: Dropped
+    remembered: bool | None = Field(description="null where nothing was to be remembered.")
+    remember_error: str | None = Field(description="The code of the error that kept it from being remembered.")
+    speculation: dict[str, Any] | None = Field(description="Drafted and accepted tokens, where the engine speculates.")
+    scores: list[float] | None = Field(description="Of each choice, where beams were searched.")
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion, with `jc1`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: None = None
+    jc1: Story
+
+
+class Delta(BaseModel):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning: str | None = None
+
+
+class ChunkChoice(BaseModel):
+    index: int
+    delta: Delta
+    logprobs: Logprobs | None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletionChunk(BaseModel):
+    """One event of a stream; the last one before `[DONE]` has `jc1`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    system_fingerprint: None = None
+    jc1: Story | None = None
+
+
 def completion(reply: Reply, model: str) -> dict[str, Any]:
-    """A whole reply as a `chat.completion`."""
+    """Return a whole reply as a `chat.completion`."""
     return {
         **_head("chat.completion", model),
         "choices": [
@@ -55,7 +181,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
 async def chunks(
     first: Sequence[Event], events: AsyncGenerator[Event, None], *, model: str, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """A reply as server-sent `chat.completion.chunk` events: of each choice its role and contents, then its
+    """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role and contents, then its
     finish reason, the usage if asked for, `[DONE]`.
 
     `first` are the events that were taken from `events` already. `jc1` rides on the last chunk before `[DONE]`: the
@@ -99,23 +225,11 @@ async def chunks(
 
 
 def story(trace: Trace) -> dict[str, Any]:
-    """The `jc1` object: what happened to the request, in figures and ids, never in texts."""
-    told = trace.to_dict()
-    return {
-        "trace_id": told["id"],
-        "session": told["session"],
-        "preset": told["preset"],
-        "cached": told["cached"],
-        "stages": told["stages"],
-        "first_token": told["first_token"],
-        "total": told["total"],
-        "recalled": told["recalled"],
-        "dropped": {"memories": told["dropped_memories"], "messages": told["dropped_messages"]},
-        "remembered": told["remembered"],
-        "remember_error": told["remember_error"],
-        "speculation": told["speculation"],
-        "scores": told["scores"],
-    }
+    """Return the `jc1` object: what happened to the request, in figures and ids, never in texts."""
+    whole = trace.to_dict()
+    dropped = {"memories": whole["dropped_memories"], "messages": whole["dropped_messages"]}
+    fields = {**whole, "trace_id": whole["id"], "dropped": dropped}
+    return {name: fields[name] for name in Story.model_fields}
 
 
 async def _chained(first: Sequence[Event], rest: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
@@ -152,14 +266,14 @@ def _usage(trace: Trace) -> dict[str, int]:
     }
 
 
-def _logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
+def _logprobs(tokens: Sequence[base.TokenLogprob] | None) -> dict[str, Any] | None:
     if tokens is None:
         return None
     content = [{**_token(token), "top_logprobs": [_token(other) for other in token.top]} for token in tokens]
     return {"content": content, "refusal": None}
 
 
-def _token(token: TokenLogprob | Alternative) -> dict[str, Any]:
+def _token(token: base.TokenLogprob | base.Alternative) -> dict[str, Any]:
     """`bytes` is null for a token that is a piece of a character: its text does not tell them."""
     whole = "\ufffd" not in token.text
     return {

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.params import Body
 from fastapi.routing import APIRoute
 
 from jc1.errors import InvalidRequest
@@ -50,8 +51,8 @@ class Route(APIRoute):
     def _media_types(self) -> tuple[str, ...]:
         """Return the media types that the body may have; none where the route takes no body."""
         by_hand = (self.openapi_extra or {}).get("requestBody", {}).get("content", {})
-        declared = (self.body_field.field_info.media_type,) if self.body_field else ()
-        return (*by_hand, *declared)
+        declared = self.body_field.field_info if self.body_field else None
+        return (*by_hand, declared.media_type) if isinstance(declared, Body) else tuple(by_hand)
 
 
 class Router(APIRouter):

@@ -14,9 +14,9 @@ from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
 from jc1_api.main import DRAIN_SECONDS
-from jc1_api.requests import ChatRequest
-from jc1_api.responses import Story
-from jc1_api.routes.preset_shapes import PresetShown
+from jc1_api.openai_format import Story
+from jc1_api.routes.chat import ChatRequest
+from jc1_api.routes.presets import PresetShown
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 

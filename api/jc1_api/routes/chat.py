@@ -1,29 +1,187 @@
 """`/v1/chat/completions`: OpenAI's chat, with sessions, memory and presets.
 
-Knows how a request becomes a call of the pipeline. The shapes of replies are `jc1_api.openai_format`'s.
+Knows which fields a request has, what is refused by name rather than dropped, and how it becomes a call of the
+pipeline. The ranges of decoding fields are `jc1.decoding`'s: they are shown in the schema here and checked there, once.
+The shapes of replies are `jc1_api.openai_format`'s.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field, model_validator
 
+from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest, UnknownModel
-from jc1.messages import Message, TextPart
+from jc1.pipeline import MemoryMode
 from jc1.reply import Done, Event, Token
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of
 from jc1_api.errors import named_as_sent
-from jc1_api.openai_format import chunks, completion
-from jc1_api.requests import AssistantMessage, ChatMessage, ChatRequest
-from jc1_api.responses import ChatCompletion, ChatCompletionChunk
+from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
+from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
+from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
 from jc1_api.routing import Router
 from jc1_api.sse import EventStream, until_disconnect
 
 router = Router(tags=["chat"])
+
+
+class StreamOptions(Body):
+    """What a stream carries besides the reply."""
+
+    include_usage: Flag | None = Field(None, description="End with a chunk that holds the token counts.")
+    include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
+
+
+class JsonSchema(Body):
+    """A schema under OpenAI's wrapping; `schema` is what counts."""
+
+    name: Text | None = None
+    description: Text | None = None
+    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema that the reply must fit.")
+    strict: Flag | None = Field(None, description="Accepted; the schema always binds.")
+
+
+class ResponseFormat(Body):
+    """What the reply looks like: any text, a JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise InvalidRequest("'json_schema' comes with the type 'json_schema'.", param="response_format")
+        return self
+
+    def schema_wanted(self) -> dict[str, Any] | None:
+        """Return the schema for `Decoding`; None where any text will do."""
+        if self.json_schema is not None:
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
+
+
+UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "audio": ((), "replies are text"),
+    "function_call": (("none", "auto"), "there are no tools"),
+    "functions": ((), "there are no tools"),
+    "modalities": ((["text"],), "replies are text"),
+    "prediction": ((), "there is no predicted output"),
+    "reasoning_effort": (("none",), "there is no reasoning to set"),
+    "store": ((False,), "replies are not stored for retrieval; 'session' and 'memory' say what is kept"),
+    "tool_choice": (("none", "auto"), "there are no tools"),
+    "tools": ((), "there are no tools"),
+    "verbosity": ((), "the length of replies is set by 'max_tokens' and the system prompt"),
+    "web_search_options": ((), "nothing is searched outside"),
+}
+"""OpenAI's fields that cannot be honoured, each with the values that ask for nothing, and why."""
+
+
+OFF: dict[str, Any] = {"top_k": 0, "seed": None}
+"""Fields in which other servers take -1 for "off", with what that is here."""
+
+
+def _knob(name: str) -> Any:
+    """Return an optional field of `Decoding`, with its description and bounds as the schema shows them."""
+    shown = Decoding.model_json_schema()["properties"][name]
+    bounds = {key: value for key, value in shown.items() if "inimum" in key or "aximum" in key}
+    for option in shown.get("anyOf", ()):
+        bounds |= {key: value for key, value in option.items() if "inimum" in key or "aximum" in key}
+    if name in OFF:
+        bounds["minimum"] = -1
+    return Field(None, description=shown["description"], json_schema_extra=bounds)
+
+
+class ChatRequest(Body):
+    """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
+
+    model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
+    messages: Annotated[list[AnyMessage], Field(description="The conversation; its last message is the user's.",
+                                                 json_schema_extra={"minItems": 1})]  # fmt: skip
+    stream: Flag | None = Field(None, description="Send the reply as server-sent events while it is written.")
+    stream_options: StreamOptions | None = None
+    user: Text | None = Field(None, description="Whose memories, sessions and traces: the owner.")
+
+    session: NewName | None = Field(None, description="The conversation; with it only the last message counts.")
+    memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
+    preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
+
+    max_tokens: Whole | None = _knob("max_tokens")
+    max_completion_tokens: Whole | None = Field(None, description="The same as max_tokens.")
+    min_tokens: Whole | None = _knob("min_tokens")
+    temperature: Number | None = _knob("temperature")
+    top_k: Whole | None = _knob("top_k")
+    top_p: Number | None = _knob("top_p")
+    min_p: Number | None = _knob("min_p")
+    repetition_penalty: Number | None = _knob("repetition_penalty")
+    presence_penalty: Number | None = _knob("presence_penalty")
+    frequency_penalty: Number | None = _knob("frequency_penalty")
+    logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
+    seed: Whole | None = _knob("seed")
+    n: Whole | None = _knob("n")
+    beam_width: Whole | None = _knob("beam_width")
+    length_penalty: Number | None = _knob("length_penalty")
+    stop: OneOrSeveral | None = Field(None, description="The reply ends before any of these; at most 16.")
+    logprobs: Flag | None = Field(None, description="Report each token's log probability.")
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
+        None, description="And this many alternatives to it; takes logprobs true."
+    )
+
+    response_format: ResponseFormat | None = None
+    regex: Text | None = _knob("regex")
+    choice: list[Text] | None = Field(None, description="The reply is one of these.")
+    metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
+    service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
+    parallel_tool_calls: Flag | None = Field(None, description="Accepted; there are no tools.")
+    prompt_cache_key: Text | None = Field(None, description="Accepted; prefixes are found without it.")
+    safety_identifier: Text | None = Field(None, description="Accepted, and neither used nor kept.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, values: Any) -> Any:
+        return without_refused(values, UNSUPPORTED)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest("'stream_options' takes 'stream': true.", param="stream_options")
+        return self
+
+    def decoding(self) -> dict[str, Any]:
+        """Return the fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
+        own = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
+        chosen = {
+            name: OFF[name] if name in OFF and value == -1 else value
+            for name in Decoding.model_fields.keys() - set(own)
+            if (value := getattr(self, name)) is not None
+        }
+        if self.max_completion_tokens is not None:
+            if self.max_tokens not in (None, self.max_completion_tokens):
+                raise InvalidRequest("'max_tokens' and 'max_completion_tokens' differ: send one.", param="max_tokens")
+            chosen["max_tokens"] = self.max_completion_tokens
+        if self.response_format is not None and (schema := self.response_format.schema_wanted()) is not None:
+            chosen["json_schema"] = schema
+        if self.logprobs:
+            chosen["logprobs"] = self.top_logprobs or 0
+        elif self.top_logprobs is not None:
+            raise InvalidRequest("'top_logprobs' takes 'logprobs': true.", param="top_logprobs")
+        return chosen
+
+    def sent_names(self) -> dict[str, str]:
+        """Return the request's own names of what the pipeline knows by another name."""
+        names = {}
+        if self.max_completion_tokens is not None:
+            names["max_tokens"] = "max_completion_tokens"
+        if self.response_format is not None:
+            names["json_schema"] = "response_format"
+        if self.preset is None:
+            names["preset"] = "model"
+        return names
 
 
 @router.post(
@@ -37,8 +195,8 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
     Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
     """
     decoding = body.decoding()
-    messages = [_message(message) for message in body.messages]
-    asked: dict[str, Any] = {
+    messages = [to_message(message) for message in body.messages]
+    choices: dict[str, Any] = {
         "owner": request.state.principal.acting_for(body.user),
         "session": body.session,
         "memory": body.memory or "on",
@@ -46,31 +204,29 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
         **decoding,
     }
     model = workbench.engine.model
-    if not body.stream:
+    with named_as_sent(body.sent_names()):
+        if not body.stream:
+            async with until_disconnect(request.receive):
+                reply = await workbench.pipeline.chat(messages, **choices)
+            return JSONResponse(completion(reply, model))
+        events = workbench.pipeline.stream(messages, **choices)
         async with until_disconnect(request.receive):
-            with named_as_sent(body.sent_names()):
-                reply = await workbench.pipeline.chat(messages, **asked)
-        return JSONResponse(completion(reply, model))
-    events = workbench.pipeline.stream(messages, **asked)
+            first = await _until_first_token(events)
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    return EventStream(chunks(first, events, model=model, include_usage=include_usage))
+
+
+async def _until_first_token(events: AsyncGenerator[Event, None]) -> list[Event]:
     first: list[Event] = []
-    async with until_disconnect(request.receive):
-        with named_as_sent(body.sent_names()):
-            async for event in events:
-                first.append(event)
-                if isinstance(event, Token | Done):
-                    break
-    return EventStream(
-        chunks(
-            first,
-            events,
-            model=model,
-            include_usage=bool(body.stream_options and body.stream_options.include_usage),
-        )
-    )
+    async for event in events:
+        first.append(event)
+        if isinstance(event, Token | Done):
+            break
+    return first
 
 
 def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
-    """The preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
+    """Return the preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
     model = workbench.engine.model
     if body.model == model:
         return body.preset
@@ -79,10 +235,3 @@ def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
     if body.preset is not None:
         raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
     return body.model.removeprefix(f"{model}@")
-
-
-def _message(sent: ChatMessage | AssistantMessage) -> Message:
-    role: Any = "system" if sent.role == "developer" else sent.role
-    if isinstance(sent.content, list):
-        return Message(role, tuple(TextPart(part.text) for part in sent.content))
-    return Message(role, sent.content or "")

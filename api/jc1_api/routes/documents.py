@@ -7,50 +7,80 @@ queue behind it. Knows nothing about formats or storing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, BinaryIO
+from datetime import datetime
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import File, Form, Query, UploadFile
+from pydantic import BaseModel, Field
 
 from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
-from jc1.memory.base import Memory
+from jc1.memory.base import Document, Memory
 from jc1.memory.store import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench
-from jc1_api.requests import NewName
-from jc1_api.responses import DocumentList, IngestedDocument, StoredDocument
+from jc1_api.fields import NewName
 from jc1_api.routing import Router
 
 PATH = "/v1/memory/documents"
 router = Router(prefix=PATH, tags=["memory"])
 
+
+class StoredDocument(BaseModel):
+    """One version of a document whose parts are memories."""
+
+    object: Literal["document"] = "document"
+    title: str
+    session: str | None = Field(description="What its parts are kept under; each has its number as `turn`.")
+    parts: int = Field(description="Stored as memories.")
+    missing: int = Field(description="Not stored yet, or forgotten.")
+    characters: int
+    created: datetime = Field(description="When the first of its parts was stored.")
+
+
+class DocumentList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[StoredDocument]
+
+
+class IngestedDocument(BaseModel):
+    """What became of a document that was sent."""
+
+    object: Literal["document"] = "document"
+    title: str
+    session: str = Field(description="What its parts are kept under; each has its number as `turn`.")
+    parts: int
+    characters: int
+    added: int = Field(description="Parts that were not stored before.")
+    removed: int = Field(description="Memories of an earlier version, which are gone.")
+
+
 _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="ingest")
 
 
-@router.get("")
+@router.get("", response_model=DocumentList)
 async def list_documents(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most documents to list.")] = 50,
-) -> DocumentList:
-    """The owner's documents, the one that was stored last first."""
-    found = await asyncio.to_thread(workbench.memory.documents, owner, limit=limit)
-    return DocumentList(data=[StoredDocument.of(document) for document in found])
+) -> dict[str, Sequence[Document]]:
+    """List the owner's documents, the one that was stored last first."""
+    return {"data": await asyncio.to_thread(workbench.memory.documents, owner, limit=limit)}
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=IngestedDocument)
 async def ingest_document(
     workbench: TheWorkbench,
     owner: Owner,
     file: Annotated[UploadFile, File(description="Markdown, plain text or PDF.")],
     title: Annotated[NewName | None, Form(description="What it is cited by; the file's name when left out.")] = None,
-) -> IngestedDocument:
+) -> Ingested:
     """Remember a document. One of the same title takes the place of the version before; the same changes nothing."""
     name = file.filename or ""
-    done = await asyncio.get_running_loop().run_in_executor(
+    return await asyncio.get_running_loop().run_in_executor(
         _one_at_a_time, _take_in, workbench.memory, owner, title or title_of(name), name, file.file
     )
-    return IngestedDocument.of(done)
 
 
 def _take_in(memory: Memory, owner: str, title: str, name: str, file: BinaryIO) -> Ingested:

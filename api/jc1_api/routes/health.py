@@ -10,15 +10,15 @@ import errno
 import logging
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 import jc1
 from jc1.errors import EngineUnavailable, HomeUnusable, Jc1Error, StorageFull
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
-from jc1_api.responses import Alive, Readiness, Version
 from jc1_api.routing import Router
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,24 @@ router = Router(tags=["health"])
 PROBE_BYTES = 4096
 
 
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    status: Literal["ok", "unready"]
+    checks: dict[str, str] = Field(description="By part: ok, or what is wrong with it.")
+
+
+class Version(BaseModel):
+    version: str
+    model: str
+    engine: str
+
+
 @router.get("/health/live")
 async def live() -> Alive:
-    """The process answers. Restart it when this fails."""
+    """Answer while the process does. Restart it when this fails."""
     return Alive()
 
 
@@ -39,21 +54,21 @@ UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "descripti
 @router.get("/health", responses=UNREADY)
 @router.get("/health/ready", responses=UNREADY)
 async def ready(workbench: TheWorkbench) -> JSONResponse:
-    """A request would be served. Send it no traffic while this fails."""
+    """Say whether a request would be served. Send none while this fails."""
     parts: dict[str, Callable[[Workbench], None]] = {"engine": _engine, "database": _database, "disk": _disk}
-    checks = {name: await asyncio.to_thread(_look, check, workbench) for name, check in parts.items()}
-    fine = all(found == "ok" for found in checks.values())
+    checks = {name: await asyncio.to_thread(_outcome, check, workbench) for name, check in parts.items()}
+    fine = all(outcome == "ok" for outcome in checks.values())
     return JSONResponse({"status": "ok" if fine else "unready", "checks": checks}, 200 if fine else 503)
 
 
 @router.get("/version")
 async def version(workbench: TheWorkbench) -> Version:
-    """What runs here."""
+    """Say what runs here."""
     return Version(version=jc1.__version__, model=workbench.engine.model, engine=workbench.engine.name)
 
 
-def _look(check: Callable[[Workbench], None], workbench: Workbench) -> str:
-    """What a check finds, in words that may be shown: `ok`, or JC1's own message."""
+def _outcome(check: Callable[[Workbench], None], workbench: Workbench) -> str:
+    """Return what a check finds, in words that may be shown: `ok`, or JC1's own message."""
     try:
         check(workbench)
     except Jc1Error as error:

@@ -7,33 +7,38 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from datetime import datetime
 from tempfile import TemporaryFile
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
+from pydantic import BaseModel, Field
 
-from jc1 import erasure as purging
-from jc1.memory.base import Filter, Kind, NewRecord, Retrieval
+from jc1 import erasure
+from jc1.memory.base import (
+    MAX_CHARACTERS,
+    Edit,
+    Filter,
+    ForgetImpact,
+    Imported,
+    Kind,
+    NewRecord,
+    Page,
+    Recall,
+    Record,
+    Restored,
+    Retrieval,
+    Selection,
+    Statistics,
+)
+from jc1.memory.deletion import MAX_SELECTED
 from jc1.memory.queries import MAX_CONTAINS
 from jc1.messages import Role
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.errors import named_as_sent
-from jc1_api.requests import NAME_LENGTH, MemoryChange, MemoryForget, MemorySelection, NewMemory
-from jc1_api.responses import (
-    ForgetPreview,
-    Forgotten,
-    ForgottenMemory,
-    Hit,
-    Hits,
-    Imported,
-    MemoryHistory,
-    MemoryPage,
-    MemoryRecord,
-    MemoryStatistics,
-    Purged,
-    Restored,
-)
-from jc1_api.routes.export import Lines
+from jc1_api.fields import NAME_LENGTH, Body, Flag, Line, Name
+from jc1_api.ndjson import Lines
+from jc1_api.openai_format import RecallScores
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/memory", tags=["memory"])
@@ -49,7 +54,136 @@ IMPORT = "POST /v1/memory/import"
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 
 
-@router.get("")
+RecordText = Annotated[Line, Field(max_length=MAX_CHARACTERS)]
+
+
+class NewMemory(Body):
+    """A text to be remembered."""
+
+    text: RecordText
+    role: Role = Field("user", description="Who said it.")
+    kind: Kind | None = Field(None, description="What it is; decided from its wording when left out.")
+
+
+class MemoryChange(Body):
+    """What is changed about a memory; a field that is left out stays as it is."""
+
+    text: RecordText | None = Field(None, description="What it says from now on; what it said is kept in its history.")
+    pinned: Flag | None = Field(None, description="Recalled for every question.")
+    excluded: Flag | None = Field(None, description="Recalled for none, and still listed.")
+
+
+class MemorySelection(Body):
+    """Which memories: some by id, what a session said, the parts of a document, or everything. One of the four."""
+
+    records: Annotated[list[Name], Field(max_length=MAX_SELECTED)] | None = Field(None, description="Ids.")
+    session: Name | None = None
+    document: Name | None = None
+    everything: Flag = False
+
+    def selection(self) -> Selection:
+        """Return the selection as the memory takes it. Raises `InvalidRequest` for none or two."""
+        return Selection(tuple(self.records or ()), self.session, self.document, self.everything)
+
+
+class MemoryForget(MemorySelection):
+    """What is forgotten, and whether for good at once."""
+
+    purge: Flag = Field(False, description="Remove it now: it cannot be restored.")
+
+
+class MemoryRecord(BaseModel):
+    """One remembered text with its source."""
+
+    object: Literal["memory"] = "memory"
+    id: str
+    text: str
+    role: Role
+    kind: Kind
+    created: datetime
+    session: str | None
+    turn: int | None = Field(description="Number of the session's turn, or of the document's part.")
+    speaker: str | None = Field(description="Who said it, where that is more than a role.")
+    document: str | None = Field(description="Title of the document that it is a part of.")
+    place: str | None = Field(description="Where in the document.")
+    superseded_by: str | None = Field(description="The newer statement on its subject.")
+    pinned: bool = Field(description="Recalled for every question.")
+    excluded: bool = Field(description="Recalled for none.")
+    edited: datetime | None = Field(description="When its text was last changed.")
+
+
+class MemoryPage(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[MemoryRecord] = Field(validation_alias="records")
+    total: int = Field(description="How many the filters let through.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+
+
+class Hit(RecallScores):
+    """A found memory and why it was found."""
+
+    memory: MemoryRecord = Field(validation_alias="record")
+
+
+class Hits(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Hit] = Field(validation_alias="receipts")
+    seconds: dict[str, float] = Field(description="Of the stages embed and recall.")
+
+
+class MemoryHistory(BaseModel):
+    """What a memory said before it was edited, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Edit]
+
+
+class ForgetPreview(BaseModel):
+    """What forgetting would hide."""
+
+    records: int
+    along: int = Field(
+        validation_alias="cascaded",
+        description="Of them, those not selected: replies to a selected message, which may repeat it.",
+    )
+    edits: int = Field(description="Earlier texts of these memories.")
+    turns: int = Field(description="Turns of sessions that hold the texts, message and reply.")
+    first: list[MemoryRecord] = Field(description="The newest 20 of the memories.")
+    elsewhere: list[MemoryRecord] = Field(
+        validation_alias="duplicates_kept", description="Up to 20 memories that stay and hold a selected one's text."
+    )
+
+
+class Forgotten(BaseModel):
+    """What was forgotten."""
+
+    records: int
+    along: int = Field(description="Of them, replies that went along with their message.")
+    edits: int
+    turns: int
+    restorable_until: datetime | None = Field(description="At least; null where it was removed for good.")
+    clean: bool | None = Field(description="Whether no file of the database holds it any more, where it was removed.")
+
+
+class Purged(BaseModel):
+    """What was removed for good."""
+
+    records: int
+    edits: int
+    turns: int
+    clean: bool = Field(description="false where others kept the database's files busy: purge again later.")
+    remains: list[str] = Field(description="Where purged texts may still be, because this server does not reach there.")
+
+
+class ForgottenMemory(BaseModel):
+    """A forgotten memory."""
+
+    id: str
+    deleted: Literal[True] = True
+    restorable_until: datetime = Field(description="At least.")
+
+
+@router.get("", response_model=MemoryPage)
 async def list_memories(
     workbench: TheWorkbench,
     owner: Owner,
@@ -64,45 +198,44 @@ async def list_memories(
     excluded: Annotated[bool | None, Query(description="Excluded, or not.")] = None,
     superseded: Annotated[bool | None, Query(description="Superseded, or not.")] = None,
     forgotten: Annotated[bool, Query(description="Those that are forgotten and can be restored, instead.")] = False,
-) -> MemoryPage:
-    """The owner's memories, newest first, superseded and excluded ones included."""
+) -> Page:
+    """List the owner's memories, newest first, superseded and excluded ones included."""
     only = Filter(session, document, kind, role, contains, pinned, excluded, superseded, forgotten)
-    page = await asyncio.to_thread(workbench.memory.list, owner, limit=limit, cursor=cursor, only=only)
-    return MemoryPage(
-        data=[MemoryRecord.of(record) for record in page.records], total=page.total, next_cursor=page.next_cursor
-    )
+    return await asyncio.to_thread(workbench.memory.list, owner, limit=limit, cursor=cursor, only=only)
 
 
-@router.post("", status_code=201)
-async def add_memory(body: NewMemory, workbench: TheWorkbench, owner: Owner) -> MemoryRecord:
+@router.post("", status_code=201, response_model=MemoryRecord)
+async def add_memory(body: NewMemory, workbench: TheWorkbench, owner: Owner) -> Record:
     """Remember a text. A newer statement supersedes the older one on its subject."""
     new = NewRecord(body.text, body.role, body.kind)
     (record,) = await asyncio.to_thread(workbench.memory.add, owner, [new])
-    return MemoryRecord.of(record)
+    return record
 
 
-@router.get("/search")
+@router.get("/search", response_model=Hits)
 async def search_memories(
     workbench: TheWorkbench,
     owner: Owner,
     q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="What to look for.")],
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Most memories to find.")] = 8,
-) -> Hits:
+) -> Recall:
     """Search as chat does, with the scores that chat would see."""
     with named_as_sent({"query": "q"}):
-        found = await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
-    return Hits(data=[Hit.of(receipt) for receipt in found.receipts], seconds=dict(found.seconds))
+        return await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
 
 
 @router.get("/statistics")
-async def memory_statistics(workbench: TheWorkbench, owner: Owner) -> MemoryStatistics:
-    """The owner's memories in figures."""
-    return MemoryStatistics.of(await asyncio.to_thread(workbench.memory.statistics, owner))
+async def memory_statistics(workbench: TheWorkbench, owner: Owner) -> Statistics:
+    """Count the owner's memories, by kind, role, session and document."""
+    return await asyncio.to_thread(workbench.memory.statistics, owner)
 
 
 @router.get("/export", response_model=None, responses={200: {"content": {Lines.media_type: LINES}}})
 async def export_memories(workbench: TheWorkbench, owner: Owner) -> Lines:
-    """All memories as they are at one moment, each a line of JSON, with history and links; not what is forgotten."""
+    """Export all memories as they are at one moment, each a line of JSON, with history and links.
+
+    What is forgotten is not among them.
+    """
     return Lines(workbench.memory.export_lines(owner), filename="memories.jsonl")
 
 
@@ -113,64 +246,68 @@ async def import_memories(request: Request, workbench: TheWorkbench, owner: Owne
         async for chunk in request.stream():
             await asyncio.to_thread(file.write, chunk)
         file.seek(0)
-        outcome = await asyncio.to_thread(workbench.memory.import_lines, owner, file)
-    return Imported(added=outcome.added, same=outcome.same, kept=outcome.kept)
+        return await asyncio.to_thread(workbench.memory.import_lines, owner, file)
 
 
-@router.post("/forget/preview")
-async def preview_forget(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> ForgetPreview:
-    """What forgetting this would hide. Nothing is changed."""
-    return ForgetPreview.of(await asyncio.to_thread(workbench.memory.preview, owner, body.selection()))
+@router.post("/forget/preview", response_model=ForgetPreview)
+async def preview_forget(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> ForgetImpact:
+    """Show what forgetting this would hide. Nothing is changed."""
+    return await asyncio.to_thread(workbench.memory.preview, owner, body.selection())
 
 
 @router.post("/forget")
 async def forget_memories(body: MemoryForget, workbench: TheWorkbench, owner: Owner) -> Forgotten:
     """Hide memories and the session turns that hold their texts, at once; with `purge` for good."""
     what = body.selection()
-    hidden = await asyncio.to_thread(purging.forget, workbench, owner, what)
-    purged = await asyncio.to_thread(purging.purge, workbench, owner, what) if body.purge else None
-    return Forgotten.of(hidden, purged)
+    hidden = await asyncio.to_thread(erasure.forget, workbench, owner, what)
+    purged = await asyncio.to_thread(erasure.purge, workbench, owner, what) if body.purge else None
+    return Forgotten(
+        records=hidden.impact.records,
+        along=hidden.impact.cascaded,
+        edits=hidden.impact.edits,
+        turns=hidden.impact.turns,
+        restorable_until=None if purged else hidden.until,
+        clean=purged and purged.clean,
+    )
 
 
 @router.post("/restore")
 async def restore_memories(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> Restored:
     """Show again what was forgotten and is not purged yet."""
-    restored = await asyncio.to_thread(purging.restore, workbench, owner, body.selection())
-    return Restored(records=restored.records, turns=restored.turns)
+    return await asyncio.to_thread(erasure.restore, workbench, owner, body.selection())
 
 
 @router.post("/purge")
 async def purge_memories(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> Purged:
     """Remove for good, now, what the owner has forgotten of this."""
-    purged = await asyncio.to_thread(purging.purge, workbench, owner, body.selection())
-    return Purged(**asdict(purged), remains=list(purging.remains(workbench.settings)))
+    purged = await asyncio.to_thread(erasure.purge, workbench, owner, body.selection())
+    return Purged(**asdict(purged), remains=list(erasure.remains(workbench.settings)))
 
 
-@router.get("/{memory_id}")
-async def get_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> MemoryRecord:
-    """One memory."""
-    return MemoryRecord.of(await asyncio.to_thread(workbench.memory.get, owner, memory_id))
+@router.get("/{memory_id}", response_model=MemoryRecord)
+async def get_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> Record:
+    """Return one memory."""
+    return await asyncio.to_thread(workbench.memory.get, owner, memory_id)
 
 
-@router.patch("/{memory_id}")
-async def change_memory(memory_id: str, body: MemoryChange, workbench: TheWorkbench, owner: Owner) -> MemoryRecord:
+@router.patch("/{memory_id}", response_model=MemoryRecord)
+async def change_memory(memory_id: str, body: MemoryChange, workbench: TheWorkbench, owner: Owner) -> Record:
     """Edit a memory, pin or exclude it. An edited statement is told anew, at its old time."""
     if body.text is not None:
         await asyncio.to_thread(workbench.memory.edit, owner, memory_id, body.text)
-    record = await asyncio.to_thread(
-        workbench.memory.mark, owner, memory_id, pinned=body.pinned, excluded=body.excluded
-    )
-    return MemoryRecord.of(record)
+    marks = {"pinned": body.pinned, "excluded": body.excluded}
+    return await asyncio.to_thread(workbench.memory.mark, owner, memory_id, **marks)
 
 
 @router.get("/{memory_id}/history")
 async def memory_history(memory_id: str, workbench: TheWorkbench, owner: Owner) -> MemoryHistory:
-    """What a memory said before it was edited, oldest first."""
-    return MemoryHistory.of(await asyncio.to_thread(workbench.memory.history, owner, memory_id))
+    """List what a memory said before it was edited, oldest first."""
+    edits = await asyncio.to_thread(workbench.memory.history, owner, memory_id)
+    return MemoryHistory(data=list(edits))
 
 
 @router.delete("/{memory_id}")
 async def forget_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> ForgottenMemory:
     """Forget one memory, a message with its replies: hidden at once, and removed when it can no longer be restored."""
-    hidden = await asyncio.to_thread(purging.forget, workbench, owner, memory_id)
+    hidden = await asyncio.to_thread(erasure.forget, workbench, owner, memory_id)
     return ForgottenMemory(id=memory_id, restorable_until=hidden.until)

@@ -6,27 +6,50 @@ Knows how names are put together; `jc1_api.routes.chat` takes them apart.
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from fastapi import Request
+from pydantic import BaseModel, Field
 
 from jc1.errors import UnknownModel
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
-from jc1_api.responses import Model, ModelAbout, Models
 from jc1_api.routing import Router
 
 router = Router(tags=["models"])
 
 
+class ModelAbout(BaseModel):
+    """What a client may ask of a model: `preset` is what the name stands for, `decoding` the fields it honours."""
+
+    preset: str
+    engine: str
+    context_length: int = Field(description="Tokens, prompt and reply together.")
+    decoding: list[str]
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["jc1"] = "jc1"
+    jc1: ModelAbout
+
+
+class Models(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
 @router.get("/v1/models")
 async def list_models(request: Request, workbench: TheWorkbench) -> Models:
-    """The model, and `model@preset` for each preset and alias."""
+    """List the model, and `model@preset` for each preset and alias."""
     return Models(data=await _served(workbench, request.app.state.started))
 
 
 @router.get("/v1/models/{model:path}")
 async def get_model(model: str, request: Request, workbench: TheWorkbench) -> Model:
-    """One of them."""
+    """Return one of them."""
     for served in await _served(workbench, request.app.state.started):
         if served.id == model:
             return served

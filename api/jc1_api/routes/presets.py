@@ -6,31 +6,86 @@ They are made and moved by `jc1 promote` and `jc1 rollback`; what these do is se
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
 
 from fastapi import Path
+from pydantic import BaseModel, Field
 
+from jc1.errors import Jc1Error
+from jc1.presets import Preset
+from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
-from jc1_api.requests import NAME_LENGTH, Text
-from jc1_api.routes.preset_shapes import PresetList, PresetShown
+from jc1_api.fields import NAME_LENGTH, Text
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/presets", tags=["presets"])
 
+
+class Lacking(BaseModel):
+    """One setting that the running engine lacks for a preset."""
+
+    needs: Any = Field(description="The preset's value.")
+    running: Any = Field(description="The engine's; null where this version has no such setting.")
+
+
+class PresetShown(BaseModel):
+    """One version of a preset, and whether this server can serve it."""
+
+    object: Literal["preset"] = "preset"
+    id: str = Field(description="`name@version`, which always means this version.")
+    name: str
+    version: int = Field(description="0 is one that JC1 ships.")
+    aliases: list[str] = Field(description="Those that mean this version now.")
+    description: str
+    system: str
+    decoding: dict[str, Any] = Field(description="What differs from a request that says nothing.")
+    retrieval: dict[str, Any]
+    engine: dict[str, Any] = Field(description="What the engine must have been started with.")
+    measured: dict[str, Any] = Field(description="The sweep it comes from and how well it did there; may be empty.")
+    servable: bool
+    missing: dict[str, Lacking] = Field(description="Engine settings that stand in the way, by name.")
+    reason: str | None = Field(description="Why a request with it is refused, and what to do; null where it is not.")
+
+
+class PresetList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[PresetShown]
+    aliases: dict[str, str] = Field(description="What each alias means now, as `name@version`.")
+
+
 Reference = Annotated[Text, Path(min_length=1, max_length=2 * NAME_LENGTH + 1)]
 
 
-@router.get("")
-async def list_presets(workbench: TheWorkbench) -> PresetList:
-    """Every version of every preset, shipped ones first, and what the aliases mean."""
+@router.get("", response_model=PresetList)
+async def list_presets(workbench: TheWorkbench) -> dict[str, Any]:
+    """List every version of every preset, shipped ones first, and what the aliases mean."""
     presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
-    return PresetList(data=[PresetShown.of(preset, aliases, workbench) for preset in presets], aliases=aliases)
+    return {"data": [_shown(preset, aliases, workbench) for preset in presets], "aliases": aliases}
 
 
-@router.get("/{reference:path}")
-async def get_preset(reference: Reference, workbench: TheWorkbench) -> PresetShown:
-    """One of them, by name (its newest version), `name@version`, `name@alias` or alias."""
+@router.get("/{reference:path}", response_model=PresetShown)
+async def get_preset(reference: Reference, workbench: TheWorkbench) -> dict[str, Any]:
+    """Return one of them, by name (its newest version), `name@version`, `name@alias` or alias."""
     preset, aliases = await asyncio.to_thread(
         lambda: (workbench.presets.resolve(reference), workbench.presets.aliases())
     )
-    return PresetShown.of(preset, aliases, workbench)
+    return _shown(preset, aliases, workbench)
+
+
+def _shown(preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> dict[str, Any]:
+    """Return what a response tells of a preset: not the score of each prompt that it was measured on."""
+    reason = None
+    try:
+        workbench.resolve_decoding(preset)
+    except Jc1Error as error:
+        reason = error.message
+    return {
+        **asdict(replace(preset, measured=preset.figures)),
+        "id": preset.reference,
+        "aliases": [alias for alias, reference in aliases.items() if reference == preset.reference],
+        "servable": reason is None,
+        "missing": workbench.unmet(preset),
+        "reason": reason,
+    }

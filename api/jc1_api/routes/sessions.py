@@ -3,45 +3,80 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
+from pydantic import BaseModel
 
 from jc1.errors import UnknownSession
-from jc1.sessions import MAX_PAGE
+from jc1.sessions import MAX_PAGE, SessionInfo
 from jc1_api.deps import Owner, TheWorkbench
-from jc1_api.requests import NAME_LENGTH
-from jc1_api.responses import Deleted, Session, SessionList, SessionTurn, SessionTurns
+from jc1_api.fields import NAME_LENGTH
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/sessions", tags=["sessions"])
 
+
+class Session(BaseModel):
+    object: Literal["session"] = "session"
+    id: str
+    title: str
+    turns: int
+    created: datetime
+    updated: datetime
+
+
+class SessionList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Session]
+
+
+class SessionTurn(BaseModel):
+    number: int
+    user: str
+    reply: str
+    cancelled: bool
+    created: datetime
+
+
+class SessionTurns(BaseModel):
+    object: Literal["list"] = "list"
+    session: str
+    data: list[SessionTurn]
+
+
+class Deleted(BaseModel):
+    id: str
+    deleted: Literal[True] = True
+
+
 SessionId = Annotated[str, Path(min_length=1, max_length=NAME_LENGTH)]
 
 
-@router.get("")
+@router.get("", response_model=SessionList)
 async def list_sessions(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most sessions to list.")] = 50,
-) -> SessionList:
-    """The owner's conversations, most recently used first."""
-    found = await asyncio.to_thread(workbench.sessions.list, owner, limit=limit)
-    return SessionList(data=[Session.of(info) for info in found])
+) -> dict[str, Sequence[SessionInfo]]:
+    """List the owner's conversations, most recently used first."""
+    return {"data": await asyncio.to_thread(workbench.sessions.list, owner, limit=limit)}
 
 
-@router.get("/{session_id:path}")
+@router.get("/{session_id:path}", response_model=SessionTurns)
 async def get_session(
     session_id: SessionId,
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most turns, the newest ones.")] = 200,
-) -> SessionTurns:
-    """The turns of one conversation, oldest first, cancelled ones included."""
+) -> dict[str, Any]:
+    """List the turns of one conversation, oldest first, cancelled ones included."""
     turns = await asyncio.to_thread(workbench.sessions.history, owner, session_id, limit=limit)
     if not turns:
         raise UnknownSession(session_id)
-    return SessionTurns(session=session_id, data=[SessionTurn.of(turn) for turn in turns])
+    return {"session": session_id, "data": turns}
 
 
 @router.delete("/{session_id:path}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from pydantic import BaseModel, Field
 
 from jc1_api.deps import Owner, TheWorkbench
-from jc1_api.responses import Traces
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/traces", tags=["traces"])
+
+
+class Traces(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]] = Field(description="As /v1/traces/{id} gives them, newest first.")
 
 
 @router.get("")
@@ -19,11 +24,11 @@ async def list_traces(
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=500, description="Most traces to list.")] = 50,
 ) -> Traces:
-    """The owner's recent requests, newest first, failed and cancelled ones included."""
+    """List the owner's recent requests, newest first, failed and cancelled ones included."""
     return Traces(data=[trace.to_dict() for trace in workbench.telemetry.recent.list(owner, limit=limit)])
 
 
 @router.get("/{trace_id}")
 async def get_trace(trace_id: str, workbench: TheWorkbench, owner: Owner) -> dict[str, Any]:
-    """One request: spans, usage, recalled memories with every score, what had no room."""
+    """Return one request: spans, usage, recalled memories with every score, what had no room."""
     return workbench.telemetry.recent.get(trace_id, owner).to_dict()

@@ -15,8 +15,8 @@ from jc1.engines.echo import EchoEngine
 from jc1.errors import EngineFailed, PromptTooLong
 from jc1.memory.base import NewRecord
 from jc1.trace import STAGES
-from jc1_api.requests import REFUSED
-from jc1_api.responses import ChatCompletion, ChatCompletionChunk
+from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk
+from jc1_api.routes.chat import UNSUPPORTED
 
 URL = "/v1/chat/completions"
 
@@ -368,7 +368,7 @@ async def test_what_cannot_be_served_is_refused_with_its_code_and_field_and_stor
     assert workbench.memory.list("local").total == 0
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED))
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
 async def test_a_field_that_cannot_be_honoured_is_refused_by_name(client: httpx.AsyncClient, name: str) -> None:
     error = await refused(client, asking(**{name: [{"type": "function"}]}))
     assert (error["code"], error["param"]) == ("invalid_request", name)

@@ -1,0 +1,77 @@
+"""The types of which request bodies are made, and the base that refuses what it does not know.
+
+Knows JSON types, and how a field is refused with a reason of its own. Knows no route.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+NAME_LENGTH = 200
+"""Most characters of a session's, preset's or model's name."""
+
+
+def _well_formed(text: str) -> str:
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("holds a NUL or half of a surrogate pair: send text that UTF-8 can carry")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty: send some text")
+    return text
+
+
+def _addressable(name: str) -> str:
+    if any(unicodedata.category(c) == "Cc" for c in name) or {".", ".."} & set(name.split("/")):
+        raise ValueError("cannot stand in an address: send a name without control characters, '.' and '..'")
+    return name
+
+
+def _integral(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Text = Annotated[str, AfterValidator(_well_formed)]
+Line = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
+"""A text that says something."""
+Name = Annotated[Line, Field(max_length=NAME_LENGTH)]
+NewName = Annotated[Name, AfterValidator(_addressable)]
+"""The name of something that is read and deleted under an address later."""
+Whole = Annotated[int, Strict(), BeforeValidator(_integral, json_schema_input_type=int)]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+
+
+class Body(BaseModel):
+    """A body, or an object in one: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def refused(name: str, value: object, reason: str) -> ValidationError:
+    """Return the error that names a field of the model being validated, wherever in the body the model stands."""
+    problem = PydanticCustomError("refused", "{reason}", {"reason": reason})
+    return ValidationError.from_exception_data("body", [InitErrorDetails(type=problem, loc=(name,), input=value)])
+
+
+def without_refused(values: Any, unsupported: Mapping[str, tuple[tuple[Any, ...], str]]) -> Any:
+    """Return the body without those fields that ask for nothing: null, empty, or with a value listed as harmless.
+
+    Raises `ValidationError` for the others, with the reason that is listed.
+    """
+    if not isinstance(values, dict):
+        return values
+    kept = dict(values)
+    for name in values.keys() & unsupported.keys():
+        harmless, reason = unsupported[name]
+        value = kept.pop(name)
+        if value not in (None, [], {}) and value not in harmless:
+            raise refused(name, value, f"{name!r} cannot be honoured: {reason}. Leave it out.")
+    return kept

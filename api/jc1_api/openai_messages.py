@@ -1,0 +1,92 @@
+"""The messages of a chat request, as OpenAI's clients send them, and what the pipeline takes them for.
+
+Knows which of OpenAI's fields mean nothing here: they are taken where they say nothing and refused by name where not.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from jc1.messages import Message, TextPart
+from jc1_api.fields import Body, Text, refused, without_refused
+
+UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "annotations": ((), "texts are read without them"),
+    "audio": ((), "messages are text"),
+    "function_call": ((), "there are no tools"),
+    "refusal": (("",), "no reply is one"),
+    "tool_calls": ((), "there are no tools"),
+}
+"""Fields of OpenAI's messages that clients send back with a reply, each with the values that say nothing, and why."""
+TOOL_ROLES = ("tool", "function")
+
+
+def _one_or_list(value: object) -> str:
+    return "list" if isinstance(value, list) else "one"
+
+
+class ContentPart(Body):
+    """A piece of a message. Text is the only kind so far."""
+
+    type: Literal["text"]
+    text: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_text(cls, values: Any) -> Any:
+        kind = values.get("type") if isinstance(values, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise refused("type", kind, f"A part of type {kind!r} cannot be read by this server: send 'text' parts.")
+        return values
+
+
+_One = Annotated[Text, Tag("one")]
+OneOrSeveral = Annotated[_One | Annotated[list[Text], Tag("list")], Discriminator(_one_or_list)]
+Content = Annotated[_One | Annotated[list[ContentPart], Tag("list")], Discriminator(_one_or_list)]
+
+
+class _Message(Body):
+    name: Text | None = Field(None, description="Accepted; who speaks is told apart by role.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_by_name(cls, values: Any) -> Any:
+        role = values.get("role") if isinstance(values, dict) else None
+        if role in TOOL_ROLES:
+            reason = f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
+            raise refused("role", role, reason)
+        return without_refused(values, UNSUPPORTED)
+
+
+class AssistantMessage(_Message):
+    """An earlier reply, which may be empty."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+
+
+class ChatMessage(_Message):
+    """A message of anybody else. `developer` is OpenAI's newer word for `system`."""
+
+    # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
+    role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user"]})]
+    content: Content
+
+
+def _speaker(value: Any) -> str:
+    return "assistant" if isinstance(value, dict) and value.get("role") == "assistant" else "other"
+
+
+AnyMessage = Annotated[
+    Annotated[ChatMessage, Tag("other")] | Annotated[AssistantMessage, Tag("assistant")], Discriminator(_speaker)
+]
+
+
+def to_message(sent: ChatMessage | AssistantMessage) -> Message:
+    """Return a message as the pipeline takes it."""
+    role: Any = "system" if sent.role == "developer" else sent.role
+    if isinstance(sent.content, list):
+        return Message(role, tuple(TextPart(part.text) for part in sent.content))
+    return Message(role, sent.content or "")
