@@ -12,14 +12,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from jc1.texts import checked
+
 NAME_LENGTH = 200
 """Most characters of a session's, preset's or model's name."""
-
-
-def _well_formed(text: str) -> str:
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        raise ValueError("holds a NUL or half of a surrogate pair: send text that UTF-8 can carry")
-    return text
 
 
 def _not_blank(text: str) -> str:
@@ -38,7 +34,7 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Text = Annotated[str, AfterValidator(_well_formed)]
+Text = Annotated[str, AfterValidator(checked)]
 Line = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
 """A text that says something."""
 Name = Annotated[Line, Field(max_length=NAME_LENGTH)]

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest, UnknownModel
-from jc1.pipeline import MemoryMode
 from jc1.reply import Done, Event, Token
+from jc1.request import MemoryMode
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of

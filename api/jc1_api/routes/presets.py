@@ -78,7 +78,7 @@ def _shown(preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> 
     """Return what a response tells of a preset: not the score of each prompt that it was measured on."""
     reason = None
     try:
-        workbench.resolve_decoding(preset)
+        workbench.resolve(preset)
     except Jc1Error as error:
         reason = error.message
     return {
