@@ -19,16 +19,20 @@ help: ## list the commands
 run: $(STAMP) ## install what is missing, then serve on http://127.0.0.1:8000 until Ctrl-C (ARGS="--port 9000")
 	@exec $(BIN)/jc1 serve $(ARGS)
 
-test: test-fast test-engines ## install what is missing, then lint, types and all tests but the slow ones
+# All tests run in two workers (tests/support/scheduling.py); those that ARGS names run in one, without lint and types.
+PYTEST = $(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadscope)
 
-test-fast: $(STAMP_DEV) system lint types ## the same without those that start vLLM and DeepSpeed
-	$(BIN)/python -m pytest -m "not slow and not engines" $(ARGS)
+test: $(STAMP_DEV) system $(if $(ARGS),,lint types) ## install what is missing, then lint, types and all tests but the slow ones (ARGS=tests/api: those alone)
+	$(PYTEST) -m "not slow"
+
+test-fast: $(STAMP_DEV) system $(if $(ARGS),,lint types) ## the same without those that start vLLM and DeepSpeed
+	$(PYTEST) -m "not slow and not engines"
 
 test-engines: $(STAMP_DEV) system ## vLLM and DeepSpeed, started for real: conformance, parity, deaths
-	$(BIN)/python -m pytest -m "engines and not slow" $(ARGS)
+	$(PYTEST) -m "engines and not slow"
 
-test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, limits of start and own time
-	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There is no slow test."; }
+test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, notebooks, the wheel alone
+	$(PYTEST) -m slow
 
 install: $(STAMP) ## what `make run` needs, in .venv
 

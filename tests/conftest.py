@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.support.cli import Run
     from tests.support.redis_server import RedisServer
 
+pytest_plugins = ("tests.support.scheduling", "tests.support.durations")
+
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(
     HF_HUB_OFFLINE="1",
