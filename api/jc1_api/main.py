@@ -48,8 +48,7 @@ def build(settings: Settings) -> FastAPI:
     async def root() -> RedirectResponse:
         return RedirectResponse(PATH)
 
-    served: FastAPI = mount(app, workbench)
-    return served
+    return mount(app, workbench)
 
 
 def serve(settings: Settings) -> None:
