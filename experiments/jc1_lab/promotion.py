@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jc1.decoding import Decoding
 from jc1.errors import Conflict, NotSignificant, UnknownRun
 from jc1.models import unambiguous
 from jc1.presets import CHAMPION, SHIPPED, Preset, Presets
@@ -130,7 +129,7 @@ def promote(
                 description=f"Trial {trial} of the sweep {result.name}" + (f": {score['mean']:.3f}." if score else "."),
                 system=chosen.settings.system,
                 decoding=chosen.settings.decoding,
-                retrieval=_recalled(chosen.settings.retrieval, result),
+                retrieval=_retrieval(chosen.settings, result),
                 engine=_engine(result, chosen),
                 measured=measured,
             )
@@ -199,13 +198,10 @@ def _heldout(result: SweepResult, trial: int) -> tuple[Interval, Mapping[str, fl
 
 def _is_baseline(preset: Preset, result: SweepResult) -> bool:
     """Whether the sweep's baseline set what this preset sets. A reference would not tell: each database has its own."""
-    own, baseline = TrialSettings.of(preset), result.baseline.settings
+    own, baseline = result.resolve(TrialSettings.of(preset)), result.resolve(result.baseline.settings)
     ran = result.settings | _engine(result, result.baseline)
-    return (
-        own.system == baseline.system
-        and _recalled(own.retrieval, result) == _recalled(baseline.retrieval, result)
-        and Decoding.parse(own.decoding) == Decoding.parse(baseline.decoding)
-        and all(ran.get(name) == value for name, value in own.engine.items())
+    return own.model_copy(update={"engine": {}}) == baseline.model_copy(update={"engine": {}}) and all(
+        ran.get(name) == value for name, value in preset.engine.items()
     )
 
 
@@ -280,12 +276,10 @@ def _conditions(result: SweepResult, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _recalled(retrieval: Mapping[str, Any], result: SweepResult) -> dict[str, Any]:
-    """What a trial recalled by, with what the settings of its sweep said where it said nothing itself."""
-    if retrieval.get("k") == 0:
-        return {"k": 0}
-    settings = {"k": result.settings.get("memory_k"), "window": result.settings.get("memory_window")}
-    return {name: value for name, value in settings.items() if value is not None} | dict(retrieval)
+def _retrieval(trial: TrialSettings, result: SweepResult) -> dict[str, Any]:
+    """Return what a trial recalled by, also where its sweep's settings said it: serving may have others."""
+    resolved = result.resolve(trial).retrieval
+    return {name: resolved[name] for name in ("k", "window", *trial.retrieval)}
 
 
 def _remember(

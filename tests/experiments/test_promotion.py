@@ -366,7 +366,7 @@ def test_what_was_recalled_while_it_was_measured_is_what_is_served(presets: Pres
     silent = sweep(
         "silent", baseline="narrow@1", trials=[trial(0, WINNER), trial(1), trial(2, **off)], settings=settings
     )
-    assert promote(silent, 2, presets).preset.retrieval == {"k": 0}
+    assert promote(silent, 2, presets).preset.retrieval == {"k": 0, "window": 0}
 
 
 def test_the_model_that_answered_is_remembered_where_the_space_varies_it(presets: Presets) -> None:

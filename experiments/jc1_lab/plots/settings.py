@@ -15,7 +15,6 @@ import plotly.graph_objects as go
 
 from jc1.prompt import DEFAULT_SYSTEM
 from jc1_lab.plots import style
-from jc1_lab.records.resolved import resolved
 from jc1_lab.records.results import SCORE, SweepResult, Trial
 
 _BINS = 6
@@ -31,7 +30,7 @@ def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
     """The settings that differ between measured trials: by name, each trial's value; a number stays one."""
     trials = [trial for trial in result.trials if result.primary in trial.metrics]
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings.flat()))
-    whole = {t.number: {"system": DEFAULT_SYSTEM} | resolved(t.settings, result).flat() for t in trials}
+    whole = {t.number: {"system": DEFAULT_SYSTEM} | result.resolve(t.settings).flat() for t in trials}
     found = {name: {number: _value(ran.get(name)) for number, ran in whole.items()} for name in names}
     return {name: values for name, values in found.items() if len(set(values.values())) > 1}
 

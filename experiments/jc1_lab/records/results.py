@@ -5,12 +5,16 @@ Knows names, units and how they lie in a file. Knows nothing about how any figur
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jc1_lab.records.trials import TrialSettings
+from jc1.engines.settings import EngineSettings
+from jc1.request import RESOLVED_SETTINGS, resolve
+from jc1.settings import Settings
+from jc1_lab.records.trials import ENGINE_FIELDS, TrialSettings
 from jc1_lab.sweep.lines import write_whole
 
 Verdict = Literal["better", "worse", "not distinguishable"]
@@ -202,6 +206,18 @@ class SweepResult(_Shape):
             if trial.number == number:
                 return trial
         raise KeyError(number)
+
+    def resolve(self, trial: TrialSettings) -> TrialSettings:
+        """Return all that a trial of this sweep runs with: what it leaves out is the sweep's, and else JC1's own."""
+        under = Settings(**{name: self.settings[name] for name in RESOLVED_SETTINGS if name in self.settings})
+        resolved = resolve(trial.preset("trial"), under)
+        engine = {**asdict(EngineSettings()), **self.settings}
+        return TrialSettings(
+            decoding=resolved.decoding.model_dump(),
+            system=resolved.system,
+            retrieval=asdict(resolved.retrieval),
+            engine={name: engine[name] for name in ENGINE_FIELDS} | trial.engine,
+        )
 
     @classmethod
     def read(cls, folder: Path) -> SweepResult:

@@ -7,7 +7,7 @@ well they do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jc1.decoding import Decoding
 from jc1.engines.settings import EngineSettings
-from jc1.memory.base import Retrieval
 from jc1.presets import Preset
 from jc1.prompt import DEFAULT_SYSTEM
+from jc1.request import resolve
 
 if TYPE_CHECKING:
     from jc1.settings import Settings
@@ -71,11 +71,11 @@ class TrialSettings(BaseModel):
 
     def key(self, settings: Settings) -> str:
         """The same for trials that mean the same under these settings, however they are written."""
-        recalled = replace(Retrieval(k=settings.memory_k, window=settings.memory_window), **self.retrieval)
+        resolved = resolve(self.preset("trial"), settings)
         meant = {
-            "decoding": Decoding.parse(self.decoding).model_dump(mode="json"),
-            "system": self.system,
-            "retrieval": asdict(recalled) if recalled.k else None,
+            "decoding": resolved.decoding.model_dump(mode="json"),
+            "system": resolved.system,
+            "retrieval": asdict(resolved.retrieval),
             "engine": engine_key(settings, self.engine),
         }
         return orjson.dumps(meant, option=orjson.OPT_SORT_KEYS).decode()

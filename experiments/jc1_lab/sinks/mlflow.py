@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import jc1_lab.sinks.mlflow_client as connection
-from jc1_lab.records.resolved import resolved
 from jc1_lab.records.results import SCORE, Comparison, Interval, SweepResult, Trial
 from jc1_lab.records.rows import EvalRecord, read_table
 from jc1_lab.records.trials import TrialSettings
@@ -161,7 +160,7 @@ def _log_trial(
         "jc1.verdict": trial.comparison.verdict if trial.comparison else "baseline" if trial.number == 0 else "",
         "jc1.reason": trial.reason,
     }
-    files = {"settings.json": _json(resolved(settings, result).model_dump())}
+    files = {"settings.json": _json(result.resolve(settings).model_dump())}
     if rows:
         files[TABLE] = _table(rows)
         # What `log_table` of MLflow sets: its pages then show the rows side by side with those of other runs.

@@ -24,6 +24,7 @@ from jc1.errors import Conflict, InvalidRequest, InvalidSpace
 from jc1.memory import queries as inspection
 from jc1.models import unambiguous
 from jc1.presets import CHAMPION, Presets
+from jc1.request import RESOLVED_SETTINGS
 from jc1.settings import Settings
 from jc1.sync import LoopThread
 from jc1_lab import statistics
@@ -265,7 +266,7 @@ class Sweep:
 
     def _settings(self) -> dict[str, Any]:
         """What of the settings a trial's answers depend on."""
-        names = ("engine", "preset", "memory_k", "memory_window", "embedder", "embedder_model", "base_url")
+        names = ("engine", "preset", *RESOLVED_SETTINGS, "embedder", "embedder_model", "base_url")
         shown = self.settings.shown()
         own = [name for name in EngineSettings.__dataclass_fields__ if name != "api_key"]
         return {name: shown[name] for name in dict.fromkeys((*names, *own))}
