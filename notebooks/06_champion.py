@@ -29,7 +29,7 @@ os.environ["JC1_HOME"] = tempfile.mkdtemp()  # leave this line out to keep what 
 from IPython.display import Markdown
 
 from jc1 import Preset, Settings, SyncPipeline
-from jc1_lab import Load, Sweep
+from jc1_lab import Load, Sweep, run_sweep
 from jc1_lab.plots import style as look
 from jc1_lab.plots import sweeps as plots
 from jc1_lab.sinks.report import headline
@@ -74,7 +74,7 @@ sweep = Sweep(
     name="memories",
     settings=settings,
 )
-for name, told in sweep.plan().lines():
+for name, told in sweep.plan.lines():
     print(f"{name:<11} {told}")
 
 # %% [markdown]
@@ -84,10 +84,10 @@ for name, told in sweep.plan().lines():
 #
 # ## 2. Run it
 #
-# All trials and prompts go through the engine together. Interrupted, it would go on with `sweep.run(resume=True)`.
+# All trials and prompts go through the engine together. Interrupted, it would go on with `run_sweep(sweep, resume=True)`.
 
 # %%
-result = sweep.run(progress=False)
+result = run_sweep(sweep, progress=False)
 print(headline(result))
 
 # %% [markdown]

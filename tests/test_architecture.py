@@ -198,3 +198,26 @@ def import_graph() -> dict[str, set[str]]:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(import_graph()).prepare()  # raises CycleError, which names the circle
+
+
+LAB_LAYERS = (
+    {"records", "dialogues", "environment"},
+    {"statistics", "suites", "scoring", "spaces", "latency"},
+    {"sweep"},
+    {"sinks", "plots", "runs", "run", "promotion"},
+    {"cli"},
+)
+"""The lab's parts: each imports those before it, and of its own layer the last two may import each other."""
+
+
+def test_the_lab_is_built_in_layers() -> None:
+    level = {name: place for place, layer in enumerate(LAB_LAYERS) for name in layer}
+    wrong = []
+    for module, names in import_graph().items():
+        for name in names:
+            if module.startswith("jc1_lab.") and name.startswith("jc1_lab."):
+                own, other = module.split(".")[1], name.split(".")[1]
+                beside = own == other or level[own] >= len(LAB_LAYERS) - 2
+                if level[other] > level[own] or (level[other] == level[own] and not beside):
+                    wrong.append(f"{module} imports {name}")
+    assert wrong == []

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from experiments.benchmarks.report import report
 from jc1.presets import Preset
 from jc1.settings import Settings
-from jc1_lab.records.rows import RowFile
+from jc1_lab.records.store import SweepStore
 from jc1_lab.scoring.scoring import create_scoring
 from jc1_lab.suites.suite import load
 from jc1_lab.sweep.evaluation import IN_FLIGHT, EvalRequest, run_requests, seed_of
@@ -53,7 +53,8 @@ def main() -> None:
 async def _measured(settings: Settings, given: argparse.Namespace, folder: Path) -> dict[str, object]:
     suite = load("memory-qa", limit=given.prompts)
     scoring = create_scoring([], suite)
-    snapshot = Snapshot(folder, suite, settings)
+    store = SweepStore(folder)
+    snapshot = Snapshot(store, suite, settings)
     engines = Engines(snapshot, settings)
     try:
         began = time.perf_counter()
@@ -89,6 +90,7 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
     finally:
         await engines.close()
         snapshot.close()
+        store.close()
     medians = {name: statistics.median(told) for name, told in seconds.items()}
     medians["an engine start for each trial"] = medians["trial after trial"] + (given.trials - 1) * start
     return {
@@ -110,12 +112,10 @@ async def _timed(
 ) -> float:
     """Seconds for the batches, one after the other; each drained before the next begins."""
     await workbench.engine.forget_prefixes()
-    path = folder / "rows.jsonl"
-    path.unlink(missing_ok=True)
-    with RowFile(path) as rows:
+    with tempfile.TemporaryDirectory(dir=folder) as own, SweepStore(Path(own)) as store:
         began = time.perf_counter()
         for requests in batches:
-            await run_requests(workbench, requests, rows, scoring=scoring, in_flight=in_flight)
+            await run_requests(workbench, requests, store, scoring=scoring, in_flight=in_flight)
         return time.perf_counter() - began
 
 

@@ -1,6 +1,6 @@
 """The lab: suites, sweeps, their statistics, and promotion to serving.
 
-It imports `jc1`, never the reverse. `Sweep` is where to begin; docs/lab.md tells the rest.
+It imports `jc1`, never the reverse. `Sweep` and `run_sweep` are where to begin; docs/lab.md tells the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jc1_lab.latency.measure import Objective
     from jc1_lab.records.items import Suite
     from jc1_lab.records.results import Load, SweepResult
+    from jc1_lab.run import run_sweep
     from jc1_lab.spaces.space import Space
     from jc1_lab.sweep.spec import Sweep
 
@@ -21,8 +22,9 @@ _HOMES = {
     "Suite": "records.items",
     "Sweep": "sweep.spec",
     "SweepResult": "records.results",
+    "run_sweep": "run",
 }
-__all__ = ["Load", "Objective", "Space", "Suite", "Sweep", "SweepResult"]
+__all__ = ["Load", "Objective", "Space", "Suite", "Sweep", "SweepResult", "run_sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,9 +6,9 @@ Knows where results lie and what a reference means. Knows nothing about what is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from jc1.errors import Jc1Error, PackageMissing, TrackingUnavailable, UnknownRun
-from jc1_lab.records.results import SweepResult
+from jc1_lab.records.evals import Asked
+from jc1_lab.records.results import RESULT, SweepResult
+from jc1_lab.records.store import FILE, SweepStore
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected, sqlite_path
+from jc1_lab.sinks.mlflow_fields import records
+from jc1_lab.sinks.texts import Texts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,21 +101,40 @@ def find_trial(reference: str, settings: Settings) -> tuple[SweepResult, int]:
     return result, chosen
 
 
-@contextmanager
-def texts(result: SweepResult, settings: Settings) -> Iterator[Path]:
-    """A folder with the sweep's `table.jsonl` and `prompts.json`: its own, else one for the time being with those that
-    MLflow has. Another sweep may have taken the name since. Raises what `find` raises."""
+def texts(result: SweepResult, settings: Settings) -> Texts:
+    """Return what was asked and replied: from the sweep's own folder, else what MLflow has of winner and baseline.
+    Another sweep may have taken the name since. Raises what `find` raises."""
     folder = folder_of(result.name, settings)
-    if _created(folder) == result.created:
-        yield folder
-        return
-    with TemporaryDirectory() as fetched:
-        if result.mlflow_run:
-            with connected(settings.tracking) as client:
-                there = {file.path for file in client.list_artifacts(result.mlflow_run)}
-                for name in there.intersection(tracking.TEXTS):
-                    client.download_artifacts(result.mlflow_run, name, fetched)
-        yield Path(fetched)
+    if _created(folder) == result.created and (folder / FILE).exists():
+        with SweepStore(folder, read_only=True) as store:
+            return Texts.of(store)
+    if not result.mlflow_run:
+        return Texts()
+    with connected(settings.tracking) as client:
+        return _texts_in_mlflow(client, result)
+
+
+def _texts_in_mlflow(client: MlflowClient, result: SweepResult) -> Texts:
+    run = client.get_run(result.mlflow_run)
+    children = {
+        int(child.data.tags[tracking.TRIAL]): child.info.run_id
+        for child in tracking.pages(client, run.info.experiment_id, tracking.children_of(result.mlflow_run))
+    }
+    asked = _artifact(client, result.mlflow_run, tracking.PROMPTS)
+    quoted = {0, 0 if result.winner is None else result.winner} & children.keys()
+    tables = {number: _artifact(client, children[number], tracking.REPLIES) for number in sorted(quoted)}
+    return Texts(
+        {item: Asked(one["prompt"], tuple(one["references"])) for item, one in json.loads(asked or "{}").items()},
+        [record for number, table in tables.items() if table for record in records(table, number)],
+    )
+
+
+def _artifact(client: MlflowClient, run: str, name: str) -> str:
+    """Return what the artifact holds; nothing where there is none."""
+    if name not in {file.path for file in client.list_artifacts(run)}:
+        return ""
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run, name, folder)).read_text(encoding="utf-8")
 
 
 def _created(folder: Path) -> str:
@@ -125,7 +148,7 @@ def _created(folder: Path) -> str:
 def _find(reference: str, settings: Settings) -> tuple[SweepResult, int | None]:
     """The sweep, and the trial where a child's run was named."""
     folder = folder_of(reference, settings)
-    if (folder / tracking.RESULT).exists():
+    if (folder / RESULT).exists():
         return _read(folder), None
     if not _RUN_ID.fullmatch(reference):
         raise UnknownRun(_unknown(reference, folder))
@@ -149,7 +172,7 @@ def _from_mlflow(client: MlflowClient, run_id: str) -> tuple[SweepResult, int | 
         trial = int(tags[tracking.TRIAL]) if tracking.TRIAL in tags else None
         parent = tags.get(tracking.PARENT, run_id)
         with TemporaryDirectory() as folder:
-            client.download_artifacts(parent, tracking.RESULT, folder)
+            client.download_artifacts(parent, RESULT, folder)
             # A run that was made anew has what the result says of the one before it.
             return _read(Path(folder)).model_copy(update={"mlflow_run": parent}), trial
     except MlflowException as error:
@@ -164,15 +187,13 @@ def _read(folder: Path) -> SweepResult:
     try:
         return SweepResult.read(folder)
     except (OSError, ValidationError):
-        raise UnknownRun(
-            f"{folder / tracking.RESULT} cannot be read as a sweep's result: restore it, or sweep again."
-        ) from None
+        raise UnknownRun(f"{folder / RESULT} cannot be read as a sweep's result: restore it, or sweep again.") from None
 
 
 def _in_folders(settings: Settings) -> Iterator[Listed]:
     from jc1_lab.sinks.report import headline
 
-    for path in sorted((settings.home / "sweeps").glob(f"*/{tracking.RESULT}")):
+    for path in sorted((settings.home / "sweeps").glob(f"*/{RESULT}")):
         try:
             result = _read(path.parent)
         except Jc1Error as error:

@@ -9,8 +9,10 @@ import pytest
 
 from jc1 import Settings
 from jc1_lab.records.results import SweepResult
+from jc1_lab.records.store import SweepStore
 from jc1_lab.sinks import mlflow as tracking
-from tests.support.sweep_results import sweep_result, write_folder
+from jc1_lab.sinks.folder import FolderSink
+from tests.support.sweep_results import log, sweep_result, write_folder
 
 
 @dataclass(frozen=True)
@@ -31,5 +33,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     run_id = tracking.begin(result.name, settings.tracking, about={"created": result.created, "suite": "memory-qa"})
     result = result.model_copy(update={"mlflow_run": run_id})
     folder = write_folder(result, settings.home / "sweeps" / result.name)
-    assert tracking.finish(result, folder, settings.tracking) == run_id
+    with SweepStore(folder) as store:
+        FolderSink().finish(result, store)
+    assert log(result, folder, settings.tracking) == run_id
     return Tracked(settings, result, folder, run_id)

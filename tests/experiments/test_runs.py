@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jc1 import Settings
 from jc1.errors import UnknownRun
+from jc1_lab.records.evals import Asked
+from jc1_lab.records.store import SweepStore
 from jc1_lab.runs import find, find_trial, list_runs, texts
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected
+from jc1_lab.sinks.texts import Texts
 from tests.experiments.conftest import Tracked
 from tests.support.sweep_results import WINNER, sweep_result, write_folder
 
@@ -42,14 +46,18 @@ def test_a_sweeps_texts_are_its_own_though_another_has_its_name_now(tracked: Tra
     home = Settings(home=tmp_path, tracking_uri=tracked.settings.tracking)
     later = sweep_result().model_copy(update={"created": "2026-12-24T00:00:00+00:00"})
     namesake = write_folder(later, tmp_path / "sweeps" / later.name)
-    (namesake / "table.jsonl").write_text("of another")
-    with texts(find(later.name, home), home) as folder:
-        assert folder == namesake
-    with texts(find(tracked.run_id, home), home) as folder:
-        for name in ("table.jsonl", "prompts.json"):
-            assert (folder / name).read_bytes() == (tracked.folder / name).read_bytes()
-    with texts(tracked.result.model_copy(update={"mlflow_run": ""}), home) as folder:
-        assert not list(folder.iterdir())
+    with SweepStore(namesake) as store:
+        store.put_prompts({"other": Asked("Of another?")})
+    with SweepStore(tracked.folder, read_only=True) as store:
+        prompts, records = store.prompts(), store.ordered()
+    own = find(later.name, home)
+    assert texts(own, home).prompts == {"other": Asked("Of another?")}
+    fetched = texts(find(tracked.run_id, home), home)
+    assert fetched.prompts == prompts
+    # Of the two trials that a report quotes; MLflow has no reasons why a reply ended.
+    quoted = [replace(record, finish_reason=None) for record in records if record.trial in (0, WINNER)]
+    assert fetched.records == quoted
+    assert texts(tracked.result.model_copy(update={"mlflow_run": ""}), home) == Texts()
 
 
 @pytest.mark.parametrize(

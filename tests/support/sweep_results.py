@@ -1,17 +1,17 @@
-"""A made-up sweep as the runner leaves it: a result and a folder with rows and traces.
+"""A made-up sweep as the runner leaves it: a result, and a folder with records and traces.
 
 Knows the shapes only. Figures are drawn from a seed; nothing is measured here.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from jc1.trace import Trace, Usage
+from jc1_lab.records.evals import Asked, EvalRecord, Split
 from jc1_lab.records.results import (
     SCORE,
     Comparison,
@@ -24,7 +24,9 @@ from jc1_lab.records.results import (
     Trial,
     Verified,
 )
+from jc1_lab.records.store import SweepStore
 from jc1_lab.records.trials import TrialSettings
+from jc1_lab.sinks.mlflow import finish
 
 SYSTEMS = {
     "plain": "You are a helpful assistant.",
@@ -128,18 +130,21 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
 
 
 def write_folder(result: SweepResult, folder: Path, *, traces: int = 6) -> Path:
-    """The folder of that sweep: `result.json`, `table.jsonl`, `prompts.json` and `traces.jsonl`. Returns `folder`."""
-    folder.mkdir(parents=True)
-    result.write(folder)
-    with (folder / "table.jsonl").open("w", encoding="utf-8") as table:
-        for row in _rows(result):
-            table.write(json.dumps(row) + "\n")
-    asked = {item: {"prompt": HOSTILE, "references": ["Ada"]} for item in (*SEARCHED, *HELDOUT)}
-    (folder / "prompts.json").write_text(json.dumps(asked), encoding="utf-8")
-    with (folder / "traces.jsonl").open("w", encoding="utf-8") as file:
+    """The folder of that sweep: `result.json` and its store. Returns `folder`."""
+    with SweepStore(folder) as store:
+        store.put_prompts({item: Asked(HOSTILE, ("Ada",)) for item in (*SEARCHED, *HELDOUT)})
+        for record in _records(result):
+            store.add(record)
         for index in range(traces):
-            file.write(json.dumps(_trace(index, result.trials[index % 4])) + "\n")
+            store.add_trace(index, _trace(index, result.trials[index]))
+    result.write(folder)
     return folder
+
+
+def log(result: SweepResult, folder: Path, uri: str) -> str:
+    """Write the sweep in `folder` to MLflow. Returns the run's id."""
+    with SweepStore(folder, read_only=True) as store:
+        return finish(result, store, uri)
 
 
 def _settings(temperature: float, k: int, system: str) -> TrialSettings:
@@ -211,31 +216,29 @@ def _latencies(k: int, temperature: float, system: str) -> list[Latency]:
     return measured
 
 
-def _rows(result: SweepResult) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _records(result: SweepResult) -> list[EvalRecord]:
+    records: list[EvalRecord] = []
     for trial in result.trials:
         for item, score in trial.scores.items():
-            rows += [_row(result, trial.number, "search", item, repeat, score) for repeat in range(trial.repeats)]
+            records += [_record(trial.number, "search", item, repeat, score) for repeat in range(trial.repeats)]
     if result.verified:
         for number, scores in ((0, result.verified.baseline_scores), (WINNER, result.verified.scores)):
-            rows += [_row(result, number, "heldout", item, 0, score) for item, score in scores.items()]
-    return rows
+            records += [_record(number, "heldout", item, 0, score) for item, score in scores.items()]
+    return records
 
 
-def _row(result: SweepResult, number: int, split: str, item: str, repeat: int, score: float) -> dict[str, Any]:
+def _record(number: int, split: Split, item: str, repeat: int, score: float) -> EvalRecord:
     text = "Your cat is called <b>Ada</b>." if score else "I was not told & cannot know."
-    return {
-        "trial": number,
-        "split": split,
-        "item": item,
-        "repeat": repeat,
-        "seed": 7 + repeat,
-        "outcome": "ok",
-        "finish_reason": "stop",
-        "texts": [text],
-        "scores": {SCORE: score, "output_tokens": float(len(text.split()))},
-        "drafts": [],
-    }
+    return EvalRecord(
+        number,
+        split,
+        item,
+        repeat,
+        seed=7 + repeat,
+        finish_reason="stop",
+        texts=(text,),
+        scores={SCORE: score, "output_tokens": float(len(text.split()))},
+    )
 
 
 def _trace(index: int, trial: Trial) -> dict[str, Any]:

@@ -52,8 +52,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
         settings = settings_of(home=home)
         result = find(run, settings)
         if html:
-            with texts(result, settings) as folder:
-                _write(html, report.html(result, folder))
+            _write(html, report.html(result, texts(result, settings)))
         if as_json:
             print_json(result.model_dump(mode="json"))
             return

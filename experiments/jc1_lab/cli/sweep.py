@@ -84,18 +84,19 @@ def sweep(
             baseline=baseline,
             owner=owner,
             racing=racing,
-            tracked=tracking,
             loads=loads,
             objective=Objective(ttft=ttft, tpot=tpot) if ttft or tpot else None,
             settings=settings,
         )
     if dry_run:
-        _print_plan(chosen.plan(), as_json)
+        _print_plan(chosen.plan, as_json)
         return
     if not as_json:
-        _print_plan(chosen.plan(), as_json)
+        _print_plan(chosen.plan, as_json)
+    with lab():
+        from jc1_lab import run_sweep
     try:
-        result = chosen.run(resume=resume, progress=sys.stderr.isatty() or not as_json)
+        result = run_sweep(chosen, resume=resume, progress=sys.stderr.isatty() or not as_json, tracked=tracking)
     except KeyboardInterrupt:
         print("jc1: stopped; what was answered is kept. Go on with the same command and --resume.", file=sys.stderr)
         raise

@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from jc1.engines.settings import EngineSettings
 from jc1.request import RESOLVED_SETTINGS, resolve
 from jc1.settings import Settings
+from jc1_lab.records.files import write_whole
 from jc1_lab.records.trials import ENGINE_FIELDS, TrialSettings
-from jc1_lab.sweep.lines import write_whole
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 """In the direction that the objective wants."""
 
+RESULT = "result.json"
+"""The file in a sweep's folder that holds its result."""
 SCORE = "score"
 """The metric that a suite's scorers give, 0 to 1."""
 
@@ -222,10 +224,10 @@ class SweepResult(_Shape):
     @classmethod
     def read(cls, folder: Path) -> SweepResult:
         """What `write` left in a sweep's folder."""
-        return cls.model_validate_json((folder / "result.json").read_bytes())
+        return cls.model_validate_json((folder / RESULT).read_bytes())
 
     def write(self, folder: Path) -> Path:
         """Put it into `folder/result.json`, whole or not at all. Raises `StorageFull`."""
-        path = folder / "result.json"
-        write_whole(path, [self.model_dump_json(indent=1).encode()])
+        path = folder / RESULT
+        write_whole(path, self.model_dump_json(indent=1))
         return path

@@ -6,8 +6,8 @@ Knows what is written, under which names. Knows nothing about how to find it aga
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,29 +15,63 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import jc1_lab.sinks.mlflow_client as connection
-from jc1_lab.records.results import SCORE, Comparison, Interval, SweepResult, Trial
-from jc1_lab.records.rows import EvalRecord, read_table
-from jc1_lab.records.trials import TrialSettings
+from jc1_lab.records.evals import EvalRecord
+from jc1_lab.records.results import RESULT, SweepResult, Trial
+from jc1_lab.records.store import SweepStore
+from jc1_lab.sinks import mlflow_fields as fields
+from jc1_lab.sinks.folder import REPORT
+from jc1_lab.sinks.report import headline
 from jc1_lab.sinks.traces import log_traces
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from jc1.settings import Settings
+    from jc1_lab.sweep.plan import Plan
+
 EXPERIMENT = "jc1"
 """The MLflow experiment that holds every sweep."""
 SWEEP, CREATED, TRIAL, LOGGED = "jc1.sweep", "jc1.created", "jc1.trial", "jc1.logged"
 """Tags: a sweep's name and when it began, a trial's number, and the digest of the result that is wholly written."""
 PARENT = "mlflow.parentRunId"
-RESULT = "result.json"
-TABLE = "prompts.json"
-TEXTS = ("table.jsonl", "prompts.json")
-"""Files of a sweep's folder that its run has too."""
+PROMPTS, REPLIES = "prompts.json", "replies.json"
+"""Artifacts: what was asked, of the sweep's run, and what came back, a table of each trial's."""
 _PAGE = 1000
 _BATCH = 100
 """Parameters, and tags, that MLflow takes in one call."""
-_NAME, _VALUE, _TAG = 250, 6000, 8000
-"""Most characters of a name, a parameter and a tag."""
+_VALUE, _TAG = 6000, 8000
+"""Most characters of a parameter and a tag."""
+
+
+class MlflowSink:
+    """Writes a sweep to the MLflow that the settings name. What it raises is as `begin` says."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._uri = settings.tracking
+        self._shown = settings.shown()["tracking_uri"]
+        self._run = ""
+
+    def begin(self, plan: Plan, created: str, store: SweepStore) -> str:
+        """Open the run, or find the one of before again where it is still there."""
+        kept = store.get("mlflow")
+        if kept and kept["uri"] == self._shown and exists(kept["run"], self._uri):
+            self._run = str(kept["run"])
+        else:
+            about = plan.model_dump(mode="json", exclude={"suite": {"search", "heldout"}}) | {"created": created}
+            self._run = begin(plan.name, self._uri, about=about)
+            self._keep(store)
+        return self._run
+
+    def fail(self, status: Literal["KILLED", "FAILED"]) -> None:
+        fail(self._run, self._uri, status)
+
+    def finish(self, result: SweepResult, store: SweepStore) -> None:
+        self._run = finish(result, store, self._uri)
+        self._keep(store)
+
+    def _keep(self, store: SweepStore) -> None:
+        store.put("mlflow", {"uri": self._shown, "run": self._run})
 
 
 def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
@@ -48,10 +82,16 @@ def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
     `StorageFull` and `TrackingUnavailable`.
     """
     created = str(about.get("created") or datetime.now(UTC).isoformat())
-    tags = {f"jc1.{key}": _text(value)[:_TAG] for key, value in about.items()} | {SWEEP: name, CREATED: created}
+    tags = {f"jc1.{key}": fields.text(value)[:_TAG] for key, value in about.items()} | {SWEEP: name, CREATED: created}
     with connection.connected(uri) as client:
         experiment = _experiment(client, uri)
         return client.create_run(experiment, _milliseconds(created), tags, run_name=name).info.run_id
+
+
+def exists(run_id: str, uri: str) -> bool:
+    """Tell whether the run is still there. Raises what `begin` raises."""
+    with connection.connected(uri) as client:
+        return _run(client, run_id) is not None
 
 
 def fail(run_id: str, uri: str, status: Literal["FAILED", "KILLED"] = "FAILED") -> None:
@@ -60,12 +100,12 @@ def fail(run_id: str, uri: str, status: Literal["FAILED", "KILLED"] = "FAILED") 
         client.set_terminated(run_id, status)
 
 
-def finish(result: SweepResult, folder: Path, uri: str) -> str:
+def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
     """Write a sweep and its trials, end their runs, and return the parent's id.
 
     The parent is `result.mlflow_run` if it is still there, or the run of that name and time, or a new one. Logging the
-    same result twice changes nothing, and what an interrupted call left is completed. `folder` is the sweep's
-    (`table.jsonl`, `traces.jsonl`). Raises what `begin` raises.
+    same result twice changes nothing, and what an interrupted call left is completed. `store` has its texts and traces,
+    and its folder the report. Raises what `begin` raises.
     """
     digest = sha256(result.model_dump_json(exclude={"mlflow_run"}).encode()).hexdigest()
     with connection.connected(uri) as client:
@@ -76,16 +116,16 @@ def finish(result: SweepResult, folder: Path, uri: str) -> str:
             if parent.info.status != "FINISHED":  # a resumed sweep was interrupted with nothing left to do
                 client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
-        known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, f"tags.`{PARENT}` = '{run_id}'")}
-        tables: dict[int, list[EvalRecord]] = {}
-        for row in read_table(folder / "table.jsonl"):
-            tables.setdefault(row.trial, []).append(row)
+        known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, children_of(run_id))}
+        records: dict[int, list[EvalRecord]] = {}
+        for record in store.ordered():
+            records.setdefault(record.trial, []).append(record)
         runs = {
-            trial.number: _log_trial(client, experiment, result, run_id, trial, known, tables.get(trial.number, []))
+            trial.number: _log_trial(client, experiment, result, run_id, trial, known, records.get(trial.number, []))
             for trial in result.trials
         }
-        log_traces(uri, experiment, runs, [*map(json.loads, (folder / "traces.jsonl").read_bytes().splitlines())])
-        _log_sweep(client, result, folder, parent)
+        log_traces(uri, experiment, runs, store.traces())
+        _log_sweep(client, result, store, parent)
         client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
         client.set_tag(run_id, LOGGED, digest)
         return run_id
@@ -124,6 +164,11 @@ def _run(client: MlflowClient, run_id: str) -> Run | None:
     return run if run.info.lifecycle_stage == "active" else None
 
 
+def children_of(run_id: str) -> str:
+    """Return the filter that lets the runs of a sweep's trials through."""
+    return f"tags.`{PARENT}` = '{run_id}'"
+
+
 def pages(client: MlflowClient, experiment: str, only: str) -> Iterator[Run]:
     """Every run of an experiment that a filter lets through, newest first."""
     token: str | None = None
@@ -142,7 +187,7 @@ def _log_trial(
     parent: str,
     trial: Trial,
     known: Mapping[str, Run],
-    rows: list[EvalRecord],
+    records: Sequence[EvalRecord],
 ) -> str:
     """Write one trial's run, and return its id."""
     settings = trial.settings
@@ -160,24 +205,22 @@ def _log_trial(
         "jc1.verdict": trial.comparison.verdict if trial.comparison else "baseline" if trial.number == 0 else "",
         "jc1.reason": trial.reason,
     }
-    files = {"settings.json": _json(result.resolve(settings).model_dump())}
-    if rows:
-        files[TABLE] = _table(rows)
+    files = {"settings.json": fields.as_json(result.resolve(settings).model_dump())}
+    if records:
+        files[REPLIES] = fields.table(records)
         # What `log_table` of MLflow sets: its pages then show the rows side by side with those of other runs.
-        tags["mlflow.loggedArtifacts"] = json.dumps([{"path": TABLE, "type": "table"}])
-    _log(client, run, _flat(settings), _trial_metrics(trial), tags, result.finished)
+        tags["mlflow.loggedArtifacts"] = json.dumps([{"path": REPLIES, "type": "table"}])
+    _log(client, run, fields.parameters(settings), fields.trial_metrics(trial), tags, result.finished)
     _put(client, run.info.run_id, files)
     client.set_terminated(run.info.run_id, "FINISHED", end_time=_milliseconds(result.finished))
     return run.info.run_id
 
 
-def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: Run) -> None:
+def _log_sweep(client: MlflowClient, result: SweepResult, store: SweepStore, parent: Run) -> None:
     import yaml
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
-
-    from jc1_lab.sinks.report import headline, html
 
     run_id = parent.info.run_id
     dataset = MetaDataset(
@@ -201,17 +244,18 @@ def _log_sweep(client: MlflowClient, result: SweepResult, folder: Path, parent: 
         CREATED: result.created,
         "mlflow.note.content": headline(result),
         "mlflow.source.git.commit": result.revision,
-        "jc1.machine": _text(result.machine),
+        "jc1.machine": fields.text(result.machine),
         **{f"jc1.version.{name}": version for name, version in result.versions.items()},
     }
-    _log(client, parent, parameters, _sweep_metrics(result), tags, result.finished)
+    _log(client, parent, parameters, fields.sweep_metrics(result), tags, result.finished)
     files = {
         RESULT: result.model_dump_json(indent=1),
         "space.yaml": yaml.safe_dump(result.space, sort_keys=False, allow_unicode=True),
-        "report.html": html(result, folder),
+        PROMPTS: fields.as_json({item: asdict(asked) for item, asked in store.prompts().items()}),
     }
-    files |= {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS if (folder / name).exists()}
     _put(client, run_id, files)
+    if (store.folder / REPORT).exists():
+        client.log_artifact(run_id, str(store.folder / REPORT))
 
 
 def _log(
@@ -226,13 +270,13 @@ def _log(
     from mlflow.entities import Metric, Param, RunTag
 
     timestamp = _milliseconds(when)
-    named = _names(parameters)
+    named = fields.names(parameters)
     params = [
-        Param(named[key], _text(value)[:_VALUE])
+        Param(named[key], fields.text(value)[:_VALUE])
         for key, value in parameters.items()
         if named[key] not in run.data.params
     ]
-    measured = [Metric(name, metrics[key], timestamp, 0) for key, name in _names(metrics).items()]
+    measured = [Metric(name, metrics[key], timestamp, 0) for key, name in fields.names(metrics).items()]
     labels = [RunTag(key, value[:_TAG]) for key, value in tags.items() if value]
     client.log_batch(run.info.run_id, measured, params[:_BATCH], labels[:_BATCH])
     for start in range(_BATCH, max(len(params), len(labels)), _BATCH):
@@ -244,93 +288,6 @@ def _put(client: MlflowClient, run_id: str, files: Mapping[str, str]) -> None:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         client.log_artifacts(run_id, folder)
-
-
-def _trial_metrics(trial: Trial) -> dict[str, float]:
-    found = {"prompts": float(trial.prompts), "failed": float(trial.failed)}
-    for name, interval in trial.metrics.items():
-        found |= _interval(name, interval)
-    if trial.comparison:
-        found |= _comparison("difference", trial.comparison)
-    found |= {f"category.{name}": mean for name, mean in trial.categories.items()}
-    for latency in trial.latency:
-        at = f"at {latency.load}".replace(" ", "_")
-        for kind in ("ttft", "tpot", "total"):
-            if times := getattr(latency, kind):
-                found |= {f"{kind}_p50.{at}": times.p50, f"{kind}_p99.{at}": times.p99}
-        found[f"tokens_per_second.{at}"] = latency.tokens_per_second
-        found[f"requests_per_second.{at}"] = latency.requests_per_second
-        if latency.goodput is not None:
-            found[f"goodput.{at}"] = latency.goodput
-    found |= {f"acceptance.position_{position}": share for position, share in enumerate(trial.acceptance, 1)}
-    return found
-
-
-def _sweep_metrics(result: SweepResult) -> dict[str, float]:
-    found = {"trials": float(len(result.trials)), "rows": float(result.rows)}
-    if result.mde is not None:
-        found["mde"] = result.mde
-    found |= {f"seconds.{phase}": seconds for phase, seconds in result.seconds.items()}
-    if result.primary in result.baseline.metrics:
-        found |= _interval("baseline_search", result.baseline.metrics[result.primary])
-    if result.winner is not None and result.primary in (metrics := result.trial(result.winner).metrics):
-        found["winner"] = float(result.winner)
-        found |= _interval("winner_search", metrics[result.primary])
-    if result.verified:
-        found |= _interval("winner_heldout", result.verified.heldout)
-        found |= _interval("baseline_heldout", result.verified.baseline)
-        found |= _comparison("heldout_difference", result.verified.comparison)
-    return found
-
-
-def _interval(name: str, of: Interval) -> dict[str, float]:
-    return {name: of.mean, f"{name}_low": of.low, f"{name}_high": of.high}
-
-
-def _comparison(name: str, of: Comparison) -> dict[str, float]:
-    return {
-        name: of.difference,
-        f"{name}_low": of.low,
-        f"{name}_high": of.high,
-        f"{name}_p": of.p,
-        f"{name}_p_adjusted": of.p_adjusted,
-    }
-
-
-def _table(rows: list[EvalRecord]) -> str:
-    """Rows as MLflow keeps a table: columns once, then values."""
-    metrics = sorted({name for row in rows for name in row.scores}, key=lambda name: (name != SCORE, name))
-    data = [
-        [row.item, *(row.scores.get(name) for name in metrics[:1]), "\n---\n".join(row.texts)]
-        + [row.scores.get(name) for name in metrics[1:]]
-        + [row.outcome, row.split, row.repeat, row.seed]
-        for row in rows
-    ]
-    columns = ["item", *metrics[:1], "text", *metrics[1:], "outcome", "split", "repeat", "seed"]
-    return _json({"columns": columns, "data": data})
-
-
-def _flat(settings: TrialSettings) -> dict[str, Any]:
-    return settings.flat() | {"system": settings.system}
-
-
-def _names(keys: Iterable[str]) -> dict[str, str]:
-    """What MLflow takes as names, on every system that it runs on, by key; no two keys have the same."""
-    found: dict[str, str] = {}
-    for key in keys:
-        name = re.sub(r"[^\w\-. ]", "_", key)[:_NAME]
-        if name in found.values():
-            name = f"{name[: _NAME - 9]}_{sha256(key.encode()).hexdigest()[:8]}"
-        found[key] = name
-    return found
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, default=str)
 
 
 def _quoted(text: str) -> str:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jc1_lab.plots import style
+from jc1_lab.records.evals import Asked, EvalRecord
 from jc1_lab.records.results import Comparison, Interval, Latency, SweepResult, Trial
-from jc1_lab.records.rows import EvalRecord, read_table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from jc1_lab.sinks.texts import Texts
 
 ASSETS = Path(__file__).parent / "assets"
 _MAX_PAIRS = 12
@@ -75,12 +77,11 @@ def headline(result: SweepResult) -> str:
     return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
 
 
-def html(result: SweepResult, folder: Path) -> str:
-    """The report of a sweep. `folder` holds its `table.jsonl` and `traces.jsonl`, from which texts are quoted where
-    they are there."""
+def html(result: SweepResult, texts: Texts) -> str:
+    """Return the report of a sweep, which quotes of the texts what is there."""
     from jc1_lab.plots import sweeps as plots
 
-    pairs, differing = _pairs(result, folder)
+    pairs, differing = _pairs(result, texts)
     return _render(
         "report.html",
         plots.figures(result),
@@ -231,7 +232,7 @@ def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
     return {"trial": f"#{trial.number}", "load": str(latency.load), "figures": figures}
 
 
-def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int]:
+def _pairs(result: SweepResult, texts: Texts) -> tuple[list[dict[str, Any]], int]:
     """Prompts on which winner and baseline score differently, with a text of each, held-out ones where there are any;
     and how many there are in all."""
     if result.winner is None:
@@ -242,22 +243,21 @@ def _pairs(result: SweepResult, folder: Path) -> tuple[list[dict[str, Any]], int
         split, own, other = "search", result.trial(result.winner).scores, result.baseline.scores
     apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
     shown = apart[:_MAX_PAIRS]
-    table, asked = folder / "table.jsonl", folder / "prompts.json"
-    said: dict[tuple[int, str], list[EvalRecord]] = {}
-    for row in read_table(table) if table.exists() else ():
-        if row.split == split and row.item in shown:
-            said.setdefault((row.trial, row.item), []).append(row)
-    prompts = json.loads(asked.read_bytes()) if asked.exists() else {}
+    replies: dict[tuple[int, str], list[EvalRecord]] = {}
+    for record in texts.records:
+        if record.split == split and record.item in shown:
+            replies.setdefault((record.trial, record.item), []).append(record)
+    nothing = Asked("")
     return [
         {
             "item": item,
-            "prompt": _cut(prompts.get(item, {}).get("prompt", "")),
-            "right": _cut(" or ".join(prompts.get(item, {}).get("references", ()))),
-            "baseline": _said(said[0, item], result.primary, other[item]),
-            "winner": _said(said[result.winner, item], result.primary, own[item]),
+            "prompt": _cut(texts.prompts.get(item, nothing).prompt),
+            "right": _cut(" or ".join(texts.prompts.get(item, nothing).references)),
+            "baseline": _said(replies[0, item], result.primary, other[item]),
+            "winner": _said(replies[result.winner, item], result.primary, own[item]),
         }
         for item in shown
-        if (0, item) in said and (result.winner, item) in said
+        if (0, item) in replies and (result.winner, item) in replies
     ], len(apart)
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from jc1_lab import statistics
+from jc1_lab.records.evals import OK, EvalRecord, Key, Split
 from jc1_lab.records.items import Item
 from jc1_lab.records.results import Comparison, Interval, Trial
-from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from jc1_lab.records.store import SweepStore
     from jc1_lab.scoring.scoring import Scoring
 
 Direction = Literal["max", "min"]
@@ -60,10 +61,10 @@ def fair(own: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
     return {m: told for m, told in own.items() if not unanswered & (baseline.get(m, {}).keys() - told.keys())}
 
 
-def rows_of(rows: RowFile, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[EvalRecord]:
-    """The rows that a trial has on these items, in their order."""
-    keys = [(trial, split, item.id, repeat) for item in items for repeat in range(repeats)]
-    return [rows[key] for key in keys if key in rows]
+def records_of(store: SweepStore, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[EvalRecord]:
+    """Return the records that a trial has on these items, in their order."""
+    keys: list[Key] = [(trial, split, item.id, repeat) for item in items for repeat in range(repeats)]
+    return [store[key] for key in keys if key in store]
 
 
 def matched(

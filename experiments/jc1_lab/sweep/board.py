@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-import orjson
 
 from jc1.errors import Conflict
 from jc1_lab import statistics
+from jc1_lab.records.evals import OK, Split
 from jc1_lab.records.items import Item
-from jc1_lab.records.results import Latency, Trial
-from jc1_lab.records.rows import OK, EvalRecord, RowFile, Split
+from jc1_lab.records.results import Trial
 from jc1_lab.records.trials import TrialSettings, engine_key
 from jc1_lab.sweep import analysis
-from jc1_lab.sweep.lines import Lines
 
 if TYPE_CHECKING:
+    from jc1_lab.records.store import SweepStore
     from jc1_lab.sweep.spec import Sweep
 
 
@@ -38,20 +36,16 @@ class TrialState:
     state: Literal["measured", "stopped", "refused"] = "measured"
     reason: str = ""
     prompts: int = 0
-    latency: list[Latency] = field(default_factory=list)
 
 
 class TrialBoard:
-    """The trials of a sweep, trial 0 the baseline's. `rows` are theirs, `numbers` keeps which settings each number has;
-    `most` is how many trials there may be."""
+    """The trials of a sweep, trial 0 the baseline's. `store` has their records, and which settings each number has."""
 
-    def __init__(self, sweep: Sweep, rows: RowFile, numbers: Lines, *, most: int) -> None:
+    def __init__(self, sweep: Sweep, store: SweepStore) -> None:
         self.trials: list[TrialState] = []
         self._sweep = sweep
-        self._rows = rows
-        self._numbers = numbers
-        self._numbered = [orjson.loads(line) for line in numbers.read()]
-        self._most = most
+        self._store = store
+        self._kept = store.settings()
 
     def add(self, settings: TrialSettings) -> TrialState:
         """The trial of these settings: a new one, or the one that has them already."""
@@ -66,12 +60,12 @@ class TrialBoard:
         return trial
 
     def _number(self, trial: TrialState) -> None:
-        """Keep which settings the rows of that number have. Raises `Conflict` where they had others."""
-        told = trial.settings.model_dump(mode="json")
-        if trial.number == len(self._numbered):
-            self._numbers.add(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-            self._numbered.append(told)
-        elif self._numbered[trial.number] != told:
+        """Keep which settings the records of that number have. Raises `Conflict` where they had others."""
+        settings = trial.settings.model_dump(mode="json")
+        if trial.number == len(self._kept):
+            self._store.add_trial(trial.number, settings)
+            self._kept.append(settings)
+        elif self._kept[trial.number] != settings:
             raise Conflict(
                 f"Trial {trial.number} of the sweep {self._sweep.name!r} was begun with other settings: resume it with "
                 "the space and the code that it had then, or choose another --name.",
@@ -87,15 +81,15 @@ class TrialBoard:
         if not shared:
             return 0
         signed = {number: told if direction == "max" else -told for number, told in values.items()}
-        behind = statistics.dominated(signed, trials=self._most)
+        behind = statistics.dominated(signed, trials=self._sweep.plan.trials)
         stopped = [trial for trial in running if trial.number in behind and trial.number != 0]
         for trial in stopped:
             trial.state = "stopped"
             trial.reason = f"sure to stay behind the leader after {len(items)} prompts"
         return (len(self._sweep.items) - len(items)) * sum(trial.repeats for trial in stopped)
 
-    def told(self, trial: TrialState) -> tuple[float, ...]:
-        """The trial's objectives, NaN where it has none."""
+    def objectives(self, trial: TrialState) -> tuple[float, ...]:
+        """Return the means of the trial's objectives, NaN where it has none."""
         unknown = (math.nan,) * len(self._sweep.space.objectives)
         if trial.state == "refused":
             return unknown
@@ -105,9 +99,9 @@ class TrialBoard:
 
     def means(self, trial: TrialState, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
         """What the trial's answers to these prompts are worth, as far as it can be held against the baseline."""
-        rows = analysis.rows_of(self._rows, trial.number, split, items, trial.repeats)
-        found = analysis.by_prompt(rows, items, self._sweep.scoring)
-        left = analysis.unanswered(rows)
+        records = analysis.records_of(self._store, trial.number, split, items, trial.repeats)
+        found = analysis.by_prompt(records, items, self._sweep.scoring)
+        left = analysis.unanswered(records)
         return analysis.fair(found, self.means(self.trials[0], split, items), left) if left and trial.number else found
 
     def results(self) -> list[Trial]:
@@ -123,7 +117,7 @@ class TrialBoard:
         results = []
         for trial in self.trials:
             items = self._sweep.items[: trial.prompts]
-            rows = analysis.rows_of(self._rows, trial.number, "search", items, trial.repeats)
+            records = analysis.records_of(self._store, trial.number, "search", items, trial.repeats)
             own = analysis.figures(means[trial.number], items, metric) if trial.number in means else {}
             results.append(
                 Trial(
@@ -134,10 +128,9 @@ class TrialBoard:
                     reason=trial.reason,
                     repeats=trial.repeats,
                     prompts=trial.prompts,
-                    failed=sum(row.outcome != OK for row in rows),
+                    failed=sum(record.outcome != OK for record in records),
                     comparison=compared.get(trial.number),
-                    acceptance=analysis.acceptance(rows),
-                    latency=trial.latency,
+                    acceptance=analysis.acceptance(records),
                     **own,
                 )
             )
@@ -155,8 +148,3 @@ class TrialBoard:
     def winner(self, results: Sequence[Trial]) -> int | None:
         """The number of the best trial beside the baseline, `None` of none."""
         return analysis.best([t for t in results if t.number and t.state == "measured"], *self._sweep.primary)
-
-    def sorted_rows(self) -> list[EvalRecord]:
-        """All rows: by trial, search before proof, in the order of the prompts."""
-        places = {item.id: i for i, item in enumerate((*self._sweep.items, *self._sweep.heldout))}
-        return sorted(self._rows, key=lambda row: (row.trial, row.split == "heldout", places[row.item], row.repeat))

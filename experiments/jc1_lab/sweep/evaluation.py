@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidRequest, Jc1Error
 from jc1.presets import Preset
+from jc1_lab.records.evals import EvalRecord, Key, Split
 from jc1_lab.records.items import Item
-from jc1_lab.records.rows import EvalRecord, RowFile, Split
 
 if TYPE_CHECKING:
     from jc1.reply import Reply
     from jc1.trace import Trace
     from jc1.workbench import Workbench
+    from jc1_lab.records.store import SweepStore
     from jc1_lab.scoring.scoring import Scoring
 
 IN_FLIGHT = 256
@@ -42,7 +43,7 @@ class EvalRequest:
     owner: str
 
     @property
-    def key(self) -> tuple[int, str, str, int]:
+    def key(self) -> Key:
         return (self.trial, self.split, self.item.id, self.repeat)
 
 
@@ -62,7 +63,7 @@ def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
 async def run_requests(
     workbench: Workbench,
     requests: Sequence[EvalRequest],
-    records: RowFile,
+    store: SweepStore,
     *,
     scoring: Scoring,
     in_flight: int = IN_FLIGHT,
@@ -75,12 +76,12 @@ async def run_requests(
     `ATTEMPTS` times; then everything stops with the engine's error, and so it does where records cannot be kept. What
     was answered until then stays.
     """
-    waiting = iter([request for request in requests if request.key not in records])
+    waiting = iter([request for request in requests if request.key not in store])
 
     async def work() -> None:
         for request in waiting:
             record = await _record(workbench, request, scoring, on_trace)
-            records.add(record)
+            store.add(record)
             if on_record:
                 on_record(record)
 

@@ -9,10 +9,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Container, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from jc1.cache import create_cache
 from jc1.cache.null import NullCache
@@ -29,15 +26,15 @@ from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.workbench import Workbench
 from jc1_lab.records.items import Suite
+from jc1_lab.records.store import SweepStore
 from jc1_lab.records.trials import engine_key
-from jc1_lab.sweep.lines import write_whole
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
     from jc1.settings import Settings
 
-MEMORY, WHOLE = "memory.db", "memory.json"
-"""The copy, and what is written beside it once it is whole."""
+MEMORY = "memory.db"
+"""The copy, in a sweep's folder. The document `memory` of its store is there once the copy is whole."""
 NOBODY = "jc1-nobody"
 """The owner of items that have no memory: it has no records."""
 
@@ -80,7 +77,7 @@ class Snapshot:
 
     def __init__(
         self,
-        folder: Path,
+        store: SweepStore,
         suite: Suite,
         settings: Settings,
         *,
@@ -90,16 +87,17 @@ class Snapshot:
         self._owner = owner or NOBODY
         # Queries are embedded every time, as those of users are, who seldom ask the same again.
         self._embedder = create_embedder(settings, NullCache())
-        if not (folder / WHOLE).exists():
+        folder, kept = store.folder, store.get("memory")
+        if kept is None:
             for left in folder.glob(f"{MEMORY}*"):
                 left.unlink()
         self._database = open_database(f"sqlite:///{folder / MEMORY}")
         # The vectors of a copy need no server: they are searched the same way.
         own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
-        if not (folder / WHOLE).exists():
+        if kept is None:
             digest = self._fill(own, suite, settings, owner, progress)
-            write_whole(folder / WHOLE, [orjson.dumps({"suite": suite.digest, "owner": owner, "memory": digest})])
-        self.digest: str = orjson.loads((folder / WHOLE).read_bytes())["memory"]
+            store.put("memory", kept := {"suite": suite.digest, "owner": owner, "digest": digest})
+        self.digest: str = kept["digest"]
         """The SHA-256 of the owner's own records; empty without an owner."""
         self._memory = open_memory(own, self._database, self._embedder)
         self.memory = FrozenMemory(self._memory)

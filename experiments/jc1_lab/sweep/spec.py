@@ -1,6 +1,6 @@
 """A sweep: settings to try, prompts to try them on, and how carefully.
 
-    plan -> search (quality) -> winner on held-out prompts -> latency of the best -> result, report, MLflow
+    plan -> search (quality) -> winner on held-out prompts -> latency of the best -> result
 
 Knows what was asked for, and what it means as a plan. How the plan is carried out is jc1_lab.sweep.runner's.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +25,10 @@ from jc1.models import unambiguous
 from jc1.presets import CHAMPION, Presets
 from jc1.request import RESOLVED_SETTINGS
 from jc1.settings import Settings
-from jc1.sync import LoopThread
 from jc1_lab import statistics
 from jc1_lab.latency.load import check
 from jc1_lab.records.items import Suite
-from jc1_lab.records.results import SCORE, Load, SuiteFacts, SweepResult
+from jc1_lab.records.results import SCORE, Load, SuiteFacts
 from jc1_lab.records.trials import TrialSettings, engine_key
 from jc1_lab.scoring.metrics import METRICS
 from jc1_lab.scoring.scoring import create_scoring, unavailable_reason
@@ -41,7 +39,6 @@ from jc1_lab.sweep.plan import Plan, cost, most
 
 if TYPE_CHECKING:
     from jc1_lab.latency.measure import Objective
-    from jc1_lab.sweep.runner import Progress
 
 DEFAULT_TRIALS = 32
 """Trials of a space that has no end, where none are stated."""
@@ -98,7 +95,6 @@ class Sweep:
         requests: int = 32,
         blocks: int = 4,
         objective: Objective | None = None,
-        tracked: bool = True,
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings.load()
@@ -128,7 +124,6 @@ class Sweep:
         self.trials = trials if trials is not None or (finite and self.kind == "grid") else DEFAULT_TRIALS
         self.repeats, self.seed, self.owner, self.racing = repeats, seed, owner, racing
         self.loads, self.requests, self.blocks, self.objective = tuple(loads), requests, blocks, objective
-        self.tracked = tracked
         self.metrics = list(dict.fromkeys([*self.space.objectives, *self.space.scorers, *scorers]))
         self.scoring = create_scoring(self.metrics, self.suite)
         own = Decoding.parse(self.baseline.decoding)
@@ -193,6 +188,7 @@ class Sweep:
             found[engine_key(self.settings, engine)] = Group(engine, varied)
         return [*found.values()]
 
+    @cached_property
     def plan(self) -> Plan:
         """What will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
@@ -221,19 +217,6 @@ class Sweep:
             latency_requests=len(self.loads) * self.blocks * self.requests,
             mde=statistics.mde(items, comparisons=trials) if self._by_score else None,
         )
-
-    def run(self, *, resume: bool = False, progress: bool | Progress = True) -> SweepResult:
-        """Carry the plan out, and wait for it; works inside a running event loop too. Ctrl-C keeps what was answered.
-
-        With `resume` it goes on where a sweep of this name was left. `progress` shows a bar on standard error, or is
-        called instead. Raises `Conflict` where the name is taken, or the sweep there is another one.
-        """
-        from jc1_lab.sweep.progress import Bar
-        from jc1_lab.sweep.runner import Run
-
-        with ExitStack() as stack:
-            told = stack.enter_context(Bar()) if progress is True else progress or (lambda *_: None)
-            return stack.enter_context(LoopThread()).run(Run(self, told).run(resume=resume))
 
     @property
     def primary(self) -> tuple[str, Literal["max", "min"]]:

@@ -1,13 +1,16 @@
 """`jc1 runs` as a person or a script meets it."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from jc1_lab.records.store import FILE
 from tests.experiments.conftest import Tracked, tracked
 from tests.support.cli import Run, ok
 from tests.support.sweep_results import sweep_result, write_folder
@@ -53,8 +56,8 @@ def test_a_report_from_mlflow_quotes_no_namesake(jc1: Run, tracked: Tracked, swe
     folder = sweeps / tracked.result.name
     later = tracked.result.model_copy(update={"created": "2026-12-24T00:00:00+00:00", "mlflow_run": ""})
     later.write(folder)
-    table = (folder / "table.jsonl").read_text()
-    (folder / "table.jsonl").write_text(table.replace("Your cat is called", "The namesake says"))
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as database, database:
+        database.execute("UPDATE records SET texts = replace(texts, 'Your cat is called', 'The namesake says')")
     uri = tracked.settings.tracking
     ok(jc1("runs", "show", tracked.run_id, "--html", "report.html", JC1_TRACKING_URI=uri))
     text = (tmp_path / "report.html").read_text()

@@ -20,13 +20,14 @@ import pytest
 
 from jc1 import Settings
 from jc1.errors import StorageFull, TrackingUnavailable
+from jc1_lab.records.store import SweepStore
 from jc1_lab.runs import find, find_trial
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks import mlflow_client as tracking_client
 from jc1_lab.sinks.mlflow_client import connected
 from tests.experiments.conftest import Tracked
 from tests.support.mlflow_server import serving
-from tests.support.sweep_results import HOSTILE, REFUSED, WINNER, sweep_result, write_folder
+from tests.support.sweep_results import HOSTILE, REFUSED, WINNER, log, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,13 +67,16 @@ def test_the_parent_says_what_was_asked_and_found(tracked: Tracked) -> None:
     assert {tag.key: tag.value for tag in suite.tags}["sha256"] == result.suite.digest
 
 
-def test_the_parent_has_result_report_space_rows_and_prompts_beside_the_database(tracked: Tracked) -> None:
+def test_the_parent_has_result_report_space_and_prompts_beside_the_database(tracked: Tracked) -> None:
     parent, _ = parent_and_children(tracked.settings.tracking, tracked.run_id)
     folder = Path(parent.info.artifact_uri.removeprefix("file://"))
     assert folder.is_relative_to(tracked.settings.home / "mlartifacts")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert {"result.json", "report.html", "space.yaml", "table.jsonl", "prompts.json"} == names
-    assert (folder / "table.jsonl").read_bytes() == (tracked.folder / "table.jsonl").read_bytes()
+    assert {"result.json", "report.html", "space.yaml", "prompts.json"} == names
+    assert (folder / "report.html").read_bytes() == (tracked.folder / "report.html").read_bytes()
+    prompts = json.loads((folder / "prompts.json").read_text())
+    assert set(prompts) == {*tracked.result.suite.search, *tracked.result.suite.heldout}
+    assert prompts["memory-qa/000"] == {"prompt": HOSTILE, "references": ["Ada"]}
 
 
 def test_every_trial_is_a_child_with_its_settings_metrics_and_state(tracked: Tracked) -> None:
@@ -99,12 +103,12 @@ def test_every_trial_is_a_child_with_its_settings_metrics_and_state(tracked: Tra
     assert children["10"].data.tags["jc1.state"] == "stopped"
 
 
-def test_a_childs_prompts_are_a_table_and_its_settings_are_complete(tracked: Tracked, tmp_path: Path) -> None:
+def test_a_childs_replies_are_a_table_and_its_settings_are_complete(tracked: Tracked, tmp_path: Path) -> None:
     _, children = parent_and_children(tracked.settings.tracking, tracked.run_id)
     won = children[str(WINNER)]
-    assert json.loads(won.data.tags["mlflow.loggedArtifacts"]) == [{"path": "prompts.json", "type": "table"}]
+    assert json.loads(won.data.tags["mlflow.loggedArtifacts"]) == [{"path": "replies.json", "type": "table"}]
     with connected(tracked.settings.tracking) as client:
-        table = json.loads(Path(client.download_artifacts(won.info.run_id, "prompts.json", tmp_path)).read_text())
+        table = json.loads(Path(client.download_artifacts(won.info.run_id, "replies.json", tmp_path)).read_text())
         settings = json.loads(Path(client.download_artifacts(won.info.run_id, "settings.json", tmp_path)).read_text())
     assert table["columns"][:3] == ["item", "score", "text"]
     rows = [dict(zip(table["columns"], values, strict=True)) for values in table["data"]]
@@ -123,7 +127,8 @@ def test_sampled_requests_are_traces_of_their_trials_run_with_a_span_for_each_st
     parent, children = parent_and_children(tracked.settings.tracking, tracked.run_id)
     with connected(tracked.settings.tracking) as client:
         traces = client.search_traces(locations=[parent.info.experiment_id])
-    lines = [json.loads(line) for line in (tracked.folder / "traces.jsonl").read_text().splitlines()]
+    with SweepStore(tracked.folder, read_only=True) as store:
+        lines = store.traces()
     assert len(traces) == len(lines) == 6
     (first,) = [trace for trace in traces if trace.data.spans[0].inputs == HOSTILE]
     assert first.info.trace_metadata["mlflow.sourceRun"] == children[str(lines[0]["trial"])].info.run_id
@@ -138,18 +143,18 @@ def test_sampled_requests_are_traces_of_their_trials_run_with_a_span_for_each_st
 
 def test_logging_the_same_result_again_changes_nothing(tracked: Tracked) -> None:
     before = contents(tracked.settings)
-    tracking.finish(tracked.result, tracked.folder, tracked.settings.tracking)
+    log(tracked.result, tracked.folder, tracked.settings.tracking)
     assert contents(tracked.settings) == before
 
 
 def test_a_run_that_is_gone_is_made_anew(tmp_path: Path) -> None:
     settings = Settings.load({"home": tmp_path})
     folder = write_folder(sweep_result(), tmp_path / "sweep")
-    first = tracking.finish(sweep_result(), folder, settings.tracking)
+    first = log(sweep_result(), folder, settings.tracking)
     with connected(settings.tracking) as client:
         client.delete_run(first)
-    again = tracking.finish(sweep_result().model_copy(update={"mlflow_run": first}), folder, settings.tracking)
-    elsewhere = tracking.finish(sweep_result().model_copy(update={"mlflow_run": "0" * 32}), folder, settings.tracking)
+    again = log(sweep_result().model_copy(update={"mlflow_run": first}), folder, settings.tracking)
+    elsewhere = log(sweep_result().model_copy(update={"mlflow_run": "0" * 32}), folder, settings.tracking)
     assert again == elsewhere != first
 
 
@@ -160,7 +165,7 @@ def test_any_category_has_a_metric_of_its_own(tmp_path: Path) -> None:
     odd = result.trial(WINNER).model_copy(update={"categories": {name: i / 8 for i, name in enumerate(names)}})
     trials = [odd if trial.number == WINNER else trial for trial in result.trials]
     folder = write_folder(result, tmp_path / "sweep")
-    run = tracking.finish(result.model_copy(update={"trials": trials}), folder, settings.tracking)
+    run = log(result.model_copy(update={"trials": trials}), folder, settings.tracking)
     _, children = parent_and_children(settings.tracking, run)
     told = {name: value for name, value in children[str(WINNER)].data.metrics.items() if name.startswith("category.")}
     assert sorted(told.values()) == [i / 8 for i in range(len(names))]
@@ -174,8 +179,8 @@ def test_what_an_interrupted_call_left_is_completed_and_nothing_is_double(tmp_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracking, "_log_sweep", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            tracking.finish(result, folder, settings.tracking)
-    assert tracking.finish(result, folder, settings.tracking) == run_id
+            log(result, folder, settings.tracking)
+    assert log(result, folder, settings.tracking) == run_id
     parent, children = parent_and_children(settings.tracking, run_id)
     assert parent.info.status == "FINISHED"
     assert len(children) == len(result.trials)
@@ -189,10 +194,10 @@ def test_a_finished_sweep_that_was_interrupted_later_is_finished_again(tmp_path:
     settings = Settings(home=tmp_path)
     result = sweep_result()
     folder = write_folder(result, tmp_path / "sweep")
-    run_id = tracking.finish(result, folder, settings.tracking)
+    run_id = log(result, folder, settings.tracking)
     with connected(settings.tracking) as client:
         client.update_run(run_id, status)
-    assert tracking.finish(result, folder, settings.tracking) == run_id
+    assert log(result, folder, settings.tracking) == run_id
     parent, _ = parent_and_children(settings.tracking, run_id)
     assert parent.info.status == "FINISHED"
     assert parent.info.end_time - parent.info.start_time == 450_000
@@ -221,7 +226,7 @@ def test_nothing_that_the_caller_set_is_changed_and_nothing_is_printed(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     before = (mlflow.get_tracking_uri(), dict(os.environ), logging.getLogger("mlflow").level)
     other = sweep_result(name="another", seed=1)
-    tracking.finish(other, tracked.folder, tracked.settings.tracking)
+    log(other, tracked.folder, tracked.settings.tracking)
     assert (mlflow.get_tracking_uri(), dict(os.environ), logging.getLogger("mlflow").level) == before
     assert mlflow.active_run() is None
     assert list(Path.cwd().iterdir()) == []
@@ -273,7 +278,7 @@ def test_a_full_disk_is_told_as_such(tracked: Tracked) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))
     try:
         with pytest.raises(StorageFull, match="make room"):
-            tracking.finish(result, tracked.folder, tracked.settings.tracking)
+            log(result, tracked.folder, tracked.settings.tracking)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -289,8 +294,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_tracking_server_holds_the_same_and_a_run_is_found_there_by_its_id(server: str, tmp_path: Path) -> None:
     result = sweep_result(name="far-away")
     folder = write_folder(result, tmp_path / "sweep")
-    run_id = tracking.finish(result, folder, server)
-    assert tracking.finish(result, folder, server) == run_id
+    run_id = log(result, folder, server)
+    assert log(result, folder, server) == run_id
     parent, children = parent_and_children(server, run_id)
     assert len(children) == len(result.trials)
     with connected(server) as client:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jc1 import Settings
-from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected
 from tests.support.mlflow_server import serving
-from tests.support.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
+from tests.support.sweep_results import HOSTILE, WINNER, log, sweep_result, write_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,7 +27,7 @@ def test_mlflows_pages_show_a_sweep_with_its_trials_figures_and_traces(browser: 
 
     settings = Settings(home=tmp_path / "served")
     result = sweep_result()
-    run = tracking.finish(result, write_folder(result, settings.home / "sweeps" / result.name), settings.tracking)
+    run = log(result, write_folder(result, settings.home / "sweeps" / result.name), settings.tracking)
     with connected(settings.tracking) as client:
         experiment = client.get_run(run).info.experiment_id
     asked: list[str] = []

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jc1_lab.plots import style
+from jc1_lab.records.evals import EvalRecord
 from jc1_lab.records.results import SCORE
-from jc1_lab.records.rows import EvalRecord, write_table
+from jc1_lab.records.store import SweepStore
 from jc1_lab.sinks import report
+from jc1_lab.sinks.texts import Texts
 from tests.support.sweep_results import HOSTILE, WINNER, sweep_result, write_folder
 
 if TYPE_CHECKING:
@@ -46,13 +48,15 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(sweep_result(), tmp_path_factory.mktemp("report") / "sweep")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
+    folder = write_folder(sweep_result(), tmp_path_factory.mktemp("report") / "sweep")
+    with SweepStore(folder, read_only=True) as store:
+        return Texts.of(store)
 
 
 @pytest.fixture(scope="module")
-def document(folder: Path) -> str:
-    return report.html(sweep_result(), folder)
+def document(texts: Texts) -> str:
+    return report.html(sweep_result(), texts)
 
 
 def test_it_tells_the_finding_draws_every_figure_and_asks_nobody(show: Show, document: str) -> None:
@@ -81,18 +85,17 @@ def test_prompts_on_which_winner_and_baseline_part_are_quoted_as_text(show: Show
     assert page.locator(".ask").first.inner_text() == HOSTILE
 
 
-def test_of_several_replies_the_one_nearest_their_mean_is_quoted_with_its_own_score(tmp_path: Path) -> None:
+def test_of_several_replies_the_one_nearest_their_mean_is_quoted_with_its_own_score() -> None:
     result = sweep_result()
     assert result.verified
     asked = result.suite.heldout[0]
     scores = {item: 1 / 3 if item == asked else score for item, score in result.verified.baseline_scores.items()}
-    folder = write_folder(result, tmp_path / "sweep")
-    rows = [EvalRecord(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)]
-    write_table(
-        [*rows, EvalRecord(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})], folder / "table.jsonl"
-    )
+    replies = [
+        EvalRecord(0, "heldout", asked, n, texts=(f"reply {n}",), scores={SCORE: float(n == 0)}) for n in range(3)
+    ]
+    won = EvalRecord(WINNER, "heldout", asked, 0, texts=("won",), scores={SCORE: 0.0})
     verified = result.verified.model_copy(update={"baseline_scores": scores})
-    text = report.html(result.model_copy(update={"verified": verified}), folder)
+    text = report.html(result.model_copy(update={"verified": verified}), Texts(records=[*replies, won]))
     assert "baseline, score 0.33, the mean of 3 replies; of this one 0<" in text
     assert ">reply 1<" in text
     assert "winner #3, score 0<" in text
@@ -118,16 +121,16 @@ def test_sweeps_are_compared_on_one_page_with_a_warning_where_prompts_differ(sho
     assert "asked different prompts" not in report.comparison([one, one])
 
 
-def test_a_folder_without_rows_and_traces_makes_a_report_without_texts(tmp_path: Path) -> None:
-    text = report.html(sweep_result(), tmp_path)
+def test_without_texts_there_is_a_report_all_the_same() -> None:
+    text = report.html(sweep_result(), Texts())
     assert "Where winner and baseline part" not in text
     assert "Every trial" in text
 
 
-def test_plotly_is_inside_once_and_no_text_can_end_a_script(folder: Path) -> None:
+def test_plotly_is_inside_once_and_no_text_can_end_a_script(texts: Texts) -> None:
     result = sweep_result().model_copy(update={"notes": [HOSTILE]})
     hostile = [trial.model_copy(update={"label": HOSTILE}) for trial in result.trials]
-    text = report.html(result.model_copy(update={"trials": hostile}), folder)
+    text = report.html(result.model_copy(update={"trials": hostile}), texts)
     assert text.count("* plotly.js v") == 1
     assert HOSTILE not in text
     assert text.count("</script>") == text.count("<script") - text.count("'<script") == 3
@@ -142,8 +145,8 @@ def test_plotly_is_inside_once_and_no_text_can_end_a_script(folder: Path) -> Non
          "right is better. A Pareto member is one that no other trial beats in all 3"),
     ],
 )  # fmt: skip
-def test_it_says_where_a_good_trial_stands(folder: Path, objectives: dict[str, str], heading: str, says: str) -> None:
-    text = report.html(sweep_result().model_copy(update={"objectives": objectives}), folder)
+def test_it_says_where_a_good_trial_stands(texts: Texts, objectives: dict[str, str], heading: str, says: str) -> None:
+    text = report.html(sweep_result().model_copy(update={"objectives": objectives}), texts)
     assert f"<h2>{heading}</h2>" in text
     assert says in text
 

@@ -10,17 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import orjson
 import psutil
 import pytest
 
 from jc1.models import resolve
 from jc1.settings import Settings
-from jc1_lab import Load, Sweep, SweepResult
-from jc1_lab.records.rows import read_table
+from jc1_lab import Load, Sweep, SweepResult, run_sweep
+from jc1_lab.records.evals import EvalRecord
+from jc1_lab.records.store import SweepStore
 from jc1_lab.suites.suite import load
 from tests.experiments.latency.test_targets import serving
-from tests.experiments.sweep.test_spec import echo_suite
+from tests.experiments.sweep.test_spec import echo_suite, run
 
 ROOT = Path(__file__).parents[3]
 SPACE = {"decoding": {"max_tokens": 24, "temperature": [0, 0.8, 1.1]}, "retrieval": {"k": [2, 8]}}
@@ -34,10 +34,9 @@ def test_each_combination_of_engine_settings_starts_its_engine_once(home: Path) 
         settings=Settings.load({"engine": "transformers", "dtype": "float32"}),
         name="dtypes",
         holdout=0,
-        tracked=False,
         loads=(),
     )
-    result = sweep.run(progress=False)
+    result = run(sweep)
     assert result.search["engine_starts"] == 2
     assert [trial.settings.engine.get("dtype", "float32") for trial in result.trials] == [
         *("float32", "float32", "float32"),
@@ -58,10 +57,9 @@ def test_a_baseline_that_needs_engine_settings_lends_them_to_every_trial(home: P
         settings=Settings.load({"engine": "transformers", "dtype": "float32"}),
         name="lent",
         holdout=0,
-        tracked=False,
         loads=(),
     )
-    result = sweep.run(progress=False)
+    result = run(sweep)
     assert {trial.state for trial in result.trials} == {"measured"}
     assert {trial.settings.engine["dtype"] for trial in result.trials} == {"bfloat16"}
     assert [trial.settings.engine.get("speculation", "off") for trial in result.trials] == [
@@ -82,10 +80,9 @@ def test_a_model_that_cannot_be_loaded_refuses_its_trials_and_the_others_run(hom
         settings=Settings.load({"engine": "transformers"}),
         name="broken",
         holdout=0,
-        tracked=False,
         loads=(),
     )
-    result = sweep.run(progress=False)
+    result = run(sweep)
     refused = [trial for trial in result.trials if trial.state == "refused"]
     assert [trial.settings.engine["model"] for trial in refused] == [str(broken)] * 2
     assert all("could not be loaded" in trial.reason for trial in refused)
@@ -102,12 +99,11 @@ def test_a_sweep_on_a_server_says_which_model_answered_and_that_its_prefix_cache
             suite=echo_suite(8),
             settings=Settings.load({"engine": "openai", "base_url": f"{url}/v1"}),
             name="remote",
-            tracked=False,
             loads=(Load(concurrency=2),),
             requests=2,
             blocks=1,
         )
-        result = sweep.run(progress=False)
+        result = run(sweep)
     assert result.trial(result.winner).settings.decoding["max_tokens"] == 40
     assert result.settings["model"] == "echo"
     assert any("cannot be emptied" in note for note in result.notes)
@@ -119,7 +115,6 @@ def vllm_sweep() -> Sweep:
         suite=load("memory-qa", limit=40),
         settings=Settings.load({"engine": "vllm"}),
         name="killed",
-        tracked=False,
         racing=False,
         loads=(),
     )
@@ -132,7 +127,7 @@ def count_aloud(*, resume: bool) -> None:
         if phase == "search":
             print(json.dumps({"rows": done}), flush=True)
 
-    vllm_sweep().run(resume=resume, progress=say)
+    run_sweep(vllm_sweep(), resume=resume, progress=say, tracked=False)
 
 
 @pytest.mark.engines
@@ -140,9 +135,9 @@ def count_aloud(*, resume: bool) -> None:
 @pytest.mark.timeout(900)
 def test_a_sweep_on_vllm_is_killed_twice_its_engine_once_and_no_row_is_lost_or_doubled(home: Path) -> None:
     """The third run's engine process is killed too: it is started again, and the requests are made again."""
-    path = home / "sweeps" / "killed" / "rows.jsonl"
-    finished: dict[str, bytes] = {}
-    total = vllm_sweep().plan().requests
+    folder = home / "sweeps" / "killed"
+    kept: list[EvalRecord] = []
+    total = vllm_sweep().plan.requests
     for kill in range(3):
         code = f"from tests.experiments.sweep import test_engines as t; t.count_aloud(resume={kill > 0})"
         # vLLM's processes begin by importing the main module: what runs there must not run again in them.
@@ -159,13 +154,10 @@ def test_a_sweep_on_vllm_is_killed_twice_its_engine_once_and_no_row_is_lost_or_d
                         process.kill()
                     break
         assert process.returncode == (0 if kill == 2 else -signal.SIGKILL)
-        for line in path.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                row = orjson.loads(line)
-                key = str((row["trial"], row["split"], row["item"], row["repeat"]))
-                assert finished.setdefault(key, line) == line
-    rows = read_table(home / "sweeps" / "killed" / "table.jsonl")
-    result = SweepResult.read(home / "sweeps" / "killed")
-    assert len({row.key for row in rows}) == len(rows) == len(finished) == result.rows
-    assert {row.outcome for row in rows} == {"ok"}
-    assert sum(row.split == "search" for row in rows) == sum(t.repeats * t.prompts for t in result.trials)
+        with SweepStore(folder) as store:
+            before, kept = kept, [*store]
+        assert kept[: len(before)] == before
+    result = SweepResult.read(folder)
+    assert len({record.key for record in kept}) == len(kept) == result.rows
+    assert {record.outcome for record in kept} == {"ok"}
+    assert sum(record.split == "search" for record in kept) == sum(t.repeats * t.prompts for t in result.trials)

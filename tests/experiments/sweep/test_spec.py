@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from jc1.engines.echo import EchoEngine
@@ -32,9 +31,10 @@ from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.settings import Settings
 from jc1.workbench import Workbench
-from jc1_lab import Load, Space, Suite, Sweep
+from jc1_lab import Load, Space, Suite, Sweep, SweepResult, run_sweep
+from jc1_lab.records.evals import EvalRecord
 from jc1_lab.records.items import Item
-from jc1_lab.records.rows import RowFile, read_table
+from jc1_lab.records.store import SweepStore
 from jc1_lab.sinks.mlflow_client import connected
 
 ROOT = Path(__file__).parents[3]
@@ -58,13 +58,26 @@ def echo_suite(prompts: int = 40) -> Suite:
 
 
 def echo_sweep(space: Mapping[str, Any] | Space, *, name: str = "sweep", **options: Any) -> Sweep:
-    """Without MLflow and timing, unless asked for."""
-    given = {"suite": echo_suite(), "settings": Settings.load({"engine": "echo"}), "tracked": False, "loads": ()}
+    """Without timing, unless asked for."""
+    given = {"suite": echo_suite(), "settings": Settings.load({"engine": "echo"}), "loads": ()}
     return Sweep(space, name=name, **{**given, **options})
 
 
-def run(sweep: Sweep, **options: Any) -> Any:
-    return sweep.run(progress=False, **options)
+def run(sweep: Sweep, **options: Any) -> SweepResult:
+    """Without MLflow, unless asked for."""
+    return run_sweep(sweep, **{"progress": False, "tracked": False, **options})
+
+
+def records_in(folder: Path) -> list[EvalRecord]:
+    """What is in the sweep's store, in order."""
+    with SweepStore(folder, read_only=True) as store:
+        return store.ordered()
+
+
+def added_to(folder: Path) -> list[EvalRecord]:
+    """The same in the order in which it came there."""
+    with SweepStore(folder) as store:
+        return [*store]
 
 
 PLANTED = {"decoding": {"temperature": [0, 1.2, 1.4]}, "baseline": {"decoding": {"temperature": 1.2}}}
@@ -91,7 +104,7 @@ def test_greedy_trials_run_once_and_sampled_ones_share_seeds() -> None:
     sweep = echo_sweep({"decoding": {"temperature": [0, 0.7, 0.9]}}, racing=False, repeats=3)
     result = run(sweep)
     assert [trial.repeats for trial in result.trials] == [1, 3, 3]
-    rows = read_table(sweep.folder / "table.jsonl")
+    rows = records_in(sweep.folder)
     seeds = {trial: [row.seed for row in rows if row.trial == trial and row.split == "search"] for trial in (1, 2)}
     assert seeds[1] == seeds[2]
     assert len(set(seeds[1])) == len(seeds[1])
@@ -144,7 +157,7 @@ def test_a_request_that_fails_is_a_row_with_its_code_and_scores_nothing() -> Non
     long = Item(id="long", messages=(Message.user("word " * 4000),), references=("word",), scorer="contains")
     sweep = echo_sweep({"decoding": {"max_tokens": [50]}}, suite=Suite.of("long", [*suite.items, long], {}), holdout=0)
     result = run(sweep)
-    rows = [row for row in read_table(sweep.folder / "table.jsonl") if row.item == "long"]
+    rows = [row for row in records_in(sweep.folder) if row.item == "long"]
     assert {row.outcome for row in rows} == {"context_length_exceeded"}
     assert result.trials[1].failed == 1
     assert result.trials[1].scores["long"] == 0
@@ -196,52 +209,51 @@ def test_ctrl_c_keeps_what_was_answered_and_the_rest_ends_the_same(home: Path) -
     folder.rename(whole)
     with _counting("grid") as process:
         assert process.stdout
-        for said in process.stdout:
-            if int(said) == 30:
+        for line in process.stdout:
+            if int(line) == 30:
                 process.send_signal(signal.SIGINT)
         assert process.wait() != 0
-    kept = _lines(folder / "rows.jsonl")
-    assert 30 <= len(kept) < len(_lines(whole / "rows.jsonl"))
+    kept = added_to(folder)
+    assert 30 <= len(kept) < len(added_to(whole))
     run(_killed("grid"), resume=True)
-    assert _lines(folder / "rows.jsonl")[: len(kept)] == kept
-    assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
+    assert added_to(folder)[: len(kept)] == kept
+    assert records_in(folder) == records_in(whole)
 
 
 @pytest.mark.parametrize("search", ["grid", "tpe"])
-def test_a_killed_sweep_repeats_no_row_and_its_table_is_the_same_to_the_byte(home: Path, search: str) -> None:
+def test_a_killed_sweep_repeats_no_request_and_its_records_are_the_same(home: Path, search: str) -> None:
     killed_and_resumed(home, kills=2, search=search)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_kills_change_nothing_in_the_table(home: Path) -> None:
+def test_twenty_kills_change_nothing_in_the_records(home: Path) -> None:
     killed_and_resumed(home, kills=20, search="grid")
 
 
 def killed_and_resumed(home: Path, *, kills: int, search: str) -> None:
-    """Kill a sweep at growing numbers of rows, resume it each time, and hold its table against an untouched one's."""
+    """Kill a sweep at growing numbers of records, resume it each time, and hold it against an untouched one."""
     run(_killed(search))
     folder, whole = home / "sweeps" / "killed", home / "sweeps" / "whole"
     folder.rename(whole)
-    path = folder / "rows.jsonl"
-    finished: dict[str, bytes] = {}
-    total = len(_lines(whole / "rows.jsonl"))
+    kept: list[EvalRecord] = []
+    total = len(records_in(whole))
     for kill in range(kills):
         with _counting(search, resume=kill > 0) as process:
             assert process.stdout
-            for said in process.stdout:
-                if int(said) >= (kill + 1) * (total - 5) // kills:  # the last one while the winner is proved
+            for line in process.stdout:
+                if int(line) >= (kill + 1) * (total - 5) // kills:  # the last one while the winner is confirmed
                     process.kill()
                     break
         assert process.returncode == -signal.SIGKILL
-        for line in _lines(path):
-            row = orjson.loads(line)
-            key = str((row["trial"], row["split"], row["item"], row["repeat"]))
-            assert finished.setdefault(key, line) == line
+        before, kept = kept, added_to(folder)
+        assert len(kept) >= int(line)  # what was told was kept
+        assert kept[: len(before)] == before  # and stays as it was
     run(_killed(search), resume=True)
-    assert len(_lines(path)) == total
-    assert {*finished.values()} <= {*_lines(path)}
-    assert (folder / "table.jsonl").read_bytes() == (whole / "table.jsonl").read_bytes()
+    after = added_to(folder)
+    assert after[: len(kept)] == kept
+    assert len(after) == total
+    assert records_in(folder) == records_in(whole)
 
 
 def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
@@ -251,19 +263,18 @@ def _counting(search: str, *, resume: bool = False) -> subprocess.Popen[str]:
 
 
 def count_aloud(search: str, *, resume: bool) -> None:
-    """Run it, and print how many rows there are whenever there is one more."""
-    sweep = _killed(search)
+    """Run it, and print how many records there are whenever there is one more."""
+    searched = 0
 
     def say(phase: str, done: int, total: int) -> None:
-        if phase in ("search", "heldout"):
-            print(len(_lines(sweep.folder / "rows.jsonl")), flush=True)
+        nonlocal searched
+        if phase == "search":
+            searched = done
+            print(done, flush=True)
+        elif phase == "heldout":
+            print(searched + done, flush=True)
 
-    sweep.run(resume=resume, progress=say)
-
-
-def _lines(path: Path) -> list[bytes]:
-    """The lines that are whole."""
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    run(_killed(search), resume=resume, progress=say)
 
 
 def _killed(search: str) -> Sweep:
@@ -309,9 +320,9 @@ def test_what_a_sweep_was_begun_with_cannot_change_under_its_rows(home: Path) ->
 def test_a_finished_sweep_that_is_resumed_stays_as_it_is() -> None:
     sweep = echo_sweep(PLANTED, loads=(Load(concurrency=2),), requests=2, blocks=1)
     first = run(sweep)
-    kept = {path.name: path.read_bytes() for path in sweep.folder.iterdir() if path.suffix in (".json", ".jsonl")}
+    kept, before = added_to(sweep.folder), (sweep.folder / "result.json").read_bytes()
     assert run(sweep, resume=True) == first
-    assert {path.name: path.read_bytes() for path in sweep.folder.iterdir() if path.name in kept} == kept
+    assert (added_to(sweep.folder), (sweep.folder / "result.json").read_bytes()) == (kept, before)
 
 
 def test_a_resumed_sweep_is_timed_anew_under_another_load() -> None:
@@ -320,12 +331,12 @@ def test_a_resumed_sweep_is_timed_anew_under_another_load() -> None:
     assert [str(latency.load) for latency in again.baseline.latency] == ["3 at a time"]
 
 
-def test_a_plan_is_written_only_where_no_other_process_has_the_folder() -> None:
+def test_a_plan_is_written_only_where_no_other_process_has_the_store() -> None:
     sweep = echo_sweep(PLANTED)
-    sweep.folder.mkdir(parents=True)
-    with RowFile(sweep.folder / "rows.jsonl"), pytest.raises(Conflict, match="Another process"):
+    with SweepStore(sweep.folder), pytest.raises(Conflict, match="Another process"):
         run(sweep)
-    assert not (sweep.folder / "plan.json").exists()
+    with SweepStore(sweep.folder) as store:
+        assert store.get("plan") is None
 
 
 def test_a_trial_that_fails_on_the_hard_prompts_does_not_win_by_the_easy_ones() -> None:
@@ -376,19 +387,19 @@ def test_what_is_wrong_is_told_before_anything_runs(home: Path) -> None:
 
 
 def test_the_plan_says_how_much_and_what_it_can_show() -> None:
-    plan = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, racing=False).plan()
+    plan = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, racing=False).plan
     assert plan.requests == 28 * (1 + 3 + 3 + 1)
     assert plan.trials == 4
-    larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan()
+    larger = echo_sweep({"decoding": {"temperature": [0, 0.5, 1]}}, suite=echo_suite(100)).plan
     assert larger.mde < plan.mde
     # The baseline has one choice of 256 tokens and is asked once; the dearest trial has four and is asked thrice.
-    several = echo_sweep({"decoding": {"n": [1, 4], "temperature": [0.5]}}, racing=False).plan()
+    several = echo_sweep({"decoding": {"n": [1, 4], "temperature": [0.5]}}, racing=False).plan
     assert several.tokens == (28 * (1 + 3 + 12) + 12 * (1 + 12)) * 256
-    shorter = echo_sweep({"decoding": {"max_tokens": {"low": 8, "high": 16}}}, search="tpe", trials=2).plan()
+    shorter = echo_sweep({"decoding": {"max_tokens": {"low": 8, "high": 16}}}, search="tpe", trials=2).plan
     assert shorter.tokens == 28 * (256 + 16 + 15) + 12 * (256 + 16)
-    endless = echo_sweep({"decoding": {"temperature": {"low": 0, "high": 1}}}, trials=2).plan()
+    endless = echo_sweep({"decoding": {"temperature": {"low": 0, "high": 1}}}, trials=2).plan
     assert endless.tokens == (28 * (1 + 2 * 3) + 12 * (1 + 3)) * 256
-    counted = echo_sweep({"decoding": {"max_tokens": [8]}, "objectives": {"output_tokens": "min"}}).plan()
+    counted = echo_sweep({"decoding": {"max_tokens": [8]}, "objectives": {"output_tokens": "min"}}).plan
     assert counted.mde is None
     assert "can show" not in dict(counted.lines())
 
@@ -401,15 +412,14 @@ from tests.experiments.sweep import test_spec as t
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 def limit(phase, done, total):
     if phase == "search" and done == 10:
-        size = (t.echo_sweep(t.PLANTED).folder / "rows.jsonl").stat().st_size
+        size = (t.echo_sweep(t.PLANTED).folder / "sweep.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.RLIM_INFINITY))
-t.echo_sweep(t.PLANTED).run(progress=limit)
+t.run(t.echo_sweep(t.PLANTED), progress=limit)
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ)
     assert StorageFull.__name__ in ended.stderr
     sweep = echo_sweep(PLANTED)
-    with RowFile(sweep.folder / "rows.jsonl") as rows:
-        assert len(rows) >= 10
+    assert len(added_to(sweep.folder)) >= 10
     assert run(sweep, resume=True).winner is not None
 
 
@@ -458,7 +468,7 @@ def test_a_sampled_trial_has_seeds_even_when_asked_once_and_a_presets_own_seed_i
     )
     sweep = echo_sweep({"decoding": {"top_p": [0.9]}}, baseline="hot", repeats=1, suite=echo_suite(8))
     result = run(sweep)
-    rows = read_table(sweep.folder / "table.jsonl")
+    rows = records_in(sweep.folder)
     seeds: dict[tuple[int, str], set[int | None]] = defaultdict(set)
     for row in rows:
         seeds[row.trial, row.split].add(row.seed)
@@ -493,7 +503,7 @@ def test_what_the_engine_lacks_for_a_metric_is_told_before_a_prompt_is_asked(mon
     sweep = echo_sweep({"decoding": {"max_tokens": [50]}, "objectives": {"logprob": "max"}}, suite=echo_suite(6))
     with pytest.raises(UnsupportedDecoding, match="logprobs"):
         run(sweep)
-    assert not _lines(sweep.folder / "rows.jsonl")
+    assert not added_to(sweep.folder)
 
 
 def test_a_trial_that_lacks_a_metric_on_some_prompts_takes_none_from_the_others() -> None:
@@ -548,7 +558,7 @@ def test_what_is_timed_searches_its_memory_anew_each_time(monkeypatch: pytest.Mo
             seen["last"] = len(searched)
 
     sweep = echo_sweep(PLANTED, suite=echo_suite(8), loads=(Load(concurrency=1),), requests=3, blocks=2)
-    sweep.run(progress=progress)
+    run(sweep, progress=progress)
     # Five requests a block, the warm-up's two included; the prompts of both members are the same.
     assert seen["last"] - seen["first block ended"] == 3 * 5
 
@@ -560,10 +570,10 @@ def test_a_sweep_that_is_killed_while_it_is_timed_goes_on_there_and_is_one_run_i
         assert process.stdout.readline() == "latency\n"
         process.kill()
     folder = home / "sweeps" / "timed"
-    kept = _lines(folder / "rows.jsonl")
+    kept = added_to(folder)
     assert not (folder / "result.json").exists()
     result = timed(resume=True)
-    assert _lines(folder / "rows.jsonl") == kept
+    assert added_to(folder) == kept
     assert all(result.trial(number).latency for number in (0, result.winner))
     with connected(Settings.load().tracking) as client:
         (experiment,) = client.search_experiments(filter_string="name = 'jc1'")
@@ -580,7 +590,5 @@ def timed(*, resume: bool, aloud: bool = False) -> Any:
         if phase == "latency" and done:
             print("latency", flush=True)
 
-    sweep = echo_sweep(
-        PLANTED, name="timed", suite=echo_suite(8), tracked=True, loads=(Load(concurrency=1),), requests=2
-    )
-    return sweep.run(resume=resume, progress=say if aloud else False)
+    sweep = echo_sweep(PLANTED, name="timed", suite=echo_suite(8), loads=(Load(concurrency=1),), requests=2)
+    return run(sweep, resume=resume, progress=say if aloud else False, tracked=True)
