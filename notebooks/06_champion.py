@@ -84,7 +84,8 @@ for name, told in sweep.plan.lines():
 #
 # ## 2. Run it
 #
-# All trials and prompts go through the engine together. Interrupted, it would go on with `run_sweep(sweep, resume=True)`.
+# All trials and prompts go through the engine together. Interrupted, it would go on with
+# `run_sweep(sweep, resume=True)`.
 
 # %%
 result = run_sweep(sweep, progress=False)

@@ -1,1 +1,1 @@
-"""What a sweep writes down: items, trials, rows, results. Knows nothing about how they come about."""
+"""What a sweep writes down: items, trials, records, results, and its store. Knows nothing about how they come about."""

@@ -1,1 +1,1 @@
-"""Scoring: what a reply is worth, by metrics of our own and from outside."""
+"""Scoring: what a reply is worth, by metrics of our own and scorers from outside."""

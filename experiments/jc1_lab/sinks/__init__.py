@@ -1,1 +1,1 @@
-"""Tracking: sweeps in MLflow and in their folders, and how they are found again."""
+"""Sinks: where a sweep is told of: its folder, its report, MLflow."""

@@ -1,1 +1,1 @@
-"""Sweeps: from a plan to rows, from rows to what may be said of them."""
+"""Sweeps: from a plan to records, from records to what may be said of them."""

@@ -1,4 +1,4 @@
-"""From rows to figures: the means of each prompt, the intervals of each trial, who is best.
+"""From records to figures: the means of each prompt, the intervals of each trial, who is best.
 
 Knows how rows are averaged: over a prompt's repeats first, then over prompts. Knows nothing about how intervals and
 tests are computed (jc1_lab.statistics) or how answers are scored.

@@ -1,4 +1,4 @@
-"""Which trials a sweep has, and how they stand by the rows so far.
+"""Which trials a sweep has, and how they stand by the records so far.
 
 Knows trials while a sweep runs: their numbers, who is given up, what is told of each. Knows nothing about how rows come
 about, or how a mean or an interval is computed (jc1_lab.sweep.analysis, jc1_lab.statistics).
