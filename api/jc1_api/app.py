@@ -49,10 +49,8 @@ def create_app(workbench: Workbench) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={
-            "4XX": {"model": errors.Error, "description": "The request was refused."},
-            "5XX": {"model": errors.Error, "description": "The server could not serve it."},
-        },
+        # As they were built on import: to include the routers would build each route a second time.
+        routes=[route for router in ROUTERS for route in router.routes],
     )
     app.state.workbench = workbench
     app.state.started = int(time.time())
@@ -68,6 +66,4 @@ def create_app(workbench: Workbench) -> FastAPI:
     )
     errors.install(app)
     docs.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
     return app

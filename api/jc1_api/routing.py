@@ -19,9 +19,13 @@ from fastapi.params import Body
 from fastapi.routing import APIRoute
 
 from jc1.errors import InvalidRequest
-from jc1_api.errors import UnsupportedMediaType
+from jc1_api.errors import Error, UnsupportedMediaType
 
 MULTIPART = "multipart/form-data"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Error, "description": "The request was refused."},
+    "5XX": {"model": Error, "description": "The server could not serve it."},
+}
 
 
 class Route(APIRoute):
@@ -59,7 +63,7 @@ class Router(APIRouter):
     """The routes of one file."""
 
     def __init__(self, *, tags: list[str | Enum], prefix: str = "") -> None:
-        super().__init__(prefix=prefix, tags=tags, route_class=Route)
+        super().__init__(prefix=prefix, tags=tags, route_class=Route, responses=ERRORS)
 
 
 def _check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
