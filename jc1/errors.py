@@ -325,7 +325,7 @@ class DatabaseCorrupt(Unavailable):
 
 
 class StorageFull(Unavailable):
-    """The disk is full: nothing was stored."""
+    """The disk takes no more."""
 
     code = "storage_full"
     status = 507

@@ -6,8 +6,11 @@ Knows how a disconnect or the server's end becomes a cancellation. Knows nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor, wait
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
@@ -16,6 +19,8 @@ from starlette.types import Receive, Scope, Send
 from jc1.errors import EngineUnavailable
 from jc1_api.errors import error_body
 from jc1_api.openai_format import event
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -46,6 +51,27 @@ async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
         raise EngineUnavailable("The server is stopping: send the request again when it is back.") from None
     finally:
         watcher.cancel()
+
+
+async def while_connected(receive: Receive, executor: Executor, work: Callable[[Callable[..., None]], T]) -> T:
+    """Return what `work` does in a thread of the executor, once it is its turn there.
+
+    `work` is handed a function that it calls from time to time, with whatever arguments: it raises once the client has
+    gone, and the work has ended when this returns. Raises as `until_disconnect` does.
+    """
+    gone = threading.Event()
+
+    def check(*_: object) -> None:
+        if gone.is_set():
+            raise ClientDisconnect
+
+    async with until_disconnect(receive):
+        job = executor.submit(work, check)
+        try:
+            return await asyncio.wrap_future(job)
+        finally:
+            gone.set()
+            await asyncio.to_thread(wait, [job])
 
 
 class EventStream(Response):

@@ -48,7 +48,7 @@ def translate(error: BaseException | None) -> Jc1Error:
 
 def storage_full() -> StorageFull:
     """Return the error for a disk, quota or limit that takes no more."""
-    return StorageFull("The disk is full, so nothing was stored: make room (or raise the quota) and try again.")
+    return StorageFull("The disk is full and takes no more: make room (or raise the quota) and try again.")
 
 
 def _of_sqlite(code: int) -> Jc1Error:

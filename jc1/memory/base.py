@@ -275,7 +275,8 @@ class Memory(Protocol):
         those of its turns that stand in the prompt as history: their records are left out."""
 
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
-        """Store the records in one transaction, in order; a newer statement supersedes the older on its subject."""
+        """Store at most 1,000 records in one transaction, in order; a newer statement supersedes the older on its
+        subject."""
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
         """The owner's documents, the one that was stored last first."""
@@ -338,10 +339,14 @@ class Memory(Protocol):
     def import_lines(
         self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
     ) -> Imported:
-        """Take in what `export_lines` gave: all of it, or nothing where a line is wrong.
+        """Take in what `export_lines` gave. Nothing is stored where a line is wrong.
 
-        `file` is read more than once, from where it stands at the call. `progress` is told how many lines of how many
-        are embedded. Raises `InvalidRequest` naming the line.
+        The records are stored some at a time, so that others can write meanwhile. Where that is interrupted, what is
+        stored stays, and importing the file again goes on: what is there already is passed over.
+
+        `file` is read twice, from where it stands at the call. `progress` is told how many records of how many are
+        stored, and 0 of those read so far while they are checked; what it raises ends the import. Raises
+        `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
         """
 
     def close(self) -> None:

@@ -7,16 +7,16 @@ from 1. Knows nothing about files, formats or indexes.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 
+from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import records
 from jc1.database.vacuum import owe_vacuum
 from jc1.errors import Conflict
 from jc1.memory.base import Document
-
-DELETED_AT_ONCE = 500
-"""Rows that one statement deletes: SQLite takes a limited number of arguments."""
+from jc1.memory.rows import next_version
 
 _SESSION = re.compile(r"document:[0-9a-f]+/(?P<parts>\d+)")
 _SHOWN = records.c.forgotten.is_(None)
@@ -55,22 +55,32 @@ def numbers(connection: Connection, owner: str, title: str, session: str) -> fro
     return frozenset(connection.execute(query).scalars())
 
 
-def commit_version(connection: Connection, owner: str, title: str, session: str, parts: int) -> int:
+def commit_version(database: Engine, owner: str, title: str, session: str, parts: int) -> int:
     """Delete what there is of other versions, forgotten or not, and parts that are there twice; returns how many were
     deleted. Raises `Conflict` where a part is missing.
     """
     mine = records.c.session == session
     first = select(func.min(records.c.seq)).where(_of(owner, title), mine, _SHOWN).group_by(records.c.turn)
-    kept = frozenset(connection.execute(first).scalars())
-    if len(kept) != parts:
-        raise Conflict(f"Another version of {title!r} was stored at the same time: store it again.", param="title")
-    there = select(records.c.seq).where(_of(owner, title))
-    gone = [seq for seq in connection.execute(there).scalars() if seq not in kept]
-    for start in range(0, len(gone), DELETED_AT_ONCE):
-        connection.execute(delete(records).where(records.c.seq.in_(gone[start : start + DELETED_AT_ONCE])))
-    if gone:
+
+    def kept(connection: Connection) -> frozenset[int]:
+        seqs = frozenset(connection.execute(first).scalars())
+        if len(seqs) != parts:
+            raise Conflict(f"Another version of {title!r} was stored at the same time: store it again.", param="title")
+        return seqs
+
+    def remove(connection: Connection, seqs: Sequence[int]) -> int:
+        next_version(connection, owner)
+        # Asked again in each transaction: of two versions that commit at once, one must not delete the other's parts
+        # while the other deletes its own.
+        doomed = set(seqs) - kept(connection)
         owe_vacuum(connection)
-    return len(gone)
+        return connection.execute(delete(records).where(_of(owner, title), records.c.seq.in_(doomed))).rowcount
+
+    with reading(database) as connection:
+        stay = kept(connection)
+        there = connection.execute(select(records.c.seq).where(_of(owner, title))).scalars()
+        others = [seq for seq in there if seq not in stay]
+    return sum(write_in_batches(database, "storing a document", others, remove))
 
 
 def _of(owner: str, title: str) -> ColumnElement[bool]:

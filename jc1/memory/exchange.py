@@ -1,33 +1,34 @@
 """Export and import: an owner's records as JSON, one a line.
 
-Knows the lines, and how a whole file becomes rows in one transaction. Knows nothing about where a file comes from, and
-never holds more of it than a batch.
+Knows the lines, and how a whole file becomes rows. Knows nothing about where a file comes from, and never holds more of
+it than a batch and its ids.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime
 from itertools import islice
-from tempfile import TemporaryFile
 from typing import IO, Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from sqlalchemy import Connection, Engine, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, exists, insert, or_, select, update
 
-from jc1.database.connection import writing
+from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import MAX_PLACE, edits, records
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
-from jc1.errors import InvalidRequest
+from jc1.errors import InvalidRequest, RequestTooLarge, Unavailable
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
 from jc1.memory.rows import (
     HIDDEN,
     ROWS,
     SHOWN,
+    count,
     embedding_text,
     extract_subjects,
     next_version,
@@ -39,9 +40,16 @@ from jc1.texts import checked
 
 MAX_LINE = 16_000_000
 """Most bytes of a line."""
+MAX_LINES = 250_000
+"""Most lines of a file, empty ones too: a person's records of decades."""
+BATCH = 256
+"""Lines that are checked, embedded or stored before progress is told."""
 
 Embed = Callable[[Sequence[str]], Sequence[bytes]]
 """From texts to their vectors, as they are stored."""
+Progress = Callable[[int, int], None]
+"""Told how many records of how many are stored, and 0 of those read so far while the file is checked. What it raises
+ends the import."""
 
 
 def _not_blank(text: str) -> str:
@@ -101,6 +109,15 @@ class Line(_Model):
         return tuple(Edit(edit.text, edit.replaced) for edit in self.history)
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A line, its stored vector, and the key of its subjects."""
+
+    line: Line
+    vector: bytes
+    subject: str | None
+
+
 def export_lines(connection: Connection, owner: str) -> Iterator[str]:
     """The owner's records in the order in which they were stored, each a line of JSON."""
     query = select(*SHOWN).where(records.c.owner == owner, ~HIDDEN).order_by(records.c.seq)
@@ -113,48 +130,135 @@ def export_lines(connection: Connection, owner: str) -> Iterator[str]:
             yield json.dumps(values, ensure_ascii=False, default=datetime.isoformat) + "\n"
 
 
-def import_lines(
-    database: Engine,
-    owner: str,
-    file: IO[bytes],
-    embed: Embed,
-    embedder: str,
-    progress: Callable[[int, int], None] | None = None,
-) -> Imported:
-    """Take in a file's records: all are checked, then embedded, then stored in one transaction.
+class Import:
+    """One file's way into an owner's records: all of it is checked, then its records are stored some at a time.
 
-    Raises `InvalidRequest` naming the first line that is wrong, before anything is embedded or stored.
+    Each transaction leaves what a shorter file would have left, links included, so that a file whose import was
+    interrupted is imported again to go on where it ended.
     """
-    start = file.tell()
-    total = sum(1 for _ in _lines(file, start))
-    with TemporaryFile() as vectors:
-        done = 0
-        for lines in _batches(_lines(file, start)):
-            vectors.writelines(embed([embedding_text(line.speaker, line.text) for line in lines]))
+
+    def __init__(self, database: Engine, owner: str, file: IO[bytes], embed: Embed, embedder: str) -> None:
+        self._database = database
+        self._owner = owner
+        self._file = file
+        self._start = file.tell()
+        self._embed = embed
+        self._embedder = embedder
+        self._joins = False
+        """Whether there are records that the file does not hold: then its statements supersede, or are superseded."""
+        self._waiting: dict[str, list[str]] = defaultdict(list)
+        """By the id of what the file says superseded them: records that are stored as the file has them."""
+
+    def run(self, progress: Progress) -> Imported:
+        """Check, embed and store. Raises `InvalidRequest` or `RequestTooLarge` before anything is stored."""
+        ids: set[str] = set()
+        total = done = 0
+        for lines in self._batches():
+            ids.update(line.id for line in lines)
+            total += len(lines)
+            progress(0, total)
+        self._joins = self._others_than(ids)
+        stored: list[Imported] = []
+        for lines in self._batches():
+            try:
+                stored += write_in_batches(self._database, "an import", self._items(lines), self._store)
+            except Unavailable as error:
+                raise type(error)(
+                    f"{error.message} Of {total:,} records {done:,} are in: import the file again to go on."
+                ) from error
             done += len(lines)
-            if progress is not None:
-                progress(done, total)
-        size = vectors.tell() // total if total else 0
-        vectors.seek(0)
-        with writing(database) as connection:
-            version = next_version(connection, owner)
-            found_some = connection.execute(select(records.c.id).where(records.c.owner == owner, ~HIDDEN).limit(1))
-            joins = found_some.first() is not None
-            outcome = Imported()
-            for lines in _batches(_lines(file, start)):
-                blobs = [vectors.read(size) for _ in lines]
-                new = _store(connection, owner, lines, blobs, embedder, version)
-                outcome = Imported(outcome.added + new.added, outcome.same + new.same, outcome.kept + new.kept)
-            for lines in _batches(line for line in _lines(file, start) if line.superseded_by is not None):
-                _link(connection, owner, lines, version)
-            if joins:
-                supersede_changed(connection, owner, version)
-    return outcome
+            progress(done, total)
+        return Imported(*(sum(counts) for counts in zip(*map(astuple, stored), strict=True)))
+
+    def _items(self, lines: Sequence[Line]) -> Sequence[_Item]:
+        vectors = self._embed([embedding_text(line.speaker, line.text) for line in lines])
+        return [
+            _Item(line, vector, extract_subjects(line.record(self._owner, line.id)).key)
+            for line, vector in zip(lines, vectors, strict=True)
+        ]
+
+    def _batches(self) -> Iterator[list[Line]]:
+        lines = _lines(self._file, self._start)
+        while batch := list(islice(lines, BATCH)):
+            yield batch
+
+    def _others_than(self, ids: Collection[str]) -> bool:
+        """Whether the owner has records besides those of the file."""
+        theirs = (records.c.owner == self._owner) & ~HIDDEN
+        with reading(self._database) as connection:
+            total = count(connection, records, theirs)
+            known = 0
+            names = iter(ids)
+            while total and (some := list(islice(names, ROWS))):
+                final = set(_ids(connection, self._owner, some).values())
+                known += count(connection, records, theirs & records.c.id.in_(final))
+        return total > known
+
+    def _store(self, connection: Connection, items: Sequence[_Item]) -> Imported:
+        """Insert those records that are not there; one that is forgotten comes back as the file has it."""
+        version = next_version(connection, self._owner)
+        ids = _ids(connection, self._owner, [item.line.id for item in items])
+        theirs = (records.c.owner == self._owner) & records.c.id.in_(set(ids.values()))
+        found = [Record(**row) for row in connection.execute(select(*SHOWN).where(theirs, ~HIDDEN)).mappings()]
+        histories = _histories(connection, [record.id for record in found])
+        known = {record.id: (_unlinked(record), histories.get(record.id, ())) for record in found}
+        new: dict[str, tuple[Record, _Item]] = {}
+        same = 0
+        for item in items:
+            record = item.line.record(self._owner, ids[item.line.id])
+            content = (record, item.line.earlier())
+            if record.id not in known:
+                known[record.id] = content
+                new[item.line.id] = (record, item)
+            elif known[record.id] == content:
+                same += 1
+            else:
+                continue
+            if item.line.superseded_by is not None:
+                self._waiting[item.line.superseded_by].append(item.line.id)
+        _delete_hidden(connection, self._owner, theirs, version)
+        _insert(connection, new.values(), self._embedder, version)
+        self._link(connection, [item.line for _, item in new.values()], version)
+        if self._joins:
+            supersede_changed(connection, self._owner, version)
+        return Imported(len(new), same, len(items) - len(new) - same)
+
+    def _link(self, connection: Connection, added: Sequence[Line], version: int) -> None:
+        """Say what superseded what, where the older or the newer one was added, and the newer one is, as always,
+        newer."""
+        links = {line.id: line.superseded_by for line in added if line.superseded_by is not None}
+        links |= {older: line.id for line in added for older in self._waiting.pop(line.id, ())}
+        if not links:
+            return
+        ids = _ids(connection, self._owner, {*links, *links.values()})
+        newer = records.alias()
+        fits = exists().where(
+            newer.c.id == bindparam("new"),
+            newer.c.owner == self._owner,
+            newer.c.forgotten.is_(None),
+            newer.c.document.is_(None),
+            or_(
+                newer.c.created > records.c.created,
+                (newer.c.created == records.c.created) & (newer.c.seq > records.c.seq),
+            ),
+        )
+        mine = (records.c.owner == self._owner) & (records.c.id == bindparam("old")) & records.c.superseded_by.is_(None)
+        connection.execute(
+            update(records).where(mine, fits).values(superseded_by=bindparam("new"), changed=version),
+            [{"old": ids[old], "new": ids[new]} for old, new in links.items()],
+        )
+
+
+def too_many_lines() -> RequestTooLarge:
+    """Return the error for a file of more than `MAX_LINES` lines."""
+    return RequestTooLarge(f"The file has more than {MAX_LINES:,} lines: import it in parts.")
 
 
 def _lines(file: IO[bytes], start: int) -> Iterator[Line]:
     file.seek(start)
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+        if number > MAX_LINES:
+            raise too_many_lines()
         if len(line) > MAX_LINE:
             raise InvalidRequest(f"Line {number} is longer than {MAX_LINE:,} bytes: it holds no record of JC1's.")
         if line.strip():
@@ -178,69 +282,28 @@ def _parsed(line: bytes, number: int) -> Line:
     return parsed
 
 
-def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    lines = iter(lines)
-    while batch := list(islice(lines, ROWS)):
-        yield batch
-
-
-def _store(
-    connection: Connection, owner: str, lines: Sequence[Line], vectors: Sequence[bytes], embedder: str, version: int
-) -> Imported:
-    """Insert those records of a batch that are not there; one that is forgotten comes back as the file has it."""
-    ids = _ids(connection, owner, [line.id for line in lines])
-    theirs = (records.c.owner == owner) & records.c.id.in_(set(ids.values()))
-    found = [Record(**row) for row in connection.execute(select(*SHOWN).where(theirs, ~HIDDEN)).mappings()]
-    histories = _histories(connection, [record.id for record in found])
-    known = {record.id: (_unlinked(record), histories.get(record.id, ())) for record in found}
-    new: list[tuple[Record, tuple[Edit, ...], bytes]] = []
-    same = 0
-    for line, vector in zip(lines, vectors, strict=True):
-        record = line.record(owner, ids[line.id])
-        content = (record, line.earlier())
-        if record.id not in known:
-            known[record.id] = content
-            new.append((*content, vector))
-        elif known[record.id] == content:
-            same += 1
+def _delete_hidden(connection: Connection, owner: str, theirs: ColumnElement[bool], version: int) -> None:
+    """Delete those of these records that are forgotten."""
     hidden = connection.execute(select(records.c.id).where(theirs, HIDDEN)).scalars().all()
     if hidden:
         relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(hidden), records.c.id.not_in(hidden))
         connection.execute(delete(records).where(records.c.id.in_(hidden)))
         owe_vacuum(connection)
+
+
+def _insert(connection: Connection, new: Collection[tuple[Record, _Item]], embedder: str, version: int) -> None:
     if new:
         rows = [
-            {**asdict(record), "subject": extract_subjects(record).key, "changed": version, "vector": vector}
-            for record, _, vector in new
+            {**asdict(record), "subject": item.subject, "changed": version, "vector": item.vector}
+            for record, item in new
         ]
         connection.execute(insert(records).values(embedder=embedder), rows)
     if earlier := [
         {"record": record.id, "number": number, "text": edit.text, "replaced": edit.replaced}
-        for record, history, _ in new
-        for number, edit in enumerate(history, start=1)
+        for record, item in new
+        for number, edit in enumerate(item.line.earlier(), start=1)
     ]:
         connection.execute(insert(edits), earlier)
-    return Imported(len(new), same, len(lines) - len(new) - same)
-
-
-def _link(connection: Connection, owner: str, lines: Sequence[Line], version: int) -> None:
-    """Say of the records that were added what superseded them, where that is there and newer, as it always is."""
-    names = {name for line in lines for name in (line.id, line.superseded_by) if name is not None}
-    ids = _ids(connection, owner, names)
-    newer = records.alias()
-    fits = exists().where(
-        newer.c.id == bindparam("new"),
-        newer.c.owner == owner,
-        newer.c.forgotten.is_(None),
-        newer.c.document.is_(None),
-        or_(
-            newer.c.created > records.c.created,
-            (newer.c.created == records.c.created) & (newer.c.seq > records.c.seq),
-        ),
-    )
-    mine = (records.c.owner == owner) & (records.c.changed == version) & (records.c.id == bindparam("old"))
-    links = [{"old": ids[line.id], "new": ids[line.superseded_by]} for line in lines if line.superseded_by is not None]
-    connection.execute(update(records).where(mine, fits).values(superseded_by=bindparam("new")), links)
 
 
 def _ids(connection: Connection, owner: str, ids: Iterable[str]) -> dict[str, str]:

@@ -15,15 +15,15 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Engine, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, func, insert, select, update
 
-from jc1.database.connection import reading, writing
+from jc1.database.connection import reading, write_in_batches, writing
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 1000
 """Most records of a page."""
+MAX_ADDED = 1000
+"""Most records that one call adds: they are stored in one transaction, which others wait for."""
 INDEXED_RECORDS = 100_000
 """How many records the indexes of all owners may hold together, at about 4 KB each with MiniLM's 384 dimensions."""
 EMPTY_INDEX = 30
@@ -143,9 +145,12 @@ class DatabaseMemory:
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject.
 
-        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 10,000 characters.
+        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 10,000 characters, or for more
+        than 1,000 of them.
         """
         check_name(owner, "owner")
+        if len(new) > MAX_ADDED:
+            raise RequestTooLarge(f"{len(new):,} records at once, and {MAX_ADDED:,} are allowed: add them in parts.")
         now = datetime.now(UTC)
         # A microsecond apart, so that their order is not lost.
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
@@ -190,11 +195,9 @@ class DatabaseMemory:
         """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
         were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
         check_name(owner, "owner")
-        with writing(self._database) as connection:
-            next_version(connection, owner)
-            return documents.commit_version(
-                connection, owner, check_name(title, "title"), check_name(session, "session"), parts
-            )
+        return documents.commit_version(
+            self._database, owner, check_name(title, "title"), check_name(session, "session"), parts
+        )
 
     def get(self, owner: str, record_id: str) -> Record:
         """One record. Raises `UnknownRecord`."""
@@ -286,9 +289,11 @@ class DatabaseMemory:
     def import_lines(
         self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
     ) -> Imported:
-        """Take in what `export_lines` gave: all of it, or nothing where a line is wrong."""
+        """Take in what `export_lines` gave. Nothing is stored where a line is wrong; much is stored in many
+        transactions, and an import that was interrupted goes on when the file is imported again."""
         check_name(owner, "owner")
-        return exchange.import_lines(self._database, owner, file, self._embedded, self._embedder.fingerprint, progress)
+        job = exchange.Import(self._database, owner, file, self._embedded, self._embedder.fingerprint)
+        return job.run(progress or (lambda done, total: None))
 
     def holds(self, owner: str) -> bool:
         """Whether the owner's index is built, so that a search need not build it."""
@@ -382,18 +387,24 @@ class DatabaseMemory:
         """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
         stale = [row for row in rows if row["embedder"] != self._embedder.fingerprint]
         blobs = {row["seq"]: row["vector"] for row in rows}
-        if stale:
-            made = self._embedded([embedding_text(row["speaker"], row["text"]) for row in stale])
-            blobs.update((row["seq"], blob) for row, blob in zip(stale, made, strict=True))
-            with writing(self._database) as connection:
-                connection.execute(
-                    update(records)
-                    # Unless it was edited meanwhile.
-                    .where(records.c.seq == bindparam("row"), records.c.changed == bindparam("seen"))
-                    .values(vector=bindparam("blob"), embedder=self._embedder.fingerprint),
-                    [{"row": row["seq"], "seen": row["changed"], "blob": blobs[row["seq"]]} for row in stale],
-                )
+        for start in range(0, len(stale), EMBEDDED_AT_ONCE):
+            some = stale[start : start + EMBEDDED_AT_ONCE]
+            made = self._embedded([embedding_text(row["speaker"], row["text"]) for row in some])
+            fresh = [
+                {"row": row["seq"], "seen": row["changed"], "blob": blob} for row, blob in zip(some, made, strict=True)
+            ]
+            blobs.update((vector["row"], vector["blob"]) for vector in fresh)
+            write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
         return [_vector(blobs[row["seq"]]) for row in rows]
+
+    def _store_vectors(self, connection: Connection, vectors: Sequence[Mapping[str, Any]]) -> None:
+        connection.execute(
+            update(records)
+            # Unless it was edited meanwhile.
+            .where(records.c.seq == bindparam("row"), records.c.changed == bindparam("seen"))
+            .values(vector=bindparam("blob"), embedder=self._embedder.fingerprint),
+            vectors,
+        )
 
     def _embedded(self, texts: Sequence[str]) -> Sequence[bytes]:
         """The vectors of the texts, as they are stored."""

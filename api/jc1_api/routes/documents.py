@@ -7,21 +7,22 @@ queue behind it. Knows nothing about formats or storing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
-from fastapi import File, Form, Query, UploadFile
+from fastapi import File, Form, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
 from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
-from jc1.memory.base import Document, Memory
+from jc1.memory.base import Document
 from jc1.memory.store import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.fields import NewName
 from jc1_api.routing import Router
+from jc1_api.sse import while_connected
 
 PATH = "/v1/memory/documents"
 router = Router(prefix=PATH, tags=["memory"])
@@ -71,17 +72,21 @@ async def list_documents(
 
 @router.post("", status_code=201, response_model=IngestedDocument)
 async def ingest_document(
+    request: Request,
     workbench: TheWorkbench,
     owner: Owner,
     file: Annotated[UploadFile, File(description="Markdown, plain text or PDF.")],
     title: Annotated[NewName | None, Form(description="What it is cited by; the file's name when left out.")] = None,
 ) -> Ingested:
-    """Remember a document. One of the same title takes the place of the version before; the same changes nothing."""
+    """Remember a document. One of the same title takes the place of the version before; the same changes nothing.
+
+    One that is interrupted is stored in part: send it again to go on.
+    """
     name = file.filename or ""
-    return await asyncio.get_running_loop().run_in_executor(
-        _one_at_a_time, _take_in, workbench.memory, owner, title or title_of(name), name, file.file
-    )
 
+    def work(check: Callable[[int], None]) -> Ingested:
+        check(0)
+        parts = read_confined(name, file.file.read())
+        return ingest(workbench.memory, owner, title or title_of(name), parts, check)
 
-def _take_in(memory: Memory, owner: str, title: str, name: str, file: BinaryIO) -> Ingested:
-    return ingest(memory, owner, title, read_confined(name, file.read()))
+    return await while_connected(request.receive, _one_at_a_time, work)

@@ -6,6 +6,7 @@ Knows how requests become calls of the store, each in a thread: the store blocks
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 from tempfile import TemporaryFile
@@ -32,6 +33,7 @@ from jc1.memory.base import (
     Statistics,
 )
 from jc1.memory.deletion import MAX_SELECTED
+from jc1.memory.exchange import MAX_LINES, too_many_lines
 from jc1.memory.queries import MAX_CONTAINS
 from jc1.messages import Role
 from jc1_api.deps import Owner, TheWorkbench
@@ -40,6 +42,7 @@ from jc1_api.fields import NAME_LENGTH, Body, Flag, Line, Name
 from jc1_api.ndjson import Lines
 from jc1_api.openai_format import RecallScores
 from jc1_api.routing import Router
+from jc1_api.sse import while_connected
 
 router = Router(prefix="/v1/memory", tags=["memory"])
 
@@ -51,6 +54,7 @@ MAX_K = 100
 """Most memories that a search finds."""
 IMPORT = "POST /v1/memory/import"
 """The route whose bodies may be larger than others'."""
+_one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="import")
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 
 
@@ -241,12 +245,24 @@ async def export_memories(workbench: TheWorkbench, owner: Owner) -> Lines:
 
 @router.post("/import", openapi_extra={"requestBody": {"required": True, "content": {Lines.media_type: LINES}}})
 async def import_memories(request: Request, workbench: TheWorkbench, owner: Owner) -> Imported:
-    """Take in what an export gave: all of it, or nothing where a line is wrong. What is there already stays."""
+    """Take in what an export gave, or nothing where a line is wrong. What is there already stays.
+
+    An import that is interrupted has stored a part: send the file again to go on.
+    """
     with TemporaryFile() as file:
+        lines = 0
         async for chunk in request.stream():
-            await asyncio.to_thread(file.write, chunk)
+            lines += chunk.count(b"\n")
+            if lines <= MAX_LINES:
+                await asyncio.to_thread(file.write, chunk)
+        if lines > MAX_LINES:
+            raise too_many_lines()
         file.seek(0)
-        return await asyncio.to_thread(workbench.memory.import_lines, owner, file)
+        return await while_connected(
+            request.receive,
+            _one_at_a_time,
+            lambda check: workbench.memory.import_lines(owner, file, progress=check),
+        )
 
 
 @router.post("/forget/preview", response_model=ForgetPreview)

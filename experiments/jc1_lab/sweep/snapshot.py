@@ -20,7 +20,7 @@ from jc1.embedding.cached import CachedEmbedder
 from jc1.engines import create_engine
 from jc1.memory import open_memory
 from jc1.memory.base import Recall, Retrieval
-from jc1.memory.store import DatabaseMemory
+from jc1.memory.store import MAX_ADDED, DatabaseMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
@@ -112,7 +112,8 @@ class Snapshot:
             embedder = CachedEmbedder(self._embedder, cache)
             with closing(open_memory(own, self._database, embedder)) as memory:
                 for name, records in suite.memories.items():
-                    memory.add(name, records)
+                    for start in range(0, len(records), MAX_ADDED):
+                        memory.add(name, records[start : start + MAX_ADDED])
                     done += len(records)
                     if progress:
                         progress(done, total)

@@ -1,7 +1,8 @@
 """Governing memory over HTTP: filters, changes, forgetting with its undo, export and import."""
 
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -9,8 +10,11 @@ import pytest
 from sqlalchemy import Engine
 
 from jc1 import Workbench
+from jc1.embedding.base import Vectors
 from jc1.memory.base import NewRecord
+from jc1.memory.exchange import MAX_LINES
 from jc1.memory.store import DatabaseMemory
+from jc1_api.routes import memory as memories
 from tests.api.conftest import serving
 from tests.api.test_resources import add, chat
 from tests.jc1.memory.conftest import HashingEmbedder
@@ -151,9 +155,47 @@ async def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own
     assert refused["error"]["code"] == "request_too_large"
 
 
+async def test_a_file_of_newlines_is_refused_by_their_number(client: httpx.AsyncClient) -> None:
+    refused = await take_in(client, b"\n" * (MAX_LINES + 1), 413)
+    assert "250,000 lines" in refused["error"]["message"]
+
+
+class Waiting(HashingEmbedder):
+    """Tells when it is asked, and waits the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.asked.set()
+        assert self.go_on.wait(60)
+        return super().embed(texts)
+
+
+def test_an_import_ends_when_its_client_leaves(
+    workbench: Workbench, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1.memory.exchange.BATCH", 1)
+    embedder = Waiting()
+    workbench.memory = DatabaseMemory(database, embedder)
+    line = {"text": "x", "role": "user", "kind": "reply", "created": "2026-01-01T00:00:00Z"}
+    body = "".join(json.dumps({**line, "id": f"mem_{n}"}) + "\n" for n in range(500)).encode()
+    head = "POST /v1/memory/import HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson"
+    with serving(workbench) as server:
+        with server.connect() as client:
+            client.sendall(f"{head}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+            assert embedder.asked.wait(60)
+        assert httpx.get(f"{server.url}/v1/memory", timeout=60).json()["total"] == 0  # it has seen who left by now
+        embedder.go_on.set()
+        memories._one_at_a_time.submit(lambda: None).result(60)
+        assert workbench.memory.list("local").total < 100
+
+
 def test_a_client_that_leaves_an_export_early_holds_nothing(workbench: Workbench, database: Engine) -> None:
     workbench.memory = DatabaseMemory(database, HashingEmbedder())
-    workbench.memory.add("local", [NewRecord(f"{n} " + "word " * 1000) for n in range(2000)])
+    for half in range(2):
+        workbench.memory.add("local", [NewRecord(f"{half} {n} " + "word " * 1000) for n in range(1000)])
     with serving(workbench) as server:
         with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
             assert next(response.iter_lines())

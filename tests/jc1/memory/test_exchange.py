@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from jc1.errors import InvalidRequest
+from jc1.errors import EmbedderUnavailable, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Imported, NewRecord, Retrieval, Selection
 from jc1.memory.exchange import MAX_LINE
 from jc1.memory.store import DatabaseMemory
@@ -212,10 +212,81 @@ def test_links_that_no_statement_can_have_are_left_out(memory: DatabaseMemory) -
 
 
 def test_somebody_who_waits_is_told_how_far_it_is(memory: DatabaseMemory) -> None:
-    lines = "".join(json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(2500))
+    lines = "".join(json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(600))
     told: list[tuple[int, int]] = []
     memory.import_lines("ann", BytesIO(lines.encode()), progress=lambda done, total: told.append((done, total)))
-    assert told == [(1000, 2500), (2000, 2500), (2500, 2500)]
+    assert told == [(0, 256), (0, 512), (0, 600), (256, 600), (512, 600), (600, 600)]
+
+
+@pytest.mark.parametrize("others", [[], ["My cat is called Eve.", "I moved to Bonn."]], ids=["alone", "beside others"])
+def test_an_import_that_was_interrupted_anywhere_goes_on_when_it_is_repeated(
+    filled: DatabaseMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    monkeypatch.setattr("jc1.memory.exchange.BATCH", 1)
+    lines = exported(filled)
+
+    def superseded(ended: int | None) -> dict[str, bool]:
+        """The texts after an import that ended once after so many records, and whether each is superseded."""
+
+        def progress(done: int, total: int) -> None:
+            if done == ended:
+                raise KeyError(done)
+
+        with closing(DatabaseMemory(new_database(tmp_path / f"{ended}.db"), HashingEmbedder())) as memory:
+            tell(memory, *others)
+            if ended is not None:
+                with pytest.raises(KeyError):
+                    memory.import_lines("ann", BytesIO("".join(lines).encode()), progress=progress)
+                assert memory.list("ann").total == len(others) + ended
+            outcome = taken_in(memory, lines)
+            assert outcome == Imported(added=len(lines) - (ended or 0), same=ended or 0)
+            return {record.text: record.superseded_by is not None for record in memory.list("ann").records}
+
+    whole = superseded(None)
+    assert sum(whole.values()) == 2 + len(others)
+    for ended in range(len(lines) + 1):
+        assert superseded(ended) == whole
+
+
+def test_others_write_while_a_file_is_imported(
+    memory: DatabaseMemory, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1.database.opening.BUSY_SECONDS", 0)
+    other = DatabaseMemory(new_database(Path(str(database.url.database))), HashingEmbedder())
+    lines = "".join(json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(600))
+
+    def progress(done: int, total: int) -> None:
+        tell(other, "Me too.", owner="bob")
+
+    memory.import_lines("ann", BytesIO(lines.encode()), progress=progress)
+    assert other.list("bob").total == 6
+    other.close()
+
+
+def test_what_is_in_is_told_where_an_import_fails_in_the_middle(memory: DatabaseMemory) -> None:
+    class Failing(HashingEmbedder):
+        def embed(self, texts: Sequence[str]) -> Any:
+            if len(self.texts) >= 256:
+                raise EmbedderUnavailable("The embedder does not answer.")
+            return super().embed(texts)
+
+    failing = DatabaseMemory(memory._database, Failing())
+    lines = [json.dumps({**GOOD, "id": f"mem_{n}"}) + "\n" for n in range(300)]
+    with pytest.raises(EmbedderUnavailable, match="Of 300 records 256 are in: import the file again"):
+        taken_in(failing, lines)
+    assert taken_in(memory, lines) == Imported(added=44, same=256)
+
+
+def test_a_file_of_too_many_lines_is_refused_before_they_are_read(
+    memory: DatabaseMemory, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1.memory.exchange.MAX_LINES", 3)
+    line = json.dumps(GOOD) + "\n"
+    assert taken_in(memory, [line, "\n", "\n"]) == Imported(added=1)
+    for lines in (["\n"] * 4, [line] * 4, [line, "\n", "\n", "{"]):
+        with pytest.raises(RequestTooLarge, match="more than 3 lines"):
+            taken_in(memory, lines)
+    assert len(embedder.texts) == 1
 
 
 def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tmp_path: Path) -> None:
@@ -229,7 +300,7 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
     when = datetime(2026, 1, 1, tzinfo=UTC)
     file = tmp_path / "many.jsonl"
     with file.open("w") as out:
-        for n in range(6000):
+        for n in range(4000):
             created = (when + timedelta(seconds=n)).isoformat()
             line = {**GOOD, "id": f"mem_{n}", "kind": "reply", "text": f"{n} " + "word " * 900, "created": created}
             out.write(json.dumps(line) + "\n")
@@ -238,7 +309,7 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
         memory.import_lines("ann", BytesIO(source.readline()))  # what is imported and compiled the first time
         source.seek(0)
         tracemalloc.start()
-        assert memory.import_lines("ann", source) == Imported(added=5999, same=1)
+        assert memory.import_lines("ann", source) == Imported(added=3999, same=1)
         assert sum(len(line) for line in memory.export_lines("ann")) >= size
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
