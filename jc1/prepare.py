@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jc1.language import language_notice
 from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.prompt import MEMORY_SHARE, fit_history, prompt_budget
@@ -73,6 +74,8 @@ async def prepare(
         tokens=TokenCache(bench.engine),
         budget=prompt_budget(bench.engine.capabilities.context_length, resolved.decoding.max_tokens),
     )
+    if notice := language_notice(bench.engine.model, request.message.text):
+        trace.notices = (notice,)
     if request.session is not None:
         turns = await asyncio.to_thread(bench.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
         answered = [turn for turn in turns if turn.reply]

@@ -29,6 +29,14 @@ class Span:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the asker should know about a request that was served all the same: a stable code, and what to do."""
+
+    code: str
+    message: str
+
+
 @dataclass(slots=True)
 class Usage:
     """Tokens read and written."""
@@ -73,6 +81,7 @@ class Trace:
     """Of each choice, where beams were searched."""
     shards: list[dict[str, int]] | None = None
     """What each process of the engine holds of the weights, where they are shared."""
+    notices: tuple[Notice, ...] = ()
     _began: float = field(default_factory=time.perf_counter, repr=False)
 
     def elapsed(self) -> float:
@@ -147,6 +156,7 @@ class Trace:
             "speculation": self.speculation,
             "scores": self.scores,
             "shards": self.shards,
+            "notices": [asdict(notice) for notice in self.notices],
         }
 
 

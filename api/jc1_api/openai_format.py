@@ -98,6 +98,13 @@ class Dropped(BaseModel):
     messages: int
 
 
+class NoticeShown(BaseModel):
+    """One remark: `language_not_known` where the model was trained on no text in the message's script."""
+
+    code: str
+    message: str
+
+
 class Story(BaseModel):
     """JC1's own part of a reply."""
 
@@ -114,6 +121,7 @@ class Story(BaseModel):
     remember_error: str | None = Field(description="The code of the error that kept it from being remembered.")
     speculation: dict[str, Any] | None = Field(description="Drafted and accepted tokens, where the engine speculates.")
     scores: list[float] | None = Field(description="Of each choice, where beams were searched.")
+    notices: list[NoticeShown] = Field(description="What to know about a reply that was given all the same.")
 
 
 class ChatCompletion(BaseModel):

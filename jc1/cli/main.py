@@ -122,6 +122,8 @@ def chat(
                     print_json({"text": event.reply.text, "trace": trace.to_dict()})
                 else:
                     print()
+                for notice in trace.notices:
+                    print(f"jc1: {notice.message} [{notice.code}]", file=sys.stderr)
                 if trace.remembered is False:
                     print(f"jc1: this turn was not remembered [{trace.remember_error}]", file=sys.stderr)
 

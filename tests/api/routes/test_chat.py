@@ -72,6 +72,17 @@ async def test_a_reply_has_openais_shape_and_jc1s_story(client: httpx.AsyncClien
     assert workbench.telemetry.recent.get(told["trace_id"]).session == "s"
 
 
+async def test_a_language_that_the_model_does_not_know_is_told_beside_the_reply(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    workbench.engine.model = "jc1-tiny"
+    reply = await ask(client, "我的猫叫什么名字？", model="jc1-tiny")
+    (notice,) = ChatCompletion.model_validate(reply).jc1.notices
+    assert notice.code == "language_not_known"
+    assert (await stream(client, "我的猫叫什么名字？", model="jc1-tiny"))[-1]["jc1"]["notices"] == [notice.model_dump()]
+    assert (await ask(client, "What is my cat called?", model="jc1-tiny"))["jc1"]["notices"] == []
+
+
 async def test_a_stream_is_role_contents_finish_and_done(client: httpx.AsyncClient) -> None:
     chunks = await stream(client, "Hi!")
     for chunk in chunks:

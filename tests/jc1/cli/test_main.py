@@ -1,6 +1,7 @@
 """The command line as a person or a script meets it, in this process; of each command one call in its own."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def test_chat_reads_standard_input_and_continues_a_session(jc1: Run) -> None:
     second = json.loads(ok(jc1("chat", "Again.", "--session", "s", "--json")))
     assert second["text"] == "Again."
     assert second["trace"]["usage"]["prompt_tokens"] > len("Hello.Hello.Again.")
+
+
+def test_chat_says_where_the_bundled_model_does_not_know_the_language(jc1: Run) -> None:
+    done = jc1("chat", "我的猫叫什么名字？", "--max-tokens", "1", "--no-memory", JC1_ENGINE="transformers")
+    assert done.returncode == 0
+    assert re.fullmatch(r"jc1: jc1-tiny knows English alone.*\(--model\)\. \[language_not_known\]\n", done.stderr)
 
 
 def test_memories_are_added_found_listed_and_forgotten(jc1: Run) -> None:

@@ -143,6 +143,15 @@ def text_of(message: Message) -> str:
     return re.sub("<[^>]*>", "", "".join(message["blocks"])).strip()
 
 
+async def test_a_language_that_the_model_does_not_know_is_told_below_the_reply(chat: Chat) -> None:
+    engine = await use(chat, EchoEngine())
+    engine.model = "jc1-tiny"
+    for text, told in (("我的猫叫什么名字？", ["language"]), ("What is my cat called?", [])):
+        shown = await send(chat, text, uuid4().hex, mode="off")
+        notices = [m["notices"] for part in chat.log.components for m in shown[part]["messages"] if "notices" in m][-1]
+        assert [word for notice in notices for word in ("language", "--model") if word in notice][:1] == told
+
+
 async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
     await use(chat, EchoEngine(delay=0.02))
     frames = [frame async for frame in sending(chat, "My cat is called Ada.")]

@@ -229,7 +229,8 @@ class Chat:
             failed: Updates = {self.notice: fragments.notice(reply.error), self.failed: text}
             return updates | failed | self.log.grow(session, [])
         trace = reply.trace or await self._last_trace(session)
-        answer = await asyncio.to_thread(log.reply, reply.text, reply.reasoning, stopped=reply.stopped)
+        notices = [notice.message for notice in trace.notices] if trace else []
+        answer = await asyncio.to_thread(log.reply, reply.text, reply.reasoning, stopped=reply.stopped, notices=notices)
         updates |= self.log.grow(session, [log.user(text), answer])
         if reply.receipts is not None:
             updates |= self.story.show_memories(reply.receipts, session, titles, searched=searched)
