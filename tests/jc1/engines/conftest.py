@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+import uvloop
 
 from jc1.decoding import Decoding
 from jc1.engines.base import Capabilities, Engine, EnginePrompt, Step
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 T = TypeVar("T")
+HERE = Path(__file__).parent
 REPLY = "Jürgen:❤😀"
 """What every engine of the suite replies when it is greedy: characters of one to four bytes, no byte twice."""
 SIZE = 288
@@ -161,11 +163,12 @@ def poisoned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bigram_model(tmp_path_factory.mktemp("poisoned"), poison="Z")
 
 
-class Elsewhere(Engine):
-    """An engine that runs in an event loop of its own, so that tests, which have one each, can share it."""
+class ThreadedEngine(Engine):
+    """An engine that runs in an event loop of its own, so that tests, which have one each, can share it. The loop is
+    uvloop's, as in `jc1 serve`."""
 
     def __init__(self, make: Callable[[], Engine]) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.inner = make()
@@ -262,14 +265,14 @@ class Fleet:
     """Engines whose start takes long: started when first asked for, shared by tests, the one unused longest ended."""
 
     def __init__(self) -> None:
-        self._alive: dict[str, Elsewhere] = {}
+        self._alive: dict[str, ThreadedEngine] = {}
 
-    def get(self, name: str, make: Callable[[], Engine]) -> Elsewhere:
+    def get(self, name: str, make: Callable[[], Engine]) -> ThreadedEngine:
         engine = self._alive.pop(name, None)
         if engine is None:
             while len(self._alive) >= AT_ONCE:
                 self._alive.pop(next(iter(self._alive))).end()
-            engine = Elsewhere(make)
+            engine = ThreadedEngine(make)
             try:
                 engine.begin()
             except BaseException:
@@ -284,10 +287,21 @@ class Fleet:
 
 
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Every engine of it is started where a killed build of DeepSpeed's operators left its locks, and none waits."""
+    left = tmp_path_factory.mktemp("extensions")
+    for name in LOCKED:
+        (left / name).mkdir()
+        (left / name / "lock").touch()
     made = Fleet()
-    yield made
-    made.end()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_EXTENSIONS_DIR", str(left))
+        yield made
+        made.end()
+
+
+LOCKED = ("deepspeed_shm_comm", "deepspeed_ccl_comm", "async_io", "utils")
+"""Operators that DeepSpeed would build at a start, each under a lock for which it waits for ever."""
 
 
 def _vllm(**settings: Any) -> Engine:
@@ -303,53 +317,53 @@ def _deepspeed(**settings: Any) -> Engine:
 
 
 @pytest.fixture
-def vllm_bigram(fleet: Fleet, bigram_model: Path) -> Elsewhere:
+def vllm_bigram(fleet: Fleet, bigram_model: Path) -> ThreadedEngine:
     """The bigram model on vLLM."""
     return fleet.get("vllm_bigram", lambda: _vllm(model=str(bigram_model)))
 
 
 @pytest.fixture
-def deepspeed_bigram(fleet: Fleet, bigram_model: Path) -> Elsewhere:
+def deepspeed_bigram(fleet: Fleet, bigram_model: Path) -> ThreadedEngine:
     """The bigram model shared by two ranks."""
     return fleet.get("deepspeed_bigram", lambda: _deepspeed(model=str(bigram_model)))
 
 
 @pytest.fixture
-def vllm_tiny(fleet: Fleet) -> Elsewhere:
+def vllm_tiny(fleet: Fleet) -> ThreadedEngine:
     """jc1-tiny on vLLM."""
     return fleet.get("vllm_tiny", _vllm)
 
 
 @pytest.fixture
-def vllm_ngram(fleet: Fleet) -> Elsewhere:
+def vllm_ngram(fleet: Fleet) -> ThreadedEngine:
     """jc1-tiny with n-gram speculation."""
     return fleet.get("vllm_ngram", lambda: _vllm(speculation="ngram:3"))
 
 
 @pytest.fixture
-def vllm_draft(fleet: Fleet) -> Elsewhere:
+def vllm_draft(fleet: Fleet) -> ThreadedEngine:
     """jc1-tiny with the draft made for it."""
     return fleet.get("vllm_draft", lambda: _vllm(speculation="draft:jc1-tiny-draft:3"))
 
 
 @pytest.fixture
-def vllm_parallel(fleet: Fleet) -> Elsewhere:
+def vllm_parallel(fleet: Fleet) -> ThreadedEngine:
     """jc1-tiny with each layer on two workers."""
     return fleet.get("vllm_parallel", lambda: _vllm(tensor_parallel=2))
 
 
 @pytest.fixture
-def deepspeed_tiny(fleet: Fleet) -> Elsewhere:
+def deepspeed_tiny(fleet: Fleet) -> ThreadedEngine:
     """jc1-tiny shared by two ranks."""
     return fleet.get("deepspeed_tiny", _deepspeed)
 
 
 @pytest.fixture(scope="session")
-def transformers_tiny() -> Iterator[Elsewhere]:
+def transformers_tiny() -> Iterator[ThreadedEngine]:
     """jc1-tiny on transformers."""
     from jc1.engines.transformers.engine import TransformersEngine
 
-    engine = Elsewhere(lambda: TransformersEngine(EngineSettings()))
+    engine = ThreadedEngine(lambda: TransformersEngine(EngineSettings()))
     engine.begin()
     yield engine
     engine.end()
@@ -357,6 +371,29 @@ def transformers_tiny() -> Iterator[Elsewhere]:
 
 SHARED = {"vllm": "vllm_bigram", "deepspeed": "deepspeed_bigram"}
 """Engines of the fleet that join the conformance suite, and the fixture of each."""
+FLEET = (
+    *("vllm_bigram", "deepspeed_bigram", "deepspeed_tiny", "vllm_parallel", "vllm_ngram", "vllm_tiny", "vllm_draft"),
+    "remote_tiny",
+)
+"""The fixtures of the fleet, in the order in which tests ask for them: two that a test has at once stand side by side,
+and the last one ends all others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests that start engines by the engines they ask for, so that each starts once."""
+    places = [i for i, item in enumerate(items) if item.get_closest_marker("engines")]
+    ordered = sorted((items[i] for i in places), key=_asked)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _asked(item: pytest.Item) -> tuple[int, ...]:
+    """The places in the fleet of the engines that a test asks for, by their fixtures or as parameters."""
+    if not isinstance(item, pytest.Function) or not item.path.is_relative_to(HERE):
+        return ()
+    words = [str(value) for value in item.callspec.params.values()] if hasattr(item, "callspec") else []
+    asked = {SHARED.get(word, word) for word in words} | set(item.fixturenames)
+    return tuple(place for place, name in enumerate(FLEET) if name in asked)
 
 
 @pytest.fixture(params=[*ENGINES, *(pytest.param(name, marks=pytest.mark.engines) for name in SHARED)])

@@ -22,7 +22,7 @@ from jc1.engines.base import Engine, EnginePrompt
 from jc1.engines.sampling.reference import adjust, count_tokens, filtered
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
-from tests.jc1.engines.conftest import REPLY, SIZE, Elsewhere
+from tests.jc1.engines.conftest import REPLY, SIZE, ThreadedEngine
 
 DRAWS = 1536
 UNLIKELY = 1e-3
@@ -107,7 +107,7 @@ async def test_tokens_are_drawn_as_the_order_of_the_filters_says(
 
 
 @pytest.mark.engines
-async def test_speculation_changes_no_distribution(vllm_tiny: Elsewhere, vllm_draft: Elsewhere) -> None:
+async def test_speculation_changes_no_distribution(vllm_tiny: ThreadedEngine, vllm_draft: ThreadedEngine) -> None:
     messages = [Message.user("My cat is called Ada.")]
     prompt = EnginePrompt(tuple(messages), tuple(vllm_tiny.tokenize(messages)))
     settings = {"temperature": 1.3}

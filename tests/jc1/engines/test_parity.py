@@ -24,7 +24,7 @@ from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 from jc1.models import resolve
 from jc1_lab.dialogues.dialogue import Shape, Writer
-from tests.jc1.engines.conftest import Elsewhere, Fleet
+from tests.jc1.engines.conftest import Fleet, ThreadedEngine
 
 pytestmark = pytest.mark.engines
 
@@ -88,9 +88,9 @@ def vllm_serve(fleet: Fleet, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def remote_tiny(vllm_serve: str) -> Iterator[Elsewhere]:
+def remote_tiny(vllm_serve: str) -> Iterator[ThreadedEngine]:
     """jc1-tiny behind `vllm serve`."""
-    engine = Elsewhere(lambda: OpenAIEngine(EngineSettings(base_url=vllm_serve)))
+    engine = ThreadedEngine(lambda: OpenAIEngine(EngineSettings(base_url=vllm_serve)))
     engine.begin()
     yield engine
     engine.end()
@@ -100,7 +100,7 @@ def remote_tiny(vllm_serve: str) -> Iterator[Elsewhere]:
     "name", ["vllm_tiny", "vllm_parallel", "vllm_ngram", "vllm_draft", "deepspeed_tiny", "remote_tiny"]
 )
 async def test_every_engine_gives_the_tokens_that_transformers_gives(
-    name: str, transformers_tiny: Elsewhere, request: pytest.FixtureRequest
+    name: str, transformers_tiny: ThreadedEngine, request: pytest.FixtureRequest
 ) -> None:
     found = await differences(transformers_tiny, request.getfixturevalue(name), TALKS)
     assert [d for d in found if not d.near_tie] == []
@@ -113,7 +113,7 @@ def test_a_difference_is_a_near_tie_only_where_the_two_best_tokens_are_close() -
 
 
 async def test_beams_and_their_scores_agree_between_transformers_and_vllm(
-    transformers_tiny: Elsewhere, vllm_tiny: Elsewhere
+    transformers_tiny: ThreadedEngine, vllm_tiny: ThreadedEngine
 ) -> None:
     for messages in TALKS[:4]:
         prompt = EnginePrompt(tuple(messages), tuple(transformers_tiny.tokenize(messages)))
@@ -123,7 +123,7 @@ async def test_beams_and_their_scores_agree_between_transformers_and_vllm(
         assert [step.score for step in ours] == pytest.approx([step.score for step in theirs], abs=1e-3)
 
 
-async def test_the_draft_made_for_the_model_guesses_most_of_what_it_says(vllm_draft: Elsewhere) -> None:
+async def test_the_draft_made_for_the_model_guesses_most_of_what_it_says(vllm_draft: ThreadedEngine) -> None:
     drafted = accepted = 0
     for messages in TALKS:
         async with aclosing(vllm_draft.generate(EnginePrompt(tuple(messages)), Decoding(max_tokens=40))) as steps:
@@ -138,7 +138,6 @@ async def test_the_draft_made_for_the_model_guesses_most_of_what_it_says(vllm_dr
 EACH = "{% for m in messages %}"
 OPEN = "{% endfor %}<reply>"
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "llama": ("LlamaConfig", {}, EACH + "[{{ m.role }}] {{ m.content }}\n" + OPEN),
     "qwen": ("Qwen2Config", {}, EACH + "<s>{{ m.role }}\n{{ m.content }}<end>\n" + OPEN),
     "gemma": (
         "Gemma2Config",
@@ -151,7 +150,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
         "<s>" + EACH + "[INST] {{ m.content }} [/INST]" + OPEN,
     ),
 }
-"""Configuration class, what it needs besides, and a chat template in the style of its family."""
+"""Configuration class, what it needs besides, and a chat template in the style of its family. A Llama is jc1-tiny."""
 
 
 def write_architecture(folder: Path, name: str) -> Path:

@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import pytest
-import uvloop
 
 from jc1.decoding import Decoding
 from jc1.doctor import examine
@@ -24,7 +23,7 @@ from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings
 from jc1.messages import Message
 from jc1.settings import Settings
-from tests.jc1.engines.conftest import Elsewhere, write_tokenizer
+from tests.jc1.engines.conftest import LOCKED, ThreadedEngine, write_tokenizer
 
 CAT = (Message.user("My cat is called Ada."),)
 LONG = Decoding(max_tokens=1500, min_tokens=1500)
@@ -32,7 +31,7 @@ LONG = Decoding(max_tokens=1500, min_tokens=1500)
 pytestmark = pytest.mark.engines
 
 
-async def text_of(engine: Elsewhere, **decoding: Any) -> str:
+async def text_of(engine: ThreadedEngine, **decoding: Any) -> str:
     async with aclosing(engine.generate(EnginePrompt(CAT), Decoding.parse(decoding))) as steps:
         return "".join([step.text async for step in steps])
 
@@ -52,21 +51,21 @@ def ranks_of(parent: int) -> list[psutil.Process]:
     return found
 
 
-def test_each_rank_holds_its_share_of_the_parameters(deepspeed_tiny: Elsewhere) -> None:
+def test_each_rank_holds_its_share_of_the_parameters(deepspeed_tiny: ThreadedEngine) -> None:
     first, second = deepspeed_tiny.inner.shards
     assert first == second
     assert first["held"] * 2 == first["total"]
     assert first["bytes"] == first["held"] * 4
 
 
-def test_doctor_says_beforehand_what_each_rank_will_hold(deepspeed_tiny: Elsewhere, tmp_path: Path) -> None:
+def test_doctor_says_beforehand_what_each_rank_will_hold(deepspeed_tiny: ThreadedEngine, tmp_path: Path) -> None:
     settings = Settings(engine="deepspeed", ranks=2, home=tmp_path)
     found = {c["check"]: c for c in examine(settings, probe=lambda statements: "")["checks"]}
     held, total = deepspeed_tiny.inner.shards[0]["held"], deepspeed_tiny.inner.shards[0]["total"]
     assert found["ranks"]["finding"] == f"2: each holds {held:,} of the {total:,} parameters of jc1-tiny"
 
 
-async def test_cancelling_frees_the_ranks_within_a_second(deepspeed_tiny: Elsewhere) -> None:
+async def test_cancelling_frees_the_ranks_within_a_second(deepspeed_tiny: ThreadedEngine) -> None:
     stream = deepspeed_tiny.generate(EnginePrompt(CAT), LONG)
     await anext(stream)
     since = time.perf_counter()
@@ -78,13 +77,13 @@ async def test_cancelling_frees_the_ranks_within_a_second(deepspeed_tiny: Elsewh
 
 @pytest.mark.parametrize("which", [0, 1])
 async def test_a_rank_that_dies_ends_the_others_and_the_next_request_starts_them_anew(
-    deepspeed_tiny: Elsewhere, which: int
+    deepspeed_tiny: ThreadedEngine, which: int
 ) -> None:
     await text_of(deepspeed_tiny)
-    before = sorted(ranks_of(deepspeed_tiny.inner._ranks._process.pid), key=lambda process: process.pid)
+    ranks = deepspeed_tiny.inner._ranks
+    before = sorted(ranks_of(ranks._process.pid), key=lambda process: process.pid)
     stream = deepspeed_tiny.generate(EnginePrompt(CAT), LONG)
     await anext(stream)
-    folder = deepspeed_tiny.inner._ranks._folder
     before[which].send_signal(signal.SIGKILL)
     since = time.perf_counter()
     with pytest.raises(EngineFailed, match="A rank of the deepspeed engine died"):
@@ -93,24 +92,18 @@ async def test_a_rank_that_dies_ends_the_others_and_the_next_request_starts_them
     assert time.perf_counter() - since < 15
     _, alive = psutil.wait_procs(before, timeout=5)
     assert alive == []
-    assert os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
+    assert os.path.basename(ranks._folder) not in os.listdir(os.path.dirname(ranks._folder))
+    # The watcher notices the death too, and ends the same ranks once more.
+    await deepspeed_tiny.there(ranks.end())
     assert (await text_of(deepspeed_tiny)).startswith("Noted")
     assert deepspeed_tiny.healthy
 
 
-def test_a_death_that_two_notice_is_ended_twice_without_harm() -> None:
-    """A request and the watcher do, on uvloop in `jc1 serve`."""
-
-    async def main() -> None:
-        engine = DeepSpeedEngine(EngineSettings(ranks=1))
-        await engine.start()
-        ranks = engine._ranks
-        await ranks.end()
-        await ranks.end()
-        assert (await text_of(engine)).startswith("Noted")
-        await engine.close()
-
-    uvloop.run(main())
+def test_a_build_lock_left_behind_holds_nothing_up(deepspeed_tiny: ThreadedEngine) -> None:
+    """DeepSpeed's own operators wait for ever for a lock that a killed build left; here nothing is built."""
+    left = Path(os.environ["TORCH_EXTENSIONS_DIR"])
+    assert {lock.parent.name for lock in left.glob("*/*")} == set(LOCKED)
+    assert deepspeed_tiny.healthy
 
 
 def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
@@ -147,22 +140,6 @@ async def test_a_taken_port_is_told_at_once() -> None:
         with pytest.raises(EngineUnavailable, match=f"Port {port}"):
             await engine.start()
     assert not engine.healthy
-
-
-async def test_a_build_lock_left_behind_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DeepSpeed's own operators wait for ever for a lock that a killed build left; here nothing is built."""
-    for name in ("deepspeed_shm_comm", "deepspeed_ccl_comm", "async_io", "utils"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "lock").touch()
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    engine = DeepSpeedEngine(EngineSettings(ranks=1))
-    await engine.start()
-    try:
-        prompt = EnginePrompt(CAT)
-        async with aclosing(engine.generate(prompt, Decoding())) as steps:
-            assert "".join([step.text async for step in steps]).startswith("Noted")
-    finally:
-        await engine.close()
 
 
 async def test_more_ranks_than_cores_are_refused() -> None:

@@ -26,14 +26,14 @@ from jc1.engines.vllm import start as vllm_start
 from jc1.engines.vllm.engine import VllmEngine
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidDecoding, InvalidSettings, UnsupportedDecoding
 from jc1.messages import Message
-from tests.jc1.engines.conftest import SMALL, Elsewhere
+from tests.jc1.engines.conftest import SMALL, ThreadedEngine
 
 CAT = (Message.user("My cat is called Ada."),)
 
 pytestmark = pytest.mark.engines
 
 
-async def steps_of(engine: Elsewhere, *messages: Message, **decoding: Any) -> list[Step]:
+async def steps_of(engine: ThreadedEngine, *messages: Message, **decoding: Any) -> list[Step]:
     async with aclosing(engine.generate(EnginePrompt(messages), Decoding.parse(decoding))) as steps:
         return [step async for step in steps]
 
@@ -47,7 +47,7 @@ def text_of(steps: list[Step]) -> str:
     return "".join(step.text for step in steps)
 
 
-async def test_guided_output_is_what_the_guide_says(vllm_tiny: Elsewhere) -> None:
+async def test_guided_output_is_what_the_guide_says(vllm_tiny: ThreadedEngine) -> None:
     chosen = await steps_of(vllm_tiny, *CAT, choice=["Rex", "Bo"])
     assert text_of(chosen) in ("Rex", "Bo")
     matched = await steps_of(vllm_tiny, *CAT, regex="[0-9]{3}-[0-9]{2}")
@@ -63,14 +63,18 @@ async def test_guided_output_is_what_the_guide_says(vllm_tiny: Elsewhere) -> Non
 
 
 @pytest.mark.parametrize(("field", "guide"), [("regex", "(unclosed"), ("json_schema", {"type": "nothing"})])
-async def test_a_guide_that_cannot_be_compiled_is_refused_by_name(vllm_tiny: Elsewhere, field: str, guide: Any) -> None:
+async def test_a_guide_that_cannot_be_compiled_is_refused_by_name(
+    vllm_tiny: ThreadedEngine, field: str, guide: Any
+) -> None:
     with pytest.raises(InvalidDecoding) as caught:
         await steps_of(vllm_tiny, *CAT, **{field: guide})
     assert caught.value.param == field
     assert text_of(await steps_of(vllm_tiny, *CAT)).startswith("Noted")
 
 
-async def test_speculation_tells_what_was_drafted_and_accepted(vllm_ngram: Elsewhere, vllm_tiny: Elsewhere) -> None:
+async def test_speculation_tells_what_was_drafted_and_accepted(
+    vllm_ngram: ThreadedEngine, vllm_tiny: ThreadedEngine
+) -> None:
     said = Message.user("Write down my order number: 4471-4471-4471-4471.")
     plain = await steps_of(vllm_tiny, said)
     steps = await steps_of(vllm_ngram, said)
@@ -85,18 +89,18 @@ async def test_speculation_tells_what_was_drafted_and_accepted(vllm_ngram: Elsew
         assert sum(told["flags"]) == told["accepted"]
 
 
-async def test_speculation_that_never_fires_says_so(vllm_ngram: Elsewhere) -> None:
+async def test_speculation_that_never_fires_says_so(vllm_ngram: ThreadedEngine) -> None:
     steps = await steps_of(vllm_ngram, *CAT, max_tokens=1)
     assert steps[-1].speculation["fired"] is False
 
 
-async def test_what_does_not_go_with_speculation_is_refused(vllm_ngram: Elsewhere) -> None:
+async def test_what_does_not_go_with_speculation_is_refused(vllm_ngram: ThreadedEngine) -> None:
     for field, value in (("min_p", 0.1), ("logit_bias", {5: 1.0})):
         with pytest.raises(UnsupportedDecoding, match="--speculation off"):
             await steps_of(vllm_ngram, *CAT, temperature=1.0, **{field: value})
 
 
-async def test_an_engine_that_dies_fails_its_replies_and_comes_back(vllm_tiny: Elsewhere) -> None:
+async def test_an_engine_that_dies_fails_its_replies_and_comes_back(vllm_tiny: ThreadedEngine) -> None:
     stream = vllm_tiny.generate(EnginePrompt(CAT), Decoding(max_tokens=1500, min_tokens=1500))
     await anext(stream)
     (core,) = vllm_tiny.inner._llm.engine_core.resources.engine_manager.processes
@@ -110,7 +114,7 @@ async def test_an_engine_that_dies_fails_its_replies_and_comes_back(vllm_tiny: E
     assert vllm_tiny.healthy
 
 
-async def test_a_burst_of_long_prompts_with_seeds_is_answered(vllm_tiny: Elsewhere) -> None:
+async def test_a_burst_of_long_prompts_with_seeds_is_answered(vllm_tiny: ThreadedEngine) -> None:
     """More tokens than one step reads: vLLM's generators on a CPU do not survive a prompt that is read in parts."""
     restarts = vllm_tiny.inner.restarts
     long = EnginePrompt((), tuple(vllm_tiny.tokenize([Message.user("word " * 700)])))
@@ -125,7 +129,7 @@ async def test_a_burst_of_long_prompts_with_seeds_is_answered(vllm_tiny: Elsewhe
     assert vllm_tiny.inner.restarts == restarts
 
 
-async def test_cancelling_frees_the_slot_within_a_second(vllm_tiny: Elsewhere) -> None:
+async def test_cancelling_frees_the_slot_within_a_second(vllm_tiny: ThreadedEngine) -> None:
     stream = vllm_tiny.generate(EnginePrompt(CAT), Decoding(max_tokens=1500, min_tokens=1500))
     await anext(stream)
     since = time.perf_counter()
