@@ -84,11 +84,11 @@ def _cpu() -> tuple[str, str]:
 def _gpu() -> tuple[str, str]:
     from jc1.hardware import gpus, islands
 
-    found = gpus()
-    if not found:
+    cards = gpus()
+    if not cards:
         return "note", "none found: engines run on the CPU"
-    each = "; ".join(f"{gpu.index} {gpu.name} {gpu.memory / GIB:.0f} GiB, {gpu.free / GIB:.0f} free" for gpu in found)
-    joined = [group for group in islands(found) if len(group) > 1]
+    each = "; ".join(f"{gpu.index} {gpu.name} {gpu.memory / GIB:.0f} GiB, {gpu.free / GIB:.0f} free" for gpu in cards)
+    joined = [group for group in islands(cards) if len(group) > 1]
     nvlink = ", ".join("-".join(map(str, group)) for group in joined) or "none"
     return "ok", f"{each}; NVLink: {nvlink}"
 
@@ -97,23 +97,23 @@ def _parallel(settings: Settings) -> tuple[str, str]:
     from jc1.hardware import gpus, recommended_tensor_parallel
     from jc1.models import resolve
 
-    found = gpus()
-    if not found or not _here(settings):
+    cards = gpus()
+    if not cards or not _here(settings):
         return "ok", "1: there is no GPU, or no model, to share"
     source = resolve(settings.model)
     if source.kind == "hub":
-        return "note", f"unknown until {settings.model} is downloaded; there are {len(found)} GPUs"
+        return "note", f"unknown until {settings.model} is downloaded; there are {len(cards)} GPUs"
     weights = sum(file.stat().st_size for file in source.path.glob("*.safetensors"))
     config = json.loads((source.path / "config.json").read_text())
     heads = int(config.get("text_config", config).get("num_attention_heads", 1))
-    best = recommended_tensor_parallel(found, weights=weights, heads=heads)
+    best = recommended_tensor_parallel(cards, weights=weights, heads=heads)
     if not best:
         return "bad", f"{settings.model}: {weights / GIB:.1f} GiB of weights fit on no power of two of these GPUs"
     return "ok", f"{best} for {settings.model}, {weights / GIB:.2g} GiB of weights"
 
 
 def _ranks(settings: Settings) -> tuple[str, str]:
-    """What ZeRO-3 will leave on each rank: of every matrix its share, rounded up."""
+    """Say what ZeRO-3 will leave on each rank: of every matrix its share, rounded up."""
     from safetensors import safe_open
 
     from jc1.models import resolve

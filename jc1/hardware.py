@@ -51,20 +51,20 @@ def available_cores() -> int:
 
 
 def gpus() -> list[Gpu]:
-    """The GPUs that NVIDIA's driver shows and CUDA_VISIBLE_DEVICES allows, in the driver's order.
+    """Return the GPUs that NVIDIA's driver shows and CUDA_VISIBLE_DEVICES allows, in the driver's order.
 
     Empty where there is no driver, or no nvidia-ml-py.
     """
     with _library() as nvml:
         if nvml is None:
             return []
-        found, handles = [], {}
+        cards, handles = [], {}
         for i in range(nvml.nvmlDeviceGetCount()):
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(i)
                 memory = nvml.nvmlDeviceGetMemoryInfo(handle)
                 if _visible(i, str(nvml.nvmlDeviceGetUUID(handle))):
-                    found.append(Gpu(i, str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free)))
+                    cards.append(Gpu(i, str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free)))
                     handles[i] = handle
             except nvml.NVMLError:
                 continue  # lost, or of a kind that tells no memory
@@ -73,11 +73,11 @@ def gpus() -> list[Gpu]:
             if _nvlink(nvml, handles[a], handles[b]):
                 joined[a].add(b)
                 joined[b].add(a)
-        return [replace(gpu, nvlink=frozenset(joined[gpu.index])) for gpu in found]
+        return [replace(gpu, nvlink=frozenset(joined[gpu.index])) for gpu in cards]
 
 
 def _visible(index: int, uuid: str) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES leaves a GPU to this process."""
+    """Return whether CUDA_VISIBLE_DEVICES leaves a GPU to this process."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         return True
@@ -85,10 +85,10 @@ def _visible(index: int, uuid: str) -> bool:
     return any(part == str(index) or uuid.startswith(part) for part in parts)
 
 
-def islands(found: Sequence[Gpu]) -> list[tuple[int, ...]]:
-    """Groups of GPUs that NVLink joins, each with each; a GPU without NVLink is alone."""
+def islands(cards: Sequence[Gpu]) -> list[tuple[int, ...]]:
+    """Group the GPUs that NVLink joins, each with each; a GPU without NVLink is alone."""
     groups: list[tuple[int, ...]] = []
-    for gpu in found:
+    for gpu in cards:
         for i, group in enumerate(groups):
             if set(group) <= gpu.nvlink:
                 groups[i] = (*group, gpu.index)
@@ -98,23 +98,23 @@ def islands(found: Sequence[Gpu]) -> list[tuple[int, ...]]:
     return groups
 
 
-def recommended_tensor_parallel(found: Sequence[Gpu], *, weights: int, heads: int) -> int:
-    """Over how many GPUs to spread `weights` bytes of a model with so many attention heads.
+def recommended_tensor_parallel(cards: Sequence[Gpu], *, weights: int, heads: int) -> int:
+    """Return over how many GPUs to spread `weights` bytes of a model with so many attention heads.
 
     The fewest that hold them, a power of two that divides `heads`, inside one NVLink island where that is possible; 0
     where they do not fit at all.
     """
-    if not found:
+    if not cards:
         return 1
-    largest = max(len(group) for group in islands(found))
-    room = FITS * min(gpu.memory for gpu in found)
-    sizes = [n for n in (1, 2, 4, 8, 16) if n <= len(found) and heads % n == 0 and weights / n <= room]
+    largest = max(len(group) for group in islands(cards))
+    room = FITS * min(gpu.memory for gpu in cards)
+    sizes = [n for n in (1, 2, 4, 8, 16) if n <= len(cards) and heads % n == 0 and weights / n <= room]
     inside = [n for n in sizes if n <= largest]
     return (inside or sizes or [0])[0]
 
 
 def _nvlink(nvml: Any, a: Any, b: Any) -> bool:
-    """Whether two GPUs reach each other's memory over NVLink, directly or through a switch."""
+    """Return whether two GPUs reach each other's memory over NVLink, directly or through a switch."""
     try:
         status = nvml.nvmlDeviceGetP2PStatus(a, b, nvml.NVML_P2P_CAPS_INDEX_NVLINK)
     except nvml.NVMLError:
@@ -124,7 +124,7 @@ def _nvlink(nvml: Any, a: Any, b: Any) -> bool:
 
 @contextmanager
 def _library() -> Iterator[Any]:
-    """NVIDIA's management library, opened; None where it is not."""
+    """Open NVIDIA's management library; None where there is none."""
     try:
         import pynvml
     except ImportError:

@@ -38,14 +38,14 @@ class ModelSource:
 
 
 def bundled() -> tuple[str, ...]:
-    """Names of the models that come with JC1."""
+    """Return the names of the models that come with JC1."""
     if not BUNDLED.is_dir():
         return ()
     return tuple(sorted(f.name for f in BUNDLED.iterdir() if (f / "config.json").is_file()))
 
 
 def resolve(name: str) -> ModelSource:
-    """The model that `name` means: a bundled one before a folder, a folder before the hub.
+    """Return the model that `name` means: a bundled one before a folder, a folder before the hub.
 
     Raises `UnknownModel` where it can be none of the three.
     """
@@ -65,7 +65,7 @@ def resolve(name: str) -> ModelSource:
 
 
 def unambiguous(name: str) -> str:
-    """`name` as it means the same from whichever folder JC1 is started: that of a folder is its whole path."""
+    """Return `name` as it means the same from whichever folder JC1 is started: that of a folder is its whole path."""
     try:
         source = resolve(name)
     except UnknownModel:

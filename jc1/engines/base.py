@@ -1,4 +1,4 @@
-"""The seam to an engine: what it is told, what it yields, and what it says it can do.
+"""The seam to an engine: what it is asked, what it yields, and what it says it can do.
 
 Knows nothing about any particular engine, about memory or about HTTP.
 """
@@ -131,7 +131,7 @@ class Engine(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine, as it was started, honours. Raises `EngineUnavailable` before it is."""
+        """What this engine, as it was started, honours. Raises `EngineUnavailable` before it is started."""
         if self._capabilities is None:
             raise self._not_running()
         return self._capabilities
@@ -142,14 +142,14 @@ class Engine(ABC):
         """Whether a request would be served now."""
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids of the messages through the model's chat template, with the opening of the reply; none where
-        the engine does not tokenize here."""
+        """Return the token ids of the messages through the model's chat template, with the opening of the reply; none
+        where the engine does not tokenize here."""
         if self._tokenizer is None:
             raise self._not_running()
         return self._tokenizer.chat(messages)
 
     def count(self, messages: Sequence[Message]) -> int:
-        """How many tokens the messages take; an engine that does not tokenize here estimates it."""
+        """Return how many tokens the messages take; an engine that does not tokenize here estimates it."""
         return len(self.tokenize(messages))
 
     @abstractmethod
@@ -163,14 +163,14 @@ class Engine(ABC):
         """
 
     def identity(self) -> str | None:
-        """What tells the model that runs here from every other: its weights and tokenizer, not their name.
+        """Return what tells the model that runs here from every other: its weights and tokenizer, not their name.
 
         `None` where that cannot be known. May read all weights the first time: call it in a thread.
         """
         return None
 
     async def forget_prefixes(self) -> bool:
-        """Drop the KV cache of earlier prompts, so that the next ones are read afresh; False where none is kept."""
+        """Drop the KV cache of earlier prompts, so that the next are read afresh; return False where none is kept."""
         return False
 
     def _not_running(self) -> EngineUnavailable:

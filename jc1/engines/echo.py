@@ -99,16 +99,16 @@ class EchoEngine(Engine):
         return self._running
 
     def identity(self) -> str | None:
-        """The formula, which comes with JC1; logits of somebody's own are not known."""
+        """Return a word for the formula, which comes with JC1; logits of somebody's own are not known."""
         return "formula" if self._logits is None and self._vocabulary is BYTES else None
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """The bytes of the messages, each after its role; with an own vocabulary, only those that are tokens in it."""
+        """Return the bytes of the messages, each after its role; of another vocabulary, those that are tokens in it."""
         rendered = "".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: "
         if self._vocabulary is BYTES:
             return list(rendered.encode())
-        known = {token: i for i, token in enumerate(self._vocabulary)}
-        return [known[token] for token in map(str.encode, rendered) if token in known]
+        ids = {token: i for i, token in enumerate(self._vocabulary)}
+        return [ids[token] for token in map(str.encode, rendered) if token in ids]
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         self.capabilities.check(decoding, self.name)
@@ -146,7 +146,7 @@ class EchoEngine(Engine):
     async def _search(
         self, messages: Sequence[Message], prompt: tuple[int, ...], decoding: Decoding, limit: int
     ) -> AsyncGenerator[Step, None]:
-        """The best beams, one step each."""
+        """Yield the best beams, one step each."""
         began = time.perf_counter()
         logits = self._logits or partial(_echo_logits, echoed(messages), len(prompt))
         search = BeamSearch(decoding, limit=limit, end_tokens=(self._end,))
@@ -167,7 +167,7 @@ class EchoEngine(Engine):
     def _chooser(
         self, messages: Sequence[Message], prompt: Sequence[int], decoding: Decoding, choice: int
     ) -> Callable[[], tuple[int, TokenLogprob | None]]:
-        """What gives the tokens of one choice, one a call."""
+        """Return what gives the tokens of one choice, one a call."""
         logits = self._logits
         if logits is None:
             text = echoed(messages)
@@ -187,15 +187,15 @@ def from_settings(settings: EngineSettings) -> EchoEngine:
 
 
 def echoed(messages: Sequence[Message]) -> bytes:
-    """What the engine repeats: the last user message after its block of recalled memories, if it has one."""
-    said = next((message.text for message in reversed(messages) if message.role == "user"), "")
-    if said.startswith(OPEN) and CLOSE in said:
-        said = said.partition(CLOSE)[2].removeprefix("\n")
-    return said.encode()
+    """Return what the engine repeats: the last user message, without its block of recalled memories."""
+    text = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    if text.startswith(OPEN) and CLOSE in text:
+        text = text.partition(CLOSE)[2].removeprefix("\n")
+    return text.encode()
 
 
 def _echo_logits(text: bytes, prompt_tokens: int, token_ids: Sequence[int]) -> Floats:
-    """The formula: at each place the token of `text` stands out, after its last one the end token."""
+    """Return the next token's logits: at each place the token of `text` stands out, after its end the end token."""
     written = len(token_ids) - prompt_tokens
     logits = _background().copy()
     logits[text[written] if written < len(text) else len(BYTES)] = PEAK
@@ -204,7 +204,7 @@ def _echo_logits(text: bytes, prompt_tokens: int, token_ids: Sequence[int]) -> F
 
 @cache
 def _background() -> Floats:
-    """Logits where nothing is repeated, shape (257,): letters before signs before the rest.
+    """Return the logits where nothing is repeated, shape (257,): letters before signs before the rest.
 
     No two are equal, so that the order of likelihood is plain.
     """

@@ -42,7 +42,7 @@ class LocalEngine(Engine):
         self._digesting = threading.Lock()
 
     def identity(self) -> str | None:
-        """The SHA-256 of the model's files, read once (1.4 GB a second and core).
+        """Return the SHA-256 of the model's files, read once (1.4 GB a second and core).
 
         `None` before they are loaded, and once they are no longer the ones that were.
         """
@@ -58,7 +58,7 @@ class LocalEngine(Engine):
                 return None
 
     def _read_tokenizer(self) -> Path:
-        """The model's folder, once its tokenizer is read. Blocks; a hub id may be downloaded.
+        """Read the tokenizer and return the model's folder. Blocks; a hub id may be downloaded.
 
         Raises `UnknownModel` or `EngineUnavailable`.
         """
@@ -78,7 +78,7 @@ class LocalEngine(Engine):
         return path
 
     def _admitted(self, prompt: EnginePrompt, decoding: Decoding) -> tuple[tuple[int, ...], int]:
-        """The prompt's token ids, and how many tokens the reply may have. Raises as `generate` does before a step."""
+        """Return the prompt's token ids, and how many tokens the reply may have. Raises as `generate` at first."""
         self.capabilities.check(decoding, self.name)
         check_bias(decoding, self._vocab)
         token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
@@ -92,8 +92,8 @@ def check_weights(path: Path, *, otherwise: str = "") -> None:
 
 
 def _stamps(folder: Path) -> Stamps:
-    found = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in READ)
-    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in found)
+    files = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in READ)
+    return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in files)
 
 
 def _digest(folder: Path, stamps: Stamps) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> int:
-    """How many tokens the reply may have: what was asked for, or what the context leaves.
+    """Return how many tokens the reply may have: what was asked for, or what the context leaves.
 
     Raises `PromptTooLong` when it leaves nothing.
     """
@@ -42,7 +42,7 @@ class StopStringMatcher:
         """How much of the held text came while stops were not heeded: a match that ends in it does not count."""
 
     def push(self, text: str, *, heed: bool = True) -> tuple[str, bool]:
-        """The text that may be shown now, and whether a stop string ended the reply.
+        """Take new text; return what may be shown now, and whether a stop string ended the reply.
 
         `heed` is false while the reply may not end yet.
         """
@@ -61,7 +61,7 @@ class StopStringMatcher:
         return held[:shown], False
 
     def flush(self) -> str:
-        """What was held back, once no more text will come."""
+        """Return what was held back, once no more text will come."""
         held, self._held = self._held, ""
         return held
 
@@ -74,7 +74,7 @@ class StopStringMatcher:
         return min(ends)[1] if ends else None
 
     def _possible_start(self, text: str) -> int:
-        """The length of the longest end of `text` with which a stop string begins."""
+        """Return the length of the longest end of `text` with which a stop string begins."""
         longest = max(len(stop) for stop in self._stops) - 1
         for length in range(min(len(text), longest), 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self._stops):
@@ -102,7 +102,7 @@ class OutputProcessor:
         self._stops = StopStringMatcher(decoding.stop)
 
     def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
-        """Take the next token."""
+        """Take the next token; return its step."""
         self.tokens += 1
         stopped = False
         if token_id in self._end_tokens:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from jc1.errors import InvalidSettings
 from jc1.models import resolve
 
-MOST = 32
+MAX_TOKENS = 32
 """Tokens that may be drafted at a time."""
 LONGEST_MATCH, SHORTEST_MATCH = 4, 1
 """How many of the last tokens must have occurred before, at most and at least, for `ngram` to draft what followed them.
@@ -34,7 +34,7 @@ class Speculation:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """`off` is None; `ngram:4`, `draft:jc1-tiny-draft:3`, `METHOD:k` or `METHOD:MODEL:k`, with k tokens at a time.
+        """Read `off` as None, `ngram:4`, `draft:jc1-tiny-draft:3`, `METHOD:k` or `METHOD:MODEL:k`, k tokens at a time.
 
         Raises `InvalidSettings`.
         """
@@ -43,14 +43,15 @@ class Speculation:
         method, _, rest = text.partition(":")
         model, _, count = rest.rpartition(":")
         complete = {"ngram": not model, "draft": bool(model)}.get(method, bool(method))
-        if not complete or not count.isdecimal() or not 1 <= int(count) <= MOST:
+        if not complete or not count.isdecimal() or not 1 <= int(count) <= MAX_TOKENS:
             raise InvalidSettings(
-                f"speculation = {text!r} is not usable: say off, ngram:4 or draft:MODEL:3, with 1 to {MOST} tokens."
+                f"speculation = {text!r} is not usable: say off, ngram:4 or draft:MODEL:3, with 1 to {MAX_TOKENS} "
+                "tokens."
             )
         return cls(method, int(count), model)
 
     def draft_for(self, folder: Path) -> Path | None:
-        """The folder of the draft for the model in `folder`; None where the method needs no model.
+        """Return the folder of the draft for the model in `folder`; None where the method needs no model.
 
         Raises `InvalidSettings` where the two have different tokenizers.
         """
@@ -69,7 +70,7 @@ class Speculation:
 
 
 def figures(speculation: Speculation, drafted: Sequence[int], accepted: Sequence[int]) -> dict[str, Any]:
-    """What a trace says of one reply: `drafted` and `accepted` hold a count for each verification, in order.
+    """Return what a trace says of one reply: `drafted` and `accepted` hold a count for each verification, in order.
 
     `acceptance` is accepted over drafted tokens; `by_position` the same for the first, second ... token of a draft;
     `mean_accepted_length` counts the token that each verification yields besides the accepted ones. `fired` is false
@@ -90,7 +91,7 @@ def figures(speculation: Speculation, drafted: Sequence[int], accepted: Sequence
 
 
 def _vocabulary(folder: Path) -> object:
-    """What two tokenizers must have in common to be the same one."""
+    """Return what two tokenizers must have in common to be the same one."""
     for name in ("tokenizer.json", "tokenizer.model"):
         if (folder / name).exists():
             file = folder / name

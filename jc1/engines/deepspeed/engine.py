@@ -1,7 +1,7 @@
 """The DeepSpeed engine: ZeRO-3 across ranks, for models larger than one device.
 
 Knows how requests take turns at the ranks, since all ranks work on each. How the ranks are started and spoken to is
-`deepspeed_launch`'s, what they do `deepspeed_rank`'s. Knows nothing about weights.
+`launcher`'s, what they do `rank`'s. Knows nothing about weights.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class DeepSpeedEngine(SupervisedEngine):
                         raise EngineFailed(message["error"])
                     if "steps" not in message:
                         return
-                    steps = [_step(told) for told in message["steps"]]
+                    steps = [_step(fields) for fields in message["steps"]]
                     if queued is not None:
                         steps[0] = replace(steps[0], seconds={"queue": queued, **steps[0].seconds})
                         queued = None
@@ -130,15 +130,15 @@ class DeepSpeedEngine(SupervisedEngine):
                 )
         from jc1.hardware import gpus
 
-        found = await asyncio.to_thread(gpus)
-        places, kind = (len(found), "GPUs") if found else (len(os.sched_getaffinity(0)), "CPU cores")
+        cards = await asyncio.to_thread(gpus)
+        places, kind = (len(cards), "GPUs") if cards else (len(os.sched_getaffinity(0)), "CPU cores")
         if self._settings.ranks > places:
             raise InvalidSettings(f"ranks = {self._settings.ranks} and there are {places} {kind}: lower --ranks.")
         path = await asyncio.to_thread(self._read_tokenizer)
         check_weights(path)
-        threads = 1 if found else max(1, places // self._settings.ranks)
-        accelerator = {} if found else {"DS_ACCELERATOR": "cpu"}
-        devices = [gpu.index for gpu in found] if found else list(range(places))
+        threads = 1 if cards else max(1, places // self._settings.ranks)
+        accelerator = {} if cards else {"DS_ACCELERATOR": "cpu"}
+        devices = [gpu.index for gpu in cards] if cards else list(range(places))
         environment = {"OMP_NUM_THREADS": str(threads), **accelerator}
         ranks = Ranks(path, self._settings, devices[: self._settings.ranks], environment)
         try:
@@ -160,26 +160,24 @@ class DeepSpeedEngine(SupervisedEngine):
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do it whatever becomes of the caller."""
+    """Do the work whatever becomes of the caller."""
     task = asyncio.create_task(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task])
 
 
-def _step(told: dict[str, Any]) -> Step:
-    logprobs = told["logprobs"]
+def _step(fields: dict[str, Any]) -> Step:
+    logprobs = fields["logprobs"]
     return Step(
         **{
-            **told,
-            "token_ids": tuple(told["token_ids"]),
+            **fields,
+            "token_ids": tuple(fields["token_ids"]),
             "logprobs": None if logprobs is None else tuple(map(_logprob, logprobs)),
             "usage": None,
         }
     )
 
 
-def _logprob(told: dict[str, Any]) -> TokenLogprob:
-    return TokenLogprob(
-        told["token_id"], told["text"], told["logprob"], tuple(Alternative(**other) for other in told["top"])
-    )
+def _logprob(fields: dict[str, Any]) -> TokenLogprob:
+    return TokenLogprob(**{**fields, "top": tuple(Alternative(**other) for other in fields["top"])})

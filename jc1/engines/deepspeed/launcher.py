@@ -1,6 +1,6 @@
 """The ranks' processes: started by DeepSpeed's launcher, spoken to over a Unix socket, ended together.
 
-Knows processes, ports and the wire. Knows nothing about requests, or about what the ranks do (`deepspeed_rank`).
+Knows processes, ports and the wire. Knows nothing about requests, or about what the ranks do (`rank`).
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class ShardedModel(LoadedModel):
         self.threads = torch.get_num_threads()  # as many as the engine gave each rank
 
     def _agreed(self, logits: Tensor) -> Tensor:
-        """Rank 0's logits. On some devices the ranks' own differ in the last bit, and one that ended its reply a step
-        before the others would leave them waiting for ever."""
+        """Return rank 0's logits. On some devices the ranks' own differ in the last bit, and one that ended its reply a
+        step before the others would leave them waiting for ever."""
         logits = logits.contiguous()
         dist.broadcast(logits, src=0)
         return logits
@@ -65,7 +65,7 @@ class ShardedModel(LoadedModel):
 
 
 def parameters_here(model: ShardedModel) -> dict[str, int]:
-    """How many parameters this rank holds, in how many bytes, and how many the model has."""
+    """Return how many parameters this rank holds, in how many bytes, and how many the model has."""
     parameters = list(model._model.parameters())
     return {
         "held": sum(p.ds_tensor.numel() for p in parameters),

@@ -3,7 +3,7 @@
 Started by DeepSpeed's launcher, once a rank. Rank 0 talks to the engine over a Unix socket, one JSON object a line, and
 hands each command on; all ranks then do the same steps, since a layer's weights can be gathered only by all of them
 together. A cancellation is a flag that rank 0 broadcasts at each step. Knows ZeRO-3 and the protocol; what generating
-means is `transformers_model`'s. Knows nothing about requests waiting.
+means is `jc1.engines.transformers.model`'s. Knows nothing about requests waiting.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
         wire.send({"ready": {"context_length": model.context_length, "vocab": model.vocab, "shards": held}})
 
     def agreed(command: dict[str, Any] | None) -> dict[str, Any]:
-        """Rank 0's command, on every rank."""
+        """Return rank 0's command, on every rank."""
         box = [command]
         dist.broadcast_object_list(box, src=0)
         return box[0] or {}

@@ -94,11 +94,11 @@ class OpenAIEngine(Engine):
         return self._client is not None and self._reached
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """Nothing: the server's tokens are not known here. `count` estimates them."""
+        """Return nothing: the server's tokens are not known here. `count` estimates them."""
         return []
 
     def count(self, messages: Sequence[Message]) -> int:
-        """An estimate on the safe side: three bytes a token, and a few for each message's frame."""
+        """Return an estimate on the safe side: three bytes a token, and a few for each message's frame."""
         return sum(len(message.text.encode()) // 3 + 6 for message in messages)
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
@@ -221,7 +221,7 @@ class OpenAIEngine(Engine):
         self._capabilities = Capabilities(decoding=frozenset(fields), context_length=int(context), advice=advice)
 
     async def _retried(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of a call that may meet a passing failure."""
+        """Return the result of a call that may meet a passing failure."""
         import openai
 
         for attempt in range(RETRIES + 1):
@@ -255,7 +255,7 @@ class OpenAIEngine(Engine):
             self._reached = True
 
     def _explained(self, error: Exception, prompt: EnginePrompt | None, *, started: bool) -> Jc1Error:
-        """What a failure of the server means for the client; the server's own words go to the log only."""
+        """Return what a failure of the server means for the client; the server's own words go to no one."""
         import openai
 
         where = "The remote server"
@@ -281,7 +281,7 @@ class OpenAIEngine(Engine):
 
 
 def _asked_pause(error: Any) -> float:
-    """The seconds that the server asked to wait, within reason."""
+    """Return the seconds that the server asked to wait, within reason."""
     response = getattr(error, "response", None)
     try:
         return min(LONGEST_PAUSE, float(response.headers["retry-after"])) if response is not None else 0.0

@@ -28,7 +28,7 @@ class Beam:
     finish_reason: FinishReason | None = None
 
     def score(self, length_penalty: float) -> float:
-        """What beams are ranked by: the sum over the number of tokens to the power of `length_penalty`."""
+        """Return what beams are ranked by: the sum over the number of tokens to the power of `length_penalty`."""
         return float(self.logprob / len(self.token_ids) ** length_penalty)
 
 
@@ -49,21 +49,21 @@ class BeamSearch:
         """How many next tokens the search must be given for each live sequence, if the vocabulary has so many."""
         return self._decoding.beam_width + len(self._end_tokens)
 
-    def step(self, found: Sequence[Candidates]) -> None:
-        """Go one token further; `found` has an entry for each live sequence, in order."""
+    def step(self, candidates: Sequence[Candidates]) -> None:
+        """Go one token further, with the most likely next tokens of each live sequence, in order."""
         width = self._decoding.beam_width
         longer: list[tuple[float, int, int]] = []
-        for parent, (beam, candidates) in enumerate(zip(self.live, found, strict=True)):
-            for token, logprob in candidates:
+        for parent, (beam, following) in enumerate(zip(self.live, candidates, strict=True)):
+            for token, logprob in following:
                 if token not in self._end_tokens:
                     longer.append((-(beam.logprob + logprob), parent, token))
                 elif len(beam.token_ids) >= self._decoding.min_tokens:
                     ended = Beam((*beam.token_ids, token), beam.logprob + logprob, "stop")
                     self._finished.append(ended)
         longer.sort()
-        chosen = longer[:width]
-        self.parents = [parent for _, parent, _ in chosen]
-        self.live = [Beam((*self.live[parent].token_ids, token), -worth) for worth, parent, token in chosen]
+        del longer[width:]
+        self.parents = [parent for _, parent, _ in longer]
+        self.live = [Beam((*self.live[parent].token_ids, token), -worth) for worth, parent, token in longer]
         if self.live and len(self.live[0].token_ids) >= self._limit:
             self._finished += [Beam(beam.token_ids, beam.logprob, "length") for beam in self.live]
             self.live = []
@@ -87,8 +87,8 @@ class BeamSearch:
         return sorted(beams, key=lambda beam: (-beam.score(self._decoding.length_penalty), beam.token_ids))
 
     def _bound(self) -> float:
-        """The best score that any continuation can reach: its sum only falls; the length helps or hurts by the sign of
-        the penalty."""
+        """Return the best score that any continuation can reach: its sum only falls; the length helps or hurts by the
+        sign of the penalty."""
         best, penalty = self.live[0], self._decoding.length_penalty
         length = self._limit if penalty > 0 else len(best.token_ids) + 1
         return float(best.logprob / length**penalty)
@@ -97,7 +97,7 @@ class BeamSearch:
 def last_steps(
     beams: Sequence[Beam], decoding: Decoding, *, end_tokens: Sequence[int], streams: Sequence[Detokenizer]
 ) -> list[Step]:
-    """One last step for each of the best sequences, in order: beams are known only when all of them are."""
+    """Return one last step for each of the best sequences, in order: none is known before all are."""
     steps: list[Step] = []
     for index, (beam, stream) in enumerate(zip(beams, streams, strict=True)):
         reply = OutputProcessor(index, decoding, limit=len(beam.token_ids), end_tokens=end_tokens, stream=stream)

@@ -31,14 +31,14 @@ def check_bias(decoding: Decoding, vocab: int) -> None:
 
 
 def count_tokens(token_ids: Sequence[int], vocab: int) -> Counts:
-    """How often each token of a vocabulary of `vocab` appears: shape (vocab,)."""
+    """Return how often each token of a vocabulary of `vocab` appears: shape (vocab,)."""
     return np.bincount(np.asarray(token_ids, dtype=np.int64), minlength=vocab).astype(np.int64)
 
 
 def adjust(
     logits: ArrayLike, decoding: Decoding, *, prompt: Counts, output: Counts, end_tokens: Iterable[int] = ()
 ) -> Floats:
-    """Steps 1 and 2: bias, the ban on ending early, the three penalties.
+    """Apply steps 1 and 2: bias, the ban on ending early, the three penalties.
 
     `logits` are the model's, shape (vocab,); `prompt` and `output` count the tokens read and written so far, each of
     shape (vocab,). Returns new logits of the same shape.
@@ -56,7 +56,7 @@ def adjust(
 
 
 def filtered(scores: ArrayLike, decoding: Decoding) -> Floats:
-    """Steps 3 to 5: the probabilities, shape (vocab,), from which a token is drawn; 0 for tokens that were dropped.
+    """Apply steps 3 to 5; return the probabilities, shape (vocab,), from which a token is drawn; 0 for dropped ones.
 
     Where tokens are equally likely, those with the lowest ids stay. Temperature 0 leaves one token.
     """
@@ -83,14 +83,14 @@ def filtered(scores: ArrayLike, decoding: Decoding) -> Floats:
 
 
 def draw(probabilities: Floats, uniform: float) -> int:
-    """Step 6: the token in whose share of the probabilities, laid end to end by token id, `uniform` in [0, 1) falls."""
+    """Apply step 6; return the token in whose share of the probabilities, laid end to end by id, `uniform` falls."""
     cumulative = np.cumsum(probabilities)
     token = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
     return min(token, int(np.flatnonzero(probabilities)[-1]))
 
 
 def uniforms(seed: int | None, choice: int) -> np.random.Generator:
-    """The source of one reply's draws, one number a token.
+    """Return the source of one reply's draws, one number a token.
 
     Replies of one request differ by their `choice` index. It runs on the host on every engine, so that a seed means the
     same on CPU and GPU.
@@ -99,12 +99,12 @@ def uniforms(seed: int | None, choice: int) -> np.random.Generator:
 
 
 def log_probabilities(logits: ArrayLike) -> Floats:
-    """The model's log probabilities (natural) before step 1, shape (vocab,): the ones that are reported."""
+    """Return the model's log probabilities (natural) before step 1, shape (vocab,): the ones that are reported."""
     scores = np.asarray(logits, dtype=np.float64)
     shifted = scores - scores.max()
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
 
 
 def most_likely(logprobs: Floats, count: int) -> list[int]:
-    """The ids of the `count` most likely tokens, best first; equals by lowest id."""
+    """Return the ids of the `count` most likely tokens, best first; equals by lowest id."""
     return [int(token) for token in np.argsort(-logprobs, kind="stable")[:count]]

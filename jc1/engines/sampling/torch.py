@@ -51,7 +51,7 @@ class TorchSampler:
             self._counts = torch.zeros(rows, vocab, dtype=torch.float64, device=device)
 
     def choose(self, logits: Tensor, uniforms: Sequence[float]) -> Tensor:
-        """The next tokens, shape (rows,), from the model's logits, shape (rows, vocab)."""
+        """Return the next tokens, shape (rows,), from the model's logits, shape (rows, vocab)."""
         scores = self.adjusted(logits)
         # The first of equals, as in the reference; greedy needs no probabilities.
         greedy = self._decoding.temperature == 0
@@ -64,7 +64,7 @@ class TorchSampler:
         return tokens
 
     def adjusted(self, logits: Tensor) -> Tensor:
-        """Steps 1 and 2, shape (rows, vocab)."""
+        """Apply steps 1 and 2; return the scores, shape (rows, vocab)."""
         decoding = self._decoding
         scores = logits.double()
         if self._bias is not None:
@@ -81,7 +81,7 @@ class TorchSampler:
 
 
 def filtered(scores: Tensor, decoding: Decoding) -> Tensor:
-    """Steps 3 to 5: unnormalised probabilities, shape (rows, vocab): 1 for the best token, 0 for dropped ones."""
+    """Apply steps 3 to 5; return unnormalised probabilities, shape (rows, vocab): 1 for the best, 0 if dropped."""
     if decoding.temperature == 0:
         return torch.zeros_like(scores).scatter_(1, scores.argmax(dim=1, keepdim=True), 1.0)
     best = scores.amax(dim=1, keepdim=True)
@@ -100,7 +100,7 @@ def filtered(scores: Tensor, decoding: Decoding) -> Tensor:
 
 
 def draw(probabilities: Tensor, uniforms: Sequence[float]) -> Tensor:
-    """Step 6: for each row the token in whose share of the probabilities its number in [0, 1) falls, shape (rows,)."""
+    """Apply step 6; return for each row the token in whose share its number in [0, 1) falls, shape (rows,)."""
     cumulative = probabilities.cumsum(dim=1)
     numbers = torch.tensor(list(uniforms), dtype=torch.float64, device=probabilities.device)[:, None]
     tokens = torch.searchsorted(cumulative, numbers * cumulative[:, -1:], right=True)

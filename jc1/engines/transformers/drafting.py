@@ -56,8 +56,9 @@ class PromptLookup:
         self._indexed = len(token_ids)
         last = tuple(token_ids[-LONGEST_MATCH:])
         for size in range(len(last), SHORTEST_MATCH - 1, -1):
-            if (place := self._next.get(last[-size:])) is not None:
-                return list(token_ids[place : place + count])
+            start = self._next.get(last[-size:])
+            if start is not None:
+                return list(token_ids[start : start + count])
         return []
 
 

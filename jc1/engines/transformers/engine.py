@@ -2,7 +2,7 @@
 
 Knows how requests wait for the one worker thread and share a batch, how steps reach the event loop, and how a request
 ends early.
-Knows nothing about weights or filters (`transformers_model`).
+Knows nothing about weights or filters (`model`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-MOST_ROWS, MOST_TOKENS = 32, 65_536
+MAX_ROWS, MAX_TOKENS = 32, 65_536
 """Replies in one batch, and their tokens, padding and what is still to be written included."""
 
 
@@ -152,7 +152,7 @@ class TransformersEngine(LocalEngine):
                 self.active -= 1
 
     def _withdraw(self, request: _Request) -> bool:
-        """Take back a request that waits; False where it runs or has run."""
+        """Take back a request that waits; return False where it runs or has run."""
         with self._lock:
             if request in self._waiting:
                 self._waiting.remove(request)
@@ -191,10 +191,10 @@ class TransformersEngine(LocalEngine):
             request.end(error or request.job.error)
 
     def _fits(self, batch: Sequence[_Request]) -> bool:
-        """Whether the requests can share a batch: a shorter prompt is padded, and takes the places of the longest."""
+        """Return whether the requests can share a batch: a shorter prompt is padded to the length of the longest."""
         rows = sum(request.job.rows for request in batch)
         longest = max(len(request.job.prompt) for request in batch) + max(request.job.limit for request in batch)
-        return rows <= MOST_ROWS and rows * longest <= MOST_TOKENS and longest <= self.capabilities.context_length
+        return rows <= MAX_ROWS and rows * longest <= MAX_TOKENS and longest <= self.capabilities.context_length
 
     def _load(self) -> None:
         """Load tokenizer and weights. Runs on the worker."""

@@ -69,9 +69,9 @@ class Job:
         return self.decoding.n
 
     def goes_with(self, other: Job) -> bool:
-        """Whether both can be in one batch: the filters are the same, and neither searches beams."""
-        own, others = (job.decoding.model_dump(exclude=SEPARATE) for job in (self, other))
-        return self.decoding.beam_width == 1 and own == others
+        """Return whether both can be in one batch: the filters are the same, and neither searches beams."""
+        filters = [job.decoding.model_dump(exclude=SEPARATE) for job in (self, other)]
+        return self.decoding.beam_width == 1 and filters[0] == filters[1]
 
 
 class LoadedModel:
@@ -103,14 +103,14 @@ class LoadedModel:
         self._tokenizer = tokenizer
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.threads = 1 if self._model.num_parameters() <= SMALL else ALL_THREADS
-        """Of torch's, while it writes one reply."""
+        """How many of torch's threads write a single reply."""
 
     def _agreed(self, logits: Tensor) -> Tensor:
-        """The logits, the same for all processes that generate together; here there is one."""
+        """Return the logits that all processes which generate together share; here there is one."""
         return logits
 
     def _read(self, path: Path, dtype: str) -> Any:
-        """The weights, where they are to be."""
+        """Read the weights to where they are to be."""
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True, trust_remote_code=False)
         return model.to(self.device)
 
@@ -129,6 +129,7 @@ class LoadedModel:
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
             """Pass on what was chosen, and tell `generate` which rows are done."""
+            # 1) Each row's token becomes a step of its job.
             steps: dict[int, list[Step]] = {}
             stopped = [job.error is not None or job.cancelled() for job in jobs]
             for at, row in enumerate(rows):
@@ -137,11 +138,13 @@ class LoadedModel:
                 if row.reply.finish_reason is None and row.job.error is None:
                     described = self.describe(choose.logits[at], choose.tokens[at], row.job.decoding)
                     steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
+            # 2) Each job hands on the steps of this round.
             for job in jobs:
                 if own := steps.get(id(job)):
                     if choose.rounds == 1:
                         own[0] = replace(own[0], seconds={"prefill": choose.prefill})
                     job.emit(own)
+            # 3) A row is done with its reply, and with its job.
             over = {id(job): stop or job.error is not None for job, stop in zip(jobs, stopped, strict=True)}
             done = [over[id(row.job)] or row.reply.finish_reason is not None for row in rows]
             return torch.tensor(done, device=self.device)
@@ -182,25 +185,25 @@ class LoadedModel:
             raise EngineFailed(OUT_OF_MEMORY) from None
 
     def forward(self, ids: Tensor, cache: Any, keep: int) -> Any:
-        """The network's output for the new `ids` (rows, new tokens): its `logits` at the last `keep` places, and its
-        `past_key_values`, which are the next call's `cache`."""
+        """Return the network's output for the new `ids` (rows, new tokens): its `logits` at the last `keep` places, and
+        its `past_key_values`, which are the next call's `cache`."""
         return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
 
     def sampler(self, decoding: Decoding, prompts: Sequence[Sequence[int]]) -> TorchSampler:
-        """What chooses the next token of each row."""
+        """Return what chooses the next token of each row."""
         ends = self._tokenizer.end_tokens
         return TorchSampler(decoding, vocab=self.vocab, prompts=prompts, end_tokens=ends, device=self.device)
 
     def drafter(self) -> Drafter:
-        """What guesses the tokens of one reply."""
+        """Return what drafts the tokens of one reply."""
         return PromptLookup() if self._draft is None else DraftModel(self._draft)
 
     def row(self, job: Job, choice: int) -> _Row:
-        """One reply, of which nothing is written yet."""
+        """Begin one reply."""
         return _Row(job, choice, self._tokenizer)
 
     def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids and mask, each of shape (rows, longest), with the padding on the left."""
+        """Return token ids and mask, each of shape (rows, longest), with the padding on the left."""
         longest = max(map(len, prompts))
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -210,7 +213,7 @@ class LoadedModel:
         return ids.to(self.device), mask.to(self.device)
 
     def search(self, job: Job) -> None:
-        """The best beams of one request, in one round of steps; ends early, without any, once it is cancelled.
+        """Reply with the best beams of one request, in one round of steps; end without any once it is cancelled.
 
         Raises `EngineFailed` when the model gives no numbers or memory is out.
         """
@@ -224,14 +227,17 @@ class LoadedModel:
         try:
             with torch.inference_mode():
                 while not search.done and not job.cancelled():
+                    # 1) The log probabilities of what may follow each live sequence: (live, vocab).
                     out = self.forward(ids, cache, 1)
                     cache = out.past_key_values
                     prefill = prefill or time.perf_counter() - began
                     logprobs = torch.log_softmax(_finite(self._agreed(out.logits[:, -1])).double(), dim=1)
+                    # 2) The search chooses among the most likely of them.
                     best, order = logprobs.topk(min(search.candidates, self.vocab), dim=1)  # (live, candidates)
                     search.step(
                         [list(zip(*row, strict=True)) for row in zip(order.tolist(), best.tolist(), strict=True)]
                     )
+                    # 3) The KV cache follows: a sequence may go on twice, or not at all.
                     if search.live:
                         cache.reorder_cache(torch.tensor(search.parents, device=self.device))
                         ids = torch.tensor([beam.token_ids[-1:] for beam in search.live], device=self.device)
@@ -251,7 +257,7 @@ class LoadedModel:
             torch.cuda.empty_cache()
 
     def describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
-        """What is reported of one row's token: the log probabilities before any filter."""
+        """Return what is reported of one row's token: the log probabilities before any filter."""
         if decoding.logprobs is None:
             return None
         logprobs = torch.log_softmax(logits.double(), dim=0)
@@ -292,9 +298,11 @@ class _Speculated:
         self._flags: list[bool] = []
 
     def verify(self) -> list[Step]:
-        """Draft, read the draft in one pass, and take its tokens up to the first that the model would not have said,
+        """Draft, read the draft in one pass, and take its tokens up to the first that the model would not have chosen,
         which is replaced by the model's own."""
+        # 1) Read the draft in one pass.
         guess, logits = self._read()
+        # 2) Choose each token as without a draft; the first that differs from it is the last that counts.
         steps: list[Step] = []
         for at in range(len(guess) + 1):
             token = int(self._sampler.choose(logits[at : at + 1], [self.row.numbers.random()]))
@@ -307,15 +315,16 @@ class _Speculated:
         if guess:
             self._drafted.append(len(guess))
             self._accepted.append(sum(self._flags[-len(steps) :]))
+        # 3) What was drafted and not chosen leaves the KV cache.
         if (excess := self._cache.get_seq_length() - (len(self._ids) - 1)) > 0:
             self._cache.crop(-excess)
         if steps[-1].finish_reason:
-            told = {**figures(self._speculation, self._drafted, self._accepted), "flags": self._flags}
-            steps[-1] = replace(steps[-1], speculation=told)
+            speculation = {**figures(self._speculation, self._drafted, self._accepted), "flags": self._flags}
+            steps[-1] = replace(steps[-1], speculation=speculation)
         return steps
 
     def _read(self) -> tuple[list[int], Tensor]:
-        """A draft, and the logits (draft + 1, vocab) at its tokens' places and at the one after them."""
+        """Return a draft, and the logits (draft + 1, vocab) at its tokens' places and at the one after them."""
         read = 0 if self._cache is None else self._cache.get_seq_length()
         room = min(self._speculation.tokens, self._job.limit - self.row.reply.tokens - 1)
         with torch.inference_mode():

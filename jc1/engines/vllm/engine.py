@@ -99,34 +99,39 @@ class VllmEngine(SupervisedEngine):
         params = vllm_request.sampling_params(decoding, limit, vocab=self._vocab, end_tokens=ends)
         async with aclosing(llm.generate(tokens_input(list(prompt)), params, uuid.uuid4().hex)) as outputs:
             async for output in outputs:
-                for found in output.outputs:
-                    reply = replies[found.index]
-                    lengths.append(len(found.token_ids))
-                    steps = []
-                    entries = vllm_request.entries(found, tokenizer, decoding)
-                    for token, entry in zip(found.token_ids, entries, strict=True):
-                        if reply.finish_reason is None:
-                            steps.append(reply.add(token, entry))
-                    if found.finish_reason in ("abort", "error"):
+                for choice in output.outputs:
+                    # 1) What is new of the choice becomes steps, up to the end that JC1 finds for it.
+                    reply = replies[choice.index]
+                    lengths.append(len(choice.token_ids))
+                    entries = vllm_request.entries(choice, tokenizer, decoding)
+                    steps = [
+                        reply.add(token, entry)
+                        for token, entry in zip(choice.token_ids, entries, strict=True)
+                        if reply.finish_reason is None
+                    ]
+                    # 2) The end that vLLM found counts where JC1 found none.
+                    if choice.finish_reason in ("abort", "error"):
                         raise vllm_request.given_up(decoding)
-                    if found.finish_reason and reply.finish_reason is None:
-                        steps.append(reply.end("length" if found.finish_reason == "length" else "stop"))
+                    if choice.finish_reason and reply.finish_reason is None:
+                        steps.append(reply.end("length" if choice.finish_reason == "length" else "stop"))
+                    # 3) The first step of all says how long it took, the last of a choice what was drafted.
                     if steps and first:
                         steps[0] = replace(steps[0], seconds=vllm_request.seconds(output.metrics))
                         first = False
-                    if steps and steps[-1].finish_reason and self._speculation and found.spec_decode_metrics:
-                        seen = lengths if decoding.n == 1 else ()
-                        told = vllm_request.speculated(self._speculation, found.spec_decode_metrics, seen)
-                        steps[-1] = replace(steps[-1], speculation=told)
+                    if steps and steps[-1].finish_reason and self._speculation and choice.spec_decode_metrics:
+                        of_steps = lengths if decoding.n == 1 else ()
+                        drafts = vllm_request.speculated(self._speculation, choice.spec_decode_metrics, of_steps)
+                        steps[-1] = replace(steps[-1], speculation=drafts)
                     for step in steps:
                         yield step
+                # 4) JC1 may be done before vLLM is: leaving the loop cancels what is left.
                 if all(reply.finish_reason for reply in replies):
                     return
 
     async def _search(
         self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int
     ) -> AsyncGenerator[Step, None]:
-        """The best beams: a request of one token for each live sequence and step, as vLLM's own beam search does."""
+        """Yield the best beams: a request of one token for each live sequence and step, as vLLM's own search does."""
         assert self._tokenizer is not None
         ends = self._tokenizer.end_tokens
         search = BeamSearch(decoding, limit=limit, end_tokens=ends)
@@ -156,7 +161,7 @@ class VllmEngine(SupervisedEngine):
         raise EngineFailed(vllm_request.GIVEN_UP)
 
     def _explained(self, error: Exception, llm: AsyncLLM, decoding: Decoding) -> Jc1Error:
-        """What a foreign exception means. vLLM validates a request's guide only when it meets it."""
+        """Return what a foreign exception means. vLLM validates a request's guide only when it meets it."""
         from vllm.exceptions import VLLMClientError
 
         if isinstance(error, ExceptionGroup):
@@ -183,7 +188,7 @@ class VllmEngine(SupervisedEngine):
         return self._llm is not None and not self._llm.errored
 
     async def _begin(self) -> None:
-        """A new engine that has answered once. When cancelled meanwhile, it is ended as soon as it is there."""
+        """Start an engine and wait until it has answered once; when cancelled, end it as soon as it is there."""
         loading = asyncio.create_task(asyncio.to_thread(self._load))
         try:
             llm = await asyncio.shield(loading)
@@ -213,7 +218,7 @@ class VllmEngine(SupervisedEngine):
             await _shut_down(llm)
 
     def _load(self) -> AsyncLLM:
-        """Load tokenizer and engine. Blocks for seconds to minutes."""
+        """Load tokenizer and engine, and return it. Blocks for seconds to minutes."""
         path = self._read_tokenizer()
         llm = vllm_start.start(path, self._settings, self._speculation)
         self._vocab = int(llm.model_config.get_vocab_size())

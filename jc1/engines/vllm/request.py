@@ -23,7 +23,7 @@ GIVEN_UP = "The vllm engine gave the request up: send it again."
 
 
 def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: Collection[int]) -> Any:
-    """vLLM's parameters for a reply of at most `limit` tokens."""
+    """Return vLLM's parameters for a reply of at most `limit` tokens."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -52,31 +52,31 @@ def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: C
 
 
 def next_token_params(count: int) -> Any:
-    """vLLM's parameters for the `count` most likely next tokens."""
+    """Return vLLM's parameters for the `count` most likely next tokens."""
     from vllm import SamplingParams
 
     return SamplingParams(max_tokens=1, temperature=0.0, logprobs=count, detokenize=False, skip_clone=True)
 
 
 def candidates(place: Mapping[int, Any], count: int) -> Candidates:
-    """The `count` most likely tokens of one place, the likeliest first."""
+    """Return the `count` most likely tokens of one place, the likeliest first."""
     return [(int(token), float(entry.logprob)) for token, entry in _ranked(place)[:count]]
 
 
-def entries(found: Any, tokenizer: Tokenizer, decoding: Decoding) -> Sequence[TokenLogprob | None]:
-    """What is reported of each token of one output."""
+def entries(output: Any, tokenizer: Tokenizer, decoding: Decoding) -> Sequence[TokenLogprob | None]:
+    """Return what is reported of each token of one output."""
     if decoding.logprobs is None:
-        return [None] * len(found.token_ids)
+        return [None] * len(output.token_ids)
     piece = tokenizer.piece
-    told = []
-    for token, place in zip(found.token_ids, found.logprobs, strict=True):
+    reported = []
+    for token, place in zip(output.token_ids, output.logprobs, strict=True):
         top = tuple(Alternative(i, piece(i), entry.logprob) for i, entry in _ranked(place)[: decoding.logprobs])
-        told.append(TokenLogprob(token, piece(token), place[token].logprob, top))
-    return told
+        reported.append(TokenLogprob(token, piece(token), place[token].logprob, top))
+    return reported
 
 
 def seconds(metrics: Any) -> Mapping[str, float]:
-    """Queue and prefill by the engine's own clock."""
+    """Return the seconds of queue and prefill by the engine's own clock."""
     if metrics is None:
         return {"queue": 0.0, "prefill": 0.0}
     return {
@@ -86,21 +86,21 @@ def seconds(metrics: Any) -> Mapping[str, float]:
 
 
 def speculated(speculation: Speculation, metrics: Any, lengths: Sequence[int]) -> dict[str, object]:
-    """The trace's figures; with `flags`, which of the tokens were drafted, where each output held one engine step."""
-    told = figures(speculation, metrics.per_step_drafted, metrics.per_step_accepted)
-    if lengths and sum(lengths) - len(lengths) == told["accepted"]:
-        told["flags"] = [i < length - 1 for length in lengths for i in range(length)]
-    return told
+    """Return the trace's figures; with `flags`, which tokens were drafted, where each output held one engine step."""
+    result = figures(speculation, metrics.per_step_drafted, metrics.per_step_accepted)
+    if lengths and sum(lengths) - len(lengths) == result["accepted"]:
+        result["flags"] = [i < length - 1 for length in lengths for i in range(length)]
+    return result
 
 
 def given_up(decoding: Decoding) -> Jc1Error:
-    """vLLM ends a request so when its grammar cannot be compiled, or when it is shut down."""
+    """Return what it means that vLLM gave a request up: its grammar cannot be compiled, or it is shut down."""
     guide = guide_of(decoding)
     return refused(guide) if guide else EngineFailed(GIVEN_UP)
 
 
 def guide_of(decoding: Decoding) -> str | None:
-    """The field that confines the reply, if there is one."""
+    """Return the field that confines the reply, if there is one."""
     return next((name for name in GUIDES if name in decoding.chosen), None)
 
 

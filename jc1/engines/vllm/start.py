@@ -46,7 +46,7 @@ LOGPROBS = 64
 
 
 def start(path: Path, settings: EngineSettings, speculation: Speculation | None) -> AsyncLLM:
-    """A running engine for the model folder `path`.
+    """Return a running engine for the model folder `path`.
 
     Raises `EngineUnavailable` or `InvalidSettings` with the next step.
     """
@@ -80,13 +80,13 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
 
 
 def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculation | None) -> dict[str, Any]:
-    """vLLM's arguments. Raises `EngineUnavailable` or `InvalidSettings` for what cannot work."""
+    """Return vLLM's arguments. Raises `EngineUnavailable` or `InvalidSettings` for what cannot work."""
     cuda = on_cuda()
-    found = len(gpus()) if cuda else 0
+    cards = len(gpus()) if cuda else 0
     workers = settings.tensor_parallel * settings.pipeline_parallel
-    places = found or len(os.sched_getaffinity(0))
+    places = cards or len(os.sched_getaffinity(0))
     if workers > places:
-        kind = "GPUs" if found else "CPU cores"
+        kind = "GPUs" if cards else "CPU cores"
         raise InvalidSettings(
             f"tensor_parallel x pipeline_parallel is {workers} and there are {places} {kind}: lower one of them."
         )
@@ -149,7 +149,7 @@ def bind_cores(workers: int) -> None:
 
 
 def speculative_config(path: Path, speculation: Speculation) -> dict[str, Any]:
-    """vLLM's words for a speculation. Raises `InvalidSettings` where a draft reads other tokens than the model."""
+    """Return vLLM's words for a speculation. Raises `InvalidSettings` where a draft has another tokenizer."""
     config: dict[str, Any] = {"num_speculative_tokens": speculation.tokens}
     if speculation.method == "ngram":
         return {**config, "method": "ngram", "prompt_lookup_min": SHORTEST_MATCH, "prompt_lookup_max": LONGEST_MATCH}
@@ -159,7 +159,7 @@ def speculative_config(path: Path, speculation: Speculation) -> dict[str, Any]:
 
 
 def kv_cache_bytes(settings: EngineSettings) -> int:
-    """The size of the KV cache, chosen for a CPU where none is set."""
+    """Return the size of the KV cache in bytes, chosen for a CPU where none is set."""
     if settings.kv_cache_gib:
         return int(settings.kv_cache_gib * GIB)
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -191,14 +191,14 @@ def check_kv_cache(config: dict[str, Any], settings: EngineSettings, size: int) 
 
 
 def on_cuda() -> bool:
-    """Whether the vLLM that is installed is the one for NVIDIA's GPUs, and may use one."""
+    """Return whether the vLLM that is installed is the one for NVIDIA's GPUs, and may use one."""
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cuda())
 
 
 def _text(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that describes the language model."""
+    """Return the part of a configuration that describes the language model."""
     return dict(config.get("text_config") or config)
 
 
