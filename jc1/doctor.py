@@ -61,7 +61,7 @@ def examine(settings: Settings, *, probe: Probe | None = None) -> dict[str, Any]
     check("database", lambda: _database(settings))
     check("engines", lambda: _engines(settings, probe or import_error))
     check("tensor_parallel", lambda: _parallel(settings))
-    if settings.engine == "deepspeed":
+    if settings.engine != AUTO and "ranks" in engines()[settings.engine].takes:
         check("ranks", lambda: _ranks(settings))
     bad = [c["check"] for c in checks if c["state"] == "bad"]
     verdict = f"Not ready: see {', '.join(bad)}." if bad else f"Ready: `jc1 serve` will run {settings.model} here."

