@@ -45,7 +45,7 @@ lint: $(STAMP_DEV) ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(STAMP_DEV) ## mypy, strict on jc1
+types: $(STAMP_DEV) ## mypy, strict on every package
 	$(BIN)/mypy
 
 format: $(STAMP_DEV) ## let ruff repair and format

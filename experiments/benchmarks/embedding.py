@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -84,7 +85,7 @@ def _in_turns(embedders: dict[str, Embedder], texts: Sequence[str], repetitions:
         embedder.embed(texts)  # warm
     for _ in range(repetitions):
         for name, embedder in embedders.items():
-            seconds[name].append(_seconds(lambda embedder=embedder: embedder.embed(texts)))
+            seconds[name].append(_seconds(partial(embedder.embed, texts)))
     return seconds
 
 
@@ -102,9 +103,7 @@ def _cached_lookups(embedder: Embedder, urls: Sequence[str]) -> dict[str, dict[s
 def _cached_lookup(embedder: Embedder, cache: Cache, lookups: int = 5000) -> dict[str, float]:
     cached = CachedEmbedder(embedder, cache)
     cached.embed(SENTENCES)
-    seconds = sorted(
-        _seconds(lambda index=index: cached.embed([SENTENCES[index % len(SENTENCES)]])) for index in range(lookups)
-    )
+    seconds = sorted(_seconds(partial(cached.embed, [SENTENCES[index % len(SENTENCES)]])) for index in range(lookups))
     totals = cache.lookups.totals()
     assert totals["embedding", "error"] == 0, "the cache does not answer"
     assert totals["embedding", "hit"] >= lookups

@@ -152,7 +152,8 @@ def many(owners: int, size: int, queries: int) -> dict[str, Any]:
                 print(f"{(n + 1) * size:,} records stored", flush=True)
         often = max(owners // 20, 1)
         touched: set[int] = set()
-        first, warm = [], []
+        first: list[float] = []
+        warm: list[float] = []
         for query in texts.queries(queries):
             owner = int(random.integers(often) if random.random() < 0.9 else random.integers(owners))
             held = memory.holds(f"owner-{owner}")

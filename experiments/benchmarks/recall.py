@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +167,7 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
         collection.add(ids=[str(j) for j in part], embeddings=[vectors[j] for j in part])
 
     def by_words(question: str, depth: int = k) -> list[int]:
-        scores = index.wording(terms(remove_stopwords(question))).own
+        scores = index.bm25(terms(remove_stopwords(question))).own
         best: list[int] = np.argsort(-scores, kind="stable")[:depth].tolist()
         return best
 
@@ -185,8 +186,17 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
         found = collection.query(query_embeddings=[embedder.embed([question])[0]], n_results=k)
         return [int(i) for i in found["ids"][0]]
 
-    searches = {"bm25": by_words, "dense": by_vector, "plain fusion": fused, "chroma": chroma}
-    return {name: lambda question, ask=ask: [turns[i] for i in ask(question)] for name, ask in searches.items()}
+    searches: dict[str, Callable[[str], list[int]]] = {
+        "bm25": by_words,
+        "dense": by_vector,
+        "plain fusion": fused,
+        "chroma": chroma,
+    }
+
+    def turns_of(ask: Callable[[str], list[int]], question: str) -> list[Turn]:
+        return [turns[i] for i in ask(question)]
+
+    return {name: partial(turns_of, ask) for name, ask in searches.items()}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -81,7 +82,8 @@ def _regraded(generator: np.random.Generator, prompts: int) -> Array:
     """Scores like F1, of which three in ten change a little, up rather than down, within the scale."""
     graded = _graded(generator, prompts)
     change = np.where(generator.random(prompts) < 0.3, generator.normal(0.1, 0.3, prompts), 0)
-    return np.clip(graded + change, 0, 1) - graded
+    changed: Array = np.clip(graded + change, 0, 1)
+    return changed - graded
 
 
 def _lopsided(generator: np.random.Generator, prompts: int) -> Array:
@@ -90,11 +92,14 @@ def _lopsided(generator: np.random.Generator, prompts: int) -> Array:
     return np.where(generator.random(prompts) < 0.05, -1.0, gained)
 
 
+def _right(share: float, generator: np.random.Generator, prompts: int) -> Array:
+    """Right or wrong, so great a share right."""
+    right: Array = (generator.random(prompts) < share).astype(np.float64)
+    return right
+
+
 SCORES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]] = {
-    **{
-        f"right or wrong, {share:.0%} right": (share, lambda g, n, share=share: (g.random(n) < share).astype(float))
-        for share in (0.5, 0.8, 0.95)
-    },
+    **{f"right or wrong, {share:.0%} right": (share, partial(_right, share)) for share in (0.5, 0.8, 0.95)},
     "mean of 3 repeats, 80% right": (0.8, lambda g, n: answers(g, difficulties(g, n, 0.8))),
     "graded like F1": (0.575, _graded),
 }

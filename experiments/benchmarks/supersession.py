@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from experiments.benchmarks.report import report
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 WANTED = 0.95
 """Share of cases that are to be right."""
-HALVES = ("dev", "held-out")
+Half = Literal["dev", "held-out"]
+HALVES: tuple[Half, ...] = get_args(Half)
 KEPT, WRONG, UNSEEN, LOST = "not superseded", "wrongly superseded", "not recalled", "not in history"
 FAILURES = {
     KEPT: "an older statement of the fact still counts",
@@ -46,7 +47,6 @@ SPELLED_OUT = {
     "it's": "it is",
 }  # fmt: skip
 
-Half = Literal["dev", "held-out"]
 Part = Literal["fact", "near", "chatter"]
 
 

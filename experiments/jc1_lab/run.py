@@ -12,7 +12,7 @@ from jc1_lab.records.results import SweepResult
 from jc1_lab.sinks.folder import FolderSink
 from jc1_lab.sinks.mlflow import MlflowSink
 from jc1_lab.sweep.progress import Bar
-from jc1_lab.sweep.runner import Progress, run
+from jc1_lab.sweep.runner import Progress, Sink, run
 from jc1_lab.sweep.spec import Sweep
 
 
@@ -33,7 +33,9 @@ def run_sweep(
     Raises:
         Conflict: The name is taken, or the sweep there is another one.
     """
-    sinks = [FolderSink(), *([MlflowSink(sweep.settings)] if tracked else [])]
+    sinks: list[Sink] = [FolderSink()]
+    if tracked:
+        sinks.append(MlflowSink(sweep.settings))
     with ExitStack() as stack:
         report = stack.enter_context(Bar()) if progress is True else progress or (lambda *_: None)
         return stack.enter_context(LoopThread()).run(run(sweep, resume=resume, progress=report, sinks=sinks))

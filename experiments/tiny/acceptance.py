@@ -81,9 +81,8 @@ async def _counts(model: Path, draft: Path, prompts: Sequence[Case]) -> list[tup
         for case in prompts:
             async with aclosing(engine.generate(EnginePrompt((), case.prompt), Decoding(max_tokens=64))) as steps:
                 async for step in steps:
-                    told = step.speculation
-            assert told is not None
-            counts.append((told["drafted"], told["accepted"]))
+                    speculation: Any = step.speculation
+            counts.append((speculation["drafted"], speculation["accepted"]))
     finally:
         await engine.close()
     return counts

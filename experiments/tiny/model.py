@@ -53,7 +53,8 @@ class Attention(nn.Module):
             p(x).view(B, T, self.heads, -1).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj)
         )  # (B, H, T, D/H)
         y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, D))
+        mixed: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, D))
+        return mixed
 
 
 class Mlp(nn.Module):
@@ -64,7 +65,8 @@ class Mlp(nn.Module):
         self.down_proj = nn.Linear(size.inner, size.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        projected: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return projected
 
 
 class Layer(nn.Module):
@@ -77,7 +79,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x
 
 
 class Body(nn.Module):

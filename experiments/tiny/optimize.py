@@ -18,7 +18,7 @@ def orthogonal(stack: Tensor, steps: int = 5) -> Tensor:
     """Nearest (nearly) orthogonal matrices of a stack (N, R, C)."""
     a, b, c = COEFFICIENTS
     flip = stack.shape[1] > stack.shape[2]
-    x = stack.transpose(1, 2) if flip else stack
+    x: Tensor = stack.transpose(1, 2) if flip else stack
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)

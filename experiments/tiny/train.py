@@ -168,7 +168,7 @@ def step(
             targets = teacher(batch.ids, batch.rows, batch.columns, batch.places).softmax(-1)
     logits = model(batch.ids, batch.rows, batch.columns, batch.places)
     loss = F.cross_entropy(logits, targets)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step(plan.muon_rate * share, plan.adam_rate * share)
     return float(loss.detach())

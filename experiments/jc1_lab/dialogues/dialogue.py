@@ -328,7 +328,8 @@ class Scene:
         p = r.random()
         if p < 0.5:
             mine, yours = self.chatter.remark()
-            return [("user", self.tell(mine))] + ([("assistant", confirm(yours))] if r.random() < 0.3 else [])
+            remark: tuple[Role, str] = ("user", self.tell(mine))
+            return [remark, ("assistant", confirm(yours))] if r.random() < 0.3 else [remark]
         if p < 0.65:
             said, reply = self.chatter.small_talk()
         elif p < 0.75:
@@ -336,7 +337,8 @@ class Scene:
         else:
             fact = self.new_fact(r.choice(list(self.facts.values())) if self.facts else None)
             said, reply = self.ask(*self.grammar.ask(fact)), NOT_TOLD
-        return [("user", said)] + ([("assistant", reply)] if r.random() < 0.5 else [])
+        asked: tuple[Role, str] = ("user", said)
+        return [asked, ("assistant", reply)] if r.random() < 0.5 else [asked]
 
     # the conversation
 

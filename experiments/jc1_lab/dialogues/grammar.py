@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jc1_lab.dialogues.words import LISTS, Words
 
@@ -134,7 +135,9 @@ def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
     for entry in data["attribute"]:
         nouns = tuple(n for name in entry.pop("lists", ()) for n in LISTS[name]) or _split(entry.pop("nouns", ""))
         nouns = nouns or ("",)
-        wordings = {name: _split(entry.pop(name, "")) for name in ("tell", "change", "ask", "indirect", "reverse")}
+        wordings: dict[str, Any] = {
+            name: _split(entry.pop(name, "")) for name in ("tell", "change", "ask", "indirect", "reverse")
+        }
         value = getattr(Words, entry.pop("value"))
         found.append(Attribute(value=value, nouns=nouns, **wordings, **entry))
     return tuple(found), data["past"]

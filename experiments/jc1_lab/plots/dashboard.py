@@ -108,12 +108,16 @@ class Dashboard:
         good = [sample for sample in samples if sample.ok]
         traces = [
             *self._times(
-                good, [sample.ttft for sample in good], self._objective and self._objective.ttft, "x", legend=True
+                good,
+                [sample.ttft for sample in good],
+                self._objective.ttft if self._objective else None,
+                "x",
+                legend=True,
             ),
             *self._times(
                 spoken := [sample for sample in good if sample.tpot is not None],
                 [sample.tpot or 0.0 for sample in spoken],
-                self._objective and self._objective.tpot,
+                self._objective.tpot if self._objective else None,
                 "x2",
             ),
             *_failed([sample for sample in samples if not sample.ok]),

@@ -48,9 +48,9 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
         for trial in trials:
             places[trial.number].append(scale[values[trial.number]])
         _axis(figure, depth - row, name, [(scale[tick], _said(name, tick)) for tick in ticks])
-    unit, ticks = _unit([trial.metrics[result.primary].mean for trial in trials], result.primary)
+    unit, marks = _unit([trial.metrics[result.primary].mean for trial in trials], result.primary)
     metric = result.primary.replace("_", " ")
-    _axis(figure, 0, metric, ticks)
+    _axis(figure, 0, metric, marks)
     depths = [depth - row for row in range(depth + 1)]
     last = sorted(trials, key=lambda trial: _rank(result, trial))
     good = {t.number: unit(t.metrics[result.primary].mean) for t in trials}

@@ -44,7 +44,7 @@ _MARKS: dict[Role, tuple[str, str, int]] = {
 """Colour, shape and size in pixels, in the order in which they are drawn."""
 _MAX_ROWS = 24
 """Trials that a figure with a row for each shows."""
-_DIVERGING = [[0.0, style.ORANGE], [0.5, "rgba(128, 128, 140, 0.12)"], [1.0, style.BLUE]]
+_DIVERGING = [(0.0, style.ORANGE), (0.5, "rgba(128, 128, 140, 0.12)"), (1.0, style.BLUE)]
 _AMOUNT = [[0.0, "rgba(128, 128, 140, 0.08)"], [1.0, "rgba(128, 128, 140, 0.95)"]]
 
 
@@ -204,7 +204,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
         z=[[trial.scores[i] - baseline[i] if i in trial.scores else None for i in items] for trial in trials],
         zmin=-most,
         zmax=most,
-        colorscale=_DIVERGING if result.sign > 0 else [[1 - place, colour] for place, colour in reversed(_DIVERGING)],
+        colorscale=_DIVERGING if result.sign > 0 else [(1 - place, colour) for place, colour in reversed(_DIVERGING)],
         customdata=[names for _ in trials],
         hovertemplate="%{customdata}<br>%{y}: %{z:+.2f} beside the baseline<extra></extra>",
         hoverongaps=False,

@@ -22,7 +22,7 @@ from typing import Any, Self
 import orjson
 
 from jc1.errors import Conflict
-from jc1_lab.records.evals import Asked, EvalRecord, Key
+from jc1_lab.records.evals import Asked, EvalRecord, Key, Split
 from jc1_lab.records.files import room
 
 FILE = "sweep.db"
@@ -147,14 +147,27 @@ class SweepStore:
         self.close()
 
     def _select(self, statement: str) -> list[EvalRecord]:
-        return [
-            EvalRecord(*own, tuple(orjson.loads(texts)), orjson.loads(scores), tuple(orjson.loads(drafts)))
-            for *own, texts, scores, drafts in self._connection.execute(statement)
-        ]
+        return [_record(*row) for row in self._connection.execute(statement)]
 
     def _write(self, statement: str, *values: object) -> None:
         with room():
             self._connection.execute(statement, values)
+
+
+def _record(
+    trial: int,
+    split: Split,
+    item: str,
+    repeat: int,
+    seed: int | None,
+    outcome: str,
+    finish_reason: str | None,
+    texts: str,
+    scores: str,
+    drafts: str,
+) -> EvalRecord:
+    lists = tuple(orjson.loads(texts)), orjson.loads(scores), tuple(orjson.loads(drafts))
+    return EvalRecord(trial, split, item, repeat, seed, outcome, finish_reason, *lists)
 
 
 def _connect(folder: Path, read_only: bool) -> sqlite3.Connection:

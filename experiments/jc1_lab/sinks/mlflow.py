@@ -85,7 +85,7 @@ def begin(name: str, uri: str, *, about: Mapping[str, Any]) -> str:
     tags = {f"jc1.{key}": fields.text(value)[:_TAG] for key, value in about.items()} | {SWEEP: name, CREATED: created}
     with connection.connected(uri) as client:
         experiment = _experiment(client, uri)
-        return client.create_run(experiment, _milliseconds(created), tags, run_name=name).info.run_id
+        return str(client.create_run(experiment, _milliseconds(created), tags, run_name=name).info.run_id)
 
 
 def exists(run_id: str, uri: str) -> bool:
@@ -111,7 +111,7 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
     with connection.connected(uri) as client:
         experiment = _experiment(client, uri)
         parent = _parent(client, experiment, result)
-        run_id = parent.info.run_id
+        run_id = str(parent.info.run_id)
         if parent.data.tags.get(LOGGED) == digest:
             if parent.info.status != "FINISHED":  # a resumed sweep was interrupted with nothing left to do
                 client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
@@ -134,8 +134,8 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
 def _experiment(client: MlflowClient, uri: str) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found:
-        return found.experiment_id
-    return client.create_experiment(EXPERIMENT, artifact_location=connection.artifact_location(uri))
+        return str(found.experiment_id)
+    return str(client.create_experiment(EXPERIMENT, artifact_location=connection.artifact_location(uri)))
 
 
 def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
@@ -213,7 +213,7 @@ def _log_trial(
     _log(client, run, fields.parameters(settings), fields.trial_metrics(trial), tags, result.finished)
     _put(client, run.info.run_id, files)
     client.set_terminated(run.info.run_id, "FINISHED", end_time=_milliseconds(result.finished))
-    return run.info.run_id
+    return str(run.info.run_id)
 
 
 def _log_sweep(client: MlflowClient, result: SweepResult, store: SweepStore, parent: Run) -> None:

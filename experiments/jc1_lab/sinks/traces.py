@@ -117,7 +117,7 @@ def _began(line: Mapping[str, Any]) -> int:
 
 
 def _seconds(line: Mapping[str, Any]) -> float:
-    ends = [span["start"] + span["seconds"] for span in line["spans"]]
+    ends: list[float] = [span["start"] + span["seconds"] for span in line["spans"]]
     return max([line.get("total") or 0.0, *ends])
 
 

@@ -220,7 +220,7 @@ class Space:
     def _judged(self) -> tuple[list[Point], Counter[str]]:
         """Trials, and why other combinations are none: of all, or of some drawn at random where they are too many."""
         if self._countable:
-            found = {key(point): point for point in map(self.point, self._product(self.dimensions))}.values()
+            found = [*{key(point): point for point in map(self.point, self._product(self.dimensions))}.values()]
         else:
             generator = random.Random(0)
             found = [self.draw(generator) for _ in range(TRIED)]

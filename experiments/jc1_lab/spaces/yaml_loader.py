@@ -15,7 +15,7 @@ MAX_CHARACTERS = 1_000_000
 """Of a file: a space has a few dozen lines, and system prompts."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
     """YAML without aliases: a few lines of them can stand for millions of values."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

@@ -54,7 +54,7 @@ class Problems:
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
     """Every line as `shape`, with its number."""
     problems = Problems(path)
-    found = [(number, checked(shape, value, number, problems)) for number, value in values(path, problems)]
+    found = [(number, parsed(shape, value, number, problems)) for number, value in values(path, problems)]
     problems.check()
     return [(number, line) for number, line in found if line is not None]
 
@@ -78,7 +78,7 @@ def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:
             problems.add(number, "not JSON that can be read: a number is too long, or lists too deep")
 
 
-def checked(shape: type[Line], value: Any, number: int, problems: Problems) -> Line | None:
+def parsed(shape: type[Line], value: Any, number: int, problems: Problems) -> Line | None:
     """The value as `shape`; where it is none, the line's reasons go to `problems`."""
     try:
         return shape.model_validate(value)

@@ -20,7 +20,7 @@ from jc1.errors import InvalidSuite
 from jc1.memory.base import MAX_CHARACTERS, NewRecord
 from jc1.messages import Message
 from jc1_lab.records.items import Item
-from jc1_lab.suites.jsonl import Label, Name, Problems, Text, checked
+from jc1_lab.suites.jsonl import Label, Name, Problems, Text, parsed
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 """LoCoMo's own numbers; 5 asks for what was never said and is left out."""
@@ -82,7 +82,7 @@ def locomo(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
         )
     problems = Problems(path, "conversation")
     for number, entry in enumerate(entries):
-        checked(_Locomo, entry, number, problems)
+        parsed(_Locomo, entry, number, problems)
     problems.check()
     conversations = read(path)
     for number, conversation in enumerate(conversations):

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from jc1.memory.base import MAX_CHARACTERS, NewRecord
 from jc1.messages import Message, Role
 from jc1_lab.records.items import NO_SCORER, Item
-from jc1_lab.suites.jsonl import Label, Name, Problems, Text, checked, values
+from jc1_lab.suites.jsonl import Label, Name, Problems, Text, parsed, values
 
 FIRST_DAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """When memories were said that have no time: dates stand in prompts, so they may not move with the day of a run."""
@@ -115,7 +115,7 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
     for number, value in values(path, problems):
         tells = isinstance(value, Mapping) and "owner" in value and not {"prompt", "messages"} & value.keys()
         shape: type[_Owner] | type[_Prompt] = _Owner if tells else _Prompt
-        line = checked(shape, value, number, problems)
+        line = parsed(shape, value, number, problems)
         if line is None:
             all_told = all_told and not tells
         elif isinstance(line, _Prompt):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -95,17 +95,19 @@ def compared(
     return found
 
 
-def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, object]:
-    """A trial's fields that follow from its own rows alone."""
-    metrics = {}
-    for metric, values in sorted(means.items()):
-        metrics[metric] = statistics.interval(np.array([*values.values()], np.float64))
+def intervals(means: ByPrompt) -> dict[str, Interval]:
+    """Return the mean of each metric over its prompts, with its interval."""
+    return {name: statistics.interval(np.array([*own.values()], np.float64)) for name, own in sorted(means.items())}
+
+
+def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, Any]:
+    """Return a trial's fields that follow from its own records alone."""
     categories: dict[str, list[float]] = defaultdict(list)
     for item in items:
         if item.category and item.id in means.get(primary, {}):
             categories[item.category].append(means[primary][item.id])
     return {
-        "metrics": metrics,
+        "metrics": intervals(means),
         "categories": {name: float(np.mean(values)) for name, values in sorted(categories.items())},
         "scores": dict(means.get(primary, {})),
     }

@@ -94,7 +94,7 @@ class TrialBoard:
         if trial.state == "refused":
             return unknown
         items = self._sweep.items[: trial.prompts]
-        metrics = analysis.figures(self.means(trial, "search", items), items, self._sweep.primary[0])["metrics"]
+        metrics = analysis.intervals(self.means(trial, "search", items))
         return analysis.objectives_of(metrics, self._sweep.space.objectives) or unknown
 
     def means(self, trial: TrialState, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:

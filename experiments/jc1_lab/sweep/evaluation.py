@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidRequest, Jc1Error
 from jc1.presets import Preset
@@ -88,7 +88,7 @@ async def run_requests(
     await _together(work() for _ in range(in_flight))
 
 
-async def _together(works: Iterable) -> None:
+async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run all; when one fails the others are cancelled, and its own error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
