@@ -108,7 +108,7 @@ def test_prompts_share_an_owner_whose_memories_may_stand_after_them(write: Write
         ({"promt": "a"}, "line 2: unknown field 'promt': known are id, prompt, messages, reference"),
         ({"id": "x"}, "line 2: give 'prompt' or 'messages', one of the two"),
         ({"prompt": " "}, "line 2: 'prompt': is empty"),
-        ({"prompt": "\ud800"}, "line 2: 'prompt': holds characters that no text has"),
+        ({"prompt": "\ud800"}, "line 2: 'prompt': holds a NUL or half of a surrogate pair"),
         (
             {"messages": [{"role": "assistant", "content": "a"}]},
             "line 2: 'messages' must end with a message of the user",
