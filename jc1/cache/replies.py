@@ -168,6 +168,7 @@ def _dumps(steps: Iterable[Step]) -> bytes:
             step.speculation and dict(step.speculation),
             step.score,
             step.usage and [step.usage.prompt_tokens, step.usage.completion_tokens],
+            step.reasoning,
         ]
         for step in steps
     ]
@@ -185,8 +186,9 @@ def _loads(stored: bytes) -> Sequence[Step] | None:
                 speculation=speculation,
                 score=score,
                 usage=None if usage is None else Usage(*usage),
+                reasoning=reasoning,
             )
-            for index, text, token_ids, finish_reason, speculation, score, usage in json.loads(stored)
+            for index, text, token_ids, finish_reason, speculation, score, usage, reasoning in json.loads(stored)
         ]
     except (ValueError, TypeError):
         return None
