@@ -1,11 +1,16 @@
 """Where a setting's value comes from, and how a wrong one is told."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from jc1.cache import CACHES
+from jc1.embedding import EMBEDDERS
+from jc1.engines.registry import AUTO, engines
 from jc1.errors import HomeUnusable, InvalidSettings
+from jc1.memory import VECTORS
 from jc1.settings import Settings
 
 
@@ -42,6 +47,19 @@ def test_a_wrong_value_is_told_with_its_name_and_source(
         Settings.load()
     assert name.removeprefix("JC1_").lower() in caught.value.message
     assert "environment" in caught.value.message or name in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("engine", (AUTO, *engines())), ("cache", CACHES), ("vectors", VECTORS), ("embedder", EMBEDDERS)],
+    ids=["engine", "cache", "vectors", "embedder"],
+)
+def test_what_can_be_chosen_is_in_one_table_and_a_wrong_word_is_told_all_of_it(name: str, table: Iterable[str]) -> None:
+    for word in table:
+        assert getattr(Settings.load({name: word}), name) == word
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.load({name: "steam"})
+    assert caught.value.message == (f"{name} = 'steam' (from flag) is not usable: here there are {', '.join(table)}.")
 
 
 def test_a_broken_file_is_named(home: Path) -> None:
