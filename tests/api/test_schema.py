@@ -14,7 +14,7 @@ from schemathesis.generation import GenerationMode
 from tests.api.conftest import Server
 
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
-EXAMPLES = 10
+EXAMPLES = 6
 """Requests for each operation and kind."""
 CHECKED = [
     "not_a_server_error",

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any
 
 import httpx
@@ -192,15 +192,28 @@ def test_an_import_ends_when_its_client_leaves(
         assert workbench.memory.list("local").total < 100
 
 
-def test_a_client_that_leaves_an_export_early_holds_nothing(workbench: Workbench, database: Engine) -> None:
-    workbench.memory = DatabaseMemory(database, HashingEmbedder())
-    for half in range(2):
-        workbench.memory.add("local", [NewRecord(f"{half} {n} " + "word " * 1000) for n in range(1000)])
+def test_a_client_that_leaves_an_export_early_ends_it(
+    workbench: Workbench, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than the buffers between server and client hold.
+    records = [NewRecord(f"{n} " + "x" * 9000) for n in range(1000)]
+    workbench.memory = memory = DatabaseMemory(database, HashingEmbedder())
+    memory.add("local", records)
+    export = memory.export_lines
+    read: list[str] = []
+
+    def observed(owner: str) -> Generator[str]:
+        for line in export(owner):
+            read.append(line)
+            yield line
+
+    monkeypatch.setattr(memory, "export_lines", observed)
     with serving(workbench) as server:
         with httpx.stream("GET", f"{server.url}/v1/memory/export", timeout=60) as response:
             assert next(response.iter_lines())
         server.wait_until(lambda: database.pool.checkedout() == 0)  # type: ignore[attr-defined]
-        assert len(httpx.get(f"{server.url}/v1/memory/export", timeout=60).text.splitlines()) == 2000
+        assert len(read) < len(records)
+        assert len(httpx.get(f"{server.url}/v1/memory/export", timeout=60).text.splitlines()) == len(records)
 
 
 async def test_an_owner_governs_nothing_of_another(client: httpx.AsyncClient) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,9 @@ import httpx
 import pytest
 
 from jc1 import Preset, Workbench
+from jc1.database import open_database
+from jc1.database.presets import PresetRepository
+from jc1.presets import Presets
 from jc1_lab.promotion import promote
 from jc1_lab.records.trials import TrialSettings
 from tests.api.test_serve import SECONDS, Serving, serving
@@ -20,19 +21,6 @@ from tests.experiments.test_promotion import sweep, trial
 
 SEEN_WITHIN = 5.0
 """Seconds after which a request is served by what an alias means now."""
-CHANGE = """
-import sys
-from pathlib import Path
-from jc1_lab.promotion import promote
-from jc1_lab.records.results import SweepResult
-from jc1.database import open_database
-from jc1.database.presets import PresetRepository
-from jc1.presets import Presets
-
-presets = Presets(PresetRepository(open_database(sys.argv[1])))
-print(presets.rollback("champion").reference if sys.argv[2] == "rollback" else
-      promote(SweepResult.read(Path(sys.argv[2])), 2, presets).preset.reference)
-"""
 
 
 async def test_presets_are_listed_with_aliases_and_figures(client: httpx.AsyncClient, workbench: Workbench) -> None:
@@ -139,34 +127,34 @@ def served_by(server: Serving, reference: str) -> httpx.Response:
 def test_a_promotion_by_another_process_is_served_and_taken_back_without_a_restart(tmp_path: Path) -> None:
     home = tmp_path / "home"
 
-    def change(what: str) -> str:
-        arguments = [sys.executable, "-c", CHANGE, f"sqlite:///{home / 'jc1.db'}", what]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    def presets() -> Presets:
+        """What this process sees, which is not the server's."""
+        return Presets(PresetRepository(open_database(f"sqlite:///{home / 'jc1.db'}")))
 
-    def finished(name: str, over: dict[str, Any], **settings: Any) -> str:
-        """The folder of a sweep whose winner has these settings and is better than the baseline, whose decoding is
+    def promoted(name: str, over: dict[str, Any], **settings: Any) -> str:
+        """Promote the winner of a sweep, which has these settings and is better than a baseline that decodes with
         `over`."""
         winner = trial(2).model_copy(update={"settings": TrialSettings(**settings)})
-        (folder := tmp_path / name).mkdir()
-        sweep(name, trials=[trial(0, over), winner]).write(folder)
-        return str(folder)
+        return promote(sweep(name, trials=[trial(0, over), winner]), 2, presets()).preset.reference
+
+    def rolled_back() -> str | None:
+        preset = presets().rollback("champion")
+        return preset and preset.reference
 
     with serving(home) as server:
         missing = chat(server, preset="champion")
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "preset_not_found")
 
-        assert change(finished("short", {}, decoding={"max_tokens": 5})) == "short@1"
+        assert promoted("short", {}, decoding={"max_tokens": 5}) == "short@1"
         assert served_by(server, "short@1").json()["choices"][0]["message"]["content"] == "Hello"
         named = chat(server, model="echo@champion").json()
         assert (named["jc1"]["preset"], named["choices"][0]["message"]["content"]) == ("short@1", "Hello")
         assert "echo@champion" in [model["id"] for model in server.http.get("/v1/models").json()["data"]]
 
-        assert change(finished("shorter", {"max_tokens": 5}, decoding={"max_tokens": 2})) == "shorter@1"
+        assert promoted("shorter", {"max_tokens": 5}, decoding={"max_tokens": 2}) == "shorter@1"
         assert served_by(server, "shorter@1").json()["choices"][0]["message"]["content"] == "He"
 
-        assert change(finished("fast", {"max_tokens": 2}, engine={"speculation": "ngram:4"})) == "fast@1"
+        assert promoted("fast", {"max_tokens": 2}, engine={"speculation": "ngram:4"}) == "fast@1"
         refused = served_by(server, "fast@1")
         assert refused.status_code == 400
         assert refused.json()["error"]["message"] == (
@@ -176,7 +164,7 @@ def test_a_promotion_by_another_process_is_served_and_taken_back_without_a_resta
         shown = server.http.get("/v1/presets/champion").json()
         assert (shown["id"], shown["servable"]) == ("fast@1", False)
 
-        assert change("rollback") == "shorter@1"
+        assert rolled_back() == "shorter@1"
         assert served_by(server, "shorter@1").status_code == 200
-        assert change("rollback") == "short@1"
+        assert rolled_back() == "short@1"
         assert served_by(server, "short@1").status_code == 200
