@@ -35,7 +35,12 @@ class Commands(TyperGroup):
     def _join(self) -> None:
         for point in entry_points(group=COMMANDS):
             joined = typer.Typer()
-            point.load()(joined)
+            try:
+                point.load()(joined)
+            except Exception as error:  # whatever that package raises: JC1's own commands work without it
+                reason = f"its package raised {type(error).__name__}: update it, or remove it"
+                print(f"jc1: the commands of {point.name!r} are left out, since {reason}.", file=sys.stderr)
+                continue
             group = typer.main.get_group(joined)
             for name, command in group.commands.items():
                 self.commands.setdefault(name, command)

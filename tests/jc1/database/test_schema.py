@@ -16,12 +16,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
 from jc1.database import open_database, reading, writing
 from jc1.database.presets import PresetRepository
 from jc1.database.schema import HEAD, VERSION_TABLE, migration_config, stored_revision, upgrade
-from jc1.database.tables import metadata
+from jc1.database.tables import metadata, presets
 from jc1.errors import DatabaseUnavailable, InvalidSettings
 from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
@@ -166,6 +166,17 @@ def test_an_alias_of_an_earlier_version_is_what_a_promotion_goes_back_to(databas
     rows = PresetRepository(database)
     rows.set_alias("champion", "short", 2)
     assert rows.undo_alias("champion") == ("short", 1)
+
+
+def test_what_presets_remember_of_a_comparison_gets_todays_name(database: Engine) -> None:
+    with writing(database) as connection:
+        migrated(connection, command.downgrade, "0005")
+        body = {"decoding": {}, "measured": {"difference": {"low": 0.1, "detectable": 0.2}}}
+        connection.execute(insert(presets).values(name="won", version=1, body=body, created=MOMENT))
+    upgrade(database)
+    with reading(database) as connection:
+        (found,) = connection.execute(select(presets.c.body)).scalars()
+    assert found == {"decoding": {}, "measured": {"difference": {"low": 0.1, "mde": 0.2}}}
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Engine) -> None:
