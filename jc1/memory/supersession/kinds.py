@@ -39,6 +39,7 @@ _ASKING = re.compile(
       | {_AUXILIARY}\s+(?:i|you|we|they|he|she|it|there|any|anyone|anybody)\b
       | (?:am|is|are|was|were|does|did|can|could|will|would|should)\s+
         (?:my|your|our|his|her|their|the|this|that|these|those)\b
+      | (?:is|are|was|were|does|did|has)\s+(?-i:[A-Z])
       | (?:tell|show|give|remind)\s+me\b (?!\s+(?:to|that|at|on|in|tomorrow|tonight|every|before|when\s+i)\b)
       | (?:let\s+me\s+know|i\s+(?:wonder|forgot|forget|don't\s+(?:know|remember|recall)|can't\s+(?:remember|recall)))\s+
         (?:what|who|which|whose|whom|where|when|why|how|if|whether)\b
@@ -50,6 +51,12 @@ _ASKING = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_TAG = re.compile(
+    r"(?:,|\s[-–—])\s*(?:right|correct|true|yes|yeah|no|huh|eh|innit|or\s+(?:not|what)|yes\s+or\s+no|am\s+i\s+(?:right|wrong)|"
+    rf"(?:{_AUXILIARY}|ain't)(?:\s+not)?\s+(?:i|you|we|he|she|it|they|that|there)(?:\s+(?:so|right|true|not))?)$",
+    re.IGNORECASE,
+)
+"""What makes a question of a statement before it: ', right', ', isn't it'."""
 _TELLS = re.compile(r"(?:can|could|will|would) you (?:please )?(?:note|remember|keep in mind) that\b", re.IGNORECASE)
 _TELLS_FIRST = re.compile(
     r"(?:(?:i|we)(?:'m|'ve)?\s+[^\s,]+\s+\S.*|(?:my|our|the)\s.+\s(?:is|are|has|have)\s.+),\s+(?:so\s+|and\s+)?(?P<then>.+)",
@@ -85,9 +92,12 @@ def without_lead_in(sentence: str) -> str:
 
 def asks(sentence: str) -> bool:
     """Whether one sentence is a question or a request for an answer, and nothing else."""
+    ended = sentence.rstrip("\"')!.… ")
+    if _TAG.search(ended):
+        return True
     first = _TELLS_FIRST.match(sentence[:_LONGEST])
     if _TELLS.match(sentence) or (first and _ASKING.match(first["then"])):
         return False
-    if sentence.rstrip("\"')").endswith(("?", "？", "؟")):
+    if ended.endswith(("?", "？", "؟")):
         return True
     return _ASKING.match(without_lead_in(sentence)) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from jc1.memory.supersession.segmentation import LONGEST, words
 
@@ -111,16 +112,17 @@ _NOT_A_VALUE = re.compile(
     r"a pain|a mess|different|the same|similar|like|better|worse|(?!five\b|olive\b)\w+(?:ful|ous|ive|able|ible|less))\b"
 )
 _NO_NAME = re.compile(
-    r"(?:an?|anytime|again|asap|back|crazy|cruel|down|if|in|insane|later|lazy|mad|old-fashioned|on|silly|soon|stupid|"
+    r"(?:an?|anytime|again|asap|back|crazy|cruel|down|if|in|insane|later|lazy|mad|mud|old-fashioned|on|silly|soon|stupid|"
     r"tomorrow|tonight|today|weird|whatever|when|whenever)\b",
     re.IGNORECASE,
 )
 _NO_TOWN = re.compile(
-    r"(?:an?|my|our|this|that|denial|exile|fear|harmony|hope|luxury|pain|peace|poverty|sin|constant|total)\b",
+    r"(?:an?|my|our|this|that|the (?-i:[a-z])\w*|denial|exile|fear|harmony|hope|luxury|pain|peace|poverty|sin|constant|"
+    r"total)\b",
     re.IGNORECASE,
 )
 _NO_FIRM = re.compile(
-    r"(?:an?|day|days|free|fun|home|hours|midnight|money|myself|night|nights|noon|peace|school|weekends?|work|years|"
+    r"(?:an?|day|days|free|fun|home|hours|midnight|money|myself|night|nights|noon|nothing|peace|peanuts|pleasure|school|weekends?|work|years|"
     r"you|me|us|him|her|them|(?-i:the (?:choir|gym|club|party|army|call|meeting|others|queue|team|weekends?|"
     r"moment))|\W*\d)\b",
     re.IGNORECASE,
@@ -172,7 +174,7 @@ def facts(clause: str) -> Iterator[Fact]:
     """The facts of one clause: the first wording that fits tells all of them."""
     if len(clause) > LONGEST:
         return
-    for wording, read in _WORDINGS:
+    for wording, read in _wordings():
         if found := wording.fullmatch(clause):
             facts = [fact for fact in read(found) if fact is not None]
             if facts:
@@ -197,8 +199,8 @@ def _noun_phrase(phrase: str) -> str:
 
 def _one_at_a_time(name: str) -> bool:
     """Whether a new one takes the old one's place: a boss, a piano teacher."""
-    listed = [word for word in name.split() if word not in _CURRENT]
-    return listed[-1] in _ONE_AT_A_TIME or (listed[-1] in ("teacher", "instructor") and len(listed) > 2)
+    *before, noun = [word for word in name.split() if word not in _CURRENT] or [""]
+    return noun in _ONE_AT_A_TIME or (noun in ("teacher", "instructor") and len(before) > 1)
 
 
 def _perhaps_several(name: str) -> bool:
@@ -228,7 +230,8 @@ def _who(phrase: str) -> tuple[str, bool] | None:
     """Somebody or something as a subject's name, and whether there may be several; `None` where it is neither."""
     if phrase.lower() in ("i", "we"):
         return "i", False
-    if phrase.split()[0].lower() in _NOBODY:
+    named = phrase.lower().split()
+    if named[0] in _NOBODY or _CURRENT.issuperset(named):
         return None
     name = _noun_phrase(phrase)
     return name, name.split()[-1] in _SEVERAL
@@ -244,6 +247,11 @@ def _relation(relation: str) -> Read:
         return [_one(who[0], relation, found["v"], multi_valued=who[1])] if who else []
 
     return read
+
+
+def _called_by_others(found: re.Match[str]) -> list[Fact | None]:
+    """'My friends call me Bo': a name beside one's own, so that only a change supersedes that."""
+    return [_one("i", "name", found["v"], multi_valued=True)]
 
 
 def _named(found: re.Match[str]) -> list[Fact | None]:
@@ -299,7 +307,7 @@ def _attribute(found: re.Match[str]) -> list[Fact | None]:
     if owner == ["my"] and noun == "birthday":
         return [_one("i", "birthday", value)] if _DAY.search(value) else []
     if owner == ["my"] and noun in _OWN:
-        return [_one("i", _OWN[noun], value)]
+        return [_one("i", _OWN[noun], value)] if _OWN[noun] != "job" or _is_trade(value) else []
     if noun in ("job", "employer", "age", "home") and (holder := re.fullmatch(r"(.+)'s", " ".join(owner))):
         who = _who(holder[1])
         return [_one(who[0], noun, value, multi_valued=who[1])] if who else []
@@ -419,10 +427,19 @@ def _house_at(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _is_a(found: re.Match[str]) -> list[Fact | None]:
-    trade = found["v"].lower().split()
-    if not _is_person(found["who"]) or trade[0] in ("my", "our", "the") or trade[-1] not in _TRADES:
+    owned = re.match(r"(?:my|our|the)\s", found["v"], re.IGNORECASE)
+    if not _is_person(found["who"]) or owned or _noun(found["v"]) not in _TRADES:
         return []
     return _relation("job")(found)
+
+
+def _noun(phrase: str) -> str:
+    return phrase.lower().split()[-1]
+
+
+def _is_trade(value: str) -> bool:
+    """Return whether a value is what somebody may be: "my job is remote" tells something else."""
+    return _noun(value) in _TRADES or _noun(value).endswith(("ist", "ian", "man", "woman", "eer", "yst"))
 
 
 def _due(found: re.Match[str]) -> list[Fact | None]:
@@ -456,6 +473,12 @@ def _wording(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+@cache
+def _wordings() -> tuple[tuple[re.Pattern[str], Read], ...]:
+    """The wordings compiled, when the first clause is read: that takes 60 ms, and most programs never read one."""
+    return tuple((_wording(pattern), read) for pattern, read in _WORDINGS)
+
+
 _THE_X = rf"(?P<x>{_NP}(?:\s+for\s+(?:my|our|the)\s+[^\s,:;]+)?)"
 _NOTED = _wording(rf"{_THE_X}\s?[:=]{_V}")
 _EVENT = _wording(rf"{_X} is\s+{_VALUE}")
@@ -463,136 +486,137 @@ _SWITCHED = _wording(rf"{_WHO}{_HAVE} (?:switched|moved|transferred) to{_V}")
 _NOUN = r"(?P<x>[\w'-]+(?: (?!(?:and|or)\b)[\w'-]+){0,5}?)"
 _SET = r"(?:changed|set|reset|updated|switched)"
 _MOVED = r"(?:moved|rescheduled|postponed|brought forward|changed|shifted|put back|pushed back|extended)"
-_WORDINGS: tuple[tuple[re.Pattern[str], Read], ...] = (
+_WORDINGS: tuple[tuple[str, Read], ...] = (
     # names
-    (_wording(rf"(?:my (?:new )?name{_BE}|(?:please )?call me(?! (?:on|at|in|back|when|if|later)\b)|"
+    (rf"(?:my (?:new )?name{_BE}|(?:please )?call me(?! (?:on|at|in|back|when|if|later)\b)|"
               rf"you can call me(?! on\b)|"
-              rf"i would like you to call me|feel free to call me|(?:people|they|(?:my )?friends|everyone|"
-              rf"everybody)(?: at work)? calls? me|"
-              rf"(?:most )?people know me as|i am called|my first name{_BE}|i (?:usually )?go by(?: the name of)?|"
-              rf"i(?: have)? changed my name to){_V}"), _relation("name")),
-    (_wording(rf"{_VALUE} is (?:my name|what (?:people|they|my friends) call me)"), _relation("name")),
-    (_wording(rf"{_X}(?:{_BE}(?: an? \w+)?\s+(?:called|named|known as)|\s+goes by(?: the name of)?){_V}"), _named),
-    (_wording(rf"{_X}'s (?:new )?name(?:{_BE}|(?: has)? changed to){_V}"), _named),
-    (_wording(rf"the (?:new )?name of {_X}{_BE}{_V}"), _named),
-    (_wording(rf"(?P<v>.+)\s+is the (?:new )?name of {_X}"), _named),
-    (_wording(rf"(?:i|we|they){_HAVE} renamed? {_X} (?:(?:to|as)\s+)?(?P<v>\S+(?: \S+)?)"), _named),
-    (_wording(rf"(?:i|we){_HAVE} (?:decided to )?(?:call|called|named|name) {_X} (?P<v>\S+(?: \S+)?)"), _named),
-    (_wording(rf"(?:i|we|they){_HAVE} changed? (?:{_X}'s name|the name of (?P<y>{_NP})) to{_V}"),
+              rf"i would like you to call me|feel free to call me|i am called|my first name{_BE}|"
+              rf"i (?:usually )?go by(?: the name of)?|i(?: have)? changed my name to){_V}", _relation("name")),
+    (rf"(?:(?:people|they|(?:my )?friends|everyone|everybody)(?: at work)? calls? me|"
+              rf"(?:most )?people know me as){_V}", _called_by_others),
+    (rf"{_VALUE} is my name", _relation("name")),
+    (rf"{_VALUE} is what (?:people|they|my friends) call me", _called_by_others),
+    (rf"{_X}(?:{_BE}(?: an? \w+)?\s+(?:called|named|known as)|\s+goes by(?: the name of)?){_V}", _named),
+    (rf"{_X}'s (?:new )?name(?:{_BE}|(?: has)? changed to){_V}", _named),
+    (rf"the (?:new )?name of {_X}{_BE}{_V}", _named),
+    (rf"(?P<v>.+)\s+is the (?:new )?name of {_X}", _named),
+    (rf"(?:i|we|they){_HAVE} renamed? {_X} (?:(?:to|as)\s+)?(?P<v>\S+(?: \S+)?)", _named),
+    (rf"(?:i|we){_HAVE} (?:decided to )?(?:call|called|named|name) {_X} (?P<v>\S+(?: \S+)?)", _named),
+    (rf"(?:i|we|they){_HAVE} changed? (?:{_X}'s name|the name of (?P<y>{_NP})) to{_V}",
      _named_either),
-    (_wording(rf"(?:everyone|everybody) calls {_X} (?P<v>\S+(?: \S+)?)"), _named),
-    (_wording(rf"the (?P<a>[\w'-]+(?: [\w'-]+){{0,4}}?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}"),
+    (rf"(?:everyone|everybody) calls {_X} (?P<v>\S+(?: \S+)?)", _named),
+    (rf"the (?P<a>[\w'-]+(?: [\w'-]+){{0,4}}?) (?:that )?i (?:have|own)(?: got)? is (?:called|named){_V}",
      _my_named),
-    (_wording(rf"(?:i|we){_HAVE} (?:gave|given) {_X} the (?:new )?name{_V}"), _named),
-    (_wording(rf"{_X} (?:answers to|has the (?:new )?name|(?:was|has been) given the (?:new )?name){_V}"), _named),
-    (_wording(rf"(?:i|we){_HAVE} (?:chose|chosen|picked) (?P<v>.+) as (?:the|a) (?:new )?name (?:of|"
-              rf"for) {_X}"), _named),
-    (_wording(rf"the name (?P<v>.+) belongs to {_X}"), _named),
-    (_wording(rf"(?P<v>.+) is what (?:i|we) call {_X}"), _named),
-    (_wording(rf"(?P<v>.+) is what {_X} is called"), _named),
-    (_wording(rf"{_X}(?: was| has been|'s been| is| got) renamed (?:to\s+|as\s+)?{_VALUE}"), _named),
-    (_wording(rf"{_X} (?:has|got|has got) a new name\s?[,:]?{_V}"), _named),
-    (_wording(rf"(?:i|we) (?:have|have got|own|run|got|go to|see) an? {_NOUN}(?:,| called| named|"
-              rf"(?P<of> of)){_V}"), _one_of),
-    (_wording(rf"(?:i|we) (?:have|have got|got) a new {_NOUN}(?::|,){_V}"), _one_of),
+    (rf"(?:i|we){_HAVE} (?:gave|given) {_X} the (?:new )?name{_V}", _named),
+    (rf"{_X} (?:answers to|has the (?:new )?name|(?:was|has been) given the (?:new )?name){_V}", _named),
+    (rf"(?:i|we){_HAVE} (?:chose|chosen|picked) (?P<v>.+) as (?:the|a) (?:new )?name (?:of|"
+              rf"for) {_X}", _named),
+    (rf"the name (?P<v>.+) belongs to {_X}", _named),
+    (rf"(?P<v>.+) is what (?:i|we) call {_X}", _named),
+    (rf"(?P<v>.+) is what {_X} is called", _named),
+    (rf"{_X}(?: was| has been|'s been| is| got) renamed (?:to\s+|as\s+)?{_VALUE}", _named),
+    (rf"{_X} (?:has|got|has got) a new name\s?[,:]?{_V}", _named),
+    (rf"(?:i|we) (?:have|have got|own|run|got|go to|see) an? {_NOUN}(?:,| called| named|"
+              rf"(?P<of> of)){_V}", _one_of),
+    (rf"(?:i|we) (?:have|have got|got) a new {_NOUN}(?::|,){_V}", _one_of),
     # where one lives and works, what as, how old
-    (_wording(rf"{_WHO}(?:{_BE} (?:living|based)|\s+lives?|{_HAVE} settled|\s+ha(?:ve|s) (?:lived|been living)|"
-              rf"\s+resides?) in{_V}"),
+    (rf"{_WHO}(?:{_BE} (?:living|based)|\s+lives?|{_HAVE} settled|\s+ha(?:ve|s) (?:lived|been living)|"
+              rf"\s+resides?) in{_V}",
      _lives_in),
-    (_wording(rf"{_WHO}(?:{_BE} living|\s+lives?|\s+resides?) at{_V}"), _lives_at),
-    (_wording(rf"{_WHO}{_HAVE} (?:moved|relocated)(?: house)? to{_V}"), _moved),
-    (_wording(rf"(?:my|our) (?:new )?(?:home|flat|apartment|place|house){_BE} (?:at|in){_V}"), _house_at),
-    (_wording(rf"(?:my|our) (?:new )?home{_BE} in{_V}"), _relation("home")),
-    (_wording(rf"(?:my|our) (?:new )?(?:flat|apartment|place|"
-              rf"house){_BE} in(?P<v>\s+(?-i:[A-Z]).+)"), _relation("home")),
-    (_wording(rf"home for me is(?: in)?{_V}"), _relation("home")),
-    (_wording(rf"i make my home in{_V}"), _relation("home")),
-    (_wording(rf"i am (?:a resident of|at home in){_V}"), _relation("home")),
-    (_wording(rf"(?P<who>{_NP}|{_NAME})'s home is in{_V}"), _relation("home")),
-    (_wording(r"(?P<v>.+) is (?:where i live|my home|the (?:place|town|city) i (?:live in|"
-              r"call home))"), _relation("home")),
-    (_wording(rf"the (?:town|city|place) (?:that )?i live in is{_V}"), _relation("home")),
-    (_wording(rf"{_WHO}(?:\s+works?|{_BE} working|{_HAVE} (?:worked|started (?:working|work)|"
-              rf"been working)) as an?{_V}"),
+    (rf"{_WHO}(?:{_BE} living|\s+lives?|\s+resides?) at{_V}", _lives_at),
+    (rf"{_WHO}{_HAVE} (?:moved|relocated)(?: house)? to{_V}", _moved),
+    (rf"(?:my|our) (?:new )?(?:home|flat|apartment|place|house){_BE} (?:at|in){_V}", _house_at),
+    (rf"(?:my|our) (?:new )?home{_BE} in{_V}", _relation("home")),
+    (rf"(?:my|our) (?:new )?(?:flat|apartment|place|"
+              rf"house){_BE} in(?P<v>\s+(?-i:[A-Z]).+)", _relation("home")),
+    (rf"home for me is(?: in)?{_V}", _relation("home")),
+    (rf"i make my home in{_V}", _relation("home")),
+    (rf"i am (?:a resident of|at home in){_V}", _relation("home")),
+    (rf"(?P<who>{_NP}|{_NAME})'s home is in{_V}", _relation("home")),
+    (r"(?P<v>.+) is (?:where i live|my home|the (?:place|town|city) i (?:live in|"
+              r"call home))", _relation("home")),
+    (rf"the (?:town|city|place) (?:that )?i live in is{_V}", _relation("home")),
+    (rf"{_WHO}(?:\s+works?|{_BE} working|{_HAVE} (?:worked|started (?:working|work)|"
+              rf"been working)) as an?{_V}",
      _relation("job")),
-    (_wording(rf"i (?:have (?:got )?a job|get paid to work|(?:earn|make) (?:my|"
-              rf"a) living) as an?{_V}"), _relation("job")),
-    (_wording(rf"i am an?{_V} by (?:profession|trade)"), _relation("job")),
-    (_wording(rf"by (?:profession|trade),? i am an?{_V}"), _relation("job")),
-    (_wording(rf"{_WHO}(?:{_BE}|{_HAVE} become|\s+became|\s+switched to(?: being)?)(?: an?)?{_V}"), _is_a),
-    (_wording(rf"the (?:company|firm) (?:(?:that )?i work for|that employs me) is{_V}"), _relation("employer")),
-    (_wording(rf"{_WHO}(?:\s+works?|{_BE} (?:employed|working)|{_HAVE} (?:worked|been working|started(?: working|"
+    (rf"i (?:have (?:got )?a job|get paid to work|(?:earn|make) (?:my|"
+              rf"a) living) as an?{_V}", _relation("job")),
+    (rf"i am an?{_V} by (?:profession|trade)", _relation("job")),
+    (rf"by (?:profession|trade),? i am an?{_V}", _relation("job")),
+    (rf"{_WHO}(?:{_BE}|{_HAVE} become|\s+became|\s+switched to(?: being)?)(?: an?)?{_V}", _is_a),
+    (rf"the (?:company|firm) (?:(?:that )?i work for|that employs me) is{_V}", _relation("employer")),
+    (rf"{_WHO}(?:\s+works?|{_BE} (?:employed|working)|{_HAVE} (?:worked|been working|started(?: working|"
               rf" work| a job)?|"
               rf"started a new job|got a(?: new)? job|(?:was|were|got|been) hired)|\s+ha(?:ve|"
-              rf"s) a(?: new)? job) (?:at|for|by|with){_V}"), _relation("employer")),
-    (_wording(rf"{_WHO}{_HAVE} (?:joined|switched jobs to){_V}"), _relation("employer")),
-    (_wording(r"(?P<v>.+) (?:is where i work|is the (?:company|firm) (?:that )?i work for|employs me|(?:has )?hired me|"
-              r"is my (?:new )?employer)"), _relation("employer")),
-    (_wording(rf"{_WHO}(?:{_BE}(?: aged)?|{_HAVE} (?P<turned>turned|become|became|"
+              rf"s) a(?: new)? job) (?:at|for|(?:by|with)(?= (?:the |(?-i:[A-Z])))){_V}", _relation("employer")),
+    (rf"{_WHO}{_HAVE} (?:joined|switched jobs to){_V}", _relation("employer")),
+    (r"(?P<v>.+) (?:is where i work|is the (?:company|firm) (?:that )?i work for|employs me|(?:has )?hired me|"
+              r"is my (?:new )?employer)", _relation("employer")),
+    (rf"{_WHO}(?:{_BE}(?: aged)?|{_HAVE} (?P<turned>turned|become|became|"
               rf"reached the age of)) (?P<v>{_NUMBER})(?P<old> years old| years of age)?"
               r"(?: yesterday| this (?:year|week|month)| last (?:week|month)| on (?:my|his|"
-              r"her) last birthday)?"), _age),
-    (_wording(rf"{_WHO}\s+(?:was|were)\s+born (?P<how>in|on){_V}"), _born),
-    (_wording(rf"(?:i|we) (?:have|have got|own) (?:a total of )?(?P<v>{_NUMBER}|no) (?P<x>\w+)"), _counted),
-    (_wording(rf"(?:it is|there are) (?P<v>{_NUMBER}) (?P<x>\w+)(?: in my life| at home)?"), _counted),
-    (_wording(rf"the number of (?P<x>\w+) (?:that )?i have is (?P<v>{_NUMBER})"), _counted),
+              r"her) last birthday)?", _age),
+    (rf"{_WHO}\s+(?:was|were)\s+born (?P<how>in|on){_V}", _born),
+    (rf"(?:i|we) (?:have|have got|own) (?:a total of )?(?P<v>{_NUMBER}|no) (?P<x>\w+)", _counted),
+    (rf"(?:it is|there are) (?P<v>{_NUMBER}) (?P<x>\w+)(?: in my life| at home)?", _counted),
+    (rf"the number of (?P<x>\w+) (?:that )?i have is (?P<v>{_NUMBER})", _counted),
     # favourites
-    (_wording(rf"my (?:(?:new|all-time|current|absolute) )?(?:favou?rite|preferred) (?P<x>[\w' -]+?)"
-              rf"(?:{_BE}|\s+(?:has )?changed to){_V}"), _favourite),
-    (_wording(rf"(?P<whose>{_NP}|{_NAME})'s (?:new )?(?:favou?rite) (?P<x>[\w' -]+?){_BE}{_V}"), _favourite),
-    (_wording(r"(?P<v>.+) is my (?:(?:new|all-time|current) )?favou?rite (?P<x>[\w' -]+)"), _favourite),
-    (_wording(rf"the (?P<x>\w+) i (?:like (?:the )?(?:best|most)|love (?:the )?most|prefer){_BE}{_V}"), _favourite),
-    (_wording(r"i (?:like|love) (?P<v>.+) (?:best|most) of (?:every|all) (?P<x>\w+)"), _favourite),
-    (_wording(r"i (?:like|love) (?P<v>.+) (?:more|better) than any other (?P<x>\w+)"), _favourite),
-    (_wording(rf"my (?P<x>\w+) of choice{_BE}{_V}"), _favourite),
-    (_wording(r"favou?rite (?P<x>[\w' -]+?)\s?[:=](?P<v>.+)"), _favourite),
+    (rf"my (?:(?:new|all-time|current|absolute) )?(?:favou?rite|preferred) (?P<x>[\w' -]+?)"
+              rf"(?:{_BE}|\s+(?:has )?changed to){_V}", _favourite),
+    (rf"(?P<whose>{_NP}|{_NAME})'s (?:new )?(?:favou?rite) (?P<x>[\w' -]+?){_BE}{_V}", _favourite),
+    (r"(?P<v>.+) is my (?:(?:new|all-time|current) )?favou?rite (?P<x>[\w' -]+)", _favourite),
+    (rf"the (?P<x>\w+) i (?:like (?:the )?(?:best|most)|love (?:the )?most|prefer){_BE}{_V}", _favourite),
+    (r"i (?:like|love) (?P<v>.+) (?:best|most) of (?:every|all) (?P<x>\w+)", _favourite),
+    (r"i (?:like|love) (?P<v>.+) (?:more|better) than any other (?P<x>\w+)", _favourite),
+    (rf"my (?P<x>\w+) of choice{_BE}{_V}", _favourite),
+    (r"favou?rite (?P<x>[\w' -]+?)\s?[:=](?P<v>.+)", _favourite),
     # what there is one of
-    (_wording(rf"(?:my|our) (?:actual |correct )?(?:birthday|date of birth)(?:{_BE}|\s+falls)(?: on)?{_V}"), _birthday),
-    (_wording(rf"(?:i have|i celebrate) my birthday on{_V}"), _birthday),
-    (_wording(r"(?P<v>.+) is my (?:actual |correct )?birthday"), _birthday),
-    (_wording(rf"(?:you|people|they) can (?:reach|call|phone|mail|email|write to) me (?:at|on|under|"
-              rf"by){_V}"), _reached),
-    (_wording(rf"(?:please )?(?:reach|call|phone|mail|email|write to) me (?:at|on|under){_V}"), _reached),
-    (_wording(rf"(?:(?:you|people|they) can |please )?(?:send|post|mail) (?:post|mail|letters|"
-              rf"parcels)(?: for me)? to{_V}"),
+    (rf"(?:my|our) (?:actual |correct )?(?:birthday|date of birth)(?:{_BE}|\s+falls)(?: on)?{_V}", _birthday),
+    (rf"(?:i have|i celebrate) my birthday on{_V}", _birthday),
+    (r"(?P<v>.+) is my (?:actual |correct )?birthday", _birthday),
+    (rf"(?:you|people|they) can (?:reach|call|phone|mail|email|write to) me (?:at|on|under|"
+              rf"by){_V}", _reached),
+    (rf"(?:please )?(?:reach|call|phone|mail|email|write to) me (?:at|on|under){_V}", _reached),
+    (rf"(?:(?:you|people|they) can |please )?(?:send|post|mail) (?:post|mail|letters|"
+              rf"parcels)(?: for me)? to{_V}",
      _reached),
-    (_wording(rf"the (?:new )?(?:date|day|time|place|room) (?:for|of) {_X}{_BE}{_V}"), _moved_to),
-    (_wording(rf"the deadline (?:for|of) {_X}{_BE}(?: on)?{_V}"), _due),
-    (_wording(rf"the deadline (?:for|of) {_X} (?:(?:was|has been|has|got) )?{_MOVED} to{_V}"), _due),
-    (_wording(rf"(?:i|we|they){_HAVE} {_MOVED} the deadline (?:for|of) {_X} to{_V}"), _due),
-    (_wording(rf"{_X}{_BE} due(?: on| by)?{_V}"), _due),
-    (_wording(rf"{_X} (?:has|needs) to be (?:done|finished|ready|handed in) (?:by|on){_V}"), _due),
-    (_wording(rf"i (?:have to|must|need to) (?:hand in|submit|finish) {_X} (?:by|on){_V}"), _due),
-    (_wording(rf"{_THE_X}(?:{_BE}|\s?[:=]|\s+(?:(?:has |was |has been )?(?:changed|extended|updated|reset|went up|"
+    (rf"the (?:new )?(?:date|day|time|place|room) (?:for|of) {_X}{_BE}{_V}", _moved_to),
+    (rf"the deadline (?:for|of) {_X}{_BE}(?: on)?{_V}", _due),
+    (rf"the deadline (?:for|of) {_X} (?:(?:was|has been|has|got) )?{_MOVED} to{_V}", _due),
+    (rf"(?:i|we|they){_HAVE} {_MOVED} the deadline (?:for|of) {_X} to{_V}", _due),
+    (rf"{_X}{_BE} due(?: on| by)?{_V}", _due),
+    (rf"{_X} (?:has|needs) to be (?:done|finished|ready|handed in) (?:by|on){_V}", _due),
+    (rf"i (?:have to|must|need to) (?:hand in|submit|finish) {_X} (?:by|on){_V}", _due),
+    (rf"{_THE_X}(?:{_BE}|\s?[:=]|\s+(?:(?:has |was |has been )?(?:changed|extended|updated|reset|went up|"
               rf"set) to|went to|reads))"
-              rf"(?: about)?{_V}"), _attribute),
-    (_wording(rf"(?:i|we|they){_HAVE} {_SET} {_THE_X} to{_V}"), _attribute),
-    (_wording(rf"for {_THE_X} i use{_V}"), _attribute),
-    (_wording(rf"(?:i|we|they){_HAVE} (?:use|chose|chosen|picked|have|got|(?:gave|"
-              rf"given) me) (?P<v>.+) as {_THE_X}"), _attribute),
-    (_wording(rf"(?:please )?use (?P<v>.+) (?:as|for) {_THE_X}"), _attribute),
-    (_wording(rf"here is {_THE_X}:{_V}"), _attribute),
-    (_wording(rf"(?P<bare>[\w'-]+(?: [\w'-]+){{0,2}}\s?[:=]){_V}"), _noted),
-    (_wording(rf"(?P<v>.+) is {_THE_X}"), _attribute),
+              rf"(?: about)?{_V}", _attribute),
+    (rf"(?:i|we|they){_HAVE} {_SET} {_THE_X} to{_V}", _attribute),
+    (rf"for {_THE_X} i use{_V}", _attribute),
+    (rf"(?:i|we|they){_HAVE} (?:use|chose|chosen|picked|have|got|(?:gave|"
+              rf"given) me) (?P<v>.+) as {_THE_X}", _attribute),
+    (rf"(?:please )?use (?P<v>.+) (?:as|for) {_THE_X}", _attribute),
+    (rf"here is {_THE_X}:{_V}", _attribute),
+    (rf"(?P<bare>[\w'-]+(?: [\w'-]+){{0,2}}\s?[:=]){_V}", _noted),
+    (rf"(?P<v>.+) is {_THE_X}", _attribute),
     # where and when
-    (_wording(rf"{_X}(?:(?:{_BE}|\s+will be) (?:(?:re)?scheduled|planned|set|held|kept|stored)|\s+(?:can be found|"
+    (rf"{_X}(?:(?:{_BE}|\s+will be) (?:(?:re)?scheduled|planned|set|held|kept|stored)|\s+(?:can be found|"
               rf"should be|must be|ended up|got left)|{_BE}|"
               rf"\s+(?:will be|takes place|starts|begins|happens|lives|sits|stands|lies|hangs|belongs))"
               rf"\s+(?:always\s+)?(?:for\s+)?(?P<v>(?:(?:{_PREPOSITION}|today|tomorrow|tonight|next|"
-              rf"this)\b)?.*)"), _place_or_time),
-    (_wording(rf"(?:i|we) (?:have|have got) {_X} (?P<v>(?:on|at)\s.+)"), _place_or_time),
-    (_wording(r"(?:i|we) (?:have|have got) an? (?P<a>[\w'-]+(?: [\w'-]+){0,4}?) (?P<v>(?:on|at)\s.+)"), _one_event),
-    (_wording(rf"(?P<v>.+) is when i have {_X}"), _place_or_time),
-    (_wording(rf"{_X}(?:{_HAVE} (?:been |got )?|\s+(?:was|is|got) ){_MOVED} (?:to|until|till){_V}"), _moved_to),
-    (_wording(rf"(?:i|we|they){_HAVE} {_MOVED} {_X} to{_V}"), _moved_to),
-    (_wording(rf"we meet for {_X}\s+(?P<v>{_PREPOSITION}\b.+)"), _place_or_time),
-    (_wording(rf"(?:i|we){_HAVE} (?:put|moved|hidden|hid) {_X}\s+(?P<v>{_PREPOSITION}\b.+)"), _put),
-    (_wording(rf"(?:i|we){_HAVE} (?:always )?(?:put|keep|kept|leave|left|dropped|stuffed|store|stored|hid|hide|"
+              rf"this)\b)?.*)", _place_or_time),
+    (rf"(?:i|we) (?:have|have got) {_X} (?P<v>(?:on|at)\s.+)", _place_or_time),
+    (r"(?:i|we) (?:have|have got) an? (?P<a>[\w'-]+(?: [\w'-]+){0,4}?) (?P<v>(?:on|at)\s.+)", _one_event),
+    (rf"(?P<v>.+) is when i have {_X}", _place_or_time),
+    (rf"{_X}(?:{_HAVE} (?:been |got )?|\s+(?:was|is|got) ){_MOVED} (?:to|until|till){_V}", _moved_to),
+    (rf"(?:i|we|they){_HAVE} {_MOVED} {_X} to{_V}", _moved_to),
+    (rf"we meet for {_X}\s+(?P<v>{_PREPOSITION}\b.+)", _place_or_time),
+    (rf"(?:i|we){_HAVE} (?:put|moved|hidden|hid) {_X}\s+(?P<v>{_PREPOSITION}\b.+)", _put),
+    (rf"(?:i|we){_HAVE} (?:always )?(?:put|keep|kept|leave|left|dropped|stuffed|store|stored|hid|hide|"
               rf"hidden|parked|moved|found) {_X}"
-              rf"\s+(?P<v>{_PREPOSITION}\b.+)"), _place_or_time),
-    (_wording(rf"(?:you will|you'll|you can) find {_X}\s+(?P<v>{_PREPOSITION}\b.+)"), _place_or_time),
+              rf"\s+(?P<v>{_PREPOSITION}\b.+)", _place_or_time),
+    (rf"(?:you will|you'll|you can) find {_X}\s+(?P<v>{_PREPOSITION}\b.+)", _place_or_time),
     # who somebody is
-    (_wording(rf"{_X}{_BE}{_V}"), _is_named),
-    (_wording(rf"(?P<v>.+) is {_X}"), _is_named),
+    (rf"{_X}{_BE}{_V}", _is_named),
+    (rf"(?P<v>.+) is {_X}", _is_named),
 )  # fmt: skip
 """Wordings and who reads them; earlier ones go before later ones."""

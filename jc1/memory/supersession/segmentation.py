@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jc1.memory.supersession import framing
 from jc1.memory.supersession.kinds import asks, sentences, without_lead_in
 
 LONGEST = 300
@@ -24,6 +25,8 @@ class Clause:
     text: str
     changed: bool
     previous_value: str = ""
+    plain: bool = True
+    """Whether the user states it, and not somebody else, a game, a condition or a doubt."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -41,13 +44,13 @@ _SMALL_TALK = words(
     """a about add again ah all alright also am and another anyway are as ask asked at back be been before bit brief
     btw but by bye case change changed chat cheers clear come comes correct correction could dear detail details
     did do don't down edit edited evening everybody everyone fact facts file finally first for forget from fun
-    further fyi get give glad go good got great guess happened happy has have heads hello here hey hi hmm hope i
+    further fyi get give glad go good got great happened happy has have heads hello here hey hi hmm hope i
     i'll i'm i've if important in info information interesting is it it's just keep kind know last later let
     let's like little long look made make matter maybe me memory mention mentioned mind minor mistake mistaken
     more morning much my myself need never news next nice no not note noted notes nothing now of off official oh
     ok okay old on once one oops or other out plan plans please point ps quick quickly record records reference
     remember remind right said save say scratch see shame should side since slight small so some something soon
-    sorry still story sure talk tell telling than thank thanks that that's the then there thing things think
+    sorry still story sure talk tell telling than thank thanks that that's the then there thing things
     this time tiny to today told true up update updates us useful very wait want was way we well what when while
     will with worth would write wrong yeah yes you you're your yours yourself"""
 )
@@ -154,12 +157,18 @@ def clauses(text: str) -> Iterator[Clause]:
     as it was said."""
     changed = False
     topic = counted = ""
+    plain = framing.is_plain_message(text)
+    text = framing.unquoted(text)
     for sentence in sentences(text.lower() if text.isupper() else text):
         if asks(sentence):
             continue
-        said, lead = _bare(sentence)
+        said, lead = _bare(" ".join(sentence.split()))
         changed = changed or _CHANGE.search(lead) is not None
         if not said:
+            continue
+        plain = plain and not framing.quotes_onwards(said)
+        if not (plain and framing.is_plain(said)):
+            yield Clause(said, False, plain=False)
             continue
         if len(said) > LONGEST:
             yield Clause(said, changed)

@@ -60,7 +60,7 @@ def subjects(text: str) -> Subjects:
     previous_value = ""
     for clause in clauses(text):
         previous_value = previous_value or clause.previous_value
-        facts_of_clause = list(facts(clause.text))
+        facts_of_clause = list(facts(clause.text)) if clause.plain else []
         if clause.previous_value:
             replaces.update(left_behind(clause.text))
         whole = whole and bool(facts_of_clause) and all(fact.unqualified for fact in facts_of_clause)
