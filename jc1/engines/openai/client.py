@@ -142,9 +142,9 @@ class ChatClient:
 def _chunk(event: Any) -> Chunk:
     """Read one event; what a server leaves out or sets to null says nothing."""
     deltas = tuple(_delta(choice) for choice in _get(event, "choices") or ())
-    usage = _get(event, "usage")
-    counts = Usage(_get(usage, "prompt_tokens") or 0, _get(usage, "completion_tokens") or 0)
-    return Chunk(deltas, counts if usage else None, getattr(event, "model_extra", None) or {})
+    counts = [_get(_get(event, "usage"), name) for name in ("prompt_tokens", "completion_tokens")]
+    usage = None if None in counts else Usage(*counts)
+    return Chunk(deltas, usage, getattr(event, "model_extra", None) or {})
 
 
 def _delta(choice: Any) -> Delta:

@@ -349,8 +349,11 @@ async def test_a_chunk_that_says_nothing_does_no_harm(stub: Stub, odd: dict[str,
     assert steps[-1].usage == Usage(11, 2)
 
 
-async def test_without_usage_what_was_generated_is_counted(stub: Stub) -> None:
-    stub.chunks = [delta({"role": "assistant", "content": ""}), thought("hm"), *REPLY[:-1]]
+@pytest.mark.parametrize(
+    "usage", [[], [{**USAGE, "usage": {}}], [{**USAGE, "usage": {"prompt_tokens": 11, "completion_tokens": None}}]]
+)
+async def test_without_usage_what_was_generated_is_counted(stub: Stub, usage: list[dict[str, Any]]) -> None:
+    stub.chunks = [delta({"role": "assistant", "content": ""}), thought("hm"), *REPLY[:-1], *usage]
     engine = await started(stub)
     steps = await steps_of(engine)
     assert steps[-1].usage == Usage(engine.count(PROMPT.messages), 3)
