@@ -120,7 +120,9 @@ class ReplyBuilder:
         if trace.first_token is None:
             trace.first_token = trace.elapsed()
             self._queued = min(step.seconds.get("queue", 0.0), trace.first_token - self._began)
-        self._choices.setdefault(step.index, ChoiceBuilder()).add(step)
+        if step.index not in self._choices:
+            self._choices[step.index] = ChoiceBuilder()
+        self._choices[step.index].add(step)
         trace.usage.completion_tokens += len(step.token_ids)
         trace.usage = step.usage or trace.usage
         trace.speculation = dict(step.speculation) if step.speculation else trace.speculation

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.own_time [--requests 500]
 
 Two sides in one run, interleaved: the whole pipeline, and the bare engine fed with the same prompt. Their difference
-is what the hallway costs. Knows nothing about HTTP.
+is what the request path costs. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def measure(requests: int) -> dict[str, Any]:
         "requests": requests,
         "whole_ms": {"p50": p50, "p95": statistics.quantiles(whole, n=20)[-1]},
         "engine_alone_ms": {"p50": statistics.median(bare)},
-        "hallway_ms": {"p50": p50 - statistics.median(bare)},
+        "own_ms": {"p50": p50 - statistics.median(bare)},
         "stages_ms_p50": {stage: statistics.median(values) for stage, values in stages.items()},
         "acceptance_ms": ACCEPTANCE_MS,
         "met": p50 <= ACCEPTANCE_MS,

@@ -57,7 +57,7 @@ class Metrics:
         )
         self.stages = Histogram(
             "jc1_stage_seconds",
-            f"Seconds of a request by stage of the hallway. {_p95('jc1_stage_seconds', 'stage')}",
+            f"Seconds of a request by stage of the request path. {_p95('jc1_stage_seconds', 'stage')}",
             ("stage",),
             buckets=STAGE_SECONDS,
             registry=self.registry,

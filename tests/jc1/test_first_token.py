@@ -1,7 +1,7 @@
 """What a request costs before its first token: the calls are counted, and none of them is made twice."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from jc1 import Message, Settings, Token, Workbench
+from jc1.cache.lmdb import LmdbCache
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
+from jc1.embedding.cached import CachedEmbedder
 from jc1.engines.base import Engine
 from jc1.engines.echo import EchoEngine
 from jc1.engines.settings import EngineSettings
@@ -108,6 +110,16 @@ async def test_a_history_that_does_not_fit_costs_a_search_among_its_turns(
     async with counting(home, EchoEngine(context_length=1000), embedder, monkeypatch) as (workbench, calls):
         await ask(workbench, [*history, Message.user("How are you?")], memory="off")
         assert len(calls.tokenized) <= 2 + 6, "the whole, what may not give way, and a bisection of 59 turns"
+
+
+async def test_a_message_is_embedded_once_though_it_is_searched_for_and_stored(
+    home: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with counting(home, EchoEngine(), embedder, monkeypatch) as (workbench, calls):
+        with closing(LmdbCache(home / "cache")) as cache:
+            workbench.memory = DatabaseMemory(new_database(home / "jc1.db"), CachedEmbedder(embedder, cache))
+            await workbench.pipeline.chat("My cat is called Ada.", max_tokens=6)
+        assert calls.embedded == ["My cat is called Ada.", "My cat"]
 
 
 async def test_the_template_renders_as_often_as_the_prompt_is_tokenized_and_not_again_in_the_engine(

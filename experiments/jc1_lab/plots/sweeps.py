@@ -233,7 +233,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
 
 
 def waterfall(result: SweepResult) -> go.Figure:
-    """Median time of each stage, in the order of the hallway, of the trials that were timed, at the first load."""
+    """Median time of each stage, in the order of the request path, of the trials that were timed, at the first load."""
     members = [trial for trial in result.trials if _stages(trial)]
     members = sorted(members, key=lambda trial: _standing(result, trial))[:_MAX_ROWS]
     rows = [_brief(result, trial) for trial in members]

@@ -87,7 +87,7 @@ class Latency(_Shape):
     """How long requests took under a load. Times are in seconds; `tpot` is the time per output token after the first.
 
     `goodput` is the requests a second that kept the objective stated in the sweep, `None` where none was stated;
-    `stages` the median of each stage of the hallway.
+    `stages` the median of each stage of the request path.
     """
 
     load: Load

@@ -91,7 +91,7 @@ def test_prompts_are_ordered_by_the_baseline_and_differences_are_to_it(result: S
     assert sum(value is None for value in stopped) == 20
 
 
-def test_stages_are_in_the_order_of_the_hallway_in_their_colours_and_in_milliseconds(result: SweepResult) -> None:
+def test_stages_are_in_the_order_of_the_request_path_in_their_colours_and_in_milliseconds(result: SweepResult) -> None:
     figure = plots.waterfall(result)
     names = [bar.name for bar in figure.data]
     assert names == [stage for stage in STAGES if stage in names]

@@ -154,7 +154,7 @@ def test_every_help_names_a_query_that_reads_its_own_metric(tmp_path: Path) -> N
         assert re.search(rf"\b{metric.name}(_bucket|_total)?\b", query), metric.name
 
 
-def test_two_telemetries_share_nothing_and_stages_are_those_of_the_hallway() -> None:
+def test_two_telemetries_share_nothing_and_stages_are_those_of_the_request_path() -> None:
     one, two = Telemetry(), Telemetry()
     trace = finished()
     for stage in STAGES:

@@ -1,4 +1,4 @@
-"""The waterfall: one bar a stage, in the hallway's order, in milliseconds."""
+"""The waterfall: one bar a stage, in the order of the request path, in milliseconds."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def trace() -> Trace:
     return made
 
 
-def test_there_is_one_bar_a_stage_in_the_order_of_the_hallway(trace: Trace) -> None:
+def test_there_is_one_bar_a_stage_in_the_order_of_the_request_path(trace: Trace) -> None:
     (bars,) = waterfall(trace).data
     assert list(bars.y) == ["tokenize", "embed", "recall", "prompt", "prefill", "decode", "remember"]
     assert list(bars.y) == [stage for stage in STAGES if stage in trace.stages]
