@@ -190,8 +190,8 @@ def clauses(text: str) -> Iterator[Clause]:
                 topic = found["x"]
             if _CHANGED_IT.fullmatch(clause) or _NO_VALUE.fullmatch(clause):
                 continue
-            if plain := _LATELY.sub("", _LATELY_FIRST.sub("", clause)).strip(" ,"):
-                yield Clause(plain, new, previous_value)
+            if bare := _LATELY.sub("", _LATELY_FIRST.sub("", clause)).strip(" ,"):
+                yield Clause(bare, new, previous_value)
 
 
 def _bare(sentence: str) -> tuple[str, str]:
