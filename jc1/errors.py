@@ -110,8 +110,10 @@ class PromptTooLong(InvalidRequest):
     code = "context_length_exceeded"
 
     def __init__(self, *, tokens: int, budget: int) -> None:
+        # Clients tell this error from others by the words of other servers: LiteLLM and LangChain among them.
         super().__init__(
-            f"The message takes {tokens} tokens and {budget} are available: shorten it, or ask for fewer max_tokens.",
+            f"The prompt is too long, this model's maximum context length is exceeded: the message takes {tokens} "
+            f"tokens and {budget} are available. Shorten it, or ask for fewer max_tokens.",
             param="messages",
         )
         self.tokens = tokens

@@ -1,6 +1,6 @@
 """The FastAPI application over one workbench.
 
-Knows which rooms there are and that the gate stands before all of them. Knows nothing about settings' origins, the UI,
+Knows which routes there are and that the gate stands before all of them. Knows nothing about settings' origins, the UI,
 ports or processes: `jc1_api.main` puts those together.
 """
 
@@ -35,7 +35,7 @@ ROUTERS = (
 
 
 def create_app(workbench: Workbench) -> FastAPI:
-    """The API over `workbench`, which the app starts with itself and closes at its end."""
+    """Return the API over `workbench`, which the app starts with itself and closes at its end."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

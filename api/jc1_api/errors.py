@@ -23,6 +23,13 @@ from jc1.errors import InvalidRequest, Jc1Error, NotFound
 
 log = logging.getLogger(__name__)
 
+_IN_JSON = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "should be an object"),
+    "list_type": "should be a list",
+    "string_type": "should be a text",
+}
+"""What pydantic expected, where it speaks of Python's types."""
+
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads this answer; the number is the one that nginx writes into its log."""
 
@@ -63,21 +70,21 @@ class InternalError(Jc1Error):
 
 
 def error_body(error: Jc1Error) -> dict[str, Any]:
-    """The error as OpenAI's clients read it."""
+    """Return the error as OpenAI's clients read it."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
 def error_response(error: Jc1Error, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The error as a whole response."""
+    """Return the error as a whole response."""
     return JSONResponse(error_body(error), error.status, headers)
 
 
 def unexpected(error: BaseException, where: str) -> InternalError:
-    """Log an exception that is not JC1's own, and return what the client is told instead."""
-    shown = InternalError()
-    log.error("%s: unexpected %s in %s", shown.id, type(error).__name__, where, exc_info=error)
-    return shown
+    """Log an exception that is not JC1's own, and return the error that the client gets instead."""
+    replacement = InternalError()
+    log.error("%s: unexpected %s in %s", replacement.id, type(error).__name__, where, exc_info=error)
+    return replacement
 
 
 def install(app: FastAPI) -> None:
@@ -102,7 +109,7 @@ def install(app: FastAPI) -> None:
 
 
 def explain(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
-    """The first validation error, in a sentence that names the field and, where it helps, what would be right."""
+    """Return the first validation error, in a sentence that names the field and, where it helps, what is right."""
     first = errors[0]
     where, *path = first["loc"]
     kind = first["type"]
@@ -117,7 +124,7 @@ def explain(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
         return InvalidRequest(first["ctx"]["reason"], param=param)
     if kind == "missing":
         return InvalidRequest(f"The field {param!r} is missing.", param=param)
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    reason = _IN_JSON.get(kind) or str(first["msg"]).removeprefix("Value error, ")
     return InvalidRequest(f"{param!r}: {reason[0].lower()}{reason[1:]}.", param=param)
 
 
@@ -146,7 +153,7 @@ def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int
 
 
 def _field(path: Iterable[int | str]) -> str | None:
-    """`messages[0].content` for the steps messages, 0, content."""
+    """Return `messages[0].content` for the steps messages, 0, content."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".") or None
 
 

@@ -21,7 +21,7 @@ NAME_LENGTH = 200
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty: send some text")
-    return text
+    return checked(text)
 
 
 def _addressable(name: str) -> str:
@@ -35,9 +35,8 @@ def _integral(value: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(checked)]
-Line = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
-"""A text that says something."""
-Name = Annotated[Line, Field(max_length=NAME_LENGTH)]
+NOT_BLANK = AfterValidator(_not_blank)
+Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH), NOT_BLANK]
 NewName = Annotated[Name, AfterValidator(_addressable)]
 """The name of something that is read and deleted under an address later."""
 Whole = Annotated[int, Strict(), BeforeValidator(_integral, json_schema_input_type=int)]

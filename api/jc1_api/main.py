@@ -32,7 +32,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def build(settings: Settings) -> FastAPI:
-    """The whole application: API at `/v1`, page at `/ui`, one workbench behind both, opened and not yet started."""
+    """Return the whole application: API at `/v1`, page at `/ui`, one workbench behind both, opened, not yet started."""
     from fastapi.responses import RedirectResponse
 
     from jc1.workbench import Workbench
@@ -41,7 +41,7 @@ def build(settings: Settings) -> FastAPI:
     workbench = Workbench.open(settings)
     app = create_app(workbench)
 
-    # The page takes longest to load: what is wrong with the stores is told before.
+    # The page takes longest to load: stores that cannot be opened are reported before.
     from jc1_ui.app import PATH, mount
 
     @app.get("/", include_in_schema=False)
@@ -122,7 +122,7 @@ def _end_heartbeats(app: FastAPI) -> None:
 
 @contextmanager
 def _obeyed_once() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more when it has drained: that one was obeyed already."""
+    """Let signals pass while the body runs: uvicorn raises the one that stopped it once more when it has drained."""
     before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
     try:
         yield
@@ -144,7 +144,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _log_to_stderr(level: str) -> None:
-    """Our own records from `level` up, those of libraries from warnings up."""
+    """Log our own records from `level` up, those of libraries from warnings up."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(level.upper())

@@ -183,6 +183,6 @@ def _caller(scope: Scope) -> Caller:
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
-    """The header's value. One that was sent twice counts as wrong, not as its first or last."""
+    """Return the header's value. One that was sent twice counts as wrong, not as its first or last."""
     values = [value for key, value in scope["headers"] if key == name]
     return None if not values else values[0].decode("latin-1") if len(values) == 1 else ""

@@ -282,7 +282,7 @@ def _logprobs(tokens: Sequence[base.TokenLogprob] | None) -> dict[str, Any] | No
 
 
 def _token(token: base.TokenLogprob | base.Alternative) -> dict[str, Any]:
-    """`bytes` is null for a token that is a piece of a character: its text does not tell them."""
+    """Return a token as OpenAI reports it; `bytes` is null for a piece of a character, as its text lacks them."""
     whole = "\ufffd" not in token.text
     return {
         "token": token.text,

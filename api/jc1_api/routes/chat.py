@@ -234,4 +234,6 @@ def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
         raise UnknownModel(f"No model {body.model!r} here: {model!r} is served, see /v1/models.", param="model")
     if body.preset is not None:
         raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
-    return body.model.removeprefix(f"{model}@")
+    if preset := body.model.removeprefix(f"{model}@"):
+        return preset
+    raise UnknownModel(f"{body.model!r} names no preset: see /v1/models.", param="model")

@@ -38,7 +38,7 @@ from jc1.memory.queries import MAX_CONTAINS
 from jc1.messages import Role
 from jc1_api.deps import Owner, TheWorkbench
 from jc1_api.errors import named_as_sent
-from jc1_api.fields import NAME_LENGTH, Body, Flag, Line, Name
+from jc1_api.fields import NAME_LENGTH, NOT_BLANK, Body, Flag, Name
 from jc1_api.ndjson import Lines
 from jc1_api.openai_format import RecallScores
 from jc1_api.routing import Router
@@ -58,7 +58,7 @@ _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="import")
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 
 
-RecordText = Annotated[Line, Field(max_length=MAX_CHARACTERS)]
+RecordText = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS), NOT_BLANK]
 
 
 class NewMemory(Body):
@@ -308,7 +308,7 @@ async def get_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> R
 
 @router.patch("/{memory_id}", response_model=MemoryRecord)
 async def change_memory(memory_id: str, body: MemoryChange, workbench: TheWorkbench, owner: Owner) -> Record:
-    """Edit a memory, pin or exclude it. An edited statement is told anew, at its old time."""
+    """Edit a memory, pin or exclude it. What an edited statement supersedes follows its new text, at its old time."""
     if body.text is not None:
         await asyncio.to_thread(workbench.memory.edit, owner, memory_id, body.text)
     marks = {"pinned": body.pinned, "excluded": body.excluded}

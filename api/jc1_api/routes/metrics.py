@@ -15,7 +15,7 @@ router = Router(tags=["health"])
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
 async def metrics(request: Request, workbench: TheWorkbench) -> Response:
-    """Counters, histograms and gauges; each help text ends with the query that reads it."""
+    """Return counters, histograms and gauges; each help text ends with the query that reads it."""
     from prometheus_client.exposition import choose_encoder
 
     encode, media_type = choose_encoder(request.headers.get("accept", ""))

@@ -263,14 +263,14 @@ PICTURE = {"type": "image_url", "image_url": {"url": "x"}}
         ({"role": "assistant", "audio": {"id": "a"}}, "audio", "messages are text"),
         (TOOL, "role", "'tool' cannot be read: there are no tools"),
         ({"role": "function", "name": "f", "content": "4"}, "role", "'function' cannot be read"),
-        ({"role": "user", "content": None}, "content", "should be a valid string"),
+        ({"role": "user", "content": None}, "content", "should be a text"),
         ({"role": "user"}, "content", "is missing"),
-        ({"role": "user", "content": 5}, "content", "should be a valid string"),
+        ({"role": "user", "content": 5}, "content", "should be a text"),
         ({"role": "user", "content": [PICTURE]}, "content[0].type", "'image_url' cannot be read"),
-        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "content[0].text", "should be a valid string"),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "content[0].text", "should be a text"),
         ({"role": "user", "content": [{"type": "text"}]}, "content[0].text", "is missing"),
         ({"role": "user", "content": [{"type": "text", "text": "a", "tone": "b"}]}, "content[0].tone", "Unknown"),
-        ({"role": "user", "content": ["Hi"]}, "content[0]", "valid dictionary"),
+        ({"role": "user", "content": ["Hi"]}, "content[0]", "should be an object"),
         ({"role": "user", "content": "Hi", "tone": "b"}, "tone", "Unknown field"),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
@@ -360,6 +360,7 @@ async def test_no_character_ends_a_line_of_an_event(client: httpx.AsyncClient) -
         ({"response_format": {"type": "xml"}}, "invalid_request", "response_format.type"),
         ({"model": "gpt-5"}, "model_not_found", "model"),
         ({"model": "echoes"}, "model_not_found", "model"),
+        ({"model": "echo@"}, "model_not_found", "model"),
         ({"model": "echo@nobody"}, "preset_not_found", "model"),
         ({"preset": "nobody"}, "preset_not_found", "preset"),
         ({"model": "echo@default", "preset": "default"}, "invalid_request", "preset"),
@@ -416,6 +417,11 @@ async def test_a_prompt_that_is_too_long_is_an_http_error_also_for_a_stream(
     await workbench.engine.start()
     error = await refused(client, asking("word " * 100, stream=True))
     assert error["code"] == PromptTooLong.code == "context_length_exceeded"
+    for words in (
+        "prompt is too long",
+        "this model's maximum context length is",
+    ):
+        assert words in error["message"]
 
 
 class Breaking(EchoEngine):
