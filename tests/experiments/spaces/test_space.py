@@ -37,10 +37,11 @@ def refused(raw: Any) -> str:
     return caught.value.message
 
 
-def test_the_example_holds_nine_trials_and_survives_being_described() -> None:
+def test_the_example_holds_six_trials_over_a_baseline_without_memory_and_survives_being_described() -> None:
     space = Space.load(EXAMPLE)
-    assert space.size == 9
-    assert space.baseline == "default"
+    assert space.size == 6
+    assert isinstance(space.baseline, TrialSettings)
+    assert space.baseline.retrieval == {"k": 0}
     assert space.objectives == {"score": "max"}
     assert space.engines() == [{}]
     assert Space.parse(json.loads(json.dumps(space.describe()))) == space
