@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 
@@ -21,7 +22,7 @@ BREAKOUT = '"><hr>'
 
 def text(html: str) -> str:
     """What a person reads."""
-    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 def record(**fields: object) -> Record:
@@ -84,7 +85,7 @@ def test_a_memory_shows_rank_text_source_age_and_every_score() -> None:
     receipt = Receipt(record(), 1, 3.1218, parts, dense_score=0.731, dense_rank=1, lexical_score=0.002, lexical_rank=3)
     html = fragments.memories([receipt], session="here", titles={"s": "About cats"})
     assert text(html) == (
-        "1 My cat is called Ada. score 3.12 dense 0.73 #1 lexical &lt;0.01 #3 "
+        "1 My cat is called Ada. score 3.12 dense 0.73 #1 lexical <0.01 #3 "
         "bm25 window +2.0 · dense +1.0 · date +0.7 "
         "statement · “About cats” , turn 2 · just now"
     )
