@@ -196,7 +196,7 @@ def test_a_client_that_leaves_an_export_early_ends_it(
     workbench: Workbench, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # More than the buffers between server and client hold.
-    records = [NewRecord(f"{n} " + "x" * 9000) for n in range(1000)]
+    records = [NewRecord(f"{n} " + "x" * 9000, kind="reply") for n in range(1000)]
     workbench.memory = memory = DatabaseMemory(database, HashingEmbedder())
     memory.add("local", records)
     export = memory.export_lines
