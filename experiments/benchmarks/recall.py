@@ -155,10 +155,8 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
     vectors = np.concatenate([embedder.embed(texts[i : i + 256]) for i in range(0, len(texts), 256)])
     index = OwnerIndex(lambda _: FaissVectors(embedder.dimension))
     index.put(
-        [
-            Row(i, Record(str(i), "o", text, "user", "statement", datetime.now(UTC)), vector)
-            for i, (text, vector) in enumerate(zip(texts, vectors, strict=True))
-        ]
+        [Row(i, Record(str(i), "o", text, "user", "statement", datetime.now(UTC))) for i, text in enumerate(texts)],
+        vectors,
     )
     client = chromadb.EphemeralClient(Settings(anonymized_telemetry=False))
     collection = client.get_or_create_collection(conversation.name, embedding_function=None)

@@ -21,7 +21,8 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Row as SqlRow
 
 from jc1.database.connection import reading, write_in_batches, writing
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
@@ -72,6 +73,9 @@ UNDO_DAYS = 7
 """For how long what was forgotten can be restored, where nothing else is said."""
 
 _RECALLED = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
+_INDEXED = select(
+    *SHOWN, records.c.seq, _RECALLED.label("recalled"), records.c.changed, records.c.vector, records.c.embedder
+)
 _VECTOR = np.dtype("<f2")
 
 
@@ -341,61 +345,47 @@ class DatabaseMemory:
 
         if cached.index is not None and cached.index.needs_rebuild:
             _discard_index(cached)
-        held, seen = (cached.index.records.keys(), cached.version) if cached.index is not None else (set(), 0)
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
             version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
-            if cached.index is not None and version == seen:
+            if cached.index is not None and version == cached.version:
                 return cached.index
-            changed = connection.execute(
-                select(
-                    records.c.seq,
-                    *SHOWN,
-                    _RECALLED.label("recalled"),
-                    records.c.changed,
-                    records.c.vector,
-                    records.c.embedder,
-                ).where(theirs, records.c.changed > seen)
-            )
-            rows = changed.mappings().all()
-            stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
-            known = {row["seq"] for row in rows} | held
-            silent = {row["seq"] for row in rows if not row["recalled"]}
-            gone: set[int] = set()
-            if len(known - silent) != stored:
-                # Something was deleted, and no row is left to say what.
-                gone = known - set(connection.execute(select(records.c.seq).where(theirs)).scalars())
-        fresh = [row for row in rows if row["seq"] not in silent]
+            if cached.index is None:
+                rows, gone = connection.execute(_INDEXED.where(theirs, _RECALLED)).all(), set[int]()
+            else:
+                rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
+                gone = _gone(connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows)
+        fresh = [row for row in rows if row.recalled]
         vectors = self._vectors(fresh)
         try:
             if cached.index is None:
                 cached.index = OwnerIndex(self._vector_store.of(owner, version))
-            cached.index.remove(gone | silent)
-            cached.index.put(
-                [
-                    Row(row["seq"], _shown(row), vector, f"{row['id']}.{row['changed']}")
-                    for row, vector in zip(fresh, vectors, strict=True)
-                ]
-            )
+            cached.index.remove(gone)
+            # The row begins with the record's fields.
+            made = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
+            cached.index.put(made, vectors)
         except BaseException:
             _discard_index(cached)  # it may hold a part of the change only
             raise
         cached.version = version
         return cached.index
 
-    def _vectors(self, rows: Sequence[RowMapping]) -> Sequence[Vectors]:
+    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> Vectors:
         """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
-        stale = [row for row in rows if row["embedder"] != self._embedder.fingerprint]
-        blobs = {row["seq"]: row["vector"] for row in rows}
+        stale = [row for row in rows if row.embedder != self._embedder.fingerprint]
+        blobs = {row.seq: row.vector for row in rows}
         for start in range(0, len(stale), EMBEDDED_AT_ONCE):
             some = stale[start : start + EMBEDDED_AT_ONCE]
-            made = self._embedded([embedding_text(row["speaker"], row["text"]) for row in some])
-            fresh = [
-                {"row": row["seq"], "seen": row["changed"], "blob": blob} for row, blob in zip(some, made, strict=True)
-            ]
+            made = self._embedded([embedding_text(row.speaker, row.text) for row in some])
+            fresh = [{"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, made, strict=True)]
             blobs.update((vector["row"], vector["blob"]) for vector in fresh)
             write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
-        return [_vector(blobs[row["seq"]]) for row in rows]
+        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(len(rows), -1 if rows else 0)
+        vectors: Vectors = stored.astype(np.float32)
+        # Of length one again after their rounding to 16 bits.
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return vectors
 
     def _store_vectors(self, connection: Connection, vectors: Sequence[Mapping[str, Any]]) -> None:
         connection.execute(
@@ -449,16 +439,16 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
     )
 
 
-def _shown(row: RowMapping) -> Record:
-    values: dict[str, Any] = {column.name: row[column.name] for column in SHOWN}
-    return Record(**values)
-
-
-def _vector(blob: bytes) -> Vectors:
-    """A stored vector, of length one again after its rounding to 16 bits."""
-    vector = np.frombuffer(blob, dtype=_VECTOR).astype(np.float32)
-    length = float(np.linalg.norm(vector))
-    return vector / np.float32(length) if length else vector
+def _gone(
+    connection: Connection, theirs: ColumnElement[bool], known: set[int], changed: Sequence[SqlRow[*tuple[Any, ...]]]
+) -> set[int]:
+    """Of the known rows, those that are not to be recalled any more: changed so, or deleted."""
+    silent = {row.seq for row in changed if not row.recalled}
+    stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
+    if len(known - silent) == stored:
+        return silent
+    # Something was deleted, and no row is left to say what.
+    return silent | (known - set(connection.execute(select(records.c.seq).where(theirs)).scalars()))
 
 
 def _drop(cached: _CachedIndex) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from jc1.embedding.base import Vectors
 from jc1.errors import InvalidSettings, VectorsUnavailable
-from jc1.memory.index.vectors import EFFORT, Rows, VectorIndexes
+from jc1.memory.index.vectors import Rows, VectorIndexes
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+EFFORT = 200
+"""How many vectors are kept in view while Chroma's graph is built and searched."""
 SEEN = 2000
 """Vectors that one query looks at. Those farther away than all of these count as the farthest of them."""
 AT_ONCE = 1000

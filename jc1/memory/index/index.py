@@ -11,13 +11,14 @@ are counted from its rows', its cosine is the mean of theirs. So a new turn chan
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from jc1.embedding.base import Vectors
@@ -49,12 +50,11 @@ _FADED = FADING ** np.array([*range(WINDOW, 0, -1), *range(1, WINDOW + 1)])
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record as the index takes it in: the database's row number, the record, its vector of shape (dimension,), and
-    a key that no other vector of this owner's ever had."""
+    """A record as the index takes it in: the database's row number, the record, and a key that no other vector of this
+    owner's ever had."""
 
     seq: int
     record: Record
-    vector: Vectors
     key: str = ""
 
 
@@ -126,12 +126,13 @@ class OwnerIndex:
     def __len__(self) -> int:
         return len(self.records)
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Add rows; one that is there already is replaced."""
+    def put(self, rows: Sequence[Row], vectors: Vectors) -> None:
+        """Add rows with their vectors, shape (rows, dimension); one that is there already is replaced."""
         self.remove(row.seq for row in rows)
-        numbered = [(self._add(row), row) for row in rows]
-        for statements, partition in ((True, self.statements), (False, self.others)):
-            partition.add([(n, row) for n, row in numbered if is_statement(row.record.kind) == statements])
+        numbers = self._add(rows)
+        statements = np.array([is_statement(row.record.kind) for row in rows], np.bool_)
+        for these, partition in ((statements, self.statements), (~statements, self.others)):
+            partition.add(numbers[these], vectors[these], [rows[place].key for place in np.flatnonzero(these).tolist()])
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Take rows out; those that are not there are passed over."""
@@ -209,29 +210,44 @@ class OwnerIndex:
         self.others.vectors.close()
         self.records.clear()
 
-    def _add(self, row: Row) -> int:
-        record, number = row.record, self._count
-        if number == len(self._table):
-            self._table = np.concatenate([self._table, np.zeros(number, _ROW)])
-        self._count += 1
-        entry = self._table[number]
-        entry["seq"], entry["created"], entry["alive"], entry["near"] = row.seq, record.created.timestamp(), True, -1
-        entry["session"] = self._numbers.setdefault(record.session or f"\0{row.seq}", len(self._numbers))
-        entry["length"] = self._words.add(number, _searched(record))
-        entry["days"] = self._days.add(number, _day(record.created.date()))
-        self.records[row.seq], self._rows[row.seq] = record, number
-        if record.session is not None and record.turn is not None:
-            said = self._sessions.setdefault(record.session, [])
-            at = bisect_right(said, (record.turn, row.seq, number))
-            said.insert(at, (record.turn, row.seq, number))
-            self._meet(said, range(at - WINDOW, at + WINDOW + 1))
-        if record.speaker is not None:
-            name = frozenset(terms(record.speaker))
-            self._speakers.setdefault(record.speaker, (name, set()))[1].add(number)
-        if record.pinned:
-            self.pinned.add(number)
+    def _add(self, rows: Sequence[Row]) -> Rows:
+        first, self._count = self._count, self._count + len(rows)
+        if self._count > len(self._table):
+            self._table = np.concatenate([self._table, np.zeros(self._count, _ROW)])
+        numbers, entries = np.arange(first, self._count), self._table[first : self._count]
+        records = [row.record for row in rows]
+        entries["alive"], entries["near"] = True, -1
+        entries["seq"] = [row.seq for row in rows]
+        entries["created"] = [record.created.timestamp() for record in records]
+        entries["session"] = [
+            self._numbers.setdefault(row.record.session or f"\0{row.seq}", len(self._numbers)) for row in rows
+        ]
+        entries["length"] = self._words.add(numbers, [_searched(record) for record in records])
+        entries["days"] = self._days.add(numbers, [_day(record.created.date()) for record in records])
+        for number, row in enumerate(rows, first):
+            self.records[row.seq], self._rows[row.seq] = row.record, number
+            if row.record.speaker is not None:
+                if row.record.speaker not in self._speakers:
+                    self._speakers[row.record.speaker] = frozenset(terms(row.record.speaker)), set()
+                self._speakers[row.record.speaker][1].add(number)
+            if row.record.pinned:
+                self.pinned.add(number)
+        self._seat(rows, first)
         self._statistics = None
-        return number
+        return numbers
+
+    def _seat(self, rows: Sequence[Row], first: int) -> None:
+        """Put rows, numbered from `first`, in their places in the sessions."""
+        added: dict[str, list[tuple[int, int, int]]] = {}
+        for number, row in enumerate(rows, first):
+            if row.record.session is not None and row.record.turn is not None:
+                entry = row.record.turn, row.seq, number
+                insort(self._sessions.setdefault(row.record.session, []), entry)
+                added.setdefault(row.record.session, []).append(entry)
+        for session, entries in added.items():
+            said = self._sessions[session]
+            first_place, last_place = bisect_left(said, min(entries)), bisect_left(said, max(entries))
+            self._meet(said, first_place - WINDOW, last_place + WINDOW + 1)
 
     def _drop(self, seq: int) -> None:
         record, number = self.records.pop(seq), self._rows.pop(seq)
@@ -240,7 +256,7 @@ class OwnerIndex:
             said = self._sessions[record.session]
             at = said.index((record.turn, seq, number))
             del said[at]
-            self._meet(said, range(at - WINDOW, at + WINDOW))
+            self._meet(said, at - WINDOW, at + WINDOW)
             if not said:
                 del self._sessions[record.session]
         if record.speaker is not None:
@@ -248,13 +264,16 @@ class OwnerIndex:
         self.pinned.discard(number)
         self._statistics = None
 
-    def _meet(self, said: Sequence[tuple[int, int, int]], places: range) -> None:
+    def _meet(self, said: Sequence[tuple[int, int, int]], start: int, stop: int) -> None:
         """Tell the rows at these places of a session who their neighbours are now."""
-        for place in places:
-            if 0 <= place < len(said):
-                around = [*range(place - WINDOW, place), *range(place + 1, place + WINDOW + 1)]
-                near = [said[i][2] if 0 <= i < len(said) else -1 for i in around]
-                self._table[said[place][2]]["near"] = near
+        start, stop = max(start, 0), min(stop, len(said))
+        if start >= stop:
+            return
+        row_at = np.full(len(said) + 2 * WINDOW, -1, np.int32)  # nobody before the first or after the last
+        first, last = max(start - WINDOW, 0), min(stop + WINDOW, len(said))
+        row_at[first + WINDOW : last + WINDOW] = [row for _, _, row in said[first:last]]
+        windows = sliding_window_view(row_at, 2 * WINDOW + 1)[start:stop]
+        self._table["near"][windows[:, WINDOW]] = np.delete(windows, WINDOW, axis=1)
 
     def _known(self) -> _Statistics:
         if self._statistics is None:
@@ -297,14 +316,12 @@ class Partition:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def add(self, rows: Sequence[tuple[int, Row]]) -> None:
+    def add(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
         """Add rows that are not there yet."""
-        numbers = np.array([number for number, _ in rows], np.int64)
-        if (last := int(numbers.max(initial=-1))) >= len(self._members):
+        if (last := int(rows.max(initial=-1))) >= len(self._members):
             self._members = np.concatenate([self._members, np.zeros(last + 1, np.bool_)])
-        self._members[numbers] = True
-        vectors = np.stack([row.vector for _, row in rows]) if rows else np.empty((0, 0), np.float32)
-        self.vectors.put(numbers, vectors, [row.key for _, row in rows])
+        self._members[rows] = True
+        self.vectors.put(rows, vectors, keys)
 
     def remove(self, rows: Sequence[int]) -> None:
         """Take out rows that are there."""

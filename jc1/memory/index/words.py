@@ -10,7 +10,7 @@ import re
 import threading
 import unicodedata
 from array import array
-from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,24 +32,56 @@ def terms(text: str) -> list[str]:
     return [_term(word) for word in _WORD.findall(text)]
 
 
+class _Numbers(dict[str, int]):
+    """Of each word as it is written the number of its term, which it is given when it is first asked for."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = self.terms.setdefault(_term(word), len(self.terms))
+        return number
+
+
 class Postings:
     """Which rows hold which term, and how often. Rows are numbers that the caller gives; they only grow."""
 
     def __init__(self) -> None:
-        self._postings: dict[str, tuple[array[int], array[int]]] = {}
+        self._numbers = _Numbers()
+        self._postings: list[tuple[array[int], array[int]]] = []
+        """By the number of the term."""
 
-    def add(self, row: int, text: str) -> int:
-        """Take in a row's text; how many terms it has."""
-        found = terms(text)
-        for term, count in Counter(found).items():
-            rows, counts = self._postings.get(term) or self._postings.setdefault(term, (array("i"), array("i")))
-            rows.append(row)
-            counts.append(count)
-        return len(found)
+    def add(self, rows: NDArray[np.integer], texts: Sequence[str]) -> NDArray[np.int64]:
+        """Take in the texts of rows, and return how many terms each has."""
+        numbers: list[int] = []
+        ends = []
+        for text in texts:
+            numbers += map(self._numbers.__getitem__, _WORD.findall(text))
+            ends.append(len(numbers))
+        lengths = np.diff(np.array(ends, np.int64), prepend=0)
+        self._append(np.array(numbers, np.int64), np.repeat(rows, lengths))
+        return lengths
+
+    def _append(self, numbers: NDArray[np.int64], rows: NDArray[np.integer]) -> None:
+        """Take in terms and the rows that hold them: the same pair as often as the row holds the term."""
+        known = len(self._postings)
+        self._postings += [(array("i"), array("i")) for _ in range(len(self._numbers.terms) - known)]
+        # As one number each, sorted, the pairs stand as the postings do.
+        wide = int(rows.max(initial=0)) + 1
+        pairs, counts = np.unique(numbers * wide + rows, return_counts=True)
+        held, holders = np.divmod(pairs, wide)
+        starts = np.flatnonzero(np.diff(held, prepend=-1))
+        ends = np.append(starts[1:], len(held))[: len(starts)]
+        holders, counts = holders.astype(np.int32), counts.astype(np.int32)
+        for number, start, end in zip(held[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
+            its_rows, its_counts = self._postings[number]
+            its_rows.frombytes(holders[start:end].tobytes())
+            its_counts.frombytes(counts[start:end].tobytes())
 
     def of(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The rows that hold the term, and how often each does. Valid until the next `add`, and not to be kept."""
-        rows, counts = self._postings.get(term, (array("i"), array("i")))
+        number = self._numbers.terms.get(term)
+        rows, counts = (array("i"), array("i")) if number is None else self._postings[number]
         return np.frombuffer(rows, np.int32), np.frombuffer(counts, np.int32)
 
 

@@ -16,19 +16,21 @@ from jc1.memory.index import ranking
 from jc1.memory.index.index import OwnerIndex, Row
 from jc1.memory.index.ranking import WEIGHTS
 from jc1.memory.index.vectors import FaissVectors
+from tests.jc1.memory.index.test_index import Given, put
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NORTH = np.array([1.0, 0.0], dtype=np.float32)
 
 
-def row(seq: int, text: str, angle: float = 0.0, kind: Kind = "statement", turn: int | None = None) -> Row:
+def row(seq: int, text: str, angle: float = 0.0, kind: Kind = "statement", turn: int | None = None) -> Given:
     session = None if turn is None else "s"
     record = Record(f"r{seq}", "ann", text, "user", kind, START + timedelta(minutes=seq), session, turn)
-    return Row(seq, record, np.array([np.cos(angle), np.sin(angle)], dtype=np.float32))
+    return Row(seq, record), np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
 
 
-def changed(made: Row, **fields: Any) -> Row:
-    return replace(made, record=replace(made.record, **fields))
+def changed(given: Given, **fields: Any) -> Given:
+    made, vector = given
+    return replace(made, record=replace(made.record, **fields)), vector
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def ids(receipts: tuple[Receipt, ...]) -> list[str]:
 
 
 def test_a_record_that_meaning_and_words_bring_outranks_one_that_leads_by_one_of_them(index: OwnerIndex) -> None:
-    index.put([row(1, "nothing alike", 0.0), row(2, "a walrus", 0.1), *(row(n, "other", 1.0) for n in range(3, 9))])
+    put(index, [row(1, "nothing alike", 0.0), row(2, "a walrus", 0.1), *(row(n, "other", 1.0) for n in range(3, 9))])
     first, second = search(index, "walrus", Retrieval(k=2))
     assert (first.record.id, first.dense_rank, first.lexical_rank) == ("r2", 2, 1)
     assert (second.record.id, second.dense_rank, second.lexical_rank) == ("r1", 1, None)
@@ -59,14 +61,14 @@ def test_a_record_that_meaning_and_words_bring_outranks_one_that_leads_by_one_of
 
 
 def test_the_parts_of_a_receipt_add_up_to_its_score(index: OwnerIndex) -> None:
-    index.put([changed(row(n, "walrus " * (n % 3), n / 9, turn=n), speaker="Bo" if n % 2 else "Al") for n in range(9)])
+    put(index, [changed(row(n, "walrus " * (n % 3), n / 9, turn=n), speaker="Bo" if n % 2 else "Al") for n in range(9)])
     for receipt in search(index, "Did Bo see the walrus on Thursday?", Retrieval(k=9)):
         assert receipt.parts.keys() == WEIGHTS.keys()
         assert receipt.score == pytest.approx(sum(receipt.parts.values()), abs=1e-5)
 
 
 def test_a_weight_of_the_retrieval_stands_in_for_the_common_one(index: OwnerIndex) -> None:
-    index.put([row(1, "walrus", 1.5), row(2, "other", 0.0), row(3, "third", 0.8)])
+    put(index, [row(1, "walrus", 1.5), row(2, "other", 0.0), row(3, "third", 0.8)])
     off = dict.fromkeys(WEIGHTS, 0.0)
     assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "bm25": 1.0}))) == ["r1"]
     assert ids(search(index, "walrus", Retrieval(k=1, weights={**off, "dense": 1.0}))) == ["r2"]
@@ -78,18 +80,19 @@ def test_a_weight_of_no_signal_is_refused_with_the_signals(index: OwnerIndex) ->
 
 
 def test_the_turns_of_whom_the_query_names_stand_higher(index: OwnerIndex) -> None:
-    index.put([changed(row(n, "the same", turn=n), speaker="Bo" if n == 2 else "Al") for n in range(1, 5)])
+    put(index, [changed(row(n, "the same", turn=n), speaker="Bo" if n == 2 else "Al") for n in range(1, 5)])
     assert ids(search(index, "What did Bo say?", Retrieval(k=1))) == ["r2"]
 
 
 def test_no_question_or_reply_outranks_a_statement(index: OwnerIndex) -> None:
-    index.put(
+    put(
+        index,
         [
             row(1, "walrus", 0.0, "question"),
             row(2, "walrus", 0.0, "reply"),
             row(3, "something else", 3.0),
             row(4, "the walrus", 0.5),
-        ]
+        ],
     )
     assert ids(search(index, "walrus", Retrieval(k=4)))[:2] == ["r4", "r3"]
     assert set(ids(search(index, "walrus", Retrieval(k=4)))[2:]) == {"r1", "r2"}
@@ -98,22 +101,24 @@ def test_no_question_or_reply_outranks_a_statement(index: OwnerIndex) -> None:
 
 @pytest.mark.parametrize("k", [5, 60, 100])
 def test_an_owner_with_fewer_than_k_records_gets_all_of_them(index: OwnerIndex, k: int) -> None:
-    index.put([row(n, "text", n / 50, "statement" if n % 2 else "reply") for n in range(1, k + 1)])
+    put(index, [row(n, "text", n / 50, "statement" if n % 2 else "reply") for n in range(1, k + 1)])
     found = search(index, "nothing", Retrieval(k=k))
     assert len(set(ids(found))) == k
     assert [receipt.rank for receipt in found] == list(range(1, k + 1))
 
 
 def test_among_equals_the_newer_is_first(index: OwnerIndex) -> None:
-    index.put([row(n, "walrus", 0.3) for n in range(1, 40)])
+    put(index, [row(n, "walrus", 0.3) for n in range(1, 40)])
     found = search(index, "walrus", Retrieval(k=3))
     assert ids(found) == ["r39", "r38", "r37"]
     assert len({receipt.score for receipt in found}) == 1
 
 
 def test_pinned_records_are_always_found_and_stand_first(index: OwnerIndex) -> None:
-    index.put([row(n, "walrus", n / 100) for n in range(1, 30)])
-    index.put([changed(row(90, "unrelated", 3.0), pinned=True), changed(row(91, "so am I", 3.1, "reply"), pinned=True)])
+    put(index, [row(n, "walrus", n / 100) for n in range(1, 30)])
+    put(
+        index, [changed(row(90, "unrelated", 3.0), pinned=True), changed(row(91, "so am I", 3.1, "reply"), pinned=True)]
+    )
     assert ids(search(index, "walrus", Retrieval(k=4)))[:2] == ["r90", "r91"]
     assert len(search(index, "walrus", Retrieval(k=4))) == 4
     assert set(ids(search(index, "walrus", Retrieval(k=1)))) == {"r90", "r91"}
@@ -123,21 +128,21 @@ def test_beyond_the_candidates_depth_the_best_by_meaning_words_and_pin_are_found
     index: OwnerIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "DEPTH", 5)
-    index.put([row(n, f"other {n}", 1 + n / 1000) for n in range(1, 300)])
-    index.put([row(900, "the walrus", 3.0), row(901, "near", 0.0), changed(row(902, "pin", 3.1), pinned=True)])
+    put(index, [row(n, f"other {n}", 1 + n / 1000) for n in range(1, 300)])
+    put(index, [row(900, "the walrus", 3.0), row(901, "near", 0.0), changed(row(902, "pin", 3.1), pinned=True)])
     assert ids(search(index, "walrus", Retrieval(k=3)))[0] == "r902"
     assert set(ids(search(index, "walrus", Retrieval(k=3)))) == {"r900", "r901", "r902"}
 
 
 def test_excluded_rows_make_room_for_others(index: OwnerIndex) -> None:
-    index.put([row(n, "walrus", n / 100, turn=n) for n in range(1, 101)])
+    put(index, [row(n, "walrus", n / 100, turn=n) for n in range(1, 101)])
     found = search(index, "walrus", Retrieval(k=5, window=2), excluded=frozenset(range(1, 91)))
     assert len(found) >= 5
     assert set(ids(found)) <= {f"r{n}" for n in range(91, 101)}
 
 
 def test_neighbouring_turns_come_after_the_hits_and_name_the_one_they_came_with(index: OwnerIndex) -> None:
-    index.put([row(n, "walrus" if n == 5 else "other", abs(n - 5) / 2, turn=n) for n in range(1, 9)])
+    put(index, [row(n, "walrus" if n == 5 else "other", abs(n - 5) / 2, turn=n) for n in range(1, 9)])
     found = search(index, "walrus", Retrieval(k=1, window=1))
     assert [(r.record.id, r.expanded_from, r.rank) for r in found] == [
         ("r5", None, 1),
@@ -147,20 +152,21 @@ def test_neighbouring_turns_come_after_the_hits_and_name_the_one_they_came_with(
 
 
 def test_a_neighbour_that_was_a_hit_itself_comes_once(index: OwnerIndex) -> None:
-    index.put([row(n, "walrus", n / 10, turn=n) for n in range(1, 4)])
+    put(index, [row(n, "walrus", n / 10, turn=n) for n in range(1, 4)])
     found = search(index, "walrus", Retrieval(k=3, window=2))
     assert sorted(ids(found)) == ["r1", "r2", "r3"]
     assert [r.expanded_from for r in found] == [None, None, None]
 
 
 def test_a_neighbouring_reply_stands_after_every_statement(index: OwnerIndex) -> None:
-    index.put(
+    put(
+        index,
         [
             row(1, "walrus", 0.0, turn=1),
             row(2, "a reply", 0.0, "reply", turn=1),
             row(3, "far away", 2.0),
             row(4, "before", 1.0, turn=0),
-        ]
+        ],
     )
     found = search(index, "walrus", Retrieval(k=1, window=1))
     assert [(r.record.id, r.expanded_from) for r in found] == [("r1", None), ("r4", "r1"), ("r2", "r1")]

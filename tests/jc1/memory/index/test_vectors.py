@@ -1,4 +1,4 @@
-"""What every holder of an owner's vectors must do: FAISS, flat and as a graph; Chroma, embedded and as a server."""
+"""What every holder of an owner's vectors must do: FAISS; Chroma, embedded and as a server."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ VECTORS = unit(600)
 QUERY = unit(1, seed=1)[0]
 
 
-@pytest.fixture(params=["flat", "graph", "chroma", "chroma server"])
+@pytest.fixture(params=["faiss", "chroma", "chroma server"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorIndex]:
-    if request.param in ("flat", "graph"):
-        yield FaissVectors(32, flat=1000 if request.param == "flat" else 150)
+    if request.param == "faiss":
+        yield FaissVectors(32)
         return
     if request.param == "chroma":
         store = ChromaStore(fingerprint="random/1", path=tmp_path)
@@ -54,7 +54,7 @@ def test_the_nearest_come_first_with_their_cosines(index: VectorIndex) -> None:
 
 def test_removed_rows_are_found_no_more_and_the_others_keep_their_vectors(index: VectorIndex) -> None:
     fill(index)
-    for gone in (np.arange(0, 60), np.arange(100, 300), np.array([599])):  # the graph is built anew on the way
+    for gone in (np.arange(0, 60), np.arange(100, 300), np.array([599])):
         index.remove(gone)
     left = np.array([row for row in range(600) if not (row < 60 or 100 <= row < 300 or row == 599)])
     assert len(index) == len(left)
@@ -76,9 +76,8 @@ def test_an_empty_index_finds_nothing(index: VectorIndex) -> None:
 
 
 def test_cosines_in_faiss_are_exact() -> None:
-    for flat in (1000, 150):
-        index = FaissVectors(32, flat=flat)
-        fill(index)
-        for some in (np.arange(600), np.array([3, 599, 0])):
-            assert index.cosines(QUERY, some).tolist() == pytest.approx((VECTORS[some] @ QUERY).tolist(), abs=1e-5)
-        index.close()
+    index = FaissVectors(32)
+    fill(index)
+    for some in (np.arange(600), np.array([3, 599, 0])):
+        assert index.cosines(QUERY, some).tolist() == pytest.approx((VECTORS[some] @ QUERY).tolist(), abs=1e-5)
+    index.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +26,13 @@ def test_a_word_has_one_spelling(text: str, found: list[str]) -> None:
     assert terms(text) == found
 
 
+def add(postings: Postings, texts: dict[int, str]) -> list[int]:
+    return postings.add(np.array([*texts], np.int64), [*texts.values()]).tolist()
+
+
 def test_postings_tell_rows_and_counts_in_the_order_of_adding() -> None:
     postings = Postings()
-    assert [postings.add(3, "a cat and cats"), postings.add(7, "a dog"), postings.add(8, "cat")] == [4, 2, 1]
+    assert add(postings, {3: "a cat and cats", 7: "a dog", 8: "cat"}) == [4, 2, 1]
     rows, counts = postings.of("cat")
     assert (rows.tolist(), counts.tolist()) == ([3, 8], [2, 1])
     assert postings.of("walrus")[0].tolist() == []
@@ -35,14 +40,15 @@ def test_postings_tell_rows_and_counts_in_the_order_of_adding() -> None:
 
 def test_postings_grow_after_they_were_read() -> None:
     postings = Postings()
-    postings.add(1, "cat")
+    add(postings, {1: "cat"})
     assert postings.of("cat")[0].tolist() == [1]
-    postings.add(2, "cat")
-    assert postings.of("cat")[0].tolist() == [1, 2]
+    add(postings, {2: "cat", 4: "", 5: "dog", 6: "cat"})
+    assert postings.of("cat")[0].tolist() == [1, 2, 6]
+    assert add(postings, {}) == []
 
 
 @given(st.text())
 def test_the_terms_of_a_term_are_searched_for_as_they_were_stored(text: str) -> None:
     postings = Postings()
-    postings.add(1, text)
+    add(postings, {1: text})
     assert all(postings.of(term)[0].tolist() == [1] for term in terms(text))
