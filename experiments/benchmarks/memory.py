@@ -2,11 +2,11 @@
 
     python -m experiments.benchmarks.memory one|many|insert
 
-`one`: 10,000 records of one owner (and 60,000, which are found through a graph): milliseconds of a search whose query
-was embedded before, and of one whose was not. `many`: a million records of 1,000 owners, of whom five percent are asked
-again and again and the others now and then: milliseconds of a search in an index that is there and of an owner's first,
-and the memory of the process. `insert`: durable inserts a second, embedding included and not. Texts are made up of
-words as frequent as a language's; where no embedding is measured their vectors are random.
+`one`: 10,000 and 60,000 records of one owner: milliseconds of the first search, of one whose query was embedded before,
+and of one whose was not. `many`: a million records of 1,000 owners, of whom five percent are asked again and again and
+the others now and then: milliseconds of a search in an index that is there and of an owner's first, and the memory of
+the process. `insert`: durable inserts a second, embedding included and not. Texts are made up of words as frequent as a
+language's; where no embedding is measured their vectors are random.
 """
 
 from __future__ import annotations
