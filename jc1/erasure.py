@@ -65,7 +65,7 @@ def purge_overdue(stores: Stores) -> Purge:
     """Remove what can no longer be restored, and forget what is as old as the settings let it be, of every owner."""
     now = datetime.now(UTC)
     settings = stores.settings
-    found: list[Purged] = []
+    parts: list[Purged] = []
     for owner in stores.memory.owners():
         expired = 0
         if settings.memory_retention_days:
@@ -73,8 +73,8 @@ def purge_overdue(stores: Stores) -> Purge:
         purged = stores.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
         if expired or purged != Purged():
             _drop_derived(stores, owner, purged.records)
-        found.append(purged)
-    return _sum(found, clean=_vacuum(stores))
+        parts.append(purged)
+    return _sum(parts, clean=_vacuum(stores))
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def purging_daily(stores: Stores) -> AsyncIterator[None]:
 
 
 def remains(settings: Settings) -> tuple[str, ...]:
-    """Where purged texts may still be, because JC1 does not reach there: a sentence for each place."""
+    """Return where purged texts may still be, because JC1 does not reach there: a sentence for each place."""
     places = [
         f"Backups and snapshots of {settings.home}, exports, and whatever was copied from a reply.",
         "Replies of other turns that told the same in other words: `jc1 memory list --contains WORD` finds them.",
@@ -121,11 +121,11 @@ def _vacuum(stores: Stores) -> bool:
     return stores.memory.vacuum(lambda: vacuum(stores.replies.cache, stores.settings))
 
 
-def _sum(found: Collection[Purged], *, clean: bool) -> Purge:
+def _sum(parts: Collection[Purged], *, clean: bool) -> Purge:
     return Purge(
-        records=sum(len(purged.records) for purged in found),
-        edits=sum(purged.edits for purged in found),
-        turns=sum(purged.turns for purged in found),
+        records=sum(len(purged.records) for purged in parts),
+        edits=sum(purged.edits for purged in parts),
+        turns=sum(purged.turns for purged in parts),
         clean=clean,
     )
 

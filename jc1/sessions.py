@@ -122,7 +122,7 @@ class Sessions:
         self._on_delete = on_delete
 
     def history(self, owner: str, session: str, *, limit: int = 200) -> tuple[Turn, ...]:
-        """The last `limit` turns, oldest first, cancelled ones included; none for a session that is not there yet."""
+        """Return the last `limit` turns, oldest first, cancelled ones too; none for a session that is not there yet."""
         check_name(owner, "owner")
         check_name(session, "session")
         check_limit(limit, MAX_PAGE)
@@ -186,17 +186,17 @@ class Sessions:
         return Turn(session, number, user, reply, cancelled, now)
 
     def list(self, owner: str, *, limit: int = 50) -> tuple[SessionInfo, ...]:
-        """The owner's sessions, most recently used first."""
-        said = select(func.count()).where(_of_session, SAID).correlate(sessions).scalar_subquery()
+        """Return the owner's sessions, most recently used first."""
+        shown = select(func.count()).where(_of_session, SAID).correlate(sessions).scalar_subquery()
         query = (
-            select(sessions.c.id, sessions.c.title, said.label("said"), sessions.c.created, sessions.c.updated)
+            select(sessions.c.id, sessions.c.title, shown.label("shown"), sessions.c.created, sessions.c.updated)
             .where(sessions.c.owner == check_name(owner, "owner"), exists().where(_of_session, SAID))
             .order_by(sessions.c.updated.desc(), sessions.c.id)
             .limit(check_limit(limit, MAX_PAGE))
         )
         with reading(self._database) as connection:
             rows: builtins.list[SessionInfo] = [
-                SessionInfo(row.id, row.title, row.said, row.created, row.updated) for row in connection.execute(query)
+                SessionInfo(row.id, row.title, row.shown, row.created, row.updated) for row in connection.execute(query)
             ]
         return tuple(rows)
 
@@ -245,11 +245,11 @@ class _Kept:
     turns: tuple[Turn, ...]
 
     def counts(self, row: Row[*tuple[Any, ...]], limit: int) -> bool:
-        """Whether it is about the session in `row`, unchanged, and goes back for `limit` turns."""
+        """Tell whether it is about the session in `row`, unchanged, and goes back for `limit` turns."""
         return (self.created, self.changes) == (row.created, row.changes) and (self.begins or limit <= len(self.turns))
 
     def grown(self, newer: tuple[Turn, ...]) -> _Kept | None:
-        """With later turns; `None` where `newer` does not begin with the newest turn that is kept, as it is kept."""
+        """Return it with later turns; `None` where `newer` does not begin with the newest turn, as it is kept."""
         return replace(self, turns=self.turns + newer[1:]) if newer[:1] == self.turns[-1:] else None
 
     def dumps(self) -> bytes:
@@ -274,25 +274,25 @@ def _key(session: str) -> bytes:
 
 
 def _read(connection: Connection, owner: str, session: str, *, first: int, limit: int) -> tuple[Turn, ...]:
-    """The last `limit` turns from number `first` on, oldest first."""
+    """Return the last `limit` turns from number `first` on, oldest first."""
     rows = connection.execute(_TURNS, {"owner": owner, "session": session, "first": first, "limit": limit}).all()
     return tuple(Turn(session, *row) for row in reversed(rows))
 
 
 def refresh_session(connection: Connection, owner: str, names: Sequence[str]) -> None:
-    """Turns of these sessions were hidden or shown again: every process is told, and their title is that of the first
-    turn that is not forgotten, `""` without one."""
+    """Tell every process that turns of these sessions were hidden or shown again, and make their title that of the
+    first turn that is not forgotten, `""` without one."""
     first = select(turns.c.user).where(_of_session, SAID).order_by(turns.c.number).limit(1).correlate(sessions)
     for name in names:
         here = (sessions.c.owner == owner) & (sessions.c.id == name)
-        said = connection.execute(select(first.scalar_subquery()).where(here)).scalar()
+        text = connection.execute(select(first.scalar_subquery()).where(here)).scalar()
         connection.execute(
-            update(sessions).where(here).values(title=_title(said or ""), changes=sessions.c.changes + 1)
+            update(sessions).where(here).values(title=_title(text or ""), changes=sessions.c.changes + 1)
         )
 
 
 def remove_turns(connection: Connection, owner: str, these: ColumnElement[bool]) -> int:
-    """Delete turns, and the sessions that are left without any; how many turns they were."""
+    """Delete turns, and the sessions that are left without any; return how many turns they were."""
     removed = connection.execute(delete(turns).where(turns.c.owner == owner, these)).rowcount
     if removed:
         connection.execute(delete(sessions).where(sessions.c.owner == owner, ~exists().where(_of_session)))

@@ -23,13 +23,13 @@ class Cache(Protocol):
 
     @property
     def state(self) -> State | None:
-        """Whether the store is in use; `None` where there is no store."""
+        """Tell whether the store is in use; `None` where there is no store."""
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
-        """The value, or `None` when there is none or its lifetime is over."""
+        """Return the value, or `None` when there is none or its lifetime is over."""
 
     def get_many(self, namespace: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values in the order of the keys."""
+        """Return the values in the order of the keys."""
 
     def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
         """Store all the items; `None` keeps them until they are evicted."""

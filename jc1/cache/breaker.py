@@ -42,7 +42,7 @@ class Breaker:
         return "half_open" if self._trying else "open"
 
     def allows(self) -> bool:
-        """Whether a call may be made now. While the store is left alone, one call is let through from time to time."""
+        """Tell whether a call may be made now. While the store is left alone, one is let through from time to time."""
         if self._failures < self._limit:
             return True
         with self._lock:
@@ -55,7 +55,7 @@ class Breaker:
             return True
 
     def succeeded(self) -> bool:
-        """The store answered. True where it had been left alone until now."""
+        """Note that the store answered, and return whether it had been left alone until now."""
         if not self._failures:
             return False
         with self._lock:
@@ -64,7 +64,7 @@ class Breaker:
             return closed
 
     def failed(self) -> bool:
-        """The store did not answer. True where it is left alone from now on."""
+        """Note that the store did not answer, and return whether it is left alone from now on."""
         with self._lock:
             self._failures += 1
             self._trying, self._next_try = False, self._clock() + self._seconds

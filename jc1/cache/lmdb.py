@@ -77,12 +77,12 @@ class LmdbCache:
             with store.environment.begin() as transaction:
                 return [_unexpired(transaction.get(place), now) for place in places]
 
-        found = self._attempt("read", read)
-        if found is None:
+        values = self._attempt("read", read)
+        if values is None:
             self.lookups.failed(namespace, len(keys))
             return [None] * len(keys)
-        self.lookups.count(namespace, found)
-        return found
+        self.lookups.count(namespace, values)
+        return values
 
     def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
         stamp = _STAMP.pack(_FOREVER if ttl is None else self._clock() + ttl)
@@ -140,7 +140,7 @@ class LmdbCache:
             self._attempt("written", lambda store: store.write(items))
 
     def _attempt(self, what: str, operation: Callable[[_Store], T]) -> T | None:
-        """What the operation returns, or `None` where the store is closed or fails."""
+        """Return what the operation does, or `None` where the store is closed or fails."""
         store = self._store
         if store is None or not store.enter():
             return None
@@ -306,7 +306,7 @@ def _release(store: _Store) -> None:
 
 
 def _boot() -> str:
-    """The name of this boot of the machine."""
+    """Return the name of this boot of the machine."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -23,12 +23,12 @@ class Lookups:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, Result], int] = dict.fromkeys(product((*KINDS, OTHER), RESULTS), 0)
 
-    def count(self, namespace: str, found: Sequence[bytes | None]) -> None:
+    def count(self, namespace: str, values: Sequence[bytes | None]) -> None:
         """Count one lookup for each value found, or not found."""
-        missed = found.count(None)
+        missed = values.count(None)
         kind = _kind(namespace)
         with self._lock:
-            self._counts[kind, "hit"] += len(found) - missed
+            self._counts[kind, "hit"] += len(values) - missed
             self._counts[kind, "miss"] += missed
 
     def failed(self, namespace: str, lookups: int) -> None:
@@ -37,7 +37,7 @@ class Lookups:
             self._counts[_kind(namespace), "error"] += lookups
 
     def totals(self) -> dict[tuple[str, Result], int]:
-        """The counts so far, by kind and result."""
+        """Return the counts so far, by kind and result."""
         with self._lock:
             return dict(self._counts)
 

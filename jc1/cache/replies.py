@@ -50,7 +50,7 @@ STEPS_BETWEEN_YIELDS = 16
 
 
 class ReplyCache:
-    """Stands before an engine: gives the steps that it gave before, or those that it gives now and keeps them.
+    """What stands before an engine: it gives the steps of before, or those that the engine gives now and keeps them.
 
     `settings.cache_replies` is for how many seconds; 0 asks the engine each time, while `forget` still works.
     """
@@ -67,9 +67,9 @@ class ReplyCache:
         """`engine.generate`, from the cache where it can be; then `trace.cached` is true."""
         forgotten = self._forgotten
         key = await asyncio.to_thread(self._key, engine, prompt, decoding) if self._keeps(engine, decoding) else None
-        if key is not None and (found := await asyncio.to_thread(self._found, trace.owner, key)):
+        if key is not None and (kept := await asyncio.to_thread(self._lookup, trace.owner, key)):
             trace.cached = True
-            for number, step in enumerate(found):
+            for number, step in enumerate(kept):
                 if number % STEPS_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(0)
                 yield step
@@ -117,7 +117,7 @@ class ReplyCache:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
-    def _found(self, owner: str, key: bytes) -> Sequence[Step] | None:
+    def _lookup(self, owner: str, key: bytes) -> Sequence[Step] | None:
         stored = self.cache.get(owned(REPLY, owner), key)
         return None if stored is None else _loads(stored)
 
@@ -131,7 +131,7 @@ class ReplyCache:
 
 @cache
 def _here() -> list[Any]:
-    """What a reply depends on besides model and request: the software and the machine."""
+    """Return what a reply depends on besides model and request: the software and the machine."""
     from jc1.engines.registry import distributions
     from jc1.hardware import gpus
 
@@ -145,7 +145,7 @@ def _here() -> list[Any]:
 
 
 def _plain(message: Message) -> list[Any]:
-    """A message as JSON; pictures and recordings by their hash."""
+    """Return a message as JSON; pictures and recordings by their hash."""
     if isinstance(message.content, str):
         return [message.role, message.content]
     parts = [
@@ -158,7 +158,7 @@ def _plain(message: Message) -> list[Any]:
 
 
 def _dumps(steps: Iterable[Step]) -> bytes:
-    """The steps as JSON, without times: those are of the run that is over."""
+    """Return the steps as JSON, without times: those are of the run that is over."""
     rows = [
         [
             step.index,

@@ -35,7 +35,7 @@ WRITES, TURNS = "jc1_writes", "jc1_turns"
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection whose statements all see the database as it was at one moment."""
+    """Yield a connection whose statements all see the database as it was at one moment."""
     with translated(), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -45,7 +45,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine, task: str = "a write") -> Iterator[Connection]:
-    """A connection in a transaction that may write: committed, and durable, when the body ends; undone if it raises.
+    """Yield a connection in a transaction that may write: durable when the body ends, undone if it raises.
 
     SQLite has one writer at a time, so the lock is taken at the start: later it could only be refused. Who waits for it
     in vain is told of the `task`.
@@ -87,7 +87,7 @@ def write_in_batches(
 
 
 def upsert(connection: Connection, table: Table) -> SqliteInsert | PostgresInsert:
-    """An INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""
+    """Return an INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
 

@@ -36,7 +36,7 @@ _WAL = b"\x02\x02"  # bytes 18 and 19 of the header: https://www.sqlite.org/file
 
 
 def open_database(url: str) -> Engine:
-    """The database at a SQLAlchemy URL (`sqlite:///path` or `postgresql://...`), brought to the newest schema.
+    """Open the database at a SQLAlchemy URL (`sqlite:///path` or `postgresql://...`) and bring it to the newest schema.
 
     A SQLite file is made with mode 0600 where there is none. A damaged one is refused and left as it is.
 
@@ -153,18 +153,18 @@ def _check(path: Path, header: bytes) -> None:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         ) as connection:
-            (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+            (verdict,) = connection.execute(f"PRAGMA {pragma}").fetchone()
     except sqlite3.DatabaseError as error:
         if isinstance(meaning := translate(error), DatabaseCorrupt):
             raise damaged from None
         raise meaning from error
-    if pragma != "schema_version" and found != "ok":
+    if pragma != "schema_version" and verdict != "ok":
         raise damaged
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time makes the database or switches its journal: SQLite does not wait there."""
+    """Let one process at a time make the database or switch its journal: SQLite does not wait there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

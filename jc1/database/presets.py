@@ -41,7 +41,7 @@ class PresetRepository:
         return version
 
     def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None:
-        """Version and body, of the newest version unless one is named; `None` when there is none."""
+        """Return version and body, of the newest version unless one is named; `None` when there is none."""
         query = select(presets.c.version, presets.c.body).where(presets.c.name == name)
         query = (
             query.order_by(presets.c.version.desc()) if version is None else query.where(presets.c.version == version)
@@ -51,7 +51,7 @@ class PresetRepository:
         return None if row is None else (row.version, row.body)
 
     def list(self) -> builtins.list[tuple[str, int, dict[str, Any]]]:
-        """Name, version and body of everything saved, by name, then version."""
+        """Return name, version and body of everything saved, by name, then version."""
         query = select(presets.c.name, presets.c.version, presets.c.body).order_by(presets.c.name, presets.c.version)
         with reading(self._database) as connection:
             return [(row.name, row.version, row.body) for row in connection.execute(query)]
@@ -113,13 +113,13 @@ class PresetRepository:
         return before.name, before.version
 
     def moves(self, alias: str) -> builtins.list[tuple[str, int, datetime | None, datetime | None]]:
-        """Name and version that `alias` was pointed at, when, and when that was taken back; newest first."""
+        """Return what `alias` was pointed at, when, and when that was taken back; newest first."""
         query = select(alias_moves).where(alias_moves.c.alias == alias).order_by(alias_moves.c.number.desc())
         with reading(self._database) as connection:
             return [(row.name, row.version, row.moved, row.undone) for row in connection.execute(query)]
 
     def aliases(self) -> dict[str, tuple[str, int]]:
-        """Name and version behind each alias."""
+        """Return name and version behind each alias."""
         query = select(preset_aliases).order_by(preset_aliases.c.alias)
         with reading(self._database) as connection:
             return {row.alias: (row.name, row.version) for row in connection.execute(query)}

@@ -49,7 +49,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def stored_revision(connection: Connection) -> str | None:
-    """The revision of the database's schema; `None` when it is new."""
+    """Return the revision of the database's schema; `None` when it is new."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     revision: str | None = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
@@ -57,7 +57,7 @@ def stored_revision(connection: Connection) -> str | None:
 
 
 def migration_config() -> Config:
-    """What Alembic needs to find the migrations, without a file of its own."""
+    """Return the configuration by which Alembic finds the migrations, without a file of its own."""
     from alembic.config import Config
 
     config = Config()

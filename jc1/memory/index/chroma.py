@@ -51,7 +51,7 @@ class ChromaStore:
             self._client = _client(path, url)
 
     def of(self, owner: str, version: int) -> VectorIndexes:
-        """The makers of an owner's vector indexes, for the owner's records as they are at a version.
+        """Return the makers of an owner's vector indexes, for the owner's records as they are at a version.
 
         Another embedder's vectors are others, under another name.
         """
@@ -131,7 +131,7 @@ class ChromaVectors:
         self._rows.clear()
 
     def _ask(self, query: Vectors) -> tuple[Rows, Vectors]:
-        """The rows nearest to the query and their cosines, highest first."""
+        """Return the rows nearest to the query and their cosines, highest first."""
         if not len(self):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         asked = query.tobytes()
@@ -139,17 +139,17 @@ class ChromaVectors:
             with _translated():
                 # Other processes may have put what this one does not know yet.
                 unknown = max(self._collection.count() - len(self), 0)
-                found: Any = self._collection.query(
+                hits: Any = self._collection.query(
                     query_embeddings=[query], n_results=min(len(self), SEEN) + unknown, include=["distances"]
                 )
-            pairs = zip(found["ids"][0], found["distances"][0], strict=True)
+            pairs = zip(hits["ids"][0], hits["distances"][0], strict=True)
             known = [(self._rows[key], 1.0 - distance) for key, distance in pairs if key in self._rows]
             rows, cosines = zip(*known, strict=True) if known else ((), ())
             self._asked = asked, np.array(rows, np.int64), np.array(cosines, np.float32)
         return self._asked[1], self._asked[2]
 
     def _reconcile(self, keys: Sequence[str]) -> Rows:
-        """Delete what is left from records that are gone, and tell which of `keys` are not there."""
+        """Delete what is left from records that are gone, and return which of `keys` are not there."""
         with _translated():
             there = set(self._collection.get(include=[])["ids"])
             left = [key for key in there.difference(keys) if _version(key) <= self._version]

@@ -45,6 +45,8 @@ _ROW = np.dtype(
         ("near", "i4", (2 * WINDOW,)), ("alive", "?"),
     ]
 )  # fmt: skip
+_Entry = tuple[int, int, int]
+"""A row of a session: its turn, seq and row."""
 _FADED = FADING ** np.array([*range(WINDOW, 0, -1), *range(1, WINDOW + 1)])
 
 
@@ -114,8 +116,8 @@ class OwnerIndex:
         self._count = 0
         self._rows: dict[int, int] = {}
         self._words, self._days = Postings(), Postings()
-        self._sessions: dict[str, list[tuple[int, int, int]]] = {}
-        """Of each session its rows as (turn, seq, row), in order."""
+        self._sessions: dict[str, list[_Entry]] = {}
+        """The rows of each session, in order."""
         self._numbers: dict[str, int] = {}
         self._speakers: dict[str, tuple[frozenset[str], set[int]]] = {}
         """Of each speaker the name's terms, and the rows."""
@@ -145,11 +147,11 @@ class OwnerIndex:
             self._drop(seq)
 
     def in_session(self, session: str, turns: Container[int]) -> list[int]:
-        """Rows of a session's `turns`, in order."""
+        """Return the rows of a session's `turns`, in order."""
         return [seq for turn, seq, _ in self._sessions.get(session, ()) if turn in turns]
 
     def bm25(self, query: Sequence[str]) -> Bm25:
-        """The BM25 scores of all rows for a query's terms."""
+        """Return the BM25 scores of all rows for a query's terms."""
         count, known = self._count, self._known()
         own, window, date = np.zeros(count), np.zeros(count), np.zeros(count)
         session = np.zeros(len(self._numbers))
@@ -163,8 +165,8 @@ class OwnerIndex:
         return Bm25(own, window, session[known.session], date)
 
     def cosines(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
-        """The cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's rows,
-        nearer ones counting more."""
+        """Return the cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's
+        rows, nearer ones counting more."""
         near = self._known().near[rows]
         wanted = np.zeros(self._count, np.bool_)
         wanted[rows] = wanted[near[near >= 0]] = True
@@ -179,7 +181,7 @@ class OwnerIndex:
         return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
 
     def spoken_by_those_named(self, query: Sequence[str]) -> Scores:
-        """1 for every row whose speaker the query's terms name, 0 for the others."""
+        """Return 1 for every row whose speaker the query's terms name, 0 for the others."""
         named = np.zeros(self._count)
         asked = frozenset(query)
         for name, rows in self._speakers.values():
@@ -189,19 +191,19 @@ class OwnerIndex:
 
     @property
     def needs_rebuild(self) -> bool:
-        """Whether so much was taken out that a new index would be much smaller."""
+        """Tell whether so much was taken out that a new index would be much smaller."""
         return self._count > 2 * len(self) + 1000
 
     def rows_of(self, seqs: Iterable[int]) -> Rows:
-        """The rows of records that are there."""
+        """Return the rows of records that are there."""
         return np.array(sorted(self._rows[seq] for seq in seqs if seq in self._rows), np.int64)
 
     def record(self, row: int) -> Record:
-        """A row's record."""
+        """Return a row's record."""
         return self.records[int(self._table[row]["seq"])]
 
     def age(self, rows: Rows) -> tuple[NDArray[np.int64], Scores]:
-        """Keys by which rows are sorted newest first, the last one counting most."""
+        """Return keys by which rows are sorted newest first, the last one counting most."""
         return -self._table["seq"][rows], -self._table["created"][rows]
 
     def close(self) -> None:
@@ -232,46 +234,46 @@ class OwnerIndex:
                 self._speakers[row.record.speaker][1].add(number)
             if row.record.pinned:
                 self.pinned.add(number)
-        self._seat(rows, first)
+        self._add_to_sessions(rows, first)
         self._statistics = None
         return numbers
 
-    def _seat(self, rows: Sequence[Row], first: int) -> None:
+    def _add_to_sessions(self, rows: Sequence[Row], first: int) -> None:
         """Put rows, numbered from `first`, in their places in the sessions."""
-        added: dict[str, list[tuple[int, int, int]]] = {}
+        added: dict[str, list[_Entry]] = {}
         for number, row in enumerate(rows, first):
             if row.record.session is not None and row.record.turn is not None:
                 entry = row.record.turn, row.seq, number
                 insort(self._sessions.setdefault(row.record.session, []), entry)
                 added.setdefault(row.record.session, []).append(entry)
         for session, entries in added.items():
-            said = self._sessions[session]
-            first_place, last_place = bisect_left(said, min(entries)), bisect_left(said, max(entries))
-            self._meet(said, first_place - WINDOW, last_place + WINDOW + 1)
+            turns = self._sessions[session]
+            first_place, last_place = bisect_left(turns, min(entries)), bisect_left(turns, max(entries))
+            self._update_windows(turns, first_place - WINDOW, last_place + WINDOW + 1)
 
     def _drop(self, seq: int) -> None:
         record, number = self.records.pop(seq), self._rows.pop(seq)
         self._table[number]["alive"] = False
         if record.session is not None and record.turn is not None:
-            said = self._sessions[record.session]
-            at = said.index((record.turn, seq, number))
-            del said[at]
-            self._meet(said, at - WINDOW, at + WINDOW)
-            if not said:
+            turns = self._sessions[record.session]
+            at = bisect_left(turns, (record.turn, seq, number))
+            del turns[at]
+            self._update_windows(turns, at - WINDOW, at + WINDOW)
+            if not turns:
                 del self._sessions[record.session]
         if record.speaker is not None:
             self._speakers[record.speaker][1].discard(number)
         self.pinned.discard(number)
         self._statistics = None
 
-    def _meet(self, said: Sequence[tuple[int, int, int]], start: int, stop: int) -> None:
+    def _update_windows(self, turns: Sequence[_Entry], start: int, stop: int) -> None:
         """Tell the rows at these places of a session who their neighbours are now."""
-        start, stop = max(start, 0), min(stop, len(said))
+        start, stop = max(start, 0), min(stop, len(turns))
         if start >= stop:
             return
-        row_at = np.full(len(said) + 2 * WINDOW, -1, np.int32)  # nobody before the first or after the last
-        first, last = max(start - WINDOW, 0), min(stop + WINDOW, len(said))
-        row_at[first + WINDOW : last + WINDOW] = [row for _, _, row in said[first:last]]
+        row_at = np.full(len(turns) + 2 * WINDOW, -1, np.int32)  # nobody before the first or after the last
+        first, last = max(start - WINDOW, 0), min(stop + WINDOW, len(turns))
+        row_at[first + WINDOW : last + WINDOW] = [row for _, _, row in turns[first:last]]
         windows = sliding_window_view(row_at, 2 * WINDOW + 1)[start:stop]
         self._table["near"][windows[:, WINDOW]] = np.delete(windows, WINDOW, axis=1)
 
@@ -299,7 +301,7 @@ class OwnerIndex:
         return rows[there], counts[there]
 
     def _windowed(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> Counts:
-        """How often a term is in each row's window, given the rows that hold it. To be a neighbour is mutual."""
+        """Count a term in each row's window, given the rows that hold it. To be a neighbour is mutual."""
         near = self._known().near[rows]
         there = near >= 0
         theirs = np.broadcast_to(counts[:, np.newaxis], near.shape)[there]
@@ -331,20 +333,20 @@ class Partition:
             self.vectors.remove(numbers)
 
     def has(self, row: int) -> bool:
-        """Whether the row stands on this partition."""
+        """Tell whether the row stands on this partition."""
         return row < len(self._members) and bool(self._members[row])
 
     def holds(self, rows: Rows) -> Mask:
-        """Which of the rows stand on this partition."""
-        found: Mask = self._members[np.minimum(rows, len(self._members) - 1)] & (rows < len(self._members))
-        return found
+        """Return which of the rows stand on this partition."""
+        members: Mask = self._members[np.minimum(rows, len(self._members) - 1)] & (rows < len(self._members))
+        return members
 
     def all(self) -> Rows:
-        """Its rows."""
+        """Return its rows."""
         return np.flatnonzero(self._members)
 
     def sample(self) -> Rows:
-        """At most 512 of its rows, evenly spread."""
+        """Return at most 512 of its rows, evenly spread."""
         rows = self.all()
         if len(rows) <= SAMPLE:
             return rows
@@ -352,21 +354,21 @@ class Partition:
 
 
 def is_statement(kind: Kind) -> bool:
-    """Whether records of this kind stand on the partition that is read first."""
+    """Tell whether records of this kind stand on the partition that is read first."""
     return kind == "statement"
 
 
 def _searched(record: Record) -> str:
-    """What of a record is found by words: who says it and where it stands, too."""
+    """Return the words by which a record is found: who says it and where it stands, too."""
     return " ".join(part for part in (record.speaker, record.document, record.place, record.text) if part)
 
 
 def _nonzero(counts: Counts) -> tuple[NDArray[np.int64], Counts]:
-    found = np.flatnonzero(counts)
-    return found, counts[found]
+    places = np.flatnonzero(counts)
+    return places, counts[places]
 
 
 @lru_cache(maxsize=10_000)
 def _day(day: date) -> str:
-    """A day in the words that a question may name it by."""
+    """Return a day in the words that a question may name it by."""
     return f"{day.day} {day:%B %Y %A}"

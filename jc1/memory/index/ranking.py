@@ -66,9 +66,9 @@ class _Ranked:
     bm25: Scores
 
     def place(self, row: int) -> int | None:
-        """Where a row stands, from 0."""
-        found = np.flatnonzero(self.rows == row)
-        return int(found[0]) if len(found) else None
+        """Return where a row stands, from 0."""
+        places = np.flatnonzero(self.rows == row)
+        return int(places[0]) if len(places) else None
 
 
 def search(
@@ -80,8 +80,8 @@ def search(
     *,
     excluded: AbstractSet[int] = frozenset(),
 ) -> tuple[Receipt, ...]:
-    """The `retrieval.k` best records for a query, given as its vector, shape (dimension,), its text, and those of its
-    words that are searched for; then neighbours.
+    """Return the `retrieval.k` best records for a query, given as its vector, shape (dimension,), its text, and those
+    of its words that are searched for; then neighbours.
 
     Pinned records stand first, all of them; then every statement stands before any question or reply, however well
     those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
@@ -103,15 +103,15 @@ def search(
     rows = [row for partition in ranked for row in partition.rows.tolist()]
     pinned = [row for row in rows if row in index.pinned] if index.pinned else []
     hits = pinned + [row for row in rows if row not in index.pinned][: max(retrieval.k - len(pinned), 0)]
-    found: list[tuple[int, int | None]] = [(row, None) for row in hits]
+    results: list[tuple[int, int | None]] = [(row, None) for row in hits]
     if retrieval.window:
-        found += _neighbours(index, hits, retrieval.window, excluded)
-        found.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
-    return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(found, start=1))
+        results += _neighbours(index, hits, retrieval.window, excluded)
+        results.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
+    return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(results, start=1))
 
 
 def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) -> _Ranked:
-    """The rows of a partition that meaning or words bring, and the pinned ones; all of them where there are few."""
+    """Rank the rows of a partition that meaning or words bring, and the pinned ones; all where there are few."""
     members = partition.all()
     lexical = {
         "bm25": asked.bm25.own,
@@ -149,7 +149,7 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
 
 
 def _z(scores: Scores, sample: Scores) -> Scores:
-    """How many standard deviations of the sample `scores` lie above its mean; 0 where the sample does not vary."""
+    """Return how many standard deviations of the sample `scores` lie above its mean; 0 where it does not vary."""
     spread = float(sample.std()) if len(sample) else 0.0
     return (scores - sample.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))
 
@@ -157,9 +157,9 @@ def _z(scores: Scores, sample: Scores) -> Scores:
 def _neighbours(
     index: OwnerIndex, hits: Sequence[int], window: int, excluded: AbstractSet[int]
 ) -> list[tuple[int, int | None]]:
-    """What was said within `window` turns of each hit in its session, best hit first, and beside which hit."""
+    """Return what was said within `window` turns of each hit in its session, best hit first, and beside which hit."""
     seen = {*hits, *index.rows_of(excluded).tolist()}
-    found: list[tuple[int, int | None]] = []
+    neighbours: list[tuple[int, int | None]] = []
     for hit in hits:
         record = index.record(hit)
         if record.session is None or record.turn is None:
@@ -168,8 +168,8 @@ def _neighbours(
             (row,) = index.rows_of([seq]).tolist()
             if row not in seen:
                 seen.add(row)
-                found.append((row, hit))
-    return found
+                neighbours.append((row, hit))
+    return neighbours
 
 
 def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, expanded_from: int | None) -> Receipt:

@@ -25,7 +25,7 @@ class VectorIndex(Protocol):
     """Vectors of length one under numbers that the caller gives. Not safe for several threads."""
 
     def __len__(self) -> int:
-        """How many vectors there are."""
+        """Count the vectors."""
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
         """Add vectors, shape (rows, dimension), under numbers that were never used before. A key tells a vector from
@@ -36,10 +36,10 @@ class VectorIndex(Protocol):
         """Take out vectors that are there."""
 
     def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
-        """At most `depth` rows and their cosines to `query`, shape (dimension,), highest first."""
+        """Return at most `depth` rows and their cosines to `query`, shape (dimension,), highest first."""
 
     def cosines(self, query: Vectors, rows: Rows) -> Vectors:
-        """The cosines of rows that are there to `query`, in their order."""
+        """Return the cosines of rows that are there to `query`, in their order."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -53,7 +53,7 @@ class VectorStore(Protocol):
     """Where the vectors of all owners are. May be used from several threads."""
 
     def of(self, owner: str, version: int) -> VectorIndexes:
-        """The makers of an owner's vector indexes, for the owner's records as they are at a version."""
+        """Return the makers of an owner's vector indexes, for the owner's records as they are at a version."""
 
     def close(self) -> None:
         """Give back connections."""
@@ -69,7 +69,7 @@ class FaissStore:
         return lambda partition: FaissVectors(self._dimension)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: nothing is held."""
 
 
 class FaissVectors:
@@ -121,13 +121,13 @@ class FaissVectors:
         self._number(np.empty(0, np.int64))
 
     def _on_gpus(self) -> Any:
-        """The flat index on the GPUs, copied there after each change."""
+        """Return the flat index on the GPUs, copied there after each change."""
         if self._gpu is None:
             self._gpu = self._faiss.index_cpu_to_all_gpus(self._flat)
         return self._gpu
 
     def _every(self, query: Vectors) -> Vectors:
-        """The cosines of all places to the query, which is asked for its nearest and for its cosines in a row.
+        """Return the cosines of all places to the query, which is asked for its nearest and for its cosines in a row.
 
         On one thread: NumPy's product takes several, and ten times as long while other requests have them.
         """

@@ -24,7 +24,7 @@ KNOWN = 100_000
 
 
 def terms(text: str) -> list[str]:
-    """The terms of a text in their order.
+    """Return the terms of a text in their order.
 
     >>> terms("Zoë's cats were sleeping.")
     ['zoe', 'cat', 'were', 'sleep']
@@ -79,7 +79,7 @@ class Postings:
             its_counts.frombytes(counts[start:end].tobytes())
 
     def of(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The rows that hold the term, and how often each does. Valid until the next `add`, and not to be kept."""
+        """Return the rows that hold the term, and how often each does. Valid until the next `add`, not to be kept."""
         number = self._numbers.terms.get(term)
         rows, counts = (array("i"), array("i")) if number is None else self._postings[number]
         return np.frombuffer(rows, np.int32), np.frombuffer(counts, np.int32)
@@ -95,7 +95,7 @@ def _term(word: str) -> str:
 
 
 def _stemmer() -> Any:
-    """This thread's stemmer: one must not be used by two at once."""
+    """Return this thread's stemmer: one must not be used by two at once."""
     if not hasattr(_of_thread, "stemmer"):
         from Stemmer import Stemmer
 
