@@ -30,12 +30,15 @@ from jc1.memory.store import DatabaseMemory
 from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.settings import Settings
+from jc1.sync import LoopThread
 from jc1.workbench import Workbench
 from jc1_lab import Load, Space, Suite, Sweep, SweepResult, run_sweep
 from jc1_lab.records.evals import EvalRecord
 from jc1_lab.records.items import Item
 from jc1_lab.records.store import SweepStore
 from jc1_lab.sinks.mlflow_client import connected
+from jc1_lab.sweep import runner
+from jc1_lab.sweep.runner import Progress
 
 ROOT = Path(__file__).parents[3]
 WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord", "grove", "heath", "inlet", "jetty")
@@ -63,9 +66,15 @@ def echo_sweep(space: Mapping[str, Any] | Space, *, name: str = "sweep", **optio
     return Sweep(space, name=name, **{**given, **options})
 
 
-def run(sweep: Sweep, **options: Any) -> SweepResult:
-    """Without MLflow, unless asked for."""
-    return run_sweep(sweep, **{"progress": False, "tracked": False, **options})
+def run(sweep: Sweep, *, resume: bool = False, progress: Progress = lambda *_: None) -> SweepResult:
+    """Nobody is told: that takes longer than most of these sweeps."""
+    with LoopThread() as loop:
+        return loop.run(runner.run(sweep, resume=resume, progress=progress))
+
+
+def run_with_files(sweep: Sweep, *, resume: bool = False) -> SweepResult:
+    """With `result.json` and `report.html`."""
+    return run_sweep(sweep, resume=resume, progress=False, tracked=False)
 
 
 def records_in(folder: Path) -> list[EvalRecord]:
@@ -319,9 +328,9 @@ def test_what_a_sweep_was_begun_with_cannot_change_under_its_rows(home: Path) ->
 
 def test_a_finished_sweep_that_is_resumed_stays_as_it_is() -> None:
     sweep = echo_sweep(PLANTED, loads=(Load(concurrency=2),), requests=2, blocks=1)
-    first = run(sweep)
+    first = run_with_files(sweep)
     kept, before = added_to(sweep.folder), (sweep.folder / "result.json").read_bytes()
-    assert run(sweep, resume=True) == first
+    assert run_with_files(sweep, resume=True) == first
     assert (added_to(sweep.folder), (sweep.folder / "result.json").read_bytes()) == (kept, before)
 
 
@@ -432,7 +441,7 @@ def test_where_no_answer_is_right_another_metric_decides_and_less_may_be_better(
         requests=2,
         blocks=1,
     )
-    result = run(sweep)
+    result = run_with_files(sweep)
     assert result.trial(result.winner).settings.decoding["max_tokens"] == 4
     assert result.verified.comparison.verdict == "better"
     assert result.verified.comparison.difference < 0
@@ -448,10 +457,10 @@ def lost(text: str, references: list[str]) -> float:
 
 def test_a_scorer_that_raised_is_told_in_the_result() -> None:
     sweep = echo_sweep(PLANTED, suite=echo_suite(8), scorers=[f"{__name__}:lost"], holdout=0)
-    result = run(sweep)
+    result = run_with_files(sweep)
     asked = sum(trial.repeats for trial in result.trials)
     assert any(f"raised for {4 * asked} of {8 * asked} replies" in note for note in result.notes)
-    assert run(sweep, resume=True) == result
+    assert run_with_files(sweep, resume=True) == result
 
 
 def test_f1_as_the_objective_counts_a_failed_request_as_nothing() -> None:
@@ -591,4 +600,4 @@ def timed(*, resume: bool, aloud: bool = False) -> Any:
             print("latency", flush=True)
 
     sweep = echo_sweep(PLANTED, name="timed", suite=echo_suite(8), loads=(Load(concurrency=1),), requests=2)
-    return run(sweep, resume=resume, progress=say if aloud else False, tracked=True)
+    return run_sweep(sweep, resume=resume, progress=say if aloud else False)
