@@ -7,19 +7,16 @@ precisions are to those of torch in float32. `--cached-only` leaves out all but 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import Figures, in_turns, main, seconds
 from jc1.cache.base import Cache
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.redis import RedisCache
@@ -40,33 +37,29 @@ SENTENCES = [
 COLD_START = "from jc1.embedding.openvino import OpenVinoEmbedder; OpenVinoEmbedder().embed(['text'])"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=20, help="how often each thing is measured")
-    parser.add_argument("--threads", type=int, help="OpenVINO's threads; every available core by default")
-    parser.add_argument("--redis", nargs="*", default=[], metavar="URL", help="running Redis servers to measure too")
-    parser.add_argument("--cached-only", action="store_true", help="measure cached lookups alone")
-    arguments = parser.parse_args()
-
-    default = OpenVinoEmbedder(threads=arguments.threads)
-    cached = _cached_lookups(default, arguments.redis)
-    if arguments.cached_only:
-        report("embedding", {"cached_us": cached}, packages=("lmdb", "redis"))
-        return
+def measure(
+    repetitions: int = 20, threads: int | None = None, redis: list[str] | None = None, cached_only: bool = False
+) -> Figures:
+    """Measure both embedders with so many threads (every available core unless given), and cached lookups, in running
+    Redis servers too, by their URLs."""
+    default = OpenVinoEmbedder(threads=threads)
+    cached = _cached_lookups(default, redis or ())
+    if cached_only:
+        return {"cached_us": cached}
     embedders: dict[str, Embedder] = {
-        "openvino_f32": OpenVinoEmbedder(precision="f32", threads=arguments.threads),
-        "openvino_bf16": OpenVinoEmbedder(precision="bf16", threads=arguments.threads),
+        "openvino_f32": OpenVinoEmbedder(precision="f32", threads=threads),
+        "openvino_bf16": OpenVinoEmbedder(precision="bf16", threads=threads),
         "sentence_transformers_f32": SentenceTransformersEmbedder(bundled_folder(), device="cpu"),
     }
-    batches = _in_turns(embedders, SENTENCES, arguments.repetitions)
-    singles = _in_turns(embedders, SENTENCES[:1], arguments.repetitions)
-    results: dict[str, Any] = {
+    batches = _in_turns(embedders, SENTENCES, repetitions)
+    singles = _in_turns(embedders, SENTENCES[:1], repetitions)
+    results: Figures = {
         "sentences": len(SENTENCES),
         "chosen": f"openvino_{default.precision}",
         "threads": default.threads,
-        "texts_per_s": {name: round(len(SENTENCES) / median(seconds), 1) for name, seconds in batches.items()},
-        "one_sentence_ms": {name: round(median(seconds) * 1e3, 2) for name, seconds in singles.items()},
-        "one_sentence_ms_least": {name: round(min(seconds) * 1e3, 2) for name, seconds in singles.items()},
+        "texts_per_s": {name: round(len(SENTENCES) / median(taken), 1) for name, taken in batches.items()},
+        "one_sentence_ms": {name: round(median(taken) * 1e3, 2) for name, taken in singles.items()},
+        "one_sentence_ms_least": {name: round(min(taken) * 1e3, 2) for name, taken in singles.items()},
     }
     rates = results["texts_per_s"]
     results["ratio_to_sentence_transformers"] = round(rates[results["chosen"]] / rates["sentence_transformers_f32"], 2)
@@ -75,18 +68,12 @@ def main() -> None:
         cosines = (embedders[name].embed(SENTENCES) * reference).sum(axis=1)
         results[f"cosine_{name}"] = {"least": round(float(cosines.min()), 6), "mean": round(float(cosines.mean()), 6)}
     results["cached_us"] = cached
-    results["cold_start_s"] = round(min(_seconds(_new_process) for _ in range(3)), 2)
-    report("embedding", results, packages=("openvino", "sentence-transformers", "torch", "tokenizers", "lmdb", "redis"))
+    results["cold_start_s"] = round(min(seconds(_new_process) for _ in range(3)), 2)
+    return results
 
 
 def _in_turns(embedders: dict[str, Embedder], texts: Sequence[str], repetitions: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in embedders}
-    for embedder in embedders.values():
-        embedder.embed(texts)  # warm
-    for _ in range(repetitions):
-        for name, embedder in embedders.items():
-            seconds[name].append(_seconds(partial(embedder.embed, texts)))
-    return seconds
+    return in_turns({name: partial(embedder.embed, texts) for name, embedder in embedders.items()}, repetitions)
 
 
 def _cached_lookups(embedder: Embedder, urls: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -103,22 +90,16 @@ def _cached_lookups(embedder: Embedder, urls: Sequence[str]) -> dict[str, dict[s
 def _cached_lookup(embedder: Embedder, cache: Cache, lookups: int = 5000) -> dict[str, float]:
     cached = CachedEmbedder(embedder, cache)
     cached.embed(SENTENCES)
-    seconds = sorted(_seconds(partial(cached.embed, [SENTENCES[index % len(SENTENCES)]])) for index in range(lookups))
+    taken = sorted(seconds(partial(cached.embed, [SENTENCES[index % len(SENTENCES)]])) for index in range(lookups))
     totals = cache.lookups.totals()
     assert totals["embedding", "error"] == 0, "the cache does not answer"
     assert totals["embedding", "hit"] >= lookups
-    return {"median": round(median(seconds) * 1e6, 1), "p90": round(seconds[lookups * 9 // 10] * 1e6, 1)}
+    return {"median": round(median(taken) * 1e6, 1), "p90": round(taken[lookups * 9 // 10] * 1e6, 1)}
 
 
 def _new_process() -> None:
     subprocess.run([sys.executable, "-c", COLD_START], check=True)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, packages=("openvino", "sentence-transformers", "torch", "tokenizers", "lmdb", "redis"))

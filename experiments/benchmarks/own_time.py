@@ -8,15 +8,13 @@ is what the request path costs. Knows nothing about HTTP.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import main
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt
 from jc1.messages import Message
@@ -27,7 +25,7 @@ ACCEPTANCE_MS = 2.0
 TEXT = "Hello there."
 
 
-async def measure(requests: int) -> dict[str, Any]:
+async def measure(requests: int = 500) -> dict[str, Any]:
     """Milliseconds of the whole request, of the engine alone, and of each stage."""
     whole, bare = [], []
     stages: dict[str, list[float]] = {}
@@ -61,6 +59,4 @@ async def measure(requests: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--requests", type=int, default=500)
-    report("own_time", asyncio.run(measure(parser.parse_args().requests)))
+    main(measure)

@@ -1,6 +1,6 @@
 """How much of what was said is recalled: LoCoMo's questions, asked through the memory that chat uses.
 
-    python -m experiments.benchmarks.recall --data locomo.json [--store local|chroma] [--k 10] [--json]
+    python -m experiments.benchmarks.recall --data locomo.json [--store local|chroma] [--k 10]
 
 Each conversation becomes an owner's sessions: a turn is a record with its speaker, text, image caption and session
 date. Each question of the categories 1 to 4 is searched as chat would; what counts is how many of the turns that hold
@@ -11,20 +11,22 @@ its signals. Knows the measures. Knows nothing about how memory searches or the 
 
 from __future__ import annotations
 
-import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments.benchmarks.report import report
+import typer
+
+from experiments.benchmarks.harness import Figures, main
 from jc1_lab.suites.locomo import CATEGORIES, Conversation, Question, Turn, read, records
 
 if TYPE_CHECKING:
@@ -197,37 +199,33 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
     return {name: partial(turns_of, ask) for name, ask in searches.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.recall", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--data", type=Path, required=True, help="a file in LoCoMo's format")
-    parser.add_argument("--store", choices=["local", "chroma"], default="local", help="what holds JC1's vectors")
-    parser.add_argument("--k", type=int, default=10, help="records to ask for")
-    parser.add_argument("--json", action="store_true", help="print everything, with the machine's facts")
-    arguments = parser.parse_args()
-
+def benchmark(
+    data: Annotated[Path, typer.Option()], store: Literal["local", "chroma"] = "local", k: int = 10
+) -> Figures:
+    """Measure a file in LoCoMo's format, asking for `k` records, JC1's vectors in FAISS (local) or in Chroma. A table
+    goes to standard error."""
     from jc1.embedding.openvino import OpenVinoEmbedder
 
     embedder = OpenVinoEmbedder()
-    found = measure(read(arguments.data), embedder, k=arguments.k, store=arguments.store)
-    figures = {name: one.figures() for name, one in found.items()}
+    figures = {name: one.figures() for name, one in measure(read(data), embedder, k=k, store=store).items()}
     embedder.close()
-    if arguments.json:
-        report("recall", figures, packages=["faiss-cpu", "openvino", "chromadb"])
-        return
+    print(*_table(figures), sep="\n", file=sys.stderr)
+    return figures
+
+
+def _table(figures: Figures) -> Iterator[str]:
     categories = [f"{number} {name}" for number, name in CATEGORIES.items()]
     measures = ("recall@5", "recall@10", "hit@10", "mrr")
-    print(f"{'':<27}" + "".join(f"{title:>14}" for title in (*measures, *categories)))
+    yield f"{'':<27}" + "".join(f"{title:>14}" for title in (*measures, *categories))
     for name, means in figures.items():
         each = [means["by_category"].get(category, {}).get("recall@10", 0.0) for category in categories]
-        print(f"{name:<27}" + "".join(f"{value:>14.3f}" for value in (*(means[m] for m in measures), *each)))
-    print("The columns by category are recall@10.")
-    reached = figures["jc1"]["recall@10"]
-    print(f"wanted: recall@10 of {WANTED:.2f}; reached {reached:.3f}")
+        yield f"{name:<27}" + "".join(f"{value:>14.3f}" for value in (*(means[m] for m in measures), *each))
+    yield "The columns by category are recall@10."
+    yield f"wanted: recall@10 of {WANTED:.2f}; reached {figures['jc1']['recall@10']:.3f}"
     for name in ("jc1", "jc1 with stopwords"):
-        print(f"{name}, ms, median: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in figures[name]["ms_p50"].items()))
+        stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in figures[name]["ms_p50"].items())
+        yield f"{name}, ms, median: {stages}"
 
 
 if __name__ == "__main__":
-    main()
+    main(benchmark, packages=["faiss-cpu", "openvino", "chromadb"])

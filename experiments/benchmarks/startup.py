@@ -9,7 +9,6 @@ Knows nothing about what a request costs.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import signal
@@ -19,10 +18,11 @@ import sys
 import tempfile
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import main, seconds
 
 ACCEPTANCE = {"import_jc1": 0.2, "help": 0.4, "serve_ready": 8.0}
 """Seconds, at most. The goal is half of each."""
@@ -30,12 +30,8 @@ ACCEPTANCE = {"import_jc1": 0.2, "help": 0.4, "serve_ready": 8.0}
 
 def timed(command: list[str], repeats: int) -> list[float]:
     """Seconds of each of `repeats` runs, after one that warms the file cache."""
-    seconds = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+    run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+    return [seconds(run) for _ in range(repeats + 1)][1:]
 
 
 def serve_ready(home: Path) -> float:
@@ -55,11 +51,11 @@ def serve_ready(home: Path) -> float:
             server.send_signal(signal.SIGTERM)
 
 
-def measure(repeats: int) -> dict[str, Any]:
+def measure(repeats: int = 5) -> dict[str, Any]:
     """Every figure in seconds: median and each run."""
     bare = statistics.median(timed([sys.executable, "-c", "pass"], repeats))
     runs = {
-        "import_jc1": [s - bare for s in timed([sys.executable, "-c", "import jc1"], repeats)],
+        "import_jc1": [own - bare for own in timed([sys.executable, "-c", "import jc1"], repeats)],
         "help": timed([sys.executable, "-m", "jc1", "--help"], repeats),
     }
     with tempfile.TemporaryDirectory() as home:
@@ -67,18 +63,16 @@ def measure(repeats: int) -> dict[str, Any]:
         runs["serve_ready"] = [serve_ready(Path(home)) for _ in range(max(1, repeats // 2))]
     figures = {
         name: {
-            "median_s": statistics.median(seconds),
-            "runs_s": seconds,
+            "median_s": statistics.median(taken),
+            "runs_s": taken,
             "acceptance_s": ACCEPTANCE[name],
             "goal_s": ACCEPTANCE[name] / 2,
-            "met": statistics.median(seconds) <= ACCEPTANCE[name],
+            "met": statistics.median(taken) <= ACCEPTANCE[name],
         }
-        for name, seconds in runs.items()
+        for name, taken in runs.items()
     }
     return {"python_start_s": bare, **figures}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    report("startup", measure(parser.parse_args().repeats))
+    main(measure)

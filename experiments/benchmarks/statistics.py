@@ -10,7 +10,6 @@ nothing about engines or real suites.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import main
 from jc1_lab.statistics import (
     Array,
     _bootstrap,
@@ -225,7 +224,7 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
     }
 
 
-def measure(sweeps: int, suites: int) -> dict[str, Any]:
+def measure(sweeps: int = 1000, suites: int = 2000) -> dict[str, Any]:
     """All four figures, and the seconds each took."""
     seconds: dict[str, float] = {}
 
@@ -258,8 +257,4 @@ def measure(sweeps: int, suites: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--sweeps", type=int, default=1000)
-    parser.add_argument("--suites", type=int, default=2000)
-    arguments = parser.parse_args()
-    report("statistics", measure(arguments.sweeps, arguments.suites), packages=["numpy", "scipy"])
+    main(measure, packages=["numpy", "scipy"])

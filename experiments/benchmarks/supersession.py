@@ -1,7 +1,7 @@
 """Whether the newest of a fact wins: generated updates ("my cat is now called ..."), put through memory and asked for.
 
     python -m experiments.benchmarks.supersession [--half dev|held-out|both] [--cases 1000] [--seed 0]
-        [--split 0] [--failures] [--json]
+        [--split 0] [--failures]
 
 A case is an owner who tells a fact, changes it once or twice, and between that tells of neighbouring subjects ("my
 sister's cat ...") and chats; then the fact is asked for in two wordings. It counts as right when every question recalls
@@ -13,8 +13,8 @@ memory decides what a statement is about.
 
 from __future__ import annotations
 
-import argparse
 import random
+import sys
 import tempfile
 import tomllib
 from collections import Counter
@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import Figures, main
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
@@ -226,57 +226,50 @@ def _attribute(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"cases": len(outcomes), "right": round(right / len(outcomes), 4), "failures": dict(failures)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.supersession", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--half", choices=(*HALVES, "both"), default="both", help="which half of the wordings")
-    parser.add_argument("--cases", type=int, default=1000, help="cases of each half")
-    parser.add_argument("--seed", type=int, default=0, help="draws the cases")
-    parser.add_argument("--split", type=int, default=0, help="draws the halves")
-    parser.add_argument("--failures", action="store_true", help="print every case that is not right")
-    parser.add_argument("--json", action="store_true", help="print everything, with the machine's facts")
-    arguments = parser.parse_args()
-
+def benchmark(
+    half: Literal["dev", "held-out", "both"] = "both",
+    cases: int = 1000,
+    seed: int = 0,
+    split: int = 0,
+    failures: bool = False,
+) -> Figures:
+    """Measure so many cases of a half of the wordings, or of each; `split` draws the halves, `seed` the cases. A
+    summary goes to standard error, with every case that is not right if `failures` are wanted."""
     from jc1.embedding.openvino import OpenVinoEmbedder
 
     embedder = OpenVinoEmbedder()
-    measured: dict[str, list[Outcome]] = {}
-    for half in HALVES if arguments.half == "both" else (arguments.half,):
-        cases = Writer(half, seed=arguments.seed, split=arguments.split).cases(arguments.cases)
-        measured[half] = measure(list(cases), embedder)
+    results: Figures = {}
+    for one in HALVES:
+        if half in (one, "both"):
+            outcomes = measure([*Writer(one, seed=seed, split=split).cases(cases)], embedder)
+            results[one] = figures(outcomes)
+            shown = [*(_failures(outcomes) if failures else ()), *_summary(one, results[one])]
+            print(*shown, sep="\n", file=sys.stderr)
     embedder.close()
-    if arguments.json:
-        report("facts", {half: figures(found) for half, found in measured.items()}, packages=["faiss-cpu", "openvino"])
-        return
-    for half, found in measured.items():
-        if arguments.failures:
-            _print_failures(found)
-        _print_figures(half, figures(found))
+    return results
 
 
-def _print_failures(outcomes: Sequence[Outcome]) -> None:
+def _failures(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         if outcome.failures:
-            print(f"{outcome.case.attribute}: {', '.join(sorted(outcome.failures))}")
+            yield f"{outcome.case.attribute}: {', '.join(sorted(outcome.failures))}"
             for said in outcome.case.said:
                 if said.part != "chatter":
-                    print(f"  {said.part:<5}{'x' if said.text in outcome.strays else ' '} {said.text}")
+                    yield f"  {said.part:<5}{'x' if said.text in outcome.strays else ' '} {said.text}"
 
 
-def _print_figures(half: str, found: Mapping[str, Any]) -> None:
-    low, high = found["interval"]
-    print(
-        f"{half}: {found['right']:.3f} of {found['cases']} cases are right ({low:.3f} to {high:.3f}); {WANTED} wanted"
-    )
+def _summary(half: str, measured: Mapping[str, Any]) -> Iterator[str]:
+    low, high = measured["interval"]
+    right = f"{measured['right']:.3f} of {measured['cases']} cases are right ({low:.3f} to {high:.3f})"
+    yield f"{half}: {right}; {WANTED} wanted"
     for failure, meaning in FAILURES.items():
-        print(f"  {failure}, in {found['failures'][failure]} cases: {meaning}")
-    beside = found["beside"]
-    print(f"  of {beside['statements']} statements beside the fact {beside['wrongly superseded']} are superseded")
-    for name, of in found["by_attribute"].items():
+        yield f"  {failure}, in {measured['failures'][failure]} cases: {meaning}"
+    beside = measured["beside"]
+    yield f"  of {beside['statements']} statements beside the fact {beside['wrongly superseded']} are superseded"
+    for name, of in measured["by_attribute"].items():
         wrong = ", ".join(f"{failure} {count}" for failure, count in sorted(of["failures"].items()))
-        print(f"  {name:<22}{of['right']:>7.3f}  {wrong}")
+        yield f"  {name:<22}{of['right']:>7.3f}  {wrong}"
 
 
 if __name__ == "__main__":
-    main()
+    main(benchmark, packages=["faiss-cpu", "openvino"])

