@@ -294,7 +294,10 @@ def import_(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take in exported records: all of them, or none where a line is wrong. Those that are there stay as they are."""
+    """Take in exported records, or none where a line is wrong. Those that are there stay as they are.
+
+    An import that was interrupted has stored a part: run it again to go on.
+    """
     from dataclasses import asdict
 
     with _memory(home, owner) as (stores, whose), _readable(file) as source, _progress() as told:
@@ -373,7 +376,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("embedding", total=None)
+        task = bar.add_task("importing", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

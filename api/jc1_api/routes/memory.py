@@ -54,7 +54,8 @@ MAX_K = 100
 """Most memories that a search finds."""
 IMPORT = "POST /v1/memory/import"
 """The route whose bodies may be larger than others'."""
-_one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="import")
+_importing = ThreadPoolExecutor(4, thread_name_prefix="import")
+"""A few at a time, in threads of their own: chat does not queue behind them."""
 LINES = {"schema": {"type": "string", "description": "A memory a line, as JSON."}}
 
 
@@ -175,7 +176,7 @@ class Purged(BaseModel):
     records: int
     edits: int
     turns: int
-    clean: bool = Field(description="false where others kept the database's files busy: purge again later.")
+    clean: bool = Field(description="Whether no file holds it any more. false while others read: purge again.")
     remains: list[str] = Field(description="Where purged texts may still be, because this server does not reach there.")
 
 
@@ -260,7 +261,7 @@ async def import_memories(request: Request, workbench: TheWorkbench, owner: Owne
         file.seek(0)
         return await while_connected(
             request.receive,
-            _one_at_a_time,
+            _importing,
             lambda check: workbench.memory.import_lines(owner, file, progress=check),
         )
 
