@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import multiprocessing
 import random
+import signal
 import subprocess
 import sys
+from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from jc1.database import open_database
-from jc1.memory.base import Retrieval
+from jc1.memory.base import NewRecord, Retrieval
 from jc1.memory.store import DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
-WRITER = """
-import sys
-from jc1.database import open_database
-from jc1.memory.base import NewRecord
-from jc1.memory.store import DatabaseMemory
-from tests.jc1.memory.conftest import HashingEmbedder
-
-memory = DatabaseMemory(open_database(sys.argv[1]), HashingEmbedder())
-number = 0
-while True:
-    batch = [NewRecord(f"{sys.argv[2]} walrus {number + i}") for i in range(1 + number % 3)]
-    for record in memory.add("ann", batch):
-        print(record.text, flush=True)
-    number += len(batch)
-"""
-
-
+FORKS = multiprocessing.get_context("forkserver")
+"""Processes that are forked from one that has imported what they need: starting and importing would be most of it."""
+FORKS.set_forkserver_preload(["jc1.database.schema", "jc1.memory.store", __name__])
 WRITERS = 3
+
+
+def write(url: str, name: str, acknowledge: Connection) -> None:
+    """Store records for ever, and send the text of each that was acknowledged."""
+    memory = DatabaseMemory(open_database(url), HashingEmbedder())
+    for number in itertools.count():
+        batch = [NewRecord(f"{name} walrus {number}.{i}") for i in range(1 + number % 3)]
+        for record in memory.add("ann", batch):
+            acknowledge.send(record.text)
 
 
 def kill_while_writing(url: str, name: str, acknowledged: int) -> list[str]:
     """Start writers, kill all with SIGKILL after some acknowledgements, and return all that they acknowledged."""
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, url, f"{name} {n}"], stdout=subprocess.PIPE, text=True)
-        for n in range(WRITERS)
-    ]
-    first, *others = [writer.stdout for writer in writers if writer.stdout is not None]
-    lines = [stdout.readline() for stdout in others]  # all of them write by now
-    lines += [first.readline() for _ in range(acknowledged)]
+    writers, ends = [], []
+    for n in range(WRITERS):
+        receives, sends = FORKS.Pipe(duplex=False)
+        writers.append(FORKS.Process(target=write, args=(url, f"{name} {n}", sends)))
+        writers[-1].start()
+        sends.close()
+        ends.append(receives)
+    texts: list[str] = [end.recv() for end in ends]  # all of them write by now
+    texts += [ends[0].recv() for _ in range(acknowledged)]
     for writer in writers:
         writer.kill()
-    for stdout in (first, *others):
-        lines += stdout.readlines()
-        stdout.close()
+    for end in ends:
+        with end, contextlib.suppress(EOFError):  # what was cut short was not acknowledged
+            while True:
+                texts.append(end.recv())
     for writer in writers:
-        writer.wait()
-    # A line that was cut short was not acknowledged.
-    return [line.rstrip("\n") for line in lines if line.endswith("\n")]
+        writer.join()
+        assert writer.exitcode == -signal.SIGKILL
+    return texts
 
 
 def listed(memory: DatabaseMemory) -> list[str]:
@@ -68,23 +72,22 @@ def listed(memory: DatabaseMemory) -> list[str]:
 @pytest.mark.parametrize(
     "rounds", [3, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])], ids=["few", "many"]
 )
-def test_every_acknowledged_record_is_there_after_kill_9_and_the_index_agrees(
-    tmp_path: Path, rounds: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    url = f"sqlite:///{tmp_path / 'jc1.db'}"
+def test_every_acknowledged_record_is_there_after_kill_9_and_the_index_agrees(tmp_path: Path, rounds: int) -> None:
+    """Ten rounds a database, and then a new one: what is stored is read again after every kill."""
     chance = random.Random(rounds)
     acknowledged: list[str] = []
     for number in range(rounds):
+        url = f"sqlite:///{tmp_path / f'{number // 10}.db'}"
+        if number % 10 == 0:
+            acknowledged = []
         acknowledged += kill_while_writing(url, f"round{number}", chance.randint(1, 20))
-        memory = DatabaseMemory(open_database(url), HashingEmbedder())
-        stored = listed(memory)
-        assert set(acknowledged) <= set(stored)
-        assert len(stored) == len(set(stored))
-        found = memory.search("ann", acknowledged[-1], Retrieval(k=len(stored))).receipts
-        assert sorted(receipt.record.text for receipt in found) == sorted(stored)
-        assert acknowledged[-1] in {receipt.record.text for receipt in found[:20]}
-        memory.close()
+        with closing(DatabaseMemory(open_database(url), HashingEmbedder())) as memory:
+            stored = listed(memory)
+            assert set(acknowledged) <= set(stored)
+            assert len(stored) == len(set(stored))
+            found = memory.search("ann", acknowledged[-1], Retrieval(k=len(stored))).receipts
+            assert sorted(receipt.record.text for receipt in found) == sorted(stored)
+            assert acknowledged[-1] in {receipt.record.text for receipt in found[:20]}
 
 
 FILL = """
