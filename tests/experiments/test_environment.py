@@ -9,7 +9,7 @@ from jc1_lab.environment import machine, revision, versions
 
 
 def test_the_revision_is_the_checkout_s_and_a_plus_says_that_files_differ() -> None:
-    git = ["git", "-C", str(Path(__file__).parents[3])]
+    git = ["git", "-C", str(Path(__file__).parents[2])]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     assert revision().removesuffix("+") == head
 
