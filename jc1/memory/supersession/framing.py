@@ -89,7 +89,7 @@ _SENTENCE = rf"""
   | \b(?:they|people|you|we\s+all|everyone|some|many|others|friends|parents|colleagues|kids)\s+
     (?:\w+ly\s+|all\s+|often\s+)?(?:say|think|believe|claim|write|mean|tell)\b
   | \bin\s+(?!fact\b)[\w']+(?:\s\w+)?'s\s+(?:words|opinion|view)\b | \bas\s+the\s+(?:saying|song|story|joke)\b
-  | \bas\s+(?:[\w]+\s+){{1,2}}(?:puts|calls|sees)\s+it\b
+  | \bas\s+(?:[\w]+\s+){{1,2}}(?:puts?|calls|called|sees|saw|has|had)\s+it\b | \b(?:to\s+)?quote\b
   | \bread\s+(?:that|somewhere|in)\b
     # conditional
   | \b(?:if|unless|whether|assuming|provided|providing|suppos(?:e|ing)|otherwise|in\s+case|in\s+the\s+event)\b

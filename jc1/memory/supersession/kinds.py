@@ -80,7 +80,12 @@ def kind_of(role: Role, text: str) -> Kind:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, each with its closing mark."""
-    return [part.strip() for part in _END.split(text.replace("’", "'")) if part.strip()]
+    return [part.strip() for part in _END.split(squeezed(text).replace("’", "'")) if part.strip()]
+
+
+def squeezed(text: str) -> str:
+    """Return the text without empty lines, and with one space for several: over long runs patterns would be slow."""
+    return "\n".join(line for raw in text.splitlines() if (line := " ".join(raw.split())))
 
 
 def without_lead_in(sentence: str) -> str:

@@ -109,7 +109,9 @@ _NOT_A_VALUE = re.compile(
     r"up|down|"
     r"fun|fine|okay|ok|tight|high|low|small|big|cheap|expensive|"
     r"unknown|private|safe|none|very|so|too|quite|pretty|rather|still|always|often|usually|sometimes|maybe|probably|"
-    r"a pain|a mess|different|the same|similar|like|better|worse|(?!five\b|olive\b)\w+(?:ful|ous|ive|able|ible|less))\b"
+    r"a pain|a mess|being|"
+    r"(?:annoying|bugging|driving|getting|giving|haunting|killing|making|running|torturing)\s|\w+\s\w+s? long$|"
+    r"different|the same|similar|like|better|worse|(?!five\b|olive\b)\w+(?:ful|ous|ive|able|ible|less))\b"
 )
 _NO_NAME = re.compile(
     r"(?:an?|anytime|again|asap|back|crazy|cruel|down|if|in|insane|later|lazy|mad|mud|old-fashioned|on|silly|soon|stupid|"

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jc1.memory.supersession import framing
-from jc1.memory.supersession.kinds import asks, sentences, without_lead_in
+from jc1.memory.supersession.kinds import asks, sentences, squeezed, without_lead_in
 
 LONGEST = 300
 """Most characters of a sentence that is looked into: a longer one is a story."""
+LONGEST_TEXT = 4000
+"""Most characters of a text that is looked into: the patterns take more time a character, the longer a text is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,9 @@ _ITS = re.compile(r"(?:the|its|his|her)\s+(?:new\s+)?(?=(?:name|number|address|p
 def clauses(text: str) -> Iterator[Clause]:
     """The plain clauses of a user's text, without questions and what tells nothing. A clause that is not plain comes
     as it was said."""
+    if len(text := squeezed(text)) > LONGEST_TEXT:
+        yield Clause(text, False, plain=False)
+        return
     changed = False
     topic = counted = ""
     plain = framing.is_plain_message(text)

@@ -31,6 +31,8 @@ NOT_PLAIN = {
         ("home", 'Ruben said "I live in Brussels now."'),
         ("home", "Ruben says that I live in Brussels now."),
         ("home", "Ruben: I live in Brussels now."),
+        ("home", "As Ruben put it, I live in Brussels now."),
+        ("home", "To quote Ruben, I live in Brussels now."),
         ("home", "ruben: i live in brussels now"),
         ("home", "My colleague wrote to me: I moved to Brussels."),
         ("home", "I live in Brussels now, said Ruben."),
@@ -241,6 +243,9 @@ NOT_PLAIN = {
     ],
     "an idiom": [
         ("job", "My job is killing me."),
+        ("code", "My locker code is killing me."),
+        ("code", "My locker code is driving me mad."),
+        ("code", "My locker code is four digits long."),
         ("home", "I live in the moment."),
         ("job", "My job is driving me mad now."),
         ("home", "I live in hope now"),

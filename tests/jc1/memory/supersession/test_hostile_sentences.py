@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,3 +45,11 @@ def test_no_sentence_raises(text: str) -> None:
 def test_words_that_only_qualify_are_nobody() -> None:
     for text in ("Latest works for me.", "New lives in Rome.", "Current is 34 years old"):
         assert subjects(text).superseded_keys == ()
+
+
+@pytest.mark.parametrize("text", ["x" + " \n" * 20_000 + "y", "\n" * 20_000, "My cat is called " + "a, " * 5_000])
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    kind_of("user", text)
+    subjects(text)
+    assert time.process_time() - began < 3  # hundredths of a second; 8 to 350 with patterns over all of it
