@@ -65,6 +65,7 @@ class AssistantMessage(_Message):
 
     role: Literal["assistant"]
     content: Content | None = None
+    reasoning: Text | None = Field(None, description="Accepted, as replies have it; no model is told it again.")
 
 
 class ChatMessage(_Message):

@@ -37,7 +37,7 @@ class Commands(TyperGroup):
             joined = typer.Typer()
             try:
                 point.load()(joined)
-            except Exception as error:  # whatever that package raises: JC1's own commands work without it
+            except (Exception, SystemExit) as error:  # whatever that package raises: JC1's own commands work without it
                 reason = f"its package raised {type(error).__name__}: update it, or remove it"
                 print(f"jc1: the commands of {point.name!r} are left out, since {reason}.", file=sys.stderr)
                 continue

@@ -129,8 +129,8 @@ def engines() -> Mapping[str, EngineRow]:
     for point in entry_points(group=ENTRY_POINTS):
         try:
             row = point.load()
-        except Exception:
-            log.exception("the engine %s of %s cannot be loaded", point.name, point.value)
+        except (Exception, SystemExit) as error:  # whatever that package raises: the other engines work without it
+            log.error("the engine %s of %s cannot be loaded: %s", point.name, point.value, type(error).__name__)
             continue
         if isinstance(row, EngineRow):
             rows.setdefault(row.name, row)

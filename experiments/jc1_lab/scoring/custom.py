@@ -81,7 +81,7 @@ def find(name: str) -> Measure:
             f"The scorer {name!r} cannot be imported: no module {error.name!r}. Install it, or run this in its folder.",
             param="scorer",
         ) from None
-    except Exception as error:  # whatever the module's code raises
+    except (Exception, SystemExit) as error:  # whatever the module's code raises
         raise InvalidSuite(
             f"The scorer {name!r} cannot be imported: its module raised {type(error).__name__}. Import it in Python to "
             "see where.",

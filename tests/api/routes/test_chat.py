@@ -235,7 +235,8 @@ async def test_text_parts_developer_messages_and_fields_that_clients_send_back_a
     assert reply["choices"][0]["message"]["content"] == "One\ntwo"
 
 
-@pytest.mark.parametrize("empty", [{"content": None}, {}, {"content": None, "tool_calls": [], "refusal": ""}])
+@pytest.mark.parametrize("empty", [{"content": None}, {}, {"content": None, "tool_calls": [], "refusal": ""},
+                                   {"content": "Hi.", "reasoning": "A greeting."}])  # fmt: skip
 async def test_names_and_replies_without_content_are_taken_as_openai_takes_them(
     client: httpx.AsyncClient, empty: dict[str, Any]
 ) -> None:

@@ -56,11 +56,12 @@ def test_a_command_of_jc1_cannot_be_taken(jc1: Run, package: Path) -> None:
     assert "Not JC1's own" not in ok(jc1("--help"))
 
 
-def test_a_package_that_cannot_be_loaded_is_told_and_the_others_are_there(jc1: Run, package: Path) -> None:
-    (package / "jc1_tides.py").write_text("raise RuntimeError('secret')")
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+def test_a_package_that_cannot_be_loaded_is_told_and_the_others_are_there(jc1: Run, package: Path, error: str) -> None:
+    (package / "jc1_tides.py").write_text(f"raise {error}('secret')")
     listed = jc1("--help")
     assert " sweep " in ok(listed)
     assert listed.stderr == (
-        "jc1: the commands of 'tides' are left out, since its package raised RuntimeError: update it, or remove it.\n"
+        f"jc1: the commands of 'tides' are left out, since its package raised {error}: update it, or remove it.\n"
     )
     assert jc1("tides", "high", "Brest").returncode == 2

@@ -126,7 +126,9 @@ def test_its_packages_count_among_what_a_reply_depends_on(site: Path) -> None:
     assert "jc1-steam" in distributions()
 
 
-@pytest.mark.parametrize("row", ["raise ImportError('no coal')", "row = 3", ROW.replace('"steam"', '"echo"')])
+@pytest.mark.parametrize(
+    "row", ["raise ImportError('no coal')", "raise SystemExit", "row = 3", ROW.replace('"steam"', '"echo"')]
+)
 def test_what_cannot_join_changes_nothing(site: Path, row: str, caplog: pytest.LogCaptureFixture) -> None:
     install(site, row)
     with caplog.at_level(logging.ERROR):
