@@ -77,6 +77,7 @@ def others_writing(memory: DatabaseMemory, database: Engine) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_nobody_waits_long_while_one_owner_imports_forgets_restores_and_purges_twenty_thousand_records(
     memory: DatabaseMemory, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
