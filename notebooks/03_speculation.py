@@ -85,8 +85,9 @@ for kind, (first, *_) in PROMPTS.items():
 # All prompts, greedy, with every method. The traces tell what became of the drafts.
 
 # %%
+pipelines = {method: target.workbench.pipeline for method, target in targets.items()}
 replies = {
-    (method, kind): [await targets[method].pipeline.chat(item.messages, memory="off", preset=preset) for item in items]
+    (method, kind): [await pipelines[method].chat(item.messages, memory="off", preset=preset) for item in items]
     for method in METHODS
     for kind, items in PROMPTS.items()
 }

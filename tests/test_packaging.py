@@ -14,11 +14,10 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from types import ModuleType
 
-import pip
 import pytest
 from packaging.requirements import Requirement
 
@@ -127,7 +126,8 @@ def test_a_machine_without_gpu_gets_the_cpu_build_of_torch_or_a_clear_refusal(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (site / "pip").symlink_to(Path(pip.__file__).parent)
+    # Found by its files: importing pip takes setuptools' place for distutils away, which vLLM needs.
+    (site / "pip").symlink_to(Path(str(distribution("pip").locate_file("pip"))))
     code = "import install; install.install_torch('9.9.9', gpu=False); print(install.is_cpu_torch('9.9.9'))"
     command = [str(tmp_path / "venv" / "bin" / "python"), "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tools")

@@ -63,7 +63,6 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
-        from vllm.v1.engine.core_client import MPClient
 
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
     except Jc1Error:
@@ -71,7 +70,9 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     except Exception as error:
         log.exception("vLLM could not be started")
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if isinstance(client := frame.f_locals.get("self"), MPClient):
+            client = frame.f_locals.get("self")
+            # By name: where an import failed there is no class to compare with.
+            if any(kind.__name__ == "MPClient" for kind in type(client).__mro__):
                 close_sockets(client)
     raise EngineUnavailable(
         "vLLM could not be started: the log says why. Less --kv-cache-gib, --max-model-len or "
