@@ -42,9 +42,9 @@ x
 - y
 \]
 
-| Engine | Extraordinarily |
-|---|---|
-| vLLM | `a<b` |
+| Extraordinarily | Incomprehensibly | Inconsequentially |
+|---|---|---|
+| vLLM | `a<b` | x |
 
 ```python
 def f(x): return "&lt;" if x < 1 else '\(x\)'
@@ -182,13 +182,7 @@ def test_a_form_that_stood_in_a_reply_could_neither_cover_the_page_nor_be_sent(
         sent: list[str] = []
         page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
         replies(page).last.evaluate("(reply, form) => { reply.innerHTML = form; }", FORM)
-        covered = page.locator("#jc1-prompt textarea").evaluate(COVERED)
+        assert page.locator("#jc1-log form button").bounding_box() == replies(page).last.bounding_box()
         with page.expect_console_message(lambda message: "form-action" in message.text):
             page.locator("#jc1-log form button").dispatch_event("click")
-        assert (covered, sent) == (False, [])
-
-
-COVERED = """element => {
-  const { x, y } = element.getBoundingClientRect();
-  return document.elementFromPoint(x + 5, y + 5).textContent === "Continue";
-}"""
+        assert sent == []

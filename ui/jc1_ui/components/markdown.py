@@ -225,7 +225,7 @@ def _parser() -> MarkdownIt:
     parser = _Parser("commonmark", options)
     parser.enable(["table", "strikethrough"])
     # A definition of a link is shown nowhere, and "[note]: done" is one.
-    parser.disable(["html_inline", "html_block", "entity", "reference"])
+    parser.disable(["entity", "reference"])
     parser.inline.ruler.before("escape", "maths", _inline_maths)
     parser.block.ruler.at("table", _table_without_loss, {"alt": ["paragraph", "reference"]})
     parser.block.ruler.before("fence", "maths", _block_maths, {"alt": ["paragraph", "blockquote", "list"]})
