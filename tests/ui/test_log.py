@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.ui.conftest import PATIENCE, Open, Server, visitors
-from tests.ui.pages import choose, remember, replies, say
+from tests.ui.pages import choose, messages, remember, replies, say
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -154,6 +154,7 @@ def test_nothing_that_was_said_is_html_or_makes_the_browser_ask_for_something(op
         expect(replies(page)).to_have_count(len(traps))
         say(page, f'<img src="{address}/v"> is a picture.')  # while it is written, and as a memory
         page.get_by_role("button", name="New conversation").click()
+        expect(messages(page)).to_have_count(0)
         say(page, "What is a picture?")
         expect(page.locator(".jc1-memories li").first).to_contain_text(f'<img src="{address}/v"> is a picture.')
         page.reload()

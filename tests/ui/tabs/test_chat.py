@@ -60,7 +60,7 @@ def sending(
     chat: Chat, text: str, session: str = "s", *, page: gr.Request = PAGE, mode: str = "on", **fields: Any
 ) -> AsyncGenerator[Updates, None]:
     baseline = controls.values_of(Decoding())
-    return chat.send(page, text, session, mode, None, baseline, *(baseline | fields).values())
+    return chat.send(page, session, text, mode, None, baseline, *(baseline | fields).values())
 
 
 async def send(chat: Chat, text: str, session: str = "s", **options: Any) -> Updates:
@@ -114,11 +114,17 @@ class Page:
 
     async def send(self, text: str) -> list[str]:
         """What was said by then, after which the page is ready for the next message."""
-        async for updates in self.chat.send(PAGE, text, "s", "off", *self.given):
+        async for updates in self.chat.send(PAGE, "s", text, "off", *self.given):
             if updates != gr.skip():
                 self.show(updates)
         self.show(await self.chat.make_ready("", self.shown.get(self.chat.failed, ""), *self.given))
         return said(self.chat, self.shown)
+
+
+def session_of(chat: Chat, shown: Updates) -> str:
+    """The conversation that a page shows once it has opened it."""
+    assert shown[chat.log.settled]["opens"]
+    return str(shown[chat.log.settled]["session"])
 
 
 def clicked(session: str) -> gr.EventData:
@@ -147,9 +153,12 @@ async def test_a_language_that_the_model_does_not_know_is_told_below_the_reply(c
     engine = await use(chat, EchoEngine())
     engine.model = "jc1-tiny"
     for text, told in (("我的猫叫什么名字？", ["language"]), ("What is my cat called?", [])):
-        shown = await send(chat, text, uuid4().hex, mode="off")
-        notices = [m["notices"] for part in chat.log.components for m in shown[part]["messages"] if "notices" in m][-1]
-        assert [word for notice in notices for word in ("language", "--model") if word in notice][:1] == told
+        session = uuid4().hex
+        for shown in (await send(chat, text, session, mode="off"), await chat.open_stored(session)):
+            (notices,) = [
+                m["notices"] for part in chat.log.components for m in shown[part]["messages"] if "notices" in m
+            ]
+            assert [word for notice in notices for word in ("language", "--model") if word in notice][:1] == told
 
 
 async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
@@ -304,7 +313,9 @@ async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monk
 
     monkeypatch.setattr(chat.workbench.sessions, "history", away)
     assert "database_unavailable" in (await send(chat, "Hello there."))[chat.notice]
-    assert "database_unavailable" in (await chat.open_stored("s"))[chat.notice]
+    opened = await chat.open_stored("s")
+    assert "database_unavailable" in opened[chat.notice]
+    assert session_of(chat, opened) == "s"  # a message can be sent once the database is back
     monkeypatch.setattr(chat.workbench.presets, "list", away)
     assert "database_unavailable" in (await chat.offer())[chat.notice]
     monkeypatch.setattr(chat.workbench.presets, "resolve", away)
@@ -329,7 +340,7 @@ async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat
     await send(chat, "My cat is called Ada.", "first")
     await send(chat, "What is my cat called?", "second")
     shown = await chat.open_stored("second")
-    assert shown[chat.session] == "second"
+    assert session_of(chat, shown) == "second"
     assert said(chat, shown) == ["What is my cat called?", "What is my cat called?"]
     assert shown[chat.story.stages]["visible"] is True
     assert "My cat is called Ada." in shown[chat.story.memories]
@@ -348,8 +359,8 @@ async def test_a_memory_that_was_forgotten_is_left_out_of_an_earlier_reply(chat:
 @pytest.mark.parametrize("stored", ["", None, 3])
 async def test_a_browser_without_a_conversation_begins_one_of_its_own(chat: Chat, stored: Any) -> None:
     first, second = await chat.open_stored(stored), await chat.begin(PAGE)
-    assert len(first[chat.session]) == len(second[chat.session]) == 32
-    assert first[chat.session] != second[chat.session]
+    assert len(session_of(chat, first)) == len(session_of(chat, second)) == 32
+    assert session_of(chat, first) != session_of(chat, second)
     assert said(chat, first) == said(chat, second) == []
 
 
@@ -358,7 +369,7 @@ async def test_leaving_a_conversation_ends_its_reply(chat: Chat) -> None:
     reply = asyncio.create_task(send(chat, "Hello there.", "first"))
     await until(lambda: engine.active == 1)
     shown = await chat.open_chosen(clicked("other"), PAGE)
-    assert (shown[chat.session], said(chat, shown)) == ("other", [])
+    assert (session_of(chat, shown), said(chat, shown)) == ("other", [])
     await reply
     assert engine.active == 0
 
@@ -403,17 +414,17 @@ async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -
     await send(chat, "One.", "first")
     await send(chat, "Two.", "second")
     kept = await chat.delete("second", clicked("first"), PAGE)
-    assert (kept[chat.session], said(chat, kept)) == ("second", ["Two.", "Two."])
+    assert (session_of(chat, kept), said(chat, kept)) == ("second", ["Two.", "Two."])
     assert "first" not in kept[chat.conversations]
     begun = await chat.delete("second", clicked("second"), PAGE)
-    assert begun[chat.session] not in ("first", "second")
+    assert session_of(chat, begun) not in ("first", "second")
     assert said(chat, begun) == []
     assert chat.workbench.sessions.list(chat.owner) == ()
 
 
 async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> None:
     shown = await chat.delete("current", clicked("gone"), PAGE)
-    assert (shown[chat.session], shown[chat.notice]) == ("current", "")
+    assert (session_of(chat, shown), shown[chat.notice]) == ("current", "")
 
 
 # Presets

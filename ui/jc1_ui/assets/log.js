@@ -1,7 +1,8 @@
 // Draws the messages of a conversation. The body of `js_on_load` of both parts of the log: what is settled, and the turn
 // that is being written. A text is set as text; HTML comes from `jc1_ui.components.markdown` alone.
 //
-// Frames may be late: a part is drawn only when it belongs to the conversation that was opened last.
+// Frames may be late: a part is drawn only when it belongs to the conversation that was opened last. While another one is
+// being opened `session` is null: nothing is drawn, and no message is sent, until it is on screen.
 
 const log = (window.jc1Log ??= { session: null, parts: {} });
 const scroller = element.closest("#jc1-log");

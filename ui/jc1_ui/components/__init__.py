@@ -1,1 +1,1 @@
-"""What tabs share: the live row, fragments, plots, controls, presets."""
+"""What tabs share: the log of messages and its Markdown, the live row, fragments, plots, controls, presets."""

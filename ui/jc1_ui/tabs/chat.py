@@ -34,8 +34,10 @@ EXAMPLES = ("My cat is called Ada.", "I live in Oslo.", "What is my cat called?"
 _IDLE = fragments.live_row("idle", "ready")
 
 # A page keeps its own conversation over a reload; a new page begins with the one that was last used in this browser.
-# `assets/log.js` writes both.
+# `assets/log.js` writes both, and knows which one is on screen: there a message goes, or nowhere while one is opened.
 _STORED_SESSION_SCRIPT = "() => [sessionStorage.getItem('jc1.session') || localStorage.getItem('jc1.session') || '']"
+_SESSION_SCRIPT = "(session, ...others) => [window.jc1Log.session ?? '', ...others]"
+_LEAVE_SCRIPT = "() => { window.jc1Log.session = null; return []; }"
 _LIST_SCRIPT = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-open], [data-delete]");
@@ -73,7 +75,7 @@ class Chat:
 
     def lay_out(self) -> None:
         """Lay out the components inside the current Gradio context."""
-        self.session = gr.Textbox("", visible=False)
+        self.session = gr.Textbox("", visible=False)  # filled by the scripts above, whenever a handler takes it
         self.failed = gr.State("")
         # The preset's values lie in the page, as those of the controls do: a message brings both as they were together,
         # whatever its preset means by then.
@@ -119,27 +121,27 @@ class Chat:
         streamed: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         hidden: dict[str, Any] = {**streamed, "queue": False}
         shown = [self.preset, self.baseline, *self.controls]
-        request = [self.session, self.mode, *shown]
         replying = [
             self.conversations, *self.log.components, self.notice, self.live, self.prompt, *self.story.components
         ]  # fmt: skip
-        page = [*replying, self.session]
         ready = [self.prompt, self.failed, *shown]
 
-        sent = self.prompt.submit(self.send, [self.prompt, *request], [*replying, self.failed], **streamed)
-        tried = self.log.welcome.example(self.send_example, request, [*replying, self.failed], **streamed)
+        asked = {"outputs": [*replying, self.failed], "js": _SESSION_SCRIPT, **streamed}
+        sent = self.prompt.submit(self.send, [self.session, self.prompt, self.mode, *shown], **asked)
+        tried = self.log.welcome.example(self.send_example, [self.session, self.mode, *shown], **asked)
         for reply in (sent, tried):
             reply.then(self.make_ready, ready, ready, **hidden)
         self.prompt.stop(self.stop, None, None, **hidden)
 
-        self.new.click(self.begin, None, page, **hidden).then(fn=None, js=_FOCUS_SCRIPT)
-        self.conversations.select(self.open_chosen, None, page, **hidden)
-        self.story.memories.select(self.open_chosen, None, page, **hidden)
-        self.conversations.delete(self.delete, self.session, page, **hidden)
+        leave = {"outputs": replying, "js": _LEAVE_SCRIPT, **hidden}
+        self.new.click(self.begin, **leave).then(fn=None, js=_FOCUS_SCRIPT)
+        self.conversations.select(self.open_chosen, **leave)
+        self.story.memories.select(self.open_chosen, **leave)
+        self.conversations.delete(self.delete, self.session, replying, js=_SESSION_SCRIPT, **hidden)
 
         for event in (self.preset.input, self.reset.click):
             event(self.follow_preset, self.preset, [self.notice, *shown], **hidden)
-        opened = blocks.load(self.open_stored, self.session, page, js=_STORED_SESSION_SCRIPT, **hidden)
+        opened = blocks.load(self.open_stored, self.session, replying, js=_STORED_SESSION_SCRIPT, **hidden)
         opened.then(fn=None, js=_FOCUS_SCRIPT)
         blocks.load(self.fit, None, [self.notice, *shown], **hidden)
         self.preset.focus(self.offer, None, [self.notice, self.preset], **hidden)
@@ -151,8 +153,8 @@ class Chat:
     async def send(
         self,
         request: gr.Request,
-        text: str,
         session: str,
+        text: str,
         mode: Any,
         preset: str | None,
         baseline: dict[str, Any],
@@ -229,7 +231,7 @@ class Chat:
             failed: Updates = {self.notice: fragments.notice(reply.error), self.failed: text}
             return updates | failed | self.log.grow(session, [])
         trace = reply.trace or await self._last_trace(session)
-        notices = [notice.message for notice in trace.notices] if trace else []
+        notices = _notices(trace) if trace else []
         answer = await asyncio.to_thread(log.reply, reply.text, reply.reasoning, stopped=reply.stopped, notices=notices)
         updates |= self.log.grow(session, [log.user(text), answer])
         if reply.receipts is not None:
@@ -245,7 +247,7 @@ class Chat:
         self, request: gr.Request, event: gr.EventData, session: str, mode: Any, *shown: Any
     ) -> AsyncGenerator[Updates, None]:
         """Send an example as if it had been typed."""
-        async for updates in self.send(request, str(event.text), session, mode, *shown):
+        async for updates in self.send(request, session, str(event.text), mode, *shown):
             yield updates
 
     async def stop(self, request: gr.Request) -> None:
@@ -304,7 +306,7 @@ class Chat:
 
     async def _open(self, session: str) -> Updates:
         updates: Updates = {
-            self.session: session,
+            **self.log.open(session, []),
             self.notice: "",
             self.live: _IDLE,
             # Closed until the page has a conversation to write to.
@@ -312,9 +314,9 @@ class Chat:
             **self.story.clear(session),
         }
         try:
-            updates |= self.log.open(session, await self._history(session))
-            updates[self.conversations] = await self._list(session)
             trace = await self._last_trace(session)
+            updates |= self.log.open(session, await self._history(session, trace))
+            updates[self.conversations] = await self._list(session)
             if trace is not None:
                 receipts = await asyncio.to_thread(self._receipts, trace)
                 updates |= self.story.show_trace(trace) | {self.live: fragments.live_row_of_trace(trace)}
@@ -324,10 +326,15 @@ class Chat:
             updates[self.notice] = fragments.notice(error)
         return updates
 
-    async def _history(self, session: str) -> list[Message]:
+    async def _history(self, session: str, last: Trace | None = None) -> list[Message]:
+        """Return what was said, with the notices of the last reply while its trace is there."""
+
         def read() -> list[Message]:
             turns = self.workbench.sessions.history(self.owner, session, limit=TURNS_SHOWN)
-            return [message for turn in turns for message in log.of_turn(turn)]
+            messages = [message for turn in turns for message in log.of_turn(turn)]
+            if last is not None and messages and "notices" in messages[-1]:
+                messages[-1]["notices"] = _notices(last)
+            return messages
 
         return await asyncio.to_thread(read)
 
@@ -389,3 +396,7 @@ class Chat:
     async def _fit(self, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
         baseline, shown = await asyncio.to_thread(presets.fit_controls, self.workbench, preset, changes or {})
         return {self.baseline: baseline, **dict(zip(self.controls, shown, strict=True))}
+
+
+def _notices(trace: Trace) -> list[str]:
+    return [notice.message for notice in trace.notices]
