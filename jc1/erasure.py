@@ -1,4 +1,4 @@
-"""Forgetting across the house: what was forgotten leaves the database, its files, caches and traces.
+"""Erasure in all of JC1: what was forgotten leaves the database, its files, caches and traces.
 
 Knows every place in JC1 where a text may lie, in which order they are cleared, and when, and the places where JC1 does
 not reach. Knows nothing about how a place is cleared.
@@ -31,8 +31,8 @@ DAY_SECONDS = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What was removed for good, as numbers, and whether the files of database and cache are `clean` of it and of all
-    that was removed before: while others keep the database busy they are not, nor is a PostgreSQL server's ever."""
+    """Numbers of what was removed for good, and whether the files of database and cache are `clean` of it and of all
+    that was removed before: while others keep the database busy they are not, and a PostgreSQL server's never are."""
 
     records: int = 0
     edits: int = 0
@@ -41,36 +41,39 @@ class Purge:
 
 
 def forget(stores: Stores, owner: str, what: str | Selection) -> Forgotten:
-    """Hide what is selected, for as long as the settings let it be restored. Raises as `Memory.forget` does."""
+    """Hide what is selected; it can be restored for as long as the settings say. Raises what `Memory.forget` does."""
     forgotten = stores.memory.forget(owner, what)
     _drop_derived(stores, owner)
     return forgotten
 
 
 def restore(stores: Stores, owner: str, what: str | Selection) -> Restored:
-    """Show again what is selected and not purged yet. Raises as `Memory.restore` does."""
+    """Show again what is selected and not purged yet. Raises what `Memory.restore` does."""
     restored = stores.memory.restore(owner, what)
     _drop_derived(stores, owner)
     return restored
 
 
 def purge(stores: Stores, owner: str, what: str | Selection | None = None) -> Purge:
-    """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
+    """Remove for good, now, what an owner has forgotten: of a selection, or all. Raises what `Memory.purge` does."""
     purged = stores.memory.purge(owner, what)
     _drop_derived(stores, owner, purged.records)
     return _sum([purged], clean=_vacuum(stores))
 
 
 def purge_overdue(stores: Stores) -> Purge:
-    """Remove what can no longer be restored, and forget what is as old as the settings let it be, of every owner."""
+    """Remove what can no longer be restored, and forget what is as old as the settings let it be, for every owner."""
     now = datetime.now(UTC)
     settings = stores.settings
     parts: list[Purged] = []
     for owner in stores.memory.owners():
+        # 1) What is too old is forgotten
         expired = 0
         if settings.memory_retention_days:
             expired = stores.memory.expire(owner, now - timedelta(days=settings.memory_retention_days))
+        # 2) What was forgotten long enough ago goes for good
         purged = stores.memory.purge(owner, before=now - timedelta(days=settings.memory_undo_days))
+        # 3) So does what was derived from either
         if expired or purged != Purged():
             _drop_derived(stores, owner, purged.records)
         parts.append(purged)
@@ -79,7 +82,7 @@ def purge_overdue(stores: Stores) -> Purge:
 
 @asynccontextmanager
 async def purging_daily(stores: Stores) -> AsyncIterator[None]:
-    """Purge what is overdue, now and once a day, while the body runs. Where that fails, the log says so."""
+    """Purge what is overdue, now and once a day, while the body runs. Failures go to the log."""
     stop = asyncio.Event()
     task = asyncio.get_running_loop().create_task(_daily(stores, stop))
     try:
@@ -117,7 +120,7 @@ def _drop_derived(stores: Stores, owner: str, purged: Collection[str] = ()) -> N
 
 
 def _vacuum(stores: Stores) -> bool:
-    """Return whether what was purged, now or earlier, is in no file of the database or the cache."""
+    """Rewrite files that still hold purged text, and return whether no file of database or cache holds any."""
     return stores.memory.vacuum(lambda: vacuum(stores.replies.cache, stores.settings))
 
 
@@ -131,6 +134,7 @@ def _sum(parts: Collection[Purged], *, clean: bool) -> Purge:
 
 
 async def _daily(stores: Stores, stop: asyncio.Event) -> None:
+    """Purge what is overdue every `DAY_SECONDS` until `stop` is set."""
     while True:
         try:
             purged = await asyncio.to_thread(purge_overdue, stores)

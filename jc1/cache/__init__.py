@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def create_cache(settings: Settings) -> Cache:
-    """Return the cache that the settings name; that it can be reached is not asked for.
+    """Return the cache that the settings name, whether or not it can be reached.
 
     Raises `InvalidSettings` where what it needs is missing.
     """
@@ -26,8 +26,10 @@ def create_cache(settings: Settings) -> Cache:
 
 
 def vacuum(cache: Cache, settings: Settings) -> bool:
-    """Return whether what was removed from the cache is in no file of this machine any more, nor in those that a cache
-    of earlier settings left."""
+    """Rewrite or delete the cache's files, and return whether none on this machine holds what was removed.
+
+    That goes for the files, too, that a cache of earlier settings left.
+    """
     if settings.cache != "lmdb":
         shutil.rmtree(_folder(settings), ignore_errors=True)
         if _folder(settings).exists():
@@ -63,4 +65,4 @@ def _off(settings: Settings) -> Cache:
 
 
 CACHES: Mapping[str, Callable[[Settings], Cache]] = {"lmdb": _lmdb, "redis": _redis, "off": _off}
-"""By their words in settings."""
+"""Factories by the word in the settings."""

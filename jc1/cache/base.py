@@ -1,4 +1,4 @@
-"""What a cache is. Knows nothing about where the bytes lie or what they mean."""
+"""The interface of all caches. Knows nothing about where the bytes lie or what they mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from jc1.cache.lookups import Lookups
 
 State = Literal["closed", "half_open", "open"]
-"""Of what guards the store, in a circuit breaker's words: `closed` is in use, `open` left alone, `half_open` tried."""
+"""States of a circuit breaker before the store: `closed` lets calls through, `open` none, `half_open` one as a try."""
 
 
 class Cache(Protocol):
@@ -19,20 +19,20 @@ class Cache(Protocol):
     """
 
     lookups: Lookups
-    """How the lookups of this process went."""
+    """Counters of the lookups of this process."""
 
     @property
     def state(self) -> State | None:
-        """Tell whether the store is in use; `None` where there is no store."""
+        """Return whether the store is in use, as a `State`; `None` where there is no store."""
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
-        """Return the value, or `None` when there is none or its lifetime is over."""
+        """Return the value, or `None` where there is none or its lifetime is over."""
 
     def get_many(self, namespace: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the values in the order of the keys."""
+        """Return the values in the order of the keys, `None` for each that is missing."""
 
     def put_many(self, namespace: str, items: Mapping[bytes, bytes], *, ttl: float | None = None) -> None:
-        """Store all the items; `None` keeps them until they are evicted."""
+        """Store all the items for at most `ttl` seconds; `None` keeps them until they are evicted."""
 
     def delete(self, namespace: str, key: bytes) -> None:
         """Remove the value if it is there."""
@@ -41,7 +41,10 @@ class Cache(Protocol):
         """Remove every value of the namespace."""
 
     def vacuum(self) -> bool:
-        """Return whether removed values are in no file of this machine any more; what is kept may go with them."""
+        """Clear removed values out of the files, and return whether none on this machine holds any.
+
+        Values that are kept may go with them.
+        """
 
     def close(self) -> None:
         """Flush and close."""

@@ -15,7 +15,8 @@ from jc1.cache.base import State
 FAILURES = 3
 """Failures in a row after which the store is left alone."""
 OPEN_SECONDS = 5.0
-"""For how long; then one call tries, and another after the same time if that one fails or never ends."""
+"""Seconds for which it is left alone; then one call tries, and another after the same time if that one fails or never
+ends."""
 
 
 class Breaker:
@@ -42,8 +43,8 @@ class Breaker:
         return "half_open" if self._trying else "open"
 
     def allows(self) -> bool:
-        """Tell whether a call may be made now. While the store is left alone, one is let through from time to time."""
-        if self._failures < self._limit:
+        """Return whether a call may be made now: while the store is left alone, one every `seconds`."""
+        if self._failures < self._limit:  # without the lock, since nearly every call ends here
             return True
         with self._lock:
             now = self._clock()
@@ -55,7 +56,7 @@ class Breaker:
             return True
 
     def succeeded(self) -> bool:
-        """Note that the store answered, and return whether it had been left alone until now."""
+        """Record that the store answered, and return whether it had been left alone until now."""
         if not self._failures:
             return False
         with self._lock:
@@ -64,7 +65,7 @@ class Breaker:
             return closed
 
     def failed(self) -> bool:
-        """Note that the store did not answer, and return whether it is left alone from now on."""
+        """Record that the store did not answer, and return whether this failure makes it be left alone."""
         with self._lock:
             self._failures += 1
             self._trying, self._next_try = False, self._clock() + self._seconds

@@ -38,7 +38,7 @@ _STAMP = struct.Struct(">d")
 _FOREVER = float("inf")
 _LONGEST_KEY = 511  # LMDB's own limit, in bytes
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# What a file that is not LMDB's, or is damaged inside, makes LMDB raise.
+# Raised by LMDB for a file that is not its own, or is damaged inside.
 _DAMAGE = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError, lmdb.VersionMismatchError)
 
 
@@ -89,12 +89,15 @@ class LmdbCache:
         chunk: list[tuple[bytes, bytes]] = []
         size = 0
         for key, value in items.items():
+            # 1) What is too large is not kept
             if len(value) > self._chunk:
                 self.delete(namespace, key)  # the earlier value is not the key's any more
                 continue
+            # 2) A full transaction is committed
             if size + len(value) > self._chunk:
                 self._write(chunk)
                 chunk, size = [], 0
+            # 3) The item waits for the next one
             chunk.append((_place(namespace, key), stamp + value))
             size += len(value)
         self._write(chunk)
@@ -120,9 +123,10 @@ class LmdbCache:
         self._attempt("cleared", remove)
 
     def vacuum(self) -> bool:
-        """Begin the file anew, empty: LMDB leaves the bytes of removed values in pages that it has not used again.
+        """Replace the file by an empty one, and return whether that was done.
 
-        Another process that has it open goes on with the old one, which has no name any more and ends with it.
+        LMDB leaves the bytes of removed values in pages that it has not used again. Another process that has the file
+        open goes on with the old one, which has no name any more and ends with it.
         """
         try:
             return self._store is not None and self._store.begin_anew()
@@ -140,7 +144,7 @@ class LmdbCache:
             self._attempt("written", lambda store: store.write(items))
 
     def _attempt(self, what: str, operation: Callable[[_Store], T]) -> T | None:
-        """Return what the operation does, or `None` where the store is closed or fails."""
+        """Return the operation's result, or `None` where the store is closed or fails."""
         store = self._store
         if store is None or not store.enter():
             return None
@@ -197,8 +201,10 @@ class _Store:
         self.environment, self._database = environment, environment.open_db()
 
     def begin_anew(self) -> bool:
-        """Close, delete and open the file once the last operation has left; lookups find nothing meanwhile. False where
-        it is another process's, or closing."""
+        """Close, delete and open the file once the last operation has left, and return whether that was done.
+
+        Lookups find nothing meanwhile. False where the store was opened before this process forked, or is closing.
+        """
         if self._process != os.getpid():
             return False
         with self._condition:
@@ -215,7 +221,10 @@ class _Store:
         return True
 
     def enter(self) -> bool:
-        """Begin an operation. False when the store is closing or damaged, or was opened before this process forked."""
+        """Begin an operation, and return whether it may go on.
+
+        False where the store is closing or damaged, or was opened before this process forked.
+        """
         if self._process != os.getpid():
             return False
         with self._condition:
@@ -224,12 +233,13 @@ class _Store:
             return self.usable
 
     def leave(self) -> None:
+        """End an operation that `enter` let begin."""
         with self._condition:
             self._inside -= 1
             self._condition.notify_all()
 
     def close(self) -> None:
-        """Close once the last operation has left."""
+        """Close the store once the last operation has left."""
         if self._process != os.getpid():
             return
         with self._condition:
@@ -239,6 +249,7 @@ class _Store:
             self.environment.close()
 
     def write(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store items in one transaction, dropping all that is there where they do not fit."""
         try:
             self._write(items)
         except lmdb.MapFullError:
@@ -262,6 +273,7 @@ _stores_lock = threading.Lock()
 
 
 def _acquire(folder: Path, max_bytes: int) -> _Store:
+    """Return the store in a folder, which all of this process share; a damaged file is replaced by an empty one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     booted = folder / _boot()
     with _stores_lock:
@@ -285,6 +297,7 @@ def _acquire(folder: Path, max_bytes: int) -> _Store:
 
 
 def _open_store(booted: Path, max_bytes: int) -> _Store:
+    """Open the store of this boot, deleting what other boots left. Raises `lmdb.Error` or `OSError`."""
     for left in booted.parent.iterdir():
         if left != booted:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
@@ -296,6 +309,7 @@ def _open_store(booted: Path, max_bytes: int) -> _Store:
 
 
 def _release(store: _Store) -> None:
+    """Close the store after its last user."""
     with _stores_lock:
         store.users -= 1
         if store.users:
@@ -314,6 +328,7 @@ def _boot() -> str:
 
 
 def _place(namespace: str, key: bytes) -> bytes:
+    """Return the key as it is stored: see the layout above."""
     start = prefix(namespace)
     place = start + b"k" + key
     if len(place) <= _LONGEST_KEY:
@@ -322,6 +337,7 @@ def _place(namespace: str, key: bytes) -> bytes:
 
 
 def _unexpired(stored: bytes | None, now: float) -> bytes | None:
+    """Return the value without its stamp; `None` where there is none or its lifetime is over."""
     if stored is None or _STAMP.unpack_from(stored)[0] <= now:
         return None
     return stored[_STAMP.size :]

@@ -1,4 +1,4 @@
-"""How lookups went, counted. Knows kinds of namespaces and results; knows nothing about who reads the figures."""
+"""Counters of hits, misses and errors. Knows kinds of namespaces; knows nothing about metrics, which read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = Literal["hit", "miss", "error"]
 RESULTS: tuple[Result, ...] = ("hit", "miss", "error")
 """`error`: the store did not answer, or was left alone because it had not answered before."""
 OTHER = "other"
-"""Stands for every kind of namespace that is not JC1's own, so that the figures are a closed set."""
+"""Label of every kind of namespace that is not JC1's own, so that the labels are a closed set."""
 
 
 class Lookups:
@@ -24,7 +24,7 @@ class Lookups:
         self._counts: dict[tuple[str, Result], int] = dict.fromkeys(product((*KINDS, OTHER), RESULTS), 0)
 
     def count(self, namespace: str, values: Sequence[bytes | None]) -> None:
-        """Count one lookup for each value found, or not found."""
+        """Count one lookup for each value: a hit, or a miss where it is `None`."""
         missed = values.count(None)
         kind = _kind(namespace)
         with self._lock:

@@ -1,4 +1,4 @@
-"""What is kept in a cache, and under which names. Knows nothing about caches."""
+"""Namespaces of what is cached: one for each kind and owner. Knows nothing about who keeps the bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ KINDS = (EMBEDDING, HISTORY, REPLY)
 
 
 def owned(kind: str, owner: str) -> str:
-    """Return the namespace of what is kept of one `kind` for one owner: clearing it purges that, and nothing else."""
+    """Return the namespace of what is kept of one `kind` for one owner: clearing it purges that, and nothing else.
+
+    The owner's name is in it as a hash only.
+    """
     return f"{kind}/{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
 
 
 def prefix(namespace: str) -> bytes:
-    """Return what the stored keys of a namespace, and of no other, begin with.
+    """Return the bytes that the stored keys of a namespace, and of no other, begin with.
 
-    Raises `ValueError` for an impossible name.
+    Raises `ValueError` for a name with a NUL or of more than 200 bytes.
     """
     name = namespace.encode()
     if b"\0" in name or len(name) > 200:

@@ -1,4 +1,4 @@
-"""The cache that keeps nothing, for `cache = "off"`. Knows nothing at all."""
+"""The cache that keeps nothing, for `cache = "off"`."""
 
 from __future__ import annotations
 

@@ -43,10 +43,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS = CALL_SECONDS = 0.25
-"""How long the server may take to be reached, and to say the next thing. The URL may say otherwise:
+"""Seconds that the server may take to be reached, and to answer. The URL may say otherwise:
 `?socket_connect_timeout=1&socket_timeout=1`."""
 LONGEST_SECONDS = 30 * 24 * 3600
-"""The lifetime of what has none of its own: the server need not be told to evict."""
+"""Lifetime in seconds of what has none of its own: the server need not be told to evict."""
 SCANNED = 1000
 """Keys that the server looks at in one step of `clear`."""
 
@@ -69,7 +69,7 @@ class RedisCache:
         self._breaker = breaker or Breaker()
         self._closed = False
         self._owed: set[bytes] = set()
-        """Beginnings of keys that are owed a removal."""
+        """Prefixes of keys whose removal failed and is owed."""
         self._owing = threading.Lock()
         """Held while debts are made or paid: nothing is read meanwhile."""
         self._warned: set[str] = set()
@@ -124,7 +124,7 @@ class RedisCache:
         return not self._owed
 
     def close(self) -> None:
-        """Close the connections, once what is owed was tried a last time."""
+        """Close the connections, after a last try to remove what is owed a removal."""
         if self._owed and not self._closed:
             try:
                 self._pay()
@@ -138,10 +138,11 @@ class RedisCache:
         self._client.close()
 
     def _attempt(self, operation: Callable[[], T]) -> T | None:
-        """Return what the operation does, or `None` where the cache is closed or the server does not do it."""
+        """Return the operation's result, or `None` where the cache is closed or the server does not do it."""
         if self._closed or not self._breaker.allows():
             return None
         try:
+            # First, since what was removed must not be found.
             if self._owed:
                 self._pay()
             result = operation()
@@ -161,14 +162,18 @@ class RedisCache:
             self._owed.add(start)
 
     def _pay(self) -> None:
-        """Remove what is owed a removal."""
+        """Remove every namespace that is owed a removal."""
         with self._owing:
             for start in tuple(self._owed):
                 self._remove_all(start)
                 self._owed.discard(start)
 
     def _remove_all(self, start: bytes) -> bool:
-        """Remove every key that begins with `start`. The server looks at all of its keys, a thousand at a time."""
+        """Remove every key that begins with `start`, and return true, since `None` stands for failure.
+
+        The server looks at all of its keys, `SCANNED` at a time.
+        """
+        # SCAN takes a glob, so its special characters are escaped.
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", start) + b"*"
         cursor = None
         while cursor != 0:
@@ -190,7 +195,7 @@ class RedisCache:
 
 
 def _client(url: str) -> Any:
-    """Return a client, which connects when it is first used.
+    """Return a client that connects when it is first used.
 
     Raises `InvalidSettings`, without the URL: it may hold a password.
     """

@@ -50,23 +50,25 @@ STEPS_BETWEEN_YIELDS = 16
 
 
 class ReplyCache:
-    """What stands before an engine: it gives the steps of before, or those that the engine gives now and keeps them.
+    """A cache before an engine: it yields the steps of an earlier reply, or the engine's, which it keeps.
 
-    `settings.cache_replies` is for how many seconds; 0 asks the engine each time, while `forget` still works.
+    `settings.cache_replies` is the lifetime in seconds; 0 asks the engine each time, while `forget` still works.
     """
 
     def __init__(self, cache: Cache, settings: Settings) -> None:
         self.cache = cache
         self._settings = settings
         self._forgotten = 0
-        """How often `forget` was called: what was under way then is not kept."""
+        """Number of calls of `forget`: what was under way then is not kept."""
 
     async def generate(
         self, engine: Engine, prompt: EnginePrompt, decoding: Decoding, trace: Trace
     ) -> AsyncGenerator[Step, None]:
-        """`engine.generate`, from the cache where it can be; then `trace.cached` is true."""
+        """Yield the steps of `engine.generate`, from the cache where it has them; then `trace.cached` is true."""
+        # 1) The key, where a reply of these settings is kept at all
         forgotten = self._forgotten
         key = await asyncio.to_thread(self._key, engine, prompt, decoding) if self._keeps(engine, decoding) else None
+        # 2) The reply that is kept
         if key is not None and (kept := await asyncio.to_thread(self._lookup, trace.owner, key)):
             trace.cached = True
             for number, step in enumerate(kept):
@@ -74,35 +76,39 @@ class ReplyCache:
                     await asyncio.sleep(0)
                 yield step
             return
+        # 3) The engine's reply
         steps: list[Step] = []
         async with aclosing(engine.generate(prompt, decoding)) as fresh:
             async for step in fresh:
                 if key is not None:
                     steps.append(step)
                 yield step
+        # 4) Kept where every choice came to its end
         ended = {step.index for step in steps if step.finish_reason}
         if key is not None and ended == set(range(decoding.n)):
             await asyncio.to_thread(self._keep, trace.owner, key, steps, forgotten)
 
     def prepare(self, engine: Engine) -> None:
-        """Find out which model the engine runs, so that the first request need not wait for it. Blocks."""
+        """Compute which model the engine runs, so that the first request need not wait for it. Blocks."""
         if self._settings.cache_replies:
             engine.identity()
 
     def forget(self, owner: str) -> None:
         """Remove every reply that is kept for an owner, and keep none of those under way.
 
-        For who forgets a memory or deletes a session: replies may repeat what they held. One that another process is
-        writing just now may still be kept there, for its lifetime; only the same prompt would find it.
+        Called when a memory is forgotten or a session deleted: replies may repeat what they held. One that another
+        process is writing just now may still be kept there, for its lifetime; only the same prompt would find it.
         """
         self._forgotten += 1
         self.cache.clear(owned(REPLY, owner))
 
     def _keeps(self, engine: Engine, decoding: Decoding) -> bool:
+        """Return whether replies of these settings are kept: see "What is kept" above."""
         certain = decoding.temperature == 0 or (decoding.seed is not None and engine.repeats_seeds)
         return self._settings.cache_replies > 0 and certain and decoding.logprobs is None
 
     def _key(self, engine: Engine, prompt: EnginePrompt, decoding: Decoding) -> bytes | None:
+        """Return the hash of all that a reply depends on; `None` where the engine cannot tell which model it runs."""
         identity = engine.identity()
         if identity is None:
             return None
@@ -122,16 +128,18 @@ class ReplyCache:
         return None if stored is None else _loads(stored)
 
     def _keep(self, owner: str, key: bytes, steps: Iterable[Step], forgotten: int) -> None:
+        """Store the steps, unless `forget` was called since `forgotten` was read."""
         if self._forgotten != forgotten:
             return
         self.cache.put_many(owned(REPLY, owner), {key: _dumps(steps)}, ttl=self._settings.cache_replies)
+        # `forget` may have cleared the cache just before.
         if self._forgotten != forgotten:
             self.cache.delete(owned(REPLY, owner), key)
 
 
 @cache
 def _here() -> list[Any]:
-    """Return what a reply depends on besides model and request: the software and the machine."""
+    """Return the versions of the software, the kind of processor and the GPUs: a reply depends on them, too."""
     from jc1.engines.registry import distributions
     from jc1.hardware import gpus
 
@@ -145,7 +153,7 @@ def _here() -> list[Any]:
 
 
 def _plain(message: Message) -> list[Any]:
-    """Return a message as JSON; pictures and recordings by their hash."""
+    """Return a message as plain JSON values, pictures and recordings as their hash."""
     if isinstance(message.content, str):
         return [message.role, message.content]
     parts = [
@@ -176,6 +184,7 @@ def _dumps(steps: Iterable[Step]) -> bytes:
 
 
 def _loads(stored: bytes) -> Sequence[Step] | None:
+    """Return the steps that `_dumps` wrote; `None` where they cannot be read."""
     try:
         return [
             Step(

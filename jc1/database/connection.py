@@ -1,6 +1,6 @@
-"""Transactions of the database: reads of one moment, durable writes, and long writes that leave room for others.
+"""Transactions of the database: reads of one moment, durable writes, and long writes that let others write between.
 
-Knows SQLite's and PostgreSQL's ways. Knows nothing about the tables or who uses them.
+Knows how SQLite and PostgreSQL lock and isolate. Knows nothing about the tables or who uses them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BUSY_SECONDS = 10
-"""How long a writer waits for another one before it gives up."""
+"""Seconds that a writer waits for another one before it gives up."""
 BATCH_SECONDS = 0.1
-"""How long one transaction of a long write holds the lock, about."""
+"""Seconds for which one transaction of a long write holds the lock, about."""
 FIRST_BATCH, MAX_BATCH = 100, 1000
 """Items of a long write's first transaction, and of any."""
 WRITES, TURNS = "jc1_writes", "jc1_turns"
-"""Execution options: that a connection's transaction may write, and the `WriteTurns` of an engine."""
+"""Names of execution options: that a connection's transaction may write, and the `WriteTurns` of an engine."""
 
 
 @contextmanager
@@ -47,8 +47,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine, task: str = "a write") -> Iterator[Connection]:
     """Yield a connection in a transaction that may write: durable when the body ends, undone if it raises.
 
-    SQLite has one writer at a time, so the lock is taken at the start: later it could only be refused. Who waits for it
-    in vain is told of the `task`.
+    SQLite has one writer at a time, so the lock is taken at the start: later it could only be refused. Errors of
+    those who wait for it in vain name the `task`.
+
+    Raises `DatabaseUnavailable`, `StorageFull` or `DatabaseCorrupt`.
     """
     with turn_to_write(engine, task), translated(), engine.connect() as connection:
         connection.execution_options(**{WRITES: True})
@@ -58,7 +60,7 @@ def writing(engine: Engine, task: str = "a write") -> Iterator[Connection]:
 
 @contextmanager
 def turn_to_write(engine: Engine, task: str) -> Iterator[None]:
-    """Hold the right to write to an SQLite database against the other threads of this process."""
+    """Hold the right to write to an SQLite database against the other threads of this process, while the body runs."""
     turns: WriteTurns | None = engine.get_execution_options().get(TURNS)
     with turns.take(task, BUSY_SECONDS) if turns is not None else nullcontext():
         yield
@@ -67,7 +69,7 @@ def turn_to_write(engine: Engine, task: str) -> Iterator[None]:
 def write_in_batches(
     engine: Engine, task: str, items: Sequence[T], write: Callable[[Connection, Sequence[T]], R]
 ) -> list[R]:
-    """Call `write` with some of the items at a time, each time in a transaction of its own, and return its results.
+    """Call `write` with some of the items at a time, each time in a transaction of its own, and return all its results.
 
     The transactions are short, and between two of them is a pause as long: in it others write, those of other processes
     too, which look for the lock every tenth of a second. What was written when a later batch fails stays.
@@ -75,12 +77,15 @@ def write_in_batches(
     results = []
     start, size = 0, FIRST_BATCH
     while start < len(items):
+        # 1) One batch in a transaction of its own
         with writing(engine, task) as connection:
             began = time.monotonic()
             results.append(write(connection, items[start : start + size]))
         held = time.monotonic() - began
+        # 2) The size of the next by how long this one took
         start += size
         size = max(1, min(int(size * BATCH_SECONDS / max(held, 1e-3)), 2 * size, MAX_BATCH))
+        # 3) A pause, in which others write
         if start < len(items):
             time.sleep(min(held, BATCH_SECONDS))
     return results

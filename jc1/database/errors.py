@@ -1,4 +1,4 @@
-"""What goes wrong in a database, in JC1's own words.
+"""Errors of SQLite, PostgreSQL and SQLAlchemy translated into JC1's.
 
 Knows the error codes of SQLite and PostgreSQL. Knows nothing about who asked, or for what.
 """
@@ -17,7 +17,7 @@ from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, Jc1Error, StorageFu
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the errors of driver and SQLAlchemy into JC1's; those that only a bug can cause pass as they are."""
+    """Raise errors of driver and SQLAlchemy in the body as JC1's; those that only a bug can cause pass as they are."""
     try:
         yield
     except (DataError, IntegrityError, ProgrammingError):
@@ -33,15 +33,16 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: BaseException | None) -> Jc1Error:
-    """Return JC1's error for one of a driver's."""
+    """Return JC1's error for a driver's; `DatabaseUnavailable` where its code says nothing more precise."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(getattr(error, "sqlite_errorcode", 0))
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html
     sqlstate = getattr(error, "sqlstate", None) or ""
-    if sqlstate.startswith("53100"):
+    if sqlstate.startswith("53100"):  # disk_full
         return storage_full()
-    if sqlstate in ("XX001", "XX002"):
+    if sqlstate in ("XX001", "XX002"):  # data_corrupted, index_corrupted
         return _corrupt()
-    if sqlstate in ("40001", "40P01"):
+    if sqlstate in ("40001", "40P01"):  # serialization_failure, deadlock_detected
         return DatabaseUnavailable("Others were writing the same rows: try again.")
     return DatabaseUnavailable("The database does not answer: see that it runs and can be reached, then try again.")
 

@@ -29,7 +29,8 @@ from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, InvalidSettings
 log = logging.getLogger(__name__)
 
 CHECKED_BYTES = 64 * 1024 * 1024
-"""Largest SQLite file that is read through when it is opened (about 0.1 s); of a larger one, header and schema are."""
+"""Size of the largest SQLite file that is checked whole when it is opened (about 0.1 s); of a larger one, header and
+schema are."""
 
 _MAGIC = b"SQLite format 3\0"
 _WAL = b"\x02\x02"  # bytes 18 and 19 of the header: https://www.sqlite.org/fileformat2.html#file_format_version_numbers
@@ -40,7 +41,11 @@ def open_database(url: str) -> Engine:
 
     A SQLite file is made with mode 0600 where there is none. A damaged one is refused and left as it is.
 
-    Raises `InvalidSettings` for a URL that is not usable, `DatabaseCorrupt`, `DatabaseUnavailable`, `StorageFull`.
+    Raises:
+        InvalidSettings: for a URL that is not usable, a driver that is not installed, or another program's tables.
+        DatabaseCorrupt: for a damaged file.
+        DatabaseUnavailable: where the file cannot be opened, the server does not answer, or a newer JC1 wrote it.
+        StorageFull: where the disk takes no more.
     """
     try:
         parsed = make_url(url)
@@ -99,7 +104,7 @@ def _open_postgres(url: URL) -> Engine:
 def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten: see jc1/database/vacuum.py
 
 
 def _begin(connection: Connection) -> None:
@@ -117,12 +122,16 @@ def _begin(connection: Connection) -> None:
 
 
 def _prepare_file(path: Path) -> None:
-    """See that the file is there, sound and in WAL mode. A sound one in WAL mode is only read."""
+    """Make sure that the file is there, sound and in WAL mode. A sound one in WAL mode is only read.
+
+    Raises `DatabaseCorrupt`, `DatabaseUnavailable` or `OSError`.
+    """
     header = _header(path)
     if header:
         _check(path, header)
     if header[18:20] != _WAL:
         with _locked(path.parent):
+            # Again, under the lock: another process may have been faster.
             if _header(path)[18:20] != _WAL:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
@@ -134,6 +143,7 @@ def _prepare_file(path: Path) -> None:
 
 
 def _header(path: Path) -> bytes:
+    """Return the first 20 bytes of a file; none where it is not there."""
     try:
         with path.open("rb") as file:
             return file.read(20)
@@ -164,7 +174,7 @@ def _check(path: Path, header: bytes) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time make the database or switch its journal: SQLite does not wait there."""
+    """Hold the folder's lock, to make the database or switch its journal: SQLite does not wait for others there."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

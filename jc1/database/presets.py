@@ -27,7 +27,10 @@ class PresetRepository:
         self._database = database
 
     def save(self, name: str, body: Mapping[str, Any]) -> int:
-        """Keep `body` (plain JSON values) as the next version of `name`, and return that version."""
+        """Store `body` (plain JSON values) as the next version of `name`, and return that version.
+
+        Raises `Conflict` where another version was saved at the same moment.
+        """
         try:
             with writing(self._database) as connection:
                 newest = select(func.max(presets.c.version)).where(presets.c.name == name)
@@ -41,7 +44,7 @@ class PresetRepository:
         return version
 
     def get(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any]] | None:
-        """Return version and body, of the newest version unless one is named; `None` when there is none."""
+        """Return version and body, of the newest version unless one is named; `None` where there is none."""
         query = select(presets.c.version, presets.c.body).where(presets.c.name == name)
         query = (
             query.order_by(presets.c.version.desc()) if version is None else query.where(presets.c.version == version)
@@ -61,12 +64,12 @@ class PresetRepository:
     ) -> None:
         """Point `alias` at a version; that it points there already is no move.
 
-        Raises `Conflict` where it does not point at `expected` now (None: where there is such an alias), if given.
+        Raises `Conflict` where `expected` is given and the alias points elsewhere now; `None` expects no such alias.
         """
         target = {"name": name, "version": version}
         of_alias = alias_moves.c.alias == alias
         with writing(self._database) as connection:
-            # First, so that others who move the alias wait: what they did is seen below.
+            # First, so that others who move the alias wait, and what they did is seen below.
             connection.execute(
                 upsert(connection, preset_aliases)
                 .values(alias=alias, **target)
@@ -86,7 +89,7 @@ class PresetRepository:
             )
 
     def undo_alias(self, alias: str) -> tuple[str, int] | None:
-        """Take the last move of `alias` back, and return where it points now.
+        """Undo the last move of `alias`, and return the name and version that it points at now.
 
         Return `None` where that was the first move, which leaves no such alias.
         """
@@ -113,7 +116,7 @@ class PresetRepository:
         return before.name, before.version
 
     def moves(self, alias: str) -> builtins.list[tuple[str, int, datetime | None, datetime | None]]:
-        """Return what `alias` was pointed at, when, and when that was taken back; newest first."""
+        """Return name and version that `alias` was pointed at, when, and when that was undone; newest first."""
         query = select(alias_moves).where(alias_moves.c.alias == alias).order_by(alias_moves.c.number.desc())
         with reading(self._database) as connection:
             return [(row.name, row.version, row.moved, row.undone) for row in connection.execute(query)]

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema.
+"""Migration of a database to the newest schema.
 
 Knows which revision is the newest and how to run the migrations under a lock. Knows nothing about what they do.
 Alembic is imported only when there is something to migrate: it would slow every start.
@@ -22,7 +22,7 @@ HEAD = "0006"
 """The newest revision; a test compares it with the migrations."""
 
 VERSION_TABLE = "jc1_schema"
-"""Where the database's revision stands; not Alembic's own name, which another program in the database may use."""
+"""Table of the database's revision; not under Alembic's own name, which another program in the database may use."""
 
 _LOCK = 0x4A4331  # "JC1": any number that nothing else in the PostgreSQL server locks
 
@@ -36,6 +36,7 @@ def upgrade(engine: Engine) -> None:
     with reading(engine) as connection:
         if stored_revision(connection) == HEAD:
             return
+    # Again, under the lock: another process may have migrated meanwhile.
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -49,7 +50,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def stored_revision(connection: Connection) -> str | None:
-    """Return the revision of the database's schema; `None` when it is new."""
+    """Return the revision of the database's schema; `None` where it has none yet."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     revision: str | None = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
@@ -63,6 +64,7 @@ def migration_config() -> Config:
     config = Config()
     folder = Path(__file__).with_name("migrations")
     config.set_main_option("path_separator", "os")
+    # Alembic's configuration interpolates percent signs.
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
 

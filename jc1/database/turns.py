@@ -1,4 +1,4 @@
-"""Whose turn it is to write: SQLite has one writer at a time, and does not say which.
+"""Turns at writing: SQLite has one writer at a time, and does not say which.
 
 Knows the threads of this process, and on Linux which other program holds a database's lock. Knows nothing about
 transactions.
@@ -31,7 +31,7 @@ class WriteTurns:
 
     @contextmanager
     def take(self, task: str, patience: float) -> Iterator[None]:
-        """Wait for the turn and hold it for `task`, which is named to those who wait in vain.
+        """Wait for the turn and hold it for `task` while the body runs; errors of those who wait in vain name the task.
 
         Raises `DatabaseUnavailable` after `patience` seconds.
         """
@@ -48,7 +48,7 @@ class WriteTurns:
 
 
 def other_writer(database: Path) -> str:
-    """Return which process holds a SQLite database's write lock, or that this cannot be told."""
+    """Return a phrase for the process that holds an SQLite database's write lock: "another program" where unknown."""
     try:
         inode = database.with_name(f"{database.name}-shm").stat().st_ino
         for line in _LOCKS.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Seeing that deleted text is in no file any more, or knowing that it may be.
+"""Removal of deleted text from the database's files, and a record of whether that is still to be done.
 
 Knows what SQLite leaves behind, and that a rewriting is owed from a deletion until it was done, through every crash.
 PostgreSQL's files are its administrator's: they are never called clean.
@@ -24,21 +24,23 @@ from jc1.database.tables import vacuums_owed
 from jc1.errors import DatabaseUnavailable, StorageFull
 
 READERS_SECONDS = 5.0
-"""How long the log is tried to be truncated while others read."""
+"""Seconds for which truncating the log is tried while others read."""
 TRY_SECONDS = 0.1
-"""How long one try waits for them: it holds the write lock meanwhile."""
+"""Seconds that one try waits for them: it holds the write lock meanwhile."""
 
 
 def owe_vacuum(connection: Connection) -> None:
-    """Note, in the transaction that deletes a text for good, that it may still stand in a file."""
+    """Store, in the transaction that deletes a text for good, that it may still stand in a file."""
     connection.execute(insert(vacuums_owed).values(since=datetime.now(UTC)))
 
 
 def vacuum(engine: Engine, elsewhere: Callable[[], bool] = lambda: True) -> bool:
     """Rewrite the files if a deletion owes it, and return whether none of them holds what was deleted.
 
-    The debt is paid when `elsewhere`, which clears the files of caches, has succeeded too.
+    The debt is paid when `elsewhere`, which clears the files of caches, has succeeded too. On PostgreSQL the result is
+    always false: its files are its administrator's.
     """
+    # Only what is owed by now is paid: a later deletion may come after the rewriting.
     with reading(engine) as connection:
         owed = connection.execute(select(func.max(vacuums_owed.c.number))).scalar()
     if owed is None:
@@ -53,9 +55,9 @@ def vacuum(engine: Engine, elsewhere: Callable[[], bool] = lambda: True) -> bool
 
 
 def _rewrite(engine: Engine) -> bool:
-    """Write an SQLite file anew and empty its log.
+    """Rewrite an SQLite file, empty its log, and return whether both were done.
 
-    False where others read or write all the while, or the disk has no room for a second copy meanwhile.
+    False where others read or write all the while, or the disk has no space for a second copy meanwhile.
     """
     with closing(engine.raw_connection()) as connection:
         cursor: Any = connection.cursor()
@@ -71,12 +73,16 @@ def _rewrite(engine: Engine) -> bool:
 
 
 def _truncate(engine: Engine, cursor: Any) -> bool:
-    """Move the log into the file and empty it. SQLite reports it as busy while anybody reads an older state."""
+    """Move the log into the file and empty it, and return whether that was done within `READERS_SECONDS`.
+
+    SQLite reports it as busy while anybody reads an older state.
+    """
     cursor.execute(f"PRAGMA busy_timeout = {1000 * TRY_SECONDS:.0f}")
     try:
         end = time.monotonic() + READERS_SECONDS
         while True:
             with turn_to_write(engine, "a checkpoint"), translated():
+                # (busy, pages in the log, pages moved): https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
                 if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0):
                     return True
             if time.monotonic() > end:

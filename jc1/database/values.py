@@ -1,6 +1,6 @@
-"""What may be stored: names and limits that are refused when they are not usable.
+"""Checks of names and limits, which are refused where they are not usable.
 
-Knows nothing about tables, or about what text is: `jc1.texts` does.
+Knows how long a name may be. Knows nothing about rows, or about what text is: `jc1.texts` does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from jc1.texts import NOT_TEXT, is_text
 
 
 def check_name(name: str, field: str) -> str:
-    """`name` as it is, if it can name an owner, a session or a preset. Raises `InvalidRequest` naming the field.
+    """Return `name` unchanged if it can name an owner, a session or a preset.
 
     Names are compared to the letter: case, spaces and ways of writing an accent make different names.
+
+    Raises `InvalidRequest`, which names the `field`.
     """
     if not name.strip():
         raise InvalidRequest(f"{field!r} is empty: give it a name.", param=field)
@@ -25,7 +27,7 @@ def check_name(name: str, field: str) -> str:
 
 
 def check_limit(limit: int, most: int) -> int:
-    """`limit` as it is, if it is between 1 and `most`. Raises `InvalidRequest`."""
+    """Return `limit` unchanged if it is between 1 and `most`. Raises `InvalidRequest`."""
     if not 1 <= limit <= most:
         raise InvalidRequest(f"'limit' is {limit}: ask for 1 to {most}.", param="limit")
     return limit

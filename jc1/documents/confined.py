@@ -1,7 +1,7 @@
 """Reading of documents in a process of its own, which ends when it takes too long or too much memory.
 
-Knows the limits and the wire: the document on standard input, parts or an error as JSON on standard output. A file that
-was made to exhaust its reader ends that process and nothing else.
+Knows the limits and the wire: the document on standard input, parts or an error as JSON on standard output. Knows
+nothing about formats. A file that was made to exhaust its reader ends that process and nothing else.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from jc1.errors import (
 log = logging.getLogger(__name__)
 
 SECONDS = 120.0
-"""How long a document may take to read."""
+"""Seconds that a document may take to read."""
 MEMORY_BYTES = 2**30
-"""How much memory its reader may take."""
+"""Bytes of address space that its reader may take."""
 
 _ERRORS = {
     error.code: error
@@ -39,7 +39,7 @@ _ERRORS = {
 
 
 def read_confined(name: str, data: bytes, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> list[Part]:
-    """The parts of the document `data`, a file of that name.
+    """Return the parts of the document `data`, a file of that name.
 
     Raises `UnsupportedDocument`, `EmptyDocument`, `EncryptedDocument`, `DamagedDocument`, or `RequestTooLarge`, also
     where reading takes longer than `seconds` or more memory than `memory_bytes`.
@@ -64,7 +64,7 @@ def read_confined(name: str, data: bytes, *, seconds: float = SECONDS, memory_by
 
 
 def main() -> None:
-    """The process: its arguments are the format and the bytes of memory it may take."""
+    """Run the process, whose arguments are the format and the bytes of memory that it may take."""
     form, memory_bytes = sys.argv[1:]
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     wanted = int(memory_bytes) if most == resource.RLIM_INFINITY else min(int(memory_bytes), most)

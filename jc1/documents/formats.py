@@ -1,4 +1,4 @@
-"""From bytes to parts: which format a document has, how its text is encoded, and who reads it.
+"""From bytes to parts: a document's format, the encoding of its text, and the reader for it.
 
 Knows names, first bytes and encodings. Runs where it is called, without limits on time and memory: a document of
 unknown origin is read by `jc1/documents/confined.py`.
@@ -20,7 +20,7 @@ Format = Literal["markdown", "pdf", "text"]
 MAX_TEXT = 5_000_000
 """Most characters of a document: some 5,000 parts."""
 MARKDOWN = (".md", ".markdown", ".mdown", ".mkd")
-"""What the names of Markdown files end with."""
+"""Endings of the names of Markdown files."""
 FOREIGN = 0.25
 """Share of bytes above 127 from which a text that is not UTF-8 is not taken for a Western one."""
 
@@ -35,7 +35,10 @@ _BINARY = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def format_of(name: str, data: bytes) -> Format:
-    """The format of a document: PDF by its first bytes, Markdown by its name's ending, else plain text."""
+    """Return the format of a document: PDF by its first bytes, Markdown by its name's ending, else plain text.
+
+    Raises `DamagedDocument` for a file that only its name calls a PDF.
+    """
     if b"%PDF-" in data[:1024]:
         return "pdf"
     ending = PurePosixPath(name).suffix.lower()
@@ -45,7 +48,7 @@ def format_of(name: str, data: bytes) -> Format:
 
 
 def read(form: Format, data: bytes) -> list[Part]:
-    """The parts of a document.
+    """Return the parts of a document.
 
     Raises `UnsupportedDocument`, `EmptyDocument`, `EncryptedDocument`, `DamagedDocument` or `RequestTooLarge`.
     """
@@ -56,25 +59,30 @@ def read(form: Format, data: bytes) -> list[Part]:
 
 
 def decode(data: bytes) -> str:
-    """The text of a file, its lines ended by line feeds: UTF-8, what a byte order mark says, or Windows-1252.
+    """Return the text of a file, its lines ended by line feeds: UTF-8, what a byte order mark says, or Windows-1252.
 
     Windows-1252, of which Latin-1 is a part, is a guess: it is made for bytes that could be a Western text in it.
+
     Raises `UnsupportedDocument`.
     """
+    # 1) A byte order mark
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             try:
                 return _lines(data.removeprefix(mark).decode(encoding))
             except UnicodeDecodeError:
                 raise _no_text() from None
+    # 2) UTF-8, which other encodings hardly ever are by chance
     if b"\0" in data:
         raise _no_text()
     try:
         return _lines(data.decode("utf-8"))
     except UnicodeDecodeError:
         pass
+    # 3) Windows-1252
     if _BINARY.search(data):
         raise _no_text()
+    # Bytes above 127: most of a text in another alphabet, few of a Western one.
     high = len(data) - len(data.translate(None, bytes(range(128, 256))))
     try:
         if high < FOREIGN * len(data):
@@ -100,7 +108,7 @@ def _blocks(form: Format, data: bytes) -> Iterable[Block]:
 
 
 def _limited(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks, as long as they have not more characters than a document may."""
+    """Yield the blocks. Raises `RequestTooLarge` where they have more characters than a document may."""
     characters = 0
     for block in blocks:
         characters += len(block.text)

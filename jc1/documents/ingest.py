@@ -1,4 +1,4 @@
-"""A document's parts into memory: each once, in batches, and then in the place of the version before.
+"""Storing a document's parts in memory: each once, in batches, and then in the place of the version before.
 
 Knows the order of the steps, which is what lets an interrupted ingestion be run again: parts are added where they are
 missing, and the version before goes only when none is. Until then both are recalled. Knows nothing about formats.
@@ -18,13 +18,13 @@ from jc1.memory.documents import session_of
 
 BATCH = 32
 """Parts that are stored in one transaction: 3 s of embedding with MiniLM on two busy cores without AMX. So much is lost
-when it is interrupted, and so often progress is told."""
+when it is interrupted, and so often progress is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of a document: how many parts it has and of how many characters, how many of the parts were `added`,
-    and how many records of an earlier version were `removed`."""
+    """The result of storing a document: counts of its parts and their characters, of parts that were `added`, and of
+    records of an earlier version that were `removed`."""
 
     title: str
     session: str
@@ -35,7 +35,7 @@ class Ingested:
 
 
 def title_of(name: str) -> str:
-    """The title of a file of which no other is given: its name without folders."""
+    """Return the title of a file of which no other is given: its name without folders."""
     return PurePosixPath(name.replace("\\", "/")).name
 
 
@@ -44,15 +44,24 @@ def ingest(
 ) -> Ingested:
     """Store a document's parts as records of `owner`, and remove those of another version of the same title.
 
-    What is stored already is left as it is, edits, pins and all. `told` hears how many parts are stored: at the
-    beginning and after each batch.
+    What is stored already is left as it is, edits, pins and all.
 
-    Raises what `Memory.add` does, and `Conflict` where another version of the title was stored meanwhile.
+    Args:
+        memory: takes the records.
+        owner: whose they are.
+        title: names the document; parts of another version have the same.
+        parts: all of them, in order.
+        told: called with the number of parts that are stored, at the beginning and after each batch.
+
+    Raises:
+        Conflict: where another version of the title was stored meanwhile; besides this, what `Memory.add` raises.
     """
+    # 1) What an earlier, interrupted run has stored
     session = session_of(_digest(title, parts), len(parts))
     there = memory.parts(owner, title, session)
     missing = [(number, part) for number, part in enumerate(parts, start=1) if number not in there]
     told(len(there))
+    # 2) The rest, a batch a transaction
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
         memory.add(
@@ -63,11 +72,12 @@ def ingest(
             ],
         )
         told(len(there) + start + len(batch))
+    # 3) Now that all are there, the version before goes
     removed = memory.commit_version(owner, title, session, len(parts))
     return Ingested(title, session, len(parts), sum(len(part.text) for part in parts), len(missing), removed)
 
 
 def _digest(title: str, parts: Sequence[Part]) -> str:
-    """What tells this version from others: the same file under the same title gives the same, wherever it lies."""
+    """Return the digest of this version: the same file under the same title gives the same, wherever it lies."""
     told = json.dumps([title, [(part.text, part.place) for part in parts]])
     return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""How a document's blocks become the parts that are stored: as much as an embedder reads, cut where a reader would.
+"""Packing of a document's blocks into the parts that are stored: as much as an embedder reads, cut where readers would.
 
 Knows sizes and boundaries. Knows nothing about formats or about memory. No text is lost: the parts one after the other
 hold every character of the blocks but white space. They do not overlap: a recall's window brings the neighbours.
@@ -14,12 +14,12 @@ from typing import Literal
 TOKENS = 240
 """Estimated tokens of a part: with the estimate's error, about the 254 of a text that MiniLM reads."""
 WHOLE_TOKENS = 2 * TOKENS
-"""What code, a list or a table may have before it is cut: its beginning is embedded, all its words are indexed."""
+"""Estimated tokens that code, a list or a table may have: its beginning is embedded, all its words are indexed."""
 CHARACTERS_PER_TOKEN = 8
-"""At least so many tokens are counted, so that white space cannot make a part longer than a record may be."""
+"""Most characters that count as one token, so that white space cannot make a part longer than a record may be."""
 
 Form = Literal["prose", "whole", "heading"]
-"""What a block is: text that may be cut between sentences, something to keep whole where possible, or a heading."""
+"""Forms of a block: text that may be cut between sentences, something to keep whole where possible, or a heading."""
 
 _TOKEN = re.compile(r"[A-Za-z]{1,7}|\d{1,3}|\S")
 _ITEMS = re.compile(r"^(?=(?:[-*+]|\d{1,9}[.)])\s)", re.MULTILINE)
@@ -50,7 +50,9 @@ class Part:
 
 
 def tokens(text: str) -> int:
-    """About how many tokens MiniLM's tokenizer makes of `text`; that of two texts together is never more than the sum.
+    """Return an estimate of the tokens that MiniLM's tokenizer makes of `text`.
+
+    That of two texts together is never more than the sum.
 
     On English prose, Markdown and source code the estimate is .92 to 1.11 of the true count, on Chinese and Russian
     1.00, on German .65.
@@ -59,7 +61,7 @@ def tokens(text: str) -> int:
 
 
 def parts(blocks: Iterable[Block]) -> list[Part]:
-    """The blocks packed into parts of one place each; headings stand before what follows them.
+    """Return the blocks packed into parts of one place each, headings before what follows them.
 
     A part has at most `TOKENS`, or `WHOLE_TOKENS` where it holds something that is kept whole, and headings before it.
     """
@@ -76,10 +78,12 @@ def parts(blocks: Iterable[Block]) -> list[Part]:
 
     for block in blocks:
         for piece in _pieces(block):
+            # 1) A piece that does not fit, or stands elsewhere, begins a new part; a heading waits for what follows
             added = tokens(piece)
             fits = size + added <= TOKENS
             if (block.place != place and not only_headings) or not (fits or (only_headings and size <= TOKENS)):
                 flush()
+            # 2) The piece joins the part
             held.append(piece)
             size += added
             only_headings = only_headings and block.form == "heading"
@@ -89,7 +93,7 @@ def parts(blocks: Iterable[Block]) -> list[Part]:
 
 
 def _pieces(block: Block) -> Iterable[str]:
-    """The block's text in pieces that fit, without the white space between them."""
+    """Return the block's text in pieces that fit, without the white space between them."""
     limit, boundaries = (WHOLE_TOKENS, _WHOLE) if block.form == "whole" else (TOKENS, _PROSE)
     whole = tokens(block.text) <= limit
     pieces = [block.text] if whole else _cut(block.text, boundaries)
@@ -97,7 +101,10 @@ def _pieces(block: Block) -> Iterable[str]:
 
 
 def _cut(text: str, boundaries: Sequence[re.Pattern[str]]) -> list[str]:
-    """Slices of `text` of at most `TOKENS`, as few as there can be at the first of the boundaries that suffices."""
+    """Return slices of `text` of at most `TOKENS`, cut at the first of the boundaries that suffices.
+
+    Units between boundaries are joined again while they fit, so the slices are as few as can be.
+    """
     if tokens(text) <= TOKENS:
         return [text]
     if boundaries:

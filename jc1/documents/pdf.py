@@ -38,12 +38,13 @@ _LOCKED = "The PDF is encrypted: take the password off, with `qpdf --decrypt --p
 
 
 def blocks(data: bytes) -> Iterator[Block]:
-    """The pages that have text, in order.
+    """Yield the pages that have text, in order, as blocks.
 
     Raises `EncryptedDocument`, `DamagedDocument`, `RequestTooLarge`, and `EmptyDocument` where no page has text.
     """
     try:
         reader = PdfReader(BytesIO(data))
+        # Many are encrypted with an empty password, only to forbid printing or copying.
         if reader.is_encrypted and reader.decrypt("") is PasswordType.NOT_DECRYPTED:
             raise EncryptedDocument(_LOCKED)
         pages = len(reader.pages)

@@ -1,4 +1,4 @@
-"""Embedders: what turns texts into vectors.
+"""Embedders, which turn texts into vectors.
 
 Knows the list of embedders: one joins by its file and its row in `EMBEDDERS`.
 """
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def create_embedder(settings: Settings, cache: Cache) -> Embedder:
-    """Return the embedder that the settings name, in front of it the cache; the default one loads at first use."""
+    """Return the embedder that the settings name, behind the cache; the default one loads at first use.
+
+    Raises `EmbedderUnavailable` where another one cannot be loaded.
+    """
     from jc1.embedding.cached import CachedEmbedder
 
     return CachedEmbedder(EMBEDDERS[settings.embedder](settings), cache)
@@ -38,4 +41,4 @@ EMBEDDERS: Mapping[str, Callable[[Settings], Embedder]] = {
     "openvino": _openvino,
     "sentence-transformers": _sentence_transformers,
 }
-"""By their words in settings."""
+"""Factories by the word in the settings."""

@@ -1,4 +1,4 @@
-"""What an embedder is. Knows nothing about models, runtimes or caches."""
+"""The interface of all embedders. Knows nothing about models, runtimes or caches."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+"""Of shape (dimension,) for one, (number, dimension) for several."""
 
 
 class Embedder(Protocol):
     """Turns texts into vectors of length one. Blocks; may be called from any thread."""
 
     fingerprint: str
-    """Names model, precision and pooling. Vectors with different fingerprints must not meet in one index."""
+    """Name of model, precision and pooling. Vectors with different fingerprints must not meet in one index."""
 
     dimension: int
 
@@ -23,7 +24,7 @@ class Embedder(Protocol):
         """Load the model now, if that has not been done; else the first `embed` does. Raises `EmbedderUnavailable`."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector for each text: float32, shape (len(texts), dimension). Raises `EmbedderUnavailable`."""
+        """Return a float32 unit vector for each text, shape (len(texts), dimension). Raises `EmbedderUnavailable`."""
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Free the model's memory. The embedder cannot be used again."""

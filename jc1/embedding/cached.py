@@ -35,6 +35,7 @@ class CachedEmbedder:
         self.embedder.load()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
+        # 1) Those that the cache knows; a length that is not the dimension's is of a damaged value
         keys = [self._key(text) for text in texts]
         texts_by_key = dict(zip(keys, texts, strict=True))
         distinct = list(texts_by_key)
@@ -42,6 +43,7 @@ class CachedEmbedder:
         for key, stored in zip(distinct, self._cache.get_many(EMBEDDING, distinct), strict=True):
             if stored is not None and len(stored) == self.dimension * _STORED.itemsize:
                 vectors[key] = np.frombuffer(stored, _STORED)
+        # 2) The others, embedded and kept
         missing = [key for key in distinct if key not in vectors]
         if missing:
             computed = self.embedder.embed([texts_by_key[key] for key in missing])
@@ -50,9 +52,10 @@ class CachedEmbedder:
                 EMBEDDING,
                 {key: vector.astype(_STORED).tobytes() for key, vector in zip(missing, computed, strict=True)},
             )
+        # 3) All, in the order of the texts
         if not keys:
             return np.empty((0, self.dimension), np.float32)
-        return np.stack([vectors[key] for key in keys]).astype(np.float32, copy=False)
+        return np.stack([vectors[key] for key in keys]).astype(np.float32, copy=False)  # (texts, dimension)
 
     def close(self) -> None:
         """Close the embedder. The cache belongs to whoever made it."""

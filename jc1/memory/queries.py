@@ -1,6 +1,6 @@
-"""What a person sees of an owner's memory: pages, earlier texts, figures.
+"""Queries that show a person an owner's memory: pages, earlier texts, statistics.
 
-Knows how filters, cursors and figures are asked of the database. Changes nothing.
+Knows filters, cursors and sums in SQL. Changes nothing, and knows nothing about vectors or ranking.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from jc1.texts import as_text
 MAX_CONTAINS = 1000
 """Most characters of a text that is looked for in others."""
 MAX_GROUPS = 100
-"""Sessions and documents that the figures name."""
+"""Most sessions, documents and the like that statistics name."""
 
 
 def read(connection: Connection, owner: str, record_id: str) -> Record:
-    """One record that is not forgotten. Raises `UnknownRecord`."""
+    """Return one record that is not forgotten. Raises `UnknownRecord`."""
     query = select(*SHOWN).where(records.c.owner == owner, records.c.id == as_text(record_id), ~HIDDEN)
     row = connection.execute(query).mappings().first()
     if row is None:
@@ -32,8 +32,20 @@ def read(connection: Connection, owner: str, record_id: str) -> Record:
 
 
 def page(connection: Connection, owner: str, only: Filter, limit: int, cursor: str | None) -> Page:
-    """A page of the records that `only` lets through, newest first."""
+    """Return a page of the records that `only` lets through, newest first.
+
+    Args:
+        connection: reads of one moment.
+        owner: whose records.
+        only: which of them.
+        limit: records of the page at most.
+        cursor: what the page before ended with; `None` begins with the newest.
+
+    Raises:
+        InvalidRequest: for a cursor that is none, or a `contains` that is too long.
+    """
     theirs = (records.c.owner == owner) & _allowed(only)
+    # One more than asked for, to see whether a page follows.
     query = select(*SHOWN).where(theirs).order_by(records.c.created.desc(), records.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         created, last = _read_cursor(cursor)
@@ -45,13 +57,13 @@ def page(connection: Connection, owner: str, only: Filter, limit: int, cursor: s
 
 
 def history(connection: Connection, record_id: str) -> tuple[Edit, ...]:
-    """The earlier texts of a record, oldest first."""
+    """Return the earlier texts of a record, oldest first."""
     query = select(edits.c.text, edits.c.replaced).where(edits.c.record == record_id).order_by(edits.c.number)
     return tuple(Edit(row.text, row.replaced) for row in connection.execute(query))
 
 
 def statistics(connection: Connection, owner: str) -> Statistics:
-    """The owner's records in figures."""
+    """Return counts, dates and sizes of the owner's records; forgotten ones count in `forgotten` and `bytes` alone."""
     theirs = records.c.owner == owner
     shown = theirs & ~HIDDEN
     sums = (
@@ -97,11 +109,12 @@ def statistics(connection: Connection, owner: str) -> Statistics:
 
 
 def holding(text: str) -> ColumnElement[bool]:
-    """Whether a record's text has `text` in it."""
+    """Return the condition that a record's text has `text` in it, whatever the case."""
     return records.c.text.icontains(as_text(text), autoescape=True)
 
 
 def _allowed(only: Filter) -> ColumnElement[bool]:
+    """Return the condition that a record passes the filter. Raises `InvalidRequest`."""
     allowed: ColumnElement[bool] = HIDDEN if only.forgotten else ~HIDDEN
     for column in (records.c.session, records.c.document, records.c.kind, records.c.role):
         wanted: str | None = getattr(only, column.name)
@@ -125,6 +138,7 @@ def _allowed(only: Filter) -> ColumnElement[bool]:
 
 
 def _bytes(connection: Connection, column: ColumnElement[str]) -> ColumnElement[int]:
+    """Return the expression for a text's size in bytes."""
     if connection.dialect.name == "postgresql":
         return func.octet_length(column)
     return func.length(cast(column, LargeBinary))

@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: on the connection, and in the transaction, that it was handed."""
+"""The environment in which Alembic migrates: on the connection, and in the transaction, that it was handed."""
 
 from alembic import context
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EFFORT = 200
-"""How many vectors are kept in view while Chroma's graph is built and searched."""
+"""Candidates that HNSW keeps while Chroma's graph is built and searched: its ef_construction and ef_search."""
 SEEN = 2000
-"""Vectors that one query looks at. Those farther away than all of these count as the farthest of them."""
+"""Most vectors that one query gets cosines of. Those farther away than all of these count as the farthest of them."""
 AT_ONCE = 1000
 """Vectors that are put or deleted in one call."""
 
@@ -51,9 +51,9 @@ class ChromaStore:
             self._client = _client(path, url)
 
     def of(self, owner: str, version: int) -> VectorIndexes:
-        """Return the makers of an owner's vector indexes, for the owner's records as they are at a version.
+        """Return the factory of an owner's vector indexes, for the owner's records as they are at a version.
 
-        Another embedder's vectors are others, under another name.
+        Vectors of another embedder are in other collections.
         """
         digest = hashlib.sha256(f"{self._fingerprint}\0{owner}".encode()).hexdigest()[:32]
 
@@ -73,6 +73,7 @@ class ChromaStore:
         """Close the connections. Chroma's client leaves those to its server open."""
         components: Any = [self._client._admin_client._server, self._client._server]
         self._client.close()
+        # Private attributes: no public call closes them.
         for component in components:
             session = getattr(component, "_session", None)
             if session is not None and not component._running:  # no other store of this process uses it
@@ -99,6 +100,7 @@ class ChromaVectors:
         return len(self._keys)
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
+        # Only the first call may find vectors of an earlier process: keys are never used twice.
         missing = np.arange(len(keys)) if self._begun else self._reconcile(keys)
         self._begun, self._asked = True, None
         with _translated():
@@ -122,7 +124,7 @@ class ChromaVectors:
 
     def cosines(self, query: Vectors, rows: Rows) -> Vectors:
         seen, cosines = self._ask(query)
-        every = np.full(max(self._keys, default=0) + 1, cosines.min(initial=1.0), np.float32)
+        every = np.full(max(self._keys, default=0) + 1, cosines.min(initial=1.0), np.float32)  # (highest row + 1,)
         every[seen] = cosines
         return every[rows]
 
@@ -137,12 +139,13 @@ class ChromaVectors:
         asked = query.tobytes()
         if self._asked is None or self._asked[0] != asked:
             with _translated():
-                # Other processes may have put what this one does not know yet.
+                # Other processes may have put what this one does not know yet: it is asked for and passed over.
                 unknown = max(self._collection.count() - len(self), 0)
                 hits: Any = self._collection.query(
                     query_embeddings=[query], n_results=min(len(self), SEEN) + unknown, include=["distances"]
                 )
             pairs = zip(hits["ids"][0], hits["distances"][0], strict=True)
+            # The distance of the space "ip" is one minus the inner product, which is the cosine of unit vectors.
             known = [(self._rows[key], 1.0 - distance) for key, distance in pairs if key in self._rows]
             rows, cosines = zip(*known, strict=True) if known else ((), ())
             self._asked = asked, np.array(rows, np.int64), np.array(cosines, np.float32)
@@ -159,6 +162,7 @@ class ChromaVectors:
 
 
 def _client(path: Path | None, url: str) -> ClientAPI:
+    """Return the client of the server at `url`, or where that is empty, of the folder `path`."""
     try:
         import chromadb
         from chromadb.config import Settings

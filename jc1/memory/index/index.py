@@ -29,11 +29,11 @@ from jc1.memory.index.words import Postings, terms
 WINDOW = 2
 """Rows either side that make a row's window."""
 FADING = 0.5
-"""What a neighbour's cosine counts in a window's, for each row that it is away."""
+"""Weight of a neighbour's cosine in its window's mean, to the power of its distance in rows."""
 K1, B = 1.2, 0.75
 """BM25's constants, as Robertson and Zaragoza recommend them (2009, section 3.5)."""
 SAMPLE = 512
-"""Rows of a partition from which the spread of its cosines is estimated."""
+"""Rows of a partition from which mean and standard deviation of its cosines are estimated."""
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.integer] | Scores
@@ -79,7 +79,7 @@ class _Texts:
         self._norms = K1 * (1 - B + B * lengths / max(average, 1.0))
 
     def score(self, scores: Scores, texts: NDArray[np.integer], counts: Counts) -> None:
-        """Add to `scores` what one term is worth, given the texts that hold it and how often each does.
+        """Add one term's BM25 to `scores`, given the texts that hold it and how often each does: its counts.
 
         The inverse document frequency is Lucene's, which is never negative: ln(1 + (N - n + 0.5) / (n + 0.5)).
         """
@@ -90,7 +90,7 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Statistics:
-    """What BM25 needs to know of all rows that are there."""
+    """Statistics of all rows that BM25 needs; computed anew after a change."""
 
     alive: Mask
     near: NDArray[np.int32]
@@ -109,7 +109,7 @@ class OwnerIndex:
 
     def __init__(self, vectors: VectorIndexes) -> None:
         self.records: dict[int, Record] = {}
-        """By the database's row number, as is everything that callers see."""
+        """Records by the database's row number, `seq`, which callers use throughout."""
         self.statements = Partition(vectors("statements"))
         self.others = Partition(vectors("others"))
         self._table = np.zeros(64, _ROW)
@@ -120,7 +120,7 @@ class OwnerIndex:
         """The rows of each session, in order."""
         self._numbers: dict[str, int] = {}
         self._speakers: dict[str, tuple[frozenset[str], set[int]]] = {}
-        """Of each speaker the name's terms, and the rows."""
+        """The terms of each speaker's name, and the speaker's rows."""
         self.pinned: set[int] = set()
         """Rows that every search returns."""
         self._statistics: _Statistics | None = None
@@ -129,7 +129,7 @@ class OwnerIndex:
         return len(self.records)
 
     def put(self, rows: Sequence[Row], vectors: Vectors) -> None:
-        """Add rows with their vectors, shape (rows, dimension); one that is there already is replaced."""
+        """Add rows with their vectors, shape (rows, dimension), replacing those that are there already."""
         self.remove(row.seq for row in rows)
         numbers = self._add(rows)
         statements = np.array([is_statement(row.record.kind) for row in rows], np.bool_)
@@ -137,7 +137,7 @@ class OwnerIndex:
             partition.add(numbers[these], vectors[these], [rows[place].key for place in np.flatnonzero(these).tolist()])
 
     def remove(self, seqs: Iterable[int]) -> None:
-        """Take rows out; those that are not there are passed over."""
+        """Remove rows by `seq`, passing over those that are not there."""
         gone = [seq for seq in seqs if seq in self.records]
         if not gone:
             return
@@ -147,14 +147,14 @@ class OwnerIndex:
             self._drop(seq)
 
     def in_session(self, session: str, turns: Container[int]) -> list[int]:
-        """Return the rows of a session's `turns`, in order."""
+        """Return the `seq` of each row of a session's `turns`, in order."""
         return [seq for turn, seq, _ in self._sessions.get(session, ()) if turn in turns]
 
     def bm25(self, query: Sequence[str]) -> Bm25:
         """Return the BM25 scores of all rows for a query's terms."""
         count, known = self._count, self._known()
-        own, window, date = np.zeros(count), np.zeros(count), np.zeros(count)
-        session = np.zeros(len(self._numbers))
+        own, window, date = np.zeros(count), np.zeros(count), np.zeros(count)  # (rows,)
+        session = np.zeros(len(self._numbers))  # (sessions,)
         for term in dict.fromkeys(query):
             rows, counts = self._holding(self._words, term, known.alive)
             if len(rows):
@@ -167,7 +167,7 @@ class OwnerIndex:
     def cosines(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
         """Return the cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's
         rows, nearer ones counting more."""
-        near = self._known().near[rows]
+        near = self._known().near[rows]  # (rows, 2 * WINDOW), -1 where there is no neighbour
         wanted = np.zeros(self._count, np.bool_)
         wanted[rows] = wanted[near[near >= 0]] = True
         needed = np.flatnonzero(wanted)
@@ -176,7 +176,7 @@ class OwnerIndex:
             held = needed[partition.holds(needed)]
             if len(held):
                 cosines[held] = partition.vectors.cosines(vector, held)
-        weights = np.where(near >= 0, _FADED, 0.0)
+        weights = np.where(near >= 0, _FADED, 0.0)  # (rows, 2 * WINDOW)
         own = cosines[rows]
         return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
 
@@ -191,11 +191,11 @@ class OwnerIndex:
 
     @property
     def needs_rebuild(self) -> bool:
-        """Tell whether so much was taken out that a new index would be much smaller."""
+        """Return whether so much was removed that a new index would be much smaller."""
         return self._count > 2 * len(self) + 1000
 
     def rows_of(self, seqs: Iterable[int]) -> Rows:
-        """Return the rows of records that are there."""
+        """Return the rows of those `seqs` that are there, ascending."""
         return np.array(sorted(self._rows[seq] for seq in seqs if seq in self._rows), np.int64)
 
     def record(self, row: int) -> Record:
@@ -203,16 +203,17 @@ class OwnerIndex:
         return self.records[int(self._table[row]["seq"])]
 
     def age(self, rows: Rows) -> tuple[NDArray[np.int64], Scores]:
-        """Return keys by which rows are sorted newest first, the last one counting most."""
+        """Return keys that sort rows newest first, the last one counting most, as `np.lexsort` takes them."""
         return -self._table["seq"][rows], -self._table["created"][rows]
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory of vectors and records."""
         self.statements.vectors.close()
         self.others.vectors.close()
         self.records.clear()
 
     def _add(self, rows: Sequence[Row]) -> Rows:
+        """Add rows to everything but the partitions, and return their numbers."""
         first, self._count = self._count, self._count + len(rows)
         if self._count > len(self._table):
             self._table = np.concatenate([self._table, np.zeros(self._count, _ROW)])
@@ -221,6 +222,7 @@ class OwnerIndex:
         entries["alive"], entries["near"] = True, -1
         entries["seq"] = [row.seq for row in rows]
         entries["created"] = [record.created.timestamp() for record in records]
+        # A record without a session is one by itself, under a name that no session has.
         entries["session"] = [
             self._numbers.setdefault(row.record.session or f"\0{row.seq}", len(self._numbers)) for row in rows
         ]
@@ -239,7 +241,7 @@ class OwnerIndex:
         return numbers
 
     def _add_to_sessions(self, rows: Sequence[Row], first: int) -> None:
-        """Put rows, numbered from `first`, in their places in the sessions."""
+        """Insert rows, numbered from `first`, into their sessions in the order of the turns."""
         added: dict[str, list[_Entry]] = {}
         for number, row in enumerate(rows, first):
             if row.record.session is not None and row.record.turn is not None:
@@ -252,6 +254,7 @@ class OwnerIndex:
             self._update_windows(turns, first_place - WINDOW, last_place + WINDOW + 1)
 
     def _drop(self, seq: int) -> None:
+        """Remove a row from everything but its partition; its terms stay in the postings, where it counts as dead."""
         record, number = self.records.pop(seq), self._rows.pop(seq)
         self._table[number]["alive"] = False
         if record.session is not None and record.turn is not None:
@@ -267,22 +270,23 @@ class OwnerIndex:
         self._statistics = None
 
     def _update_windows(self, turns: Sequence[_Entry], start: int, stop: int) -> None:
-        """Tell the rows at these places of a session who their neighbours are now."""
+        """Store the present neighbours of the rows at the places `start` to `stop` of a session."""
         start, stop = max(start, 0), min(stop, len(turns))
         if start >= stop:
             return
         row_at = np.full(len(turns) + 2 * WINDOW, -1, np.int32)  # nobody before the first or after the last
         first, last = max(start - WINDOW, 0), min(stop + WINDOW, len(turns))
         row_at[first + WINDOW : last + WINDOW] = [row for _, _, row in turns[first:last]]
-        windows = sliding_window_view(row_at, 2 * WINDOW + 1)[start:stop]
+        windows = sliding_window_view(row_at, 2 * WINDOW + 1)[start:stop]  # (stop - start, 2 * WINDOW + 1)
         self._table["near"][windows[:, WINDOW]] = np.delete(windows, WINDOW, axis=1)
 
     def _known(self) -> _Statistics:
+        """Return the statistics of all rows as they are now."""
         if self._statistics is None:
             table = self._table[: self._count]
             lengths = np.where(table["alive"], table["length"], 0)
-            near = np.ascontiguousarray(table["near"])
-            windows = lengths + np.where(near >= 0, lengths[near], 0).sum(axis=1)
+            near = np.ascontiguousarray(table["near"])  # (rows, 2 * WINDOW)
+            windows = lengths + np.where(near >= 0, lengths[near], 0).sum(axis=1)  # (rows,)
             self._statistics = _Statistics(
                 alive=table["alive"].copy(),
                 near=near,
@@ -296,13 +300,17 @@ class OwnerIndex:
 
     @staticmethod
     def _holding(postings: Postings, term: str, alive: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the rows alive that hold the term, and how often each does."""
         rows, counts = postings.of(term)
         there = alive[rows]
         return rows[there], counts[there]
 
     def _windowed(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> Counts:
-        """Count a term in each row's window, given the rows that hold it. To be a neighbour is mutual."""
-        near = self._known().near[rows]
+        """Count a term in each row's window, given the rows that hold it.
+
+        To be a neighbour is mutual, so each of these rows adds its count to its own neighbours' windows.
+        """
+        near = self._known().near[rows]  # (rows, 2 * WINDOW)
         there = near >= 0
         theirs = np.broadcast_to(counts[:, np.newaxis], near.shape)[there]
         return np.bincount(np.concatenate([rows, near[there]]), np.concatenate([counts, theirs]))
@@ -319,34 +327,34 @@ class Partition:
         return len(self.vectors)
 
     def add(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
-        """Add rows that are not there yet."""
+        """Add rows that are not there yet, with vectors of shape (rows, dimension) and a key for each."""
         if (last := int(rows.max(initial=-1))) >= len(self._members):
             self._members = np.concatenate([self._members, np.zeros(last + 1, np.bool_)])
         self._members[rows] = True
         self.vectors.put(rows, vectors, keys)
 
     def remove(self, rows: Sequence[int]) -> None:
-        """Take out rows that are there."""
+        """Remove rows that are there."""
         if rows:
             numbers = np.array(rows, np.int64)
             self._members[numbers] = False
             self.vectors.remove(numbers)
 
     def has(self, row: int) -> bool:
-        """Tell whether the row stands on this partition."""
+        """Return whether the row stands on this partition."""
         return row < len(self._members) and bool(self._members[row])
 
     def holds(self, rows: Rows) -> Mask:
-        """Return which of the rows stand on this partition."""
+        """Return a mask of those rows that stand on this partition."""
         members: Mask = self._members[np.minimum(rows, len(self._members) - 1)] & (rows < len(self._members))
         return members
 
     def all(self) -> Rows:
-        """Return its rows."""
+        """Return the rows of the partition, ascending."""
         return np.flatnonzero(self._members)
 
     def sample(self) -> Rows:
-        """Return at most 512 of its rows, evenly spread."""
+        """Return at most `SAMPLE` of the partition's rows, evenly spread."""
         rows = self.all()
         if len(rows) <= SAMPLE:
             return rows
@@ -354,16 +362,17 @@ class Partition:
 
 
 def is_statement(kind: Kind) -> bool:
-    """Tell whether records of this kind stand on the partition that is read first."""
+    """Return whether records of this kind stand on the partition that is read first."""
     return kind == "statement"
 
 
 def _searched(record: Record) -> str:
-    """Return the words by which a record is found: who says it and where it stands, too."""
+    """Return the text whose words find a record: speaker, document and place besides its own."""
     return " ".join(part for part in (record.speaker, record.document, record.place, record.text) if part)
 
 
 def _nonzero(counts: Counts) -> tuple[NDArray[np.int64], Counts]:
+    """Return the places of counts other than zero, and those counts."""
     places = np.flatnonzero(counts)
     return places, counts[places]
 

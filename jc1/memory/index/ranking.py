@@ -35,17 +35,17 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "speaker": 1.5,
     }
 )
-"""What a standard deviation of each signal is worth, and what it is to be said by somebody whom the query names. Round
-numbers, chosen by hand on one half of LoCoMo; docs/memory.md says what each is good for."""
+"""Points for a standard deviation of each signal, and for a speaker whom the query names. Round numbers, chosen by
+hand on one half of LoCoMo; docs/memory.md says what each is good for."""
 DEPTH = 500
-"""How many candidates meaning and words each bring, where `k` does not ask for more."""
+"""Candidates that vectors and words each bring, where `k` does not ask for more."""
 MAX_TERMS = 64
 """Most different terms of a query that are searched for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query as the signals take it, what they are worth, and the rows that must not be found."""
+    """A query as the signals take it, their weights, and the rows that must not be found."""
 
     vector: Vectors
     bm25: Bm25
@@ -61,12 +61,12 @@ class _Ranked:
     rows: Rows
     scores: Scores
     parts: Mapping[str, Scores]
-    """What each signal adds to the score."""
+    """Each signal's share of the score."""
     cosines: Scores
     bm25: Scores
 
     def place(self, row: int) -> int | None:
-        """Return where a row stands, from 0."""
+        """Return the place of a row, from 0; `None` where it is no candidate."""
         places = np.flatnonzero(self.rows == row)
         return int(places[0]) if len(places) else None
 
@@ -80,15 +80,26 @@ def search(
     *,
     excluded: AbstractSet[int] = frozenset(),
 ) -> tuple[Receipt, ...]:
-    """Return the `retrieval.k` best records for a query, given as its vector, shape (dimension,), its text, and those
-    of its words that are searched for; then neighbours.
+    """Return receipts of the `retrieval.k` best records for a query, then of their neighbours.
 
     Pinned records stand first, all of them; then every statement stands before any question or reply, however well
     those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
-    nor widened to. Raises `InvalidRequest` for a weight of no signal.
+    nor widened to.
+
+    Args:
+        index: the owner's records.
+        vector: the query's embedding, shape (dimension,).
+        query: its text, in which speakers are looked for.
+        words: those of its words that are searched for.
+        retrieval: how many records, which window, and weights other than the usual ones.
+        excluded: row numbers of the database.
+
+    Raises:
+        InvalidRequest: for a weight of no signal.
     """
     if unknown := sorted(retrieval.weights.keys() - WEIGHTS.keys()):
         raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
+    # 1) The query as each signal takes it
     asked = _Query(
         vector,
         index.bm25(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
@@ -96,14 +107,17 @@ def search(
         {**WEIGHTS, **retrieval.weights},
         index.rows_of(excluded),
     )
+    # 2) The statements ranked, and the others where there are too few of these or any record is pinned
     depth = max(DEPTH, retrieval.k)
     ranked = [_rank(index, index.statements, asked, depth)]
     if len(ranked[0].rows) < retrieval.k or index.pinned:
         ranked.append(_rank(index, index.others, asked, depth))
+    # 3) The k best, pinned ones first
     rows = [row for partition in ranked for row in partition.rows.tolist()]
     pinned = [row for row in rows if row in index.pinned] if index.pinned else []
     hits = pinned + [row for row in rows if row not in index.pinned][: max(retrieval.k - len(pinned), 0)]
     results: list[tuple[int, int | None]] = [(row, None) for row in hits]
+    # 4) What stands beside them
     if retrieval.window:
         results += _neighbours(index, hits, retrieval.window, excluded)
         results.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
@@ -111,8 +125,9 @@ def search(
 
 
 def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) -> _Ranked:
-    """Rank the rows of a partition that meaning or words bring, and the pinned ones; all where there are few."""
-    members = partition.all()
+    """Rank the candidates of a partition: those that vectors or words bring, and the pinned; all rows where few."""
+    # 1) Signals that are known for every row at once
+    members = partition.all()  # (members,)
     lexical = {
         "bm25": asked.bm25.own,
         "bm25_window": asked.bm25.window,
@@ -122,6 +137,7 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
     weights = asked.weights
     weighed = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in lexical.items()}
     weighed["speaker"] = weights["speaker"] * asked.speakers[members]
+    # 2) Candidates, as places in `members`
     chosen = np.arange(len(members))
     if len(members) > depth:
         by_words = np.argpartition(-sum(weighed.values(), np.zeros(len(members))), depth)[:depth]
@@ -129,14 +145,16 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
         pinned = np.array([row for row in index.pinned if partition.has(row)], np.int64)
         chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
     chosen = chosen[~np.isin(members[chosen], asked.excluded)]
+    # 3) Cosines of the candidates alone; their mean and deviation are estimated from a sample of the partition
     rows, sample = members[chosen], partition.sample()
-    own, window = index.cosines(asked.vector, np.concatenate([rows, sample]))
+    own, window = index.cosines(asked.vector, np.concatenate([rows, sample]))  # (rows + sample,) each
     parts = {
         "dense": weights["dense"] * _z(own[: len(rows)], own[len(rows) :]),
         "dense_window": weights["dense_window"] * _z(window[: len(rows)], window[len(rows) :]),
         **{name: scores[chosen] for name, scores in weighed.items()},
     }
-    # Rounded, since equal vectors need not have equal cosines to the last bit.
+    # 4) The sum, best first, among equals the newer. Rounded, since equal vectors need not have equal cosines to the
+    # last bit.
     scores = np.round(sum(parts.values(), np.zeros(len(rows))), 6)
     order = np.lexsort((*index.age(rows), -scores))
     return _Ranked(
@@ -149,7 +167,7 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
 
 
 def _z(scores: Scores, sample: Scores) -> Scores:
-    """Return how many standard deviations of the sample `scores` lie above its mean; 0 where it does not vary."""
+    """Return the z-scores of `scores`: standard deviations above the mean of `sample`; 0 where that does not vary."""
     spread = float(sample.std()) if len(sample) else 0.0
     return (scores - sample.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))
 
@@ -157,7 +175,7 @@ def _z(scores: Scores, sample: Scores) -> Scores:
 def _neighbours(
     index: OwnerIndex, hits: Sequence[int], window: int, excluded: AbstractSet[int]
 ) -> list[tuple[int, int | None]]:
-    """Return what was said within `window` turns of each hit in its session, best hit first, and beside which hit."""
+    """Return the rows within `window` turns of each hit in its session, best hit first, each with its hit."""
     seen = {*hits, *index.rows_of(excluded).tolist()}
     neighbours: list[tuple[int, int | None]] = []
     for hit in hits:
@@ -173,6 +191,7 @@ def _neighbours(
 
 
 def _receipt(index: OwnerIndex, ranked: Sequence[_Ranked], row: int, rank: int, expanded_from: int | None) -> Receipt:
+    """Return the receipt of a row, with its scores where it was a candidate."""
     receipt = Receipt(
         record=index.record(row),
         rank=rank,

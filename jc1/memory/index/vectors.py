@@ -25,15 +25,20 @@ class VectorIndex(Protocol):
     """Vectors of length one under numbers that the caller gives. Not safe for several threads."""
 
     def __len__(self) -> int:
-        """Count the vectors."""
+        """Return the number of vectors."""
 
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
-        """Add vectors, shape (rows, dimension), under numbers that were never used before. A key tells a vector from
-        every other of this owner's, today's and earlier ones, for a holder that outlives this process. The first call
-        is of all that there are, which may be none."""
+        """Add vectors under numbers that were never used before. The first call is of all that there are, maybe none.
+
+        Args:
+            rows: the numbers, shape (rows,).
+            vectors: shape (rows, dimension).
+            keys: tell each vector from every other of this owner's, now and earlier, for a store that outlives this
+                process.
+        """
 
     def remove(self, rows: Rows) -> None:
-        """Take out vectors that are there."""
+        """Remove vectors that are there."""
 
     def nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:
         """Return at most `depth` rows and their cosines to `query`, shape (dimension,), highest first."""
@@ -42,21 +47,21 @@ class VectorIndex(Protocol):
         """Return the cosines of rows that are there to `query`, in their order."""
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
 
 
 VectorIndexes = Callable[[str], VectorIndex]
-"""Makes the vector index of a partition of one owner's, which is named `statements` or `others`."""
+"""Factory of one owner's vector indexes, one for each partition by its name: `statements` or `others`."""
 
 
 class VectorStore(Protocol):
-    """Where the vectors of all owners are. May be used from several threads."""
+    """The vectors of all owners. May be used from several threads."""
 
     def of(self, owner: str, version: int) -> VectorIndexes:
-        """Return the makers of an owner's vector indexes, for the owner's records as they are at a version."""
+        """Return the factory of an owner's vector indexes, for the owner's records as they are at a version."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
 
 
 class FaissStore:
@@ -69,7 +74,7 @@ class FaissStore:
         return lambda partition: FaissVectors(self._dimension)
 
     def close(self) -> None:
-        """Do nothing: nothing is held."""
+        """Do nothing: the vectors belong to the indexes."""
 
 
 class FaissVectors:
@@ -106,7 +111,7 @@ class FaissVectors:
         if not depth:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if self._faiss.get_num_gpus():
-            cosines, places = self._on_gpus().search(query[np.newaxis], depth)
+            cosines, places = self._on_gpus().search(query[np.newaxis], depth)  # (1, depth) each
             return self._rows[places[0]], cosines[0]
         every = self._every(query)
         best = np.argpartition(-every, depth - 1)[:depth]
@@ -127,9 +132,10 @@ class FaissVectors:
         return self._gpu
 
     def _every(self, query: Vectors) -> Vectors:
-        """Return the cosines of all places to the query, which is asked for its nearest and for its cosines in a row.
+        """Return the cosines of all places to the query, shape (places,), and keep them for the next call.
 
-        On one thread: NumPy's product takes several, and ten times as long while other requests have them.
+        A search asks for the nearest and then for cosines, both of the same query. On one thread: NumPy's product
+        takes several, and ten times as long while other requests have them.
         """
         asked = query.tobytes()
         if self._asked is None or self._asked[0] != asked:
@@ -142,7 +148,7 @@ class FaissVectors:
         return self._asked[1]
 
     def _number(self, rows: Rows) -> None:
-        """Say which row is at each place, after a change."""
+        """Store the row at each place after a change, and the place of each row."""
         self._gpu = self._asked = None
         self._rows = rows
         self._places = np.full(int(rows.max(initial=-1)) + 1, -1, np.int64)

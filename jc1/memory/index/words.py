@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 # Letters and digits with apostrophes between them; of Chinese and Japanese each character.
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+(?:['’][^\W_]+)*")
 KNOWN = 100_000
-"""How many words' terms are kept at hand."""
+"""Words whose terms are cached in the process."""
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of a text in their order.
+    """Return the terms of a text, in order.
 
     >>> terms("Zoë's cats were sleeping.")
     ['zoe', 'cat', 'were', 'sleep']
@@ -33,7 +33,7 @@ def terms(text: str) -> list[str]:
 
 
 class _Numbers(dict[str, int]):
-    """Of each word as it is written the number of its term, which it is given when it is first asked for."""
+    """The number of each word's term, by the word as it is written. A new term gets the next number."""
 
     def __init__(self) -> None:
         self.terms: dict[str, int] = {}
@@ -44,15 +44,15 @@ class _Numbers(dict[str, int]):
 
 
 class Postings:
-    """Which rows hold which term, and how often. Rows are numbers that the caller gives; they only grow."""
+    """An inverted index: the rows that hold each term, and how often. The caller numbers rows, always upwards."""
 
     def __init__(self) -> None:
         self._numbers = _Numbers()
         self._postings: list[tuple[array[int], array[int]]] = []
-        """By the number of the term."""
+        """Rows and counts, by the number of the term."""
 
     def add(self, rows: NDArray[np.integer], texts: Sequence[str]) -> NDArray[np.int64]:
-        """Take in the texts of rows, and return how many terms each has."""
+        """Add the texts of rows, and return the number of terms of each."""
         numbers: list[int] = []
         ends = []
         for text in texts:
@@ -63,14 +63,14 @@ class Postings:
         return lengths
 
     def _append(self, numbers: NDArray[np.int64], rows: NDArray[np.integer]) -> None:
-        """Take in terms and the rows that hold them: the same pair as often as the row holds the term."""
+        """Add terms and the rows that hold them: the same pair as often as the row holds the term."""
         known = len(self._postings)
         self._postings += [(array("i"), array("i")) for _ in range(len(self._numbers.terms) - known)]
-        # As one number each, sorted, the pairs stand as the postings do.
+        # One number for each pair of term and row: sorted, the pairs are grouped by term, as the postings are.
         wide = int(rows.max(initial=0)) + 1
         pairs, counts = np.unique(numbers * wide + rows, return_counts=True)
         held, holders = np.divmod(pairs, wide)
-        starts = np.flatnonzero(np.diff(held, prepend=-1))
+        starts = np.flatnonzero(np.diff(held, prepend=-1))  # where the pairs of each term begin
         ends = np.append(starts[1:], len(held))[: len(starts)]
         holders, counts = holders.astype(np.int32), counts.astype(np.int32)
         for number, start, end in zip(held[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
@@ -79,7 +79,7 @@ class Postings:
             its_counts.frombytes(counts[start:end].tobytes())
 
     def of(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the rows that hold the term, and how often each does. Valid until the next `add`, not to be kept."""
+        """Return the rows that hold the term, and how often each does: views that are valid until the next `add`."""
         number = self._numbers.terms.get(term)
         rows, counts = (array("i"), array("i")) if number is None else self._postings[number]
         return np.frombuffer(rows, np.int32), np.frombuffer(counts, np.int32)
@@ -87,6 +87,7 @@ class Postings:
 
 @lru_cache(maxsize=KNOWN)
 def _term(word: str) -> str:
+    """Return the stem of a word without case, accents and possessive s."""
     plain = word.casefold()
     if not plain.isascii():
         plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))

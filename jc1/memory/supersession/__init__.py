@@ -1,1 +1,1 @@
-"""Which statements replace an earlier one on the same subject."""
+"""Supersession: a newer statement on the same subject replaces the earlier one."""

@@ -1,4 +1,4 @@
-"""Whether a sentence is its writer's own and plain: neither reported, quoted, made up, conditional, doubtful nor brief.
+"""Recognition of plain sentences, the writer's own: not reported, quoted, made up, conditional, doubtful or temporary.
 
 "Ruben said: I live in Brussels now." tells of Ruben, "If they reset it, my code is 0000." of what may be. Knows the
 English that marks such sentences, and how far a mark reaches: one sentence, all that follows, or the whole message.
@@ -12,7 +12,7 @@ import re
 from functools import cache
 
 QUOTED = "«»"
-"""Stands for what was quoted, in a sentence that goes on."""
+"""Placeholder for a quotation in a sentence that goes on."""
 
 _FIRST_PERSON = r"(?:i|my|mine|me|we|our|us|i'm|i've|i'd|i'll|we're|we've)"
 _WEEKS = r"(?:an?|one|two|three|four|five|six|seven|ten|a\s+few|a\s+couple\s+of|some|several|\d+)"
@@ -21,9 +21,9 @@ _QUOTATION = r"""
     ```.*?(?:```|\Z) | (?m:^[ ]*>[^\n]*$) | "[^"]*(?:"|\Z) | “[^”]*(?:”|\Z) | „[^“”]*(?:[“”]|\Z) | «[^»]*(?:»|\Z)
   | `[^`]+` | (?<!\w)['‘](?=\S).{1,300}?(?<=\S)['’](?!\w)
 """
-"""What stands between marks of quotation; an opening one without an end reaches to the end of the text."""
+"""Text between marks of quotation; an opening one without an end reaches to the end of the text."""
 _CLAUSE = rf"\b{_FIRST_PERSON}\b|(?:\S+\s+){{3}}\S"
-"""What makes a quotation more than a name or a title."""
+"""Signs that a quotation is more than a name or a title."""
 
 _MESSAGE = r"""
     # something to be done with a text
@@ -63,7 +63,7 @@ _OWN_TOPIC = (
     r"[^:]*\b(?:updates?|news|info|change[sd]?|reminder|correction|note|fact|important|attention|address|job|work|home|"
     r"moved|renamed|switched|now|today|ps|life)\b"
 )
-"""What makes the words before a colon the writer's own: "Life update: I moved."""
+"""Words before a colon that leave what follows the writer's own: "Life update: I moved."""
 
 _ONWARDS = rf"""
     # "Ruben wrote: ..." and "Ruben: I ...", without marks that say where it ends
@@ -127,7 +127,7 @@ _ABROAD = (
     r"^in\s+(?-i:[A-Z])(?!anuary|ebruary|arch|pril|ay\b|une|uly|ugust|eptember|ctober|ovember|ecember)[^,\d]{1,40},?\s+"
     rf"(?={_FIRST_PERSON}\b)"
 )
-"""What is so in one place: "In Animal Crossing my name is Zorg."""
+"""An opening that limits a statement to one place: "In Animal Crossing my name is Zorg."""
 _OWN_WORDS = (
     r"\b(?:(?:as\s+)?(?:i|we)(?:'ve|'d|'ll|\s+(?:have|had|just|already|once|must|should|will|forgot\s+to|wanted?\s+to|"
     r"meant\s+to|need\s+to|have\s+to|never))*\s+(?:say|said|mention|mentioned|meant|think\s+you\s+should\s+know|"
@@ -174,5 +174,5 @@ def _mark(quotation: re.Match[str]) -> str:
 
 @cache
 def _pattern(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """The pattern compiled, when it is first needed: most programs never read a sentence."""
+    """Return the pattern compiled, when it is first needed: most programs never read a sentence."""
     return re.compile(pattern, re.IGNORECASE | re.VERBOSE | flags)

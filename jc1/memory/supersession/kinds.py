@@ -1,4 +1,4 @@
-"""What kind a text is: a statement, a question or a reply.
+"""The kind of a text: a statement, a question or a reply.
 
 Knows the wording of English questions and requests; elsewhere it goes by the question mark. Knows nothing about what a
 statement is about.
@@ -22,7 +22,7 @@ LEAD_IN = re.compile(
     r"[\s,:;.!–—-]*",
     re.IGNORECASE,
 )
-"""What a sentence may begin with without saying anything."""
+"""Openings of a sentence that say nothing."""
 
 _END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？؟])|\n+")
 _AUXILIARY = (
@@ -56,7 +56,7 @@ _TAG = re.compile(
     rf"(?:{_AUXILIARY}|ain't)(?:\s+not)?\s+(?:i|you|we|he|she|it|they|that|there)(?:\s+(?:so|right|true|not))?)$",
     re.IGNORECASE,
 )
-"""What makes a question of a statement before it: ', right', ', isn't it'."""
+"""Tags that make a question of the statement before them: ', right', ', isn't it'."""
 _TELLS = re.compile(r"(?:can|could|will|would) you (?:please )?(?:note|remember|keep in mind) that\b", re.IGNORECASE)
 _TELLS_FIRST = re.compile(
     r"(?:(?:i|we)(?:'m|'ve)?\s+[^\s,]+\s+\S.*|(?:my|our|the)\s.+\s(?:is|are|has|have)\s.+),\s+(?:so\s+|and\s+)?(?P<then>.+)",
@@ -67,7 +67,7 @@ _LONGEST = 500
 
 
 def kind_of(role: Role, text: str) -> Kind:
-    """The kind of a text said by `role`. A message that both tells and asks is a statement; one that does neither, too.
+    """Return the kind of a text said by `role`. One that both tells and asks, or does neither, is a statement.
 
     >>> kind_of("user", "Hi! What is my cat called?")
     'question'
@@ -79,7 +79,7 @@ def kind_of(role: Role, text: str) -> Kind:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, each with its closing mark."""
+    """Return the sentences of a text, each with its closing mark."""
     return [part.strip() for part in _END.split(squeezed(text).replace("’", "'")) if part.strip()]
 
 
@@ -89,14 +89,14 @@ def squeezed(text: str) -> str:
 
 
 def without_lead_in(sentence: str) -> str:
-    """A sentence without greetings, 'actually', 'remember that' and the like at its beginning."""
+    """Return a sentence without greetings, 'actually', 'remember that' and the like at its beginning."""
     while (found := LEAD_IN.match(sentence)) and found.end():
         sentence = sentence[found.end() :]
     return sentence
 
 
 def asks(sentence: str) -> bool:
-    """Whether one sentence is a question or a request for an answer, and nothing else."""
+    """Return whether one sentence is a question or a request for an answer, and nothing else."""
     ended = sentence.rstrip("\"')!.… ")
     if _TAG.search(ended):
         return True

@@ -1,4 +1,4 @@
-"""What a plain clause tells: of which subject, and whether in words that are all understood.
+"""Facts read from a plain clause: their subjects, and whether all of the wording is understood.
 
 Knows the wordings of facts about people, things and appointments, and which nouns there is one of. Knows nothing about
 what comes of two statements on one subject.
@@ -20,9 +20,9 @@ class Fact:
 
     subject: str
     unqualified: bool = True
-    """Whether the value is short and has nothing hanging on it."""
+    """True where the value is short and has nothing hanging on it."""
     multi_valued: bool = False
-    """Whether somebody may have more than one of these."""
+    """True where somebody may have more than one of these."""
 
 
 # A noun phrase with its owner, without anything that would make it a clause.
@@ -167,13 +167,13 @@ _TRADES = words(
 
 
 def left_behind(clause: str) -> Iterator[str]:
-    """The subjects that 'I switched to Initech' may be about, where what was left is known."""
+    """Yield the subjects that 'I switched to Initech' may be about, where what was left is known."""
     if (found := _SWITCHED.fullmatch(clause)) and (who := _who(found["who"])):
         yield from (f"{who[0]}|{relation}" for relation in ("home", "employer", "job"))
 
 
 def facts(clause: str) -> Iterator[Fact]:
-    """The facts of one clause: the first wording that fits tells all of them."""
+    """Yield the facts of one clause: the first wording that fits tells all of them."""
     if len(clause) > LONGEST:
         return
     for wording, read in _wordings():
@@ -185,9 +185,11 @@ def facts(clause: str) -> Iterator[Fact]:
 
 
 def _noun_phrase(phrase: str) -> str:
-    """A noun phrase as part of a subject's name: lower case, one spelling, 'our' and 'the' as 'my', 'new' and the like
-    dropped where the noun is something one has only one of (a new address), kept where it tells two things apart (a new
-    cat)."""
+    """Return a noun phrase as part of a subject's name: lower case, one spelling, 'our' and 'the' as 'my'.
+
+    'New' and the like are dropped where the noun is something one has only one of (a new address), kept where they tell
+    two things apart (a new cat).
+    """
     phrase = " ".join(phrase.lower().split()).replace("favorite", "favourite").replace("color", "colour")
     for name, spelling in _SPELLINGS:
         phrase = spelling.sub(name, phrase)
@@ -200,7 +202,7 @@ def _noun_phrase(phrase: str) -> str:
 
 
 def _one_at_a_time(name: str) -> bool:
-    """Whether a new one takes the old one's place: a boss, a piano teacher."""
+    """Return whether a new one takes the old one's place: a boss, a piano teacher."""
     *before, noun = [word for word in name.split() if word not in _CURRENT] or [""]
     return noun in _ONE_AT_A_TIME or (noun in ("teacher", "instructor") and len(before) > 1)
 
@@ -219,7 +221,10 @@ _SPELLINGS = (
 
 
 def _one(subject: str, relation: str, value: str, *, multi_valued: bool = False, most: int = 6) -> Fact | None:
-    """The fact, unless the value is none: a negation, a judgement, nothing."""
+    """Return the fact, or `None` where the value is none: a negation, a judgement, nothing.
+
+    `most` is how many words a value may have that is understood as a whole.
+    """
     value = value.strip()
     other = _NO_VALUES.get(relation)
     if not value or _NOT_A_VALUE.match(value) or (other and other.match(value)):
@@ -229,7 +234,7 @@ def _one(subject: str, relation: str, value: str, *, multi_valued: bool = False,
 
 
 def _who(phrase: str) -> tuple[str, bool] | None:
-    """Somebody or something as a subject's name, and whether there may be several; `None` where it is neither."""
+    """Return a subject's name and whether there may be several; `None` where the phrase is nobody and nothing."""
     if phrase.lower() in ("i", "we"):
         return "i", False
     named = phrase.lower().split()
@@ -243,6 +248,8 @@ Read = Callable[[re.Match[str]], list[Fact | None]]
 
 
 def _relation(relation: str) -> Read:
+    """Return the reader of a wording that tells one relation of the group `who`, or of the speaker."""
+
     def read(found: re.Match[str]) -> list[Fact | None]:
         groups = found.groupdict()
         who = _who(groups.get("who") or "I")
@@ -252,7 +259,7 @@ def _relation(relation: str) -> Read:
 
 
 def _called_by_others(found: re.Match[str]) -> list[Fact | None]:
-    """'My friends call me Bo': a name beside one's own, so that only a change supersedes that."""
+    """Read 'My friends call me Bo': a name beside one's own, so that only a change supersedes that."""
     return [_one("i", "name", found["v"], multi_valued=True)]
 
 
@@ -265,7 +272,7 @@ def _named(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _one_of(found: re.Match[str]) -> list[Fact | None]:
-    """'I have a dentist called Tom': there may be another, so that only a change supersedes it."""
+    """Read 'I have a dentist called Tom': there may be another, so that only a change supersedes it."""
     name = _noun_phrase(f"my {found['x']}")
     if name.split(" for ")[0].split()[-1] in _ATTRIBUTES:
         return [_one(name, "is", found["v"])]
@@ -275,7 +282,7 @@ def _one_of(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _is_named(found: re.Match[str]) -> list[Fact | None]:
-    """'My boss is Tom', 'Tom is my boss'."""
+    """Read 'My boss is Tom' and 'Tom is my boss'."""
     name, value = _noun_phrase(found["x"]), found["v"]
     noun = name.split()[-1]
     # What stands before "is my boss" is a name in small letters, too.
@@ -301,7 +308,7 @@ def _favourite(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _attribute(found: re.Match[str]) -> list[Fact | None]:
-    """'My <noun> is <value>', where the noun is one that there is one of."""
+    """Read 'My <noun> is <value>', where the noun is one that there is one of."""
     name, value = _noun_phrase(found["x"]), found["v"]
     *owner, noun = name.split(" for ")[0].split()
     if noun not in _ATTRIBUTES:
@@ -325,7 +332,7 @@ _OWN = {
     "name": "name", "age": "age", "employer": "employer", "job": "job", "profession": "job",
     "occupation": "job", "hometown": "birthplace",
 }  # fmt: skip
-"""What one says about oneself in two ways: 'my job is', 'I work as'."""
+"""Relations that one tells about oneself in two ways, by noun: 'my job is', 'I work as'."""
 
 
 def _reached(found: re.Match[str]) -> list[Fact | None]:
@@ -336,7 +343,7 @@ def _reached(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _place_or_time(found: re.Match[str]) -> list[Fact | None]:
-    """'My keys are in the drawer', 'the meeting is on Friday at three': where a thing is, or on what day and when."""
+    """Read 'My keys are in the drawer', 'the meeting is on Friday at three': a thing's place, or its day and time."""
     name, value = _noun_phrase(found["x"]), found["v"]
     noun = name.split()[-1]
     if noun == "deadline":
@@ -353,12 +360,12 @@ def _place_or_time(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _put(found: re.Match[str]) -> list[Fact | None]:
-    """'I put the drill in the attic': wherever it was, it is there now."""
+    """Read 'I put the drill in the attic': wherever it was, it is there now."""
     return [fact and replace(fact, multi_valued=False) for fact in _place_or_time(found)]
 
 
 def _moved_to(found: re.Match[str]) -> list[Fact | None]:
-    """'The meeting was moved to Friday', '... to the town hall'."""
+    """Read 'The meeting was moved to Friday', '... to the town hall'."""
     if facts := _place_or_time(found):
         return facts
     name, value = _noun_phrase(found["x"]), found["v"]
@@ -449,25 +456,25 @@ def _due(found: re.Match[str]) -> list[Fact | None]:
 
 
 def _named_either(found: re.Match[str]) -> list[Fact | None]:
-    """The thing stands in one of two places."""
+    """Read a name whose thing stands in one of the groups `x` and `y`."""
     name = _noun_phrase(found["x"] or found["y"])
     return [_one(name, "name", found["v"], multi_valued=_perhaps_several(name), most=4)]
 
 
 def _noted(found: re.Match[str]) -> list[Fact | None]:
-    """'Locker code: 4312'."""
+    """Read 'Locker code: 4312'."""
     again = _NOTED.fullmatch(f"my {found[0]}")
     return _attribute(again) if again else []
 
 
 def _one_event(found: re.Match[str]) -> list[Fact | None]:
-    """'I have a haircut on Friday': there may be another, so that only a change supersedes it."""
+    """Read 'I have a haircut on Friday': there may be another, so that only a change supersedes it."""
     again = _EVENT.fullmatch(f"my {found['a']} is {found['v']}")
     return [fact and replace(fact, multi_valued=True) for fact in _place_or_time(again)] if again else []
 
 
 def _my_named(found: re.Match[str]) -> list[Fact | None]:
-    """'The cat I have is called Ada.'"""
+    """Read 'The cat I have is called Ada.'"""
     return [_one(_noun_phrase(f"my {found['a']}"), "name", found["v"], most=4)]
 
 
@@ -477,7 +484,7 @@ def _wording(pattern: str) -> re.Pattern[str]:
 
 @cache
 def _wordings() -> tuple[tuple[re.Pattern[str], Read], ...]:
-    """The wordings compiled, when the first clause is read: that takes 60 ms, and most programs never read one."""
+    """Return the wordings, compiled for the first clause: that takes 60 ms, and most programs never read one."""
     return tuple((_wording(pattern), read) for pattern, read in _WORDINGS)
 
 
@@ -621,4 +628,4 @@ _WORDINGS: tuple[tuple[str, Read], ...] = (
     (rf"{_X}{_BE}{_V}", _is_named),
     (rf"(?P<v>.+) is {_X}", _is_named),
 )  # fmt: skip
-"""Wordings and who reads them; earlier ones go before later ones."""
+"""Wordings and their readers; earlier ones go before later ones."""

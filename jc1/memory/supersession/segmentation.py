@@ -1,4 +1,4 @@
-"""What a text says, in plain clauses: "Oh, my cat isn't called Ada any more but Bo!" becomes "my cat is called Bo".
+"""Texts cut into plain clauses: "Oh, my cat isn't called Ada any more but Bo!" becomes "my cat is called Bo".
 
 Knows the English around a statement: greetings, "please remember that", "now", "not this but that", "from here to
 there", pronouns that stand for what was just named. Knows nothing about what a clause is about.
@@ -21,17 +21,18 @@ LONGEST_TEXT = 4000
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One thing that is said, and whether the wording says that it was otherwise before, and how: 'from Oslo to Lyon'
-    has the `previous_value` Oslo."""
+    """One thing that is said. It is `changed` where the wording says that it was otherwise before, and `previous_value`
+    is what it was, if that is said: Oslo in 'from Oslo to Lyon'."""
 
     text: str
     changed: bool
     previous_value: str = ""
     plain: bool = True
-    """Whether the user states it, and not somebody else, a game, a condition or a doubt."""
+    """True where the user states it, and not somebody else, a game, a condition or a doubt."""
 
 
 def words(text: str) -> frozenset[str]:
+    """Return the set of words that white space separates."""
     return frozenset(text.split())
 
 
@@ -155,8 +156,12 @@ _ITS = re.compile(r"(?:the|its|his|her)\s+(?:new\s+)?(?=(?:name|number|address|p
 
 
 def clauses(text: str) -> Iterator[Clause]:
-    """The plain clauses of a user's text, without questions and what tells nothing. A clause that is not plain comes
-    as it was said."""
+    """Yield the clauses of a user's text, without questions and what tells nothing.
+
+    A sentence that is not plain comes whole, as it was said; so does one of more than `LONGEST` characters. A text of
+    more than `LONGEST_TEXT` is one clause that is not plain. In the others, pronouns are replaced by what they stand
+    for, and contrasts by what is so now.
+    """
     if len(text := squeezed(text)) > LONGEST_TEXT:
         yield Clause(text, False, plain=False)
         return
@@ -200,7 +205,7 @@ def clauses(text: str) -> Iterator[Clause]:
 
 
 def _bare(sentence: str) -> tuple[str, str]:
-    """A sentence without what tells nothing at its ends, and what was taken off its beginning."""
+    """Return a sentence without what tells nothing at its ends, and what was taken off its beginning."""
     said = _EMOTICON.sub("", sentence).strip(" .!\"',")
     whole = said
     while said:
@@ -225,7 +230,7 @@ def _tells_nothing(text: str) -> bool:
 
 
 def _without_contrast(said: str) -> str:
-    """'Is not this but that' and the like, as 'is that'."""
+    """Return a sentence with 'is not this but that' and the like as 'is that'."""
     said = _WHEN_IT_COMES_TO.sub(lambda found: f"{found['my']} {found['x']} ", said)
     said = _TOPIC_FIRST.sub(lambda found: f"{found['x']} ", said)
     said = _IS_NOT_BUT.sub(lambda found: f"{found['be']} {_again(found)}", said)
@@ -237,6 +242,7 @@ def _without_contrast(said: str) -> str:
 
 
 def _without_previous(said: str) -> tuple[str, str]:
+    """Return a sentence without the value that was left, and that value: 'moved from Oslo to Lyon'."""
     if found := _LEFT_FOR.fullmatch(said):
         return f"{found['who']} switched to {found['new']}", found["old"]
     found = _FROM_TO.match(said)
@@ -244,7 +250,7 @@ def _without_previous(said: str) -> tuple[str, str]:
 
 
 def _again(found: re.Match[str]) -> str:
-    """What is new, with what it shares with the old: 'called Ada but Bo', 'due on Friday but on Monday'."""
+    """Return what is new, with what it shares with the old: 'called Ada but Bo', 'due on Friday but on Monday'."""
     preposition = found["new"].split()[0]
     before, at, _ = found["old"].rpartition(f" {preposition} ")
     if at:
@@ -254,6 +260,7 @@ def _again(found: re.Match[str]) -> str:
 
 
 def _does(found: re.Match[str]) -> str:
+    """Return 'does not work at Acme but at Initech' as 'works at Initech'."""
     verb, new = found["verb"], found["new"]
     if (found["do"] or "").lower() == "does":
         verb = {"have": "has"}.get(verb, f"{verb}s")

@@ -1,4 +1,4 @@
-"""Which statements are about the same subject, so that a newer one supersedes the older.
+"""Subjects of statements: a newer statement about the same subject supersedes the older.
 
 Knows the wording of plain English facts ("my cat is called Ada", "I moved to Lyon", "the meeting is on Friday"). Knows
 nothing about records or databases, and no other language: there nothing is superseded.
@@ -24,7 +24,7 @@ _MOST = 4
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """What a statement is about: `about` names each subject, `whole` says that the statement tells nothing else,
+    """The subjects of a statement: `about` names each, `whole` says that the statement tells nothing else,
     `replaces` holds the subjects of which it supersedes an older statement, and `multi_valued` those of which there may
     be more than one. Where `previous_value` is not empty, what it supersedes holds that word: 'from Oslo to Lyon'."""
 
@@ -36,19 +36,19 @@ class Subjects:
 
     @property
     def key(self) -> str | None:
-        """What is stored with the statement: its subjects, `None` where it must never be superseded."""
+        """Return what is stored with the statement: its subjects, `None` where it must never be superseded."""
         joined = "\n".join(sorted(self.about))
         return joined if self.whole and 0 < len(self.about) <= _MOST and len(joined) <= MAX_KEY else None
 
     @property
     def superseded_keys(self) -> tuple[str, ...]:
-        """The keys of the older statements that this one supersedes: every set of subjects that it covers."""
+        """Return the keys of the older statements that this one supersedes: every set of subjects that it covers."""
         names = sorted(self.replaces)[:_MOST]
         return tuple("\n".join(some) for size in range(1, len(names) + 1) for some in combinations(names, size))
 
 
 def subjects(text: str) -> Subjects:
-    """What a user's statement is about.
+    """Return what a user's statement is about.
 
     >>> subjects("Actually my cat is now called Bo.").about == subjects("My cat is called Ada.").about
     True
