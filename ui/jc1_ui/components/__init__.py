@@ -1,1 +1,1 @@
-"""What tabs share: the live row, fragments, plots, controls, presets."""
+"""Parts of a page that tabs share: the log, the live row, the story of a reply, controls, presets, plots."""
