@@ -115,17 +115,25 @@ class Decoding(BaseModel):
 
     @property
     def greedy(self) -> bool:
-        """Whether each token is simply the most likely one."""
+        """Return whether each token is simply the most likely one: no draw, no beams."""
         return self.temperature == 0 and self.beam_width == 1
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The fields whose value is not the default: what the request really asks for."""
+        """Return the fields whose value is not the default, by name: what the request really asks for."""
         return {name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], base: Decoding | None = None) -> Decoding:
-        """`values` checked, over those of `base` (a preset's). Raises `InvalidDecoding` naming the field."""
+        """Return `values`, checked, over the fields that `base` sets.
+
+        Args:
+            values: Fields by name, as they came from outside.
+            base: What holds where `values` say nothing, such as a preset's decoding.
+
+        Raises:
+            InvalidDecoding: A field is unknown or out of its range, or two disagree; its `param` is the field.
+        """
         merged = {**(base.model_dump(exclude_unset=True) if base else {}), **values}
         try:
             return cls.model_validate(merged)

@@ -1,4 +1,4 @@
-"""Doctor: looks at the machine and the installation and says what would not work, and why.
+"""Doctor: the checks of the machine and the installation, each with what would not work, and why.
 
 Knows what JC1 needs. Repairs nothing and starts no engine, but imports each, which takes some seconds.
 """
@@ -32,13 +32,18 @@ SMALLEST_DISK = 200 * 2**20
 
 
 Probe = Callable[[str], str]
-"""Returns why statements, imports alone, do not run in a process of their own; empty where they do."""
+"""From statements, imports alone, to why they do not run in a process of their own; empty where they do."""
 
 
 def examine(settings: Settings, *, probe: Probe | None = None) -> dict[str, Any]:
-    """Return every check with its `state` (`ok`, `note` or `bad`) and finding, whether all is well, and a verdict.
+    """Return what every check finds on this machine.
 
-    `probe` imports what each engine needs, for seconds; `import_error` where none is given.
+    Args:
+        settings: Those whose engine, model and database are looked at.
+        probe: Imports what each engine needs, for seconds; `import_error` where none is given.
+
+    Returns:
+        `checks`, each with its `state` (`ok`, `note` or `bad`) and finding; `ok`, whether none is bad; a `verdict`.
     """
     checks: list[dict[str, str]] = []
 
@@ -113,7 +118,7 @@ def _parallel(settings: Settings) -> tuple[str, str]:
 
 
 def _ranks(settings: Settings) -> tuple[str, str]:
-    """Say what ZeRO-3 will leave on each rank: of every matrix its share, rounded up."""
+    """Return how many parameters ZeRO-3 will leave on each rank: of every matrix its share, rounded up."""
     from safetensors import safe_open
 
     from jc1.models import resolve

@@ -1,7 +1,7 @@
 """This machine: the cores and features of its CPU, its GPUs, and over how many of these a model should be spread.
 
-Knows Linux's files and NVIDIA's management library. Knows nothing about engines, and claims no GPU: CUDA is never
-initialised here.
+Knows Linux's files and NVIDIA's management library. Claims no GPU: CUDA is never initialised here, so that the
+processes an engine starts can do it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _nvlink(nvml: Any, a: Any, b: Any) -> bool:
 
 @contextmanager
 def _library() -> Iterator[Any]:
-    """Open NVIDIA's management library; None where there is none."""
+    """Open NVIDIA's management library for the body; yield None where there is none, or no driver."""
     try:
         import pynvml
     except ImportError:

@@ -1,4 +1,4 @@
-"""Languages that a model does not know: told by the script of a message, before the reply is believed.
+"""Languages that a model does not know, recognised by the script of a message before the reply is believed.
 
 Knows that the bundled models learnt English alone, and which letters are Latin. Knows nothing about words: French or
 Swahili pass as English, whose letters they are written in.

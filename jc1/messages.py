@@ -54,14 +54,14 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of the message; parts that are not text are left out, text parts are joined by a newline."""
+        """Return the text of the message: its text parts joined by newlines, without what is not text."""
         if isinstance(self.content, str):
             return self.content
         return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The content as parts: a string is one of text."""
+        """Return the content as parts: a string is one of text."""
         return (TextPart(self.content),) if isinstance(self.content, str) else self.content
 
     @classmethod

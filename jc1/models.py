@@ -1,4 +1,4 @@
-"""Which model is meant: a bundled name, a folder, or a hub id.
+"""Names of models, and what each means: a bundled model, a folder, or a hub id.
 
 Knows where bundled models lie and what a hub id looks like. Knows nothing about loading; a hub id is downloaded only
 when its `path` is asked for. Importing this module costs nothing.
@@ -27,9 +27,10 @@ class ModelSource:
 
     @property
     def path(self) -> Path:
-        """The model's folder; that of a hub id is downloaded first, or found in the hub's cache.
+        """Return the model's folder; that of a hub id is downloaded first, or found in the hub's cache.
 
-        Raises `EngineUnavailable` when the hub cannot be reached and the cache does not hold the model.
+        Raises:
+            EngineUnavailable: The hub cannot be reached and the cache does not hold the model.
         """
         return Path(self.location) if self.kind != "hub" else _download(self.location)
 
@@ -47,7 +48,8 @@ def bundled() -> tuple[str, ...]:
 def resolve(name: str) -> ModelSource:
     """Return the model that `name` means: a bundled one before a folder, a folder before the hub.
 
-    Raises `UnknownModel` where it can be none of the three.
+    Raises:
+        UnknownModel: It can be none of the three, or the folder holds no model.
     """
     if name in bundled():
         return ModelSource(name, "bundled", str(BUNDLED / name))
@@ -65,7 +67,7 @@ def resolve(name: str) -> ModelSource:
 
 
 def unambiguous(name: str) -> str:
-    """Return `name` as it means the same from whichever folder JC1 is started: that of a folder is its whole path."""
+    """Return `name` so that it means the same from whichever folder JC1 is started: a folder's is its whole path."""
     try:
         source = resolve(name)
     except UnknownModel:

@@ -1,4 +1,4 @@
-"""The request path: which stage comes when. The only place that knows this order.
+"""The request path: the stages in their order. The only place that knows it.
 
     request -> prepare -> recall -> prompt -> generate -> remember -> reply
 

@@ -58,12 +58,12 @@ class Preset:
 
     @property
     def reference(self) -> str:
-        """The name that always means this very version."""
+        """Return the name that always means this very version."""
         return f"{self.name}@{self.version}"
 
     @property
     def figures(self) -> dict[str, Any]:
-        """`measured` without the score of each prompt, which are many."""
+        """Return `measured` without the score of each prompt, which are many."""
         return {name: value for name, value in self.measured.items() if name != "scores"}
 
 
@@ -99,12 +99,16 @@ class Presets:
         self._recent: dict[str, tuple[float, Preset]] = {}
 
     def recent(self, reference: str) -> Preset | None:
-        """What `reference` meant when it was last resolved, if that was within `FRESH_SECONDS`. Never blocks."""
+        """Return what `reference` meant when it was last resolved, None after `FRESH_SECONDS`. Never blocks."""
         when, preset = self._recent.get(reference, (-math.inf, None))
         return preset if time.monotonic() - when <= FRESH_SECONDS else None
 
     def resolve(self, reference: str) -> Preset:
-        """The preset meant. Raises `UnknownPreset` naming those that exist."""
+        """Return the preset that a reference means.
+
+        Raises:
+            UnknownPreset: There is none; the message names those that there are.
+        """
         preset = self._resolve(reference)
         if len(self._recent) >= MOST_RECENT:
             self._recent.clear()
@@ -132,18 +136,20 @@ class Presets:
         return self._shipped.get(name) if not version else None
 
     def list(self) -> list[Preset]:
-        """Every version there is, shipped ones first."""
+        """Return every version there is, shipped ones first."""
         return [*SHIPPED, *(_read(*row) for row in self._rows.list())]
 
     def aliases(self) -> dict[str, str]:
-        """Where each alias points, as `name@version`."""
+        """Return where each alias points, as `name@version`."""
         return {alias: f"{name}@{version}" for alias, (name, version) in self._rows.aliases().items()}
 
     def save(self, preset: Preset) -> Preset:
-        """Keep `preset` as the next version of its name.
+        """Store `preset` as the next version of its name, and return it with that version.
 
-        Raises `InvalidDecoding` when its decoding is not valid, `InvalidRequest` when it asks for what is not known
-        here, `Conflict` when its name cannot be one.
+        Raises:
+            InvalidDecoding: Its decoding is not valid.
+            InvalidRequest: It asks for what is not known here.
+            Conflict: Its name cannot be one.
         """
         if not _nameable(preset.name) or preset.name in self._rows.aliases():
             raise Conflict(
@@ -167,10 +173,16 @@ class Presets:
             )
 
     def set_alias(self, alias: str, reference: str, *, expected: Preset | EllipsisType | None = ...) -> Preset:
-        """Point `alias` at a version; `rollback` takes that back.
+        """Point `alias` at a version, and return that; `rollback` takes it back.
 
-        `expected` is what it means as far as the caller knows, None for nothing: raises `Conflict` where it was moved
-        meanwhile.
+        Args:
+            alias: An alias, new or known.
+            reference: The version, as `resolve` takes it.
+            expected: What the alias means as far as the caller knows, None for nothing; left out, whatever it means.
+
+        Raises:
+            Conflict: The alias cannot be one, or was moved meanwhile.
+            UnknownPreset: The reference means nothing.
         """
         self.check_alias(alias)
         preset = self.resolve(reference)
@@ -182,8 +194,11 @@ class Presets:
     def rollback(self, alias: str) -> Preset | None:
         """Point `alias` where it pointed before, each time further back, and return the preset that it means now.
 
-        Return `None` where it pointed nowhere before: there is no such alias any more. Raises `UnknownPreset` where
-        there was none.
+        Returns:
+            None where it pointed nowhere before: there is no such alias any more.
+
+        Raises:
+            UnknownPreset: There is no such alias.
         """
         self._alias(alias)
         target = self._rows.undo_alias(alias)
@@ -191,14 +206,14 @@ class Presets:
         return None if target is None else self.resolve("{}@{}".format(*target))
 
     def history(self, alias: str) -> tuple[AliasMove, ...]:
-        """Where `alias` was pointed, newest first, what was taken back included. Raises `UnknownPreset`."""
+        """Return where `alias` was pointed, newest first, what was taken back included. Raises `UnknownPreset`."""
         self._alias(alias)
         return tuple(
             AliasMove(f"{name}@{version}", moved, undone) for name, version, moved, undone in self._rows.moves(alias)
         )
 
     def _alias(self, alias: str) -> str:
-        """Where `alias` points. Raises `UnknownPreset` naming those that there are."""
+        """Return where `alias` points. Raises `UnknownPreset` naming those that there are."""
         known = self.aliases()
         if alias not in known:
             there = f"there are {', '.join(known)}" if known else "there is none yet, `jc1 promote` makes one"
@@ -215,7 +230,7 @@ _BODY = tuple(f.name for f in fields(Preset) if f.name not in ("name", "version"
 
 
 def _read(name: str, version: int, body: Mapping[str, Any]) -> Preset:
-    """The preset in a row, whichever version of JC1 wrote it."""
+    """Return the preset in a row, whichever version of JC1 wrote it."""
     known = {key: value for key, value in body.items() if key in _BODY}
     unread = [key for key in body if key not in _BODY]
     return Preset(

@@ -1,4 +1,4 @@
-"""How a prompt is put together: system, history, then the new user message with the recalled memories inside it.
+"""Prompt assembly: system, history, then the new user message with the recalled memories inside it.
 
 Knows the wording and the order, and what gives way when the tokens do not suffice. Knows nothing about templates,
 tokenizers or engines: it takes a function that counts. The bundled models are trained on what this module renders,
@@ -45,7 +45,7 @@ class Prompt:
 
 
 def render_memories(records: Sequence[Record]) -> str:
-    """The block that carries recalled records: one line each, oldest first, under the day on which it was said.
+    """Return the block that carries recalled records: one line each, oldest first, under the day on which it was said.
 
     The newest statement stands nearest to the question; a part of a document is followed by its title and place. A
     record cannot close the block or open a line of its own: line breaks become spaces and the two delimiters, also what
@@ -69,13 +69,13 @@ def _as_data(text: str) -> str:
 
 
 def _is_delimiter(inside: str) -> bool:
-    """Whether the letters between brackets are a delimiter's, whatever their case and width and what is between."""
+    """Return whether the letters between brackets are a delimiter's, whatever their case, width and what is between."""
     letters = "".join(c for c in unicodedata.normalize("NFKD", inside) if c.isalnum())
     return letters.casefold() == "memory"
 
 
 def with_memories(message: Message, records: Sequence[Record]) -> Message:
-    """The user message with the recalled records before its own text; the message itself when there are none."""
+    """Return the user message with the recalled records before its own text; as it is when there are none."""
     if not records:
         return message
     block = render_memories(records)
@@ -105,7 +105,7 @@ def fit_history(
     Whole turns give way, oldest first. Nearly always all fit, so that is asked first: it costs one count.
 
     Args:
-        count: Returns the tokens of messages as the engine's template renders them, generation prompt included.
+        count: From messages to their tokens as the engine's template renders them, generation prompt included.
         budget: Tokens that the prompt may take.
         share: The part of the budget that history may fill up to.
 
@@ -119,6 +119,8 @@ def fit_history(
     if bare > budget:
         raise PromptTooLong(tokens=bare, budget=budget)
     limit = max(int(budget * share), bare)
+    # Where a later turn begins: a cut there leaves no reply without its message. Fewer turns take fewer tokens, so half
+    # of the places that are left are ruled out by each count.
     starts = [i for i, m in enumerate(history) if m.role == "user"][1:]
     dropped = bisect_left(starts, True, key=lambda i: count((*head, *history[i:], message)) <= limit)
     return tuple(history[starts[dropped] :]) if dropped < len(starts) else ()

@@ -1,6 +1,7 @@
-"""What comes back from a request: the reply and, on the way to it, the events.
+"""The reply to a request and, on the way to it, the events.
 
-Knows their shapes, and how the steps of an engine add up to a reply. Knows nothing about what comes before or after.
+Knows their shapes, and how the steps of an engine add up to a reply. Which steps come is the engine's, what becomes of
+an event the caller's.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The text of the first choice."""
+        """Return the text of the first choice."""
         return self.choices[0].text
 
 
@@ -111,11 +112,11 @@ class ReplyBuilder:
 
     @property
     def text(self) -> str:
-        """The text of the first choice, as far as it was written."""
+        """Return the text of the first choice, as far as it was written."""
         return self._choices[0].text if 0 in self._choices else ""
 
     def add(self, step: Step) -> Token | None:
-        """Add what one step of the engine brought; returns the event that shows it, where there is anything to show."""
+        """Add what one step of the engine brought; return its event, None where there is nothing to show."""
         trace = self._trace
         if trace.first_token is None:
             trace.first_token = trace.elapsed()

@@ -44,7 +44,7 @@ def resolve(
     system: str = "",
     memory: MemoryMode = "on",
 ) -> Resolved:
-    """Lay what a request says over its preset, and that over the settings.
+    """Return what holds: what a request says, over its preset, and that over the settings.
 
     Args:
         decoding: The fields of `Decoding` that the request sets.
@@ -88,10 +88,12 @@ class Request:
 
     @property
     def recalls(self) -> bool:
+        """Return whether memories are searched for this request."""
         return self.resolved.retrieval.k > 0
 
     @property
     def characters(self) -> int:
+        """Return how many characters system prompt, history and message have together."""
         return len(self.resolved.system) + sum(len(m.text) for m in (*self.history, self.message))
 
 

@@ -1,7 +1,7 @@
-"""What of a preset's requirements the running engine does not meet.
+"""Unmet requirements: the engine settings that a preset needs and the running engine was not started with.
 
-Knows how settings are compared and how `jc1 serve` is given them. Knows nothing about decoding: what is
-honoured there, the running engine says itself.
+Knows how settings are compared and how `jc1 serve` is given them. Which fields of `Decoding` are honoured, the running
+engine says itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _fits(name: str, needed: Any, settings: Settings, engine: Engine) -> bool:
 
 
 def describe(unmet: Mapping[str, UnmetRequirement]) -> str:
-    """Name what is missing in a few words: `speculation=ngram:4`."""
+    """Return what is missing in a few words: `speculation=ngram:4`."""
     return ", ".join(f"{name}={_text(it.needs)}" if it.known else name for name, it in unmet.items())
 
 

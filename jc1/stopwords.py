@@ -27,7 +27,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def remove_stopwords(text: str) -> str:
-    """The text without its stopwords, for a retrieval query; the text itself when nothing else would be left."""
+    """Return the text without its stopwords, for a retrieval query; the text itself when nothing would be left."""
     kept = [w for w in text.split() if not _is_stopword(w)]
     return " ".join(kept) or text
 

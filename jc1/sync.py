@@ -1,6 +1,6 @@
 """The pipeline for blocking code: scripts, notebooks, REPLs. Works inside a running event loop too.
 
-Knows how to hand work to an event loop in a thread of its own, and how the one who waits may be interrupted. Everything
+Knows how to hand work to an event loop in a thread of its own, and how a caller that waits is interrupted. Everything
 else is `jc1.pipeline`.
 """
 
@@ -33,10 +33,14 @@ class LoopThread:
 
     @property
     def closed(self) -> bool:
+        """Return whether the loop was closed: it takes no more work."""
         return self._loop.is_closed()
 
     def run(self, work: Awaitable[T]) -> T:
-        """The result of `work`, done in the loop. If the caller is interrupted, `work` is cancelled and ends first."""
+        """Return the result of `work`, done in the loop; raise what it raises.
+
+        If the caller is interrupted (Ctrl-C), `work` is cancelled, and has ended before the interrupt goes on.
+        """
         outcome: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
 
@@ -93,11 +97,14 @@ class SyncPipeline:
             raise
 
     def chat(self, messages: str | Sequence[Message], **options: Any) -> Reply:
-        """See `Pipeline.chat`."""
+        """Return the reply, whole: `Pipeline.chat`, with the same options."""
         return self._loop.run(self.workbench.pipeline.chat(messages, **options))
 
     def stream(self, messages: str | Sequence[Message], **options: Any) -> Iterator[Event]:
-        """See `Pipeline.stream`. Leaving the loop early cancels the reply."""
+        """Yield the events of a reply: `Pipeline.stream`, with the same options.
+
+        Leaving the loop early cancels the reply.
+        """
         events = self.workbench.pipeline.stream(messages, **options)
         self._open.add(events)
         try:

@@ -1,7 +1,7 @@
-"""What text is: characters that UTF-8, JSON and every database carry.
+"""Valid text: the characters that UTF-8, JSON and every database carry.
 
-Knows the one rule. Who takes a text from people refuses what breaks it; what models and documents hold is put right
-where it is stored.
+Knows the one rule and both ways to keep it. A text that people send is refused where it breaks the rule; what models
+write and documents hold is put right where it is stored.
 """
 
 from __future__ import annotations

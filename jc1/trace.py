@@ -1,6 +1,6 @@
 """Trace: what one request went through, written down once and read by the API, the UI, metrics and experiments.
 
-Knows the names of the stages and how to time them. Knows nothing about who reads it.
+Knows the names of the stages and how to time them. Holds figures and ids, no text of message, memory or reply.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Trace:
     _began: float = field(default_factory=time.perf_counter, repr=False)
 
     def elapsed(self) -> float:
-        """Seconds since the request began."""
+        """Return the seconds since the request began."""
         return time.perf_counter() - self._began
 
     def recall(self, found: Recall, start: float) -> None:
@@ -112,7 +112,7 @@ class Trace:
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds by stage, in the order of the request path; a stage entered twice is summed."""
+        """Return the seconds by stage, in the order of the request path; a stage entered twice is summed."""
         totals: dict[str, float] = {}
         for span in self.spans:
             totals[span.stage] = totals.get(span.stage, 0.0) + span.seconds
@@ -120,15 +120,17 @@ class Trace:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Output tokens after the first, over the time since the first; `None` before there are two, or of a reply that
-        was not written now."""
+        """Return the output tokens after the first, over the seconds since the first.
+
+        None before there are two, and of a reply that was not written now but came from the cache.
+        """
         decode = self.stages.get("decode")
         if not decode or self.cached or self.usage.completion_tokens < 2:
             return None
         return (self.usage.completion_tokens - 1) / decode
 
     def to_dict(self) -> dict[str, Any]:
-        """The trace as plain JSON values."""
+        """Return the trace as plain JSON values: times in seconds, `created` in ISO 8601."""
         return {
             "id": self.id,
             "created": self.created.isoformat(),

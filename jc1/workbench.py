@@ -122,7 +122,8 @@ class Workbench(Stores):
     ) -> Resolved:
         """Return what holds for a request with this preset here: `jc1.request.resolve`, held against limits and engine.
 
-        Raises what the request would raise: `InvalidRequest` and its kin where it cannot be served.
+        Raises:
+            InvalidRequest: And its kin, whatever a request with these would raise.
         """
         if lacking := self.unmet(preset):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
@@ -141,7 +142,7 @@ def _prepared(settings: Settings | None) -> Settings:
 
 
 def _opened(settings: Settings) -> dict[str, Any]:
-    """Open the parts of `Stores`; returns them by the names it takes them under."""
+    """Open the parts of `Stores`; return them by the names of its parameters."""
     from jc1.cache import create_cache
     from jc1.database import open_database
     from jc1.database.presets import PresetRepository

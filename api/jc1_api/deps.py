@@ -1,6 +1,6 @@
-"""What routes ask of a request: the workbench, and the owner it is about.
+"""Dependencies of the routes: the workbench, and the owner that a request is about.
 
-Knows where the app and the gate put them.
+Knows where the app and the gate leave them. Whom a caller may act for, `jc1.access.browser` decides.
 """
 
 from __future__ import annotations

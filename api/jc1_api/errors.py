@@ -141,7 +141,10 @@ def named_as_sent(names: Mapping[str, str]) -> Iterator[None]:
 
 
 def _within(body: Any, path: Sequence[int | str], missing: bool) -> Iterator[int | str]:
-    """Yield the steps of `path` that lead into the body: pydantic puts the names of a union's branches between them."""
+    """Yield the steps of `path` that lead into the body: pydantic puts the names of a union's branches between them.
+
+    A step that is `missing` stands at the end of the path, and not in the body.
+    """
     for place, step in enumerate(path, start=1):
         if isinstance(step, int) and isinstance(body, list):
             body = body[step]

@@ -59,7 +59,12 @@ def refused(name: str, value: object, reason: str) -> ValidationError:
 def without_refused(values: Any, unsupported: Mapping[str, tuple[tuple[Any, ...], str]]) -> Any:
     """Return the body without those fields that ask for nothing: null, empty, or with a value listed as harmless.
 
-    Raises `ValidationError` for the others, with the reason that is listed.
+    Args:
+        values: The body as it was sent; what is no object passes, for pydantic to refuse.
+        unsupported: By field, the values that ask for nothing, and why any other is refused.
+
+    Raises:
+        ValidationError: For one of the others, with the reason that is listed.
     """
     if not isinstance(values, dict):
         return values

@@ -55,8 +55,11 @@ def serve(settings: Settings) -> None:
     """Serve until Ctrl-C or SIGTERM, then let running replies end, close the stores and return.
 
     The port is taken before anything slow is loaded: a caller that comes early waits instead of being turned away.
-    Raises `InvalidSettings` for an address that cannot be listened on, `PortInUse` for one that is taken, and what
-    `Workbench.open` and `Workbench.start` raise.
+
+    Raises:
+        InvalidSettings: The address cannot be listened on.
+        PortInUse: It is taken.
+        Jc1Error: What `Workbench.open` and `Workbench.start` raise.
     """
     check_listen(settings.host)
     settings.prepare_home()

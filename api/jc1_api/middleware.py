@@ -62,6 +62,7 @@ class Gate:
         try:
             scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
         except Refused:
+            # ASGI: the connection is announced first, and only then can it be refused.
             await receive()
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
@@ -102,6 +103,7 @@ class _Response:
         self.refusal: Jc1Error | None = None
 
     async def send(self, message: Message) -> None:
+        """Pass on what the app sends, with headers added; nothing where another answer is due."""
         if self._ended or (self.refusal is not None and not self.started):
             return
         if message["type"] == "http.response.start":
@@ -146,6 +148,7 @@ class _Body:
             raise self._too_large()
 
     async def receive(self) -> Message:
+        """Return what comes next, counted. Raises `RequestTooLarge` once it is more than the limit."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))

@@ -1,4 +1,4 @@
-"""What every route of the API checks before its own code runs: nothing that was sent is ignored.
+"""The checks that every route of the API makes before its own code runs: nothing that was sent is ignored.
 
 Knows which query parameters, form fields and kind of body a route takes, from its declaration. What stands in a JSON
 body is checked by the route's own models, which refuse unknown fields.

@@ -1,4 +1,4 @@
-"""A client that goes away takes its work with it.
+"""Cancellation by disconnect: a client that goes away takes its work with it.
 
 Knows how a disconnect or the server's end becomes a cancellation. Knows nothing about what is cancelled.
 """
@@ -27,8 +27,11 @@ T = TypeVar("T")
 async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
     """Cancel the body when the client disconnects, once: what it does to clean up is left to end.
 
-    The request's own body must have been read. Raises `ClientDisconnect` when the client went away, and
-    `EngineUnavailable` when the server stops and waits no longer.
+    The request's own body must have been read.
+
+    Raises:
+        ClientDisconnect: The client went away.
+        EngineUnavailable: The server stops and waits no longer.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -54,7 +57,7 @@ async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
 
 
 async def while_connected(receive: Receive, executor: Executor, work: Callable[[Callable[..., None]], T]) -> T:
-    """Return what `work` does in a thread of the executor, once it is its turn there.
+    """Return the result of `work`, done in a thread of the executor once it is its turn there.
 
     `work` is handed a function that it calls from time to time, with whatever arguments: it raises once the client has
     gone, and the work has ended when this returns. Raises as `until_disconnect` does.

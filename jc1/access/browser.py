@@ -1,4 +1,4 @@
-"""Who may ask, and for whom: the rules of the gate, the same for API and UI.
+"""The rules of the gate: who may ask, and for which owner; the same for API and UI.
 
 Knows hosts, origins, owners and principals. Knows nothing about any web framework: the API's middleware hands it what
 a request says about itself, before its body is read.
@@ -51,9 +51,14 @@ class Principal:
     scopes: frozenset[str]
 
     def acting_for(self, named: str | None) -> str:
-        """The owner whose memories, sessions and traces a request is about.
+        """Return the owner whose memories, sessions and traces a request is about.
 
-        Raises `InvalidRequest` for a name that cannot be an owner's, `Refused` for one that is not this caller's.
+        Args:
+            named: The owner that the request names, None where it names none.
+
+        Raises:
+            InvalidRequest: The name cannot be an owner's.
+            Refused: It is another owner's, and this caller may act for its own alone.
         """
         if named is None or named == self.owner:
             return self.owner
@@ -71,7 +76,13 @@ class Access:
         self._hosts = frozenset(name.lower() for name in hosts)
 
     def admit(self, caller: Caller) -> Principal:
-        """Who the caller is. Raises `Refused`, `HostRefused` or `OriginRefused` for whom there is no admittance."""
+        """Return the principal that a caller is.
+
+        Raises:
+            Refused: It calls from another machine.
+            HostRefused: It addresses this server by a name that is not one of its own.
+            OriginRefused: A browser sends it for a page that is not JC1's.
+        """
         if caller.peer is not None and not is_loopback(caller.peer):
             raise Refused("Without keys JC1 answers callers on this machine only.")
         host = _split(caller.host or "")
@@ -95,7 +106,12 @@ def check_listen(host: str) -> None:
 
 
 def check_owner(name: str) -> str:
-    """`name`, if it can be an owner's: 1 to 200 characters, not all blank, no control character, no half surrogate."""
+    """Return `name` as it is.
+
+    Raises:
+        InvalidRequest: It cannot be an owner's, which has 1 to 200 characters, not all blank, no control character and
+            no half of a surrogate pair.
+    """
     if not name.strip() or len(name) > OWNER_LENGTH or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise InvalidRequest(
             f"'user' names the owner: 1 to {OWNER_LENGTH} characters, without control characters.", param="user"
@@ -104,19 +120,20 @@ def check_owner(name: str) -> str:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host name or address, IPv6 in brackets or not, means this machine itself."""
+    """Return whether a host name or address, IPv6 in brackets or not, means this machine itself."""
     if name.lower() == "localhost":
         return True
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return False
+    # ::ffff:127.0.0.1, as a socket for both protocols shows a caller over IPv4.
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
 
 
 def _split(authority: str) -> tuple[str, int | None] | None:
-    """Name in lower case and port of `name[:port]`; `None` for anything else."""
+    """Return name, in lower case, and port of `name[:port]`; None for anything else."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return None
@@ -124,7 +141,7 @@ def _split(authority: str) -> tuple[str, int | None] | None:
 
 
 def _same(origin: str, host: tuple[str, int | None]) -> bool:
-    """Whether a page of `origin` was served under `host`."""
+    """Return whether a page of `origin` was served under `host`: name and port are the same."""
     scheme, _, authority = origin.partition("://")
     page = _split(authority)
     default = _DEFAULT_PORTS.get(scheme)

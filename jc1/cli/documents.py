@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 def ingest_files(
     stores: Stores, owner: str, files: Sequence[Path], title: str | None = None, *, as_json: bool = False
 ) -> bool:
-    """Store the files for `owner` and print what became of each; whether all could be read.
+    """Store the files for `owner` and print what became of each; return whether all could be read.
 
-    A file that cannot be is named on standard error, and the next one follows. Raises `InvalidRequest` for two files of
-    one title, and what keeps any file from being stored.
+    A file that cannot be is named on standard error, and the next one follows.
+
+    Raises:
+        InvalidRequest: Two files have one title.
+        Jc1Error: What keeps any file from being stored.
     """
     from jc1.documents.ingest import title_of
 
@@ -63,7 +66,7 @@ def _ingest(stores: Stores, owner: str, file: Path, title: str) -> Ingested:
 
 
 def _read(file: Path, most: int) -> bytes:
-    """The bytes of a file, of which there may be `most`."""
+    """Return the bytes of a file, of which there may be `most`. Raises `InvalidRequest` or `RequestTooLarge`."""
     try:
         with file.open("rb") as opened:
             data = opened.read(most + 1)

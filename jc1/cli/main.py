@@ -60,7 +60,7 @@ app.command()(presets.rollback)
 
 
 def main() -> None:
-    """The `jc1` command: errors of JC1 become one line with their code, and exit status 1."""
+    """Run the `jc1` command. Errors of JC1 become one line with their code, and exit status 1."""
     from jc1.errors import Jc1Error
 
     try:
@@ -69,8 +69,9 @@ def main() -> None:
         print(f"jc1: {error.message} [{error.code}]", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as a shell reports it
     except BrokenPipeError:
+        # The reader of a pipe has left, as `head` does: 128 + SIGPIPE, and no message about it.
         sys.stderr.close()
         sys.exit(141)
 

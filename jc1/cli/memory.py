@@ -332,7 +332,7 @@ def stats(owner: Owner = None, home: Home = None, as_json: Json = False) -> None
 
 @contextmanager
 def _memory(home: Path | None, owner: str | None) -> Iterator[tuple[Stores, str]]:
-    """The opened stores, and whose memory is meant."""
+    """Open the stores for the body; yield them, and whose memory is meant."""
     with open_stores(home) as stores:
         yield stores, owner or stores.settings.owner
 
@@ -351,7 +351,7 @@ def _selection(ids: list[str] | None, session: str | None, document: str | None,
 
 @contextmanager
 def _readable(file: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, to be read more than once; standard input is copied aside for that."""
+    """Open a file that is read more than once; standard input, `-`, is copied aside for that."""
     import shutil
     from tempfile import TemporaryFile
 
@@ -371,7 +371,7 @@ def _readable(file: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, if somebody looks on."""
+    """Show a bar on standard error while the body runs, if somebody looks on; yield what moves it: done, total."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,7 @@
-"""What the commands share: options, opened stores, and how results are printed."""
+"""Options, opened stores and printed results, as all commands have them.
+
+Knows Typer, and makes the flags of an engine from its settings. Knows no command.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ LAB = ("mlflow", "optuna", "plotly", "scipy", "simpleeval", "tqdm", "yaml")
 
 
 def settings_of(**flags: Any) -> Settings:
-    """The settings with a command's flags, those that were given."""
+    """Return the settings with a command's flags over them; a flag that is None was not given."""
     from jc1.settings import Settings
 
     return Settings.load(flags)

@@ -1,4 +1,4 @@
-"""`jc1 presets` and `jc1 rollback`: which settings have a name, and which of them is the champion.
+"""`jc1 presets` and `jc1 rollback`: settings that have a name, and the aliases that point at them.
 
 Knows how arguments become calls and how results are printed. The engine is not started: the database is enough.
 """
@@ -100,14 +100,14 @@ def rollback(
 
 
 def _plain(preset: Preset) -> dict[str, Any]:
-    """The preset without the score of each prompt."""
+    """Return the preset as a dict, without the score of each prompt."""
     from dataclasses import asdict
 
     return {**asdict(preset), "measured": preset.figures}
 
 
 def _settings(preset: Preset) -> dict[str, Any]:
-    """Every setting under one name."""
+    """Return every setting of a preset under one name, so that two can be compared field by field."""
     from jc1.prompt import DEFAULT_SYSTEM
 
     system = {} if preset.system == DEFAULT_SYSTEM else {"system": preset.system}
@@ -117,7 +117,7 @@ def _settings(preset: Preset) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values under the names of what they are part of: `heldout.mean`."""
+    """Return nested values under the names of what they are part of: `heldout.mean`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -130,8 +130,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _story(history: tuple[AliasMove, ...]) -> str:
-    """Where an alias points since when, and what a rollback would make of it."""
-    standing = [move for move in history if move.undone is None]
+    """Return since when an alias points where it does, and what a rollback would make of it."""
+    standing = [move for move in history if move.undone is None]  # newest first: where it points, where it did before
     since = f"since {standing[0].moved:%Y-%m-%d %H:%M} (UTC)" if standing[0].moved else "points here"
     return f"{since}; before that {standing[1].reference}" if len(standing) > 1 else since
 

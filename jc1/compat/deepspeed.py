@@ -3,7 +3,7 @@
 For DeepSpeed 0.19. They are built just in time, for minutes, and a build that was killed leaves a lock on which every
 later one waits for ever. gloo, which takes their place, needs nothing. No issue is known.
 
-Knows the one operator. Knows nothing about ranks.
+Takes one operator away. How the ranks meet, and over what, is `jc1.engines.deepspeed`'s.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 For Gradio 6.31. It reads the source of each of its components, every time it is imported, to write type stubs beside
 it. Nobody reads those here, and an installed package is not ours to write to. No issue is known.
 
-Knows the one function that does it. Knows nothing about the page.
+Replaces one function, `create_or_modify_pyi` in `gradio.component_meta`, and nothing that a page uses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAME = "gradio.component_meta"
 
 
 class _Loader(importlib.abc.Loader):
-    """Loads the module as it is, and leaves out the writing of stubs."""
+    """Loads the module by its own loader, and takes the writing of stubs out of it."""
 
     def __init__(self, own: importlib.abc.Loader) -> None:
         self._own = own

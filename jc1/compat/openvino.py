@@ -4,7 +4,7 @@ For OpenVINO 2026.4. `import openvino` imports its converter, and that the packa
 unless an opt-out file of its own lies in the home folder. Without the package the converter takes a stub that sends
 nothing. This is on purpose upstream, and has no switch in the process.
 
-Knows the one module. Knows nothing about embedding.
+Hides one module, in this process alone. OpenVINO itself is left as it is.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ load. torchvision forgives that, then describes two of those operators (`nms`, `
 "operator torchvision::nms does not exist". Every model of transformers and vLLM falls with it, text models too
 (https://github.com/pytorch/vision/issues/9085, closed: each package counts on the other's matching build).
 
-Knows the two operators. Knows nothing about who imports torchvision.
+Adds two definitions. Whoever imports torchvision, which transformers and vLLM do, calls `define_operators` before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _libraries: list[Any] = []
 
 
 def define_operators() -> bool:
-    """Define the operators that torchvision misses, without kernels, and return whether that was needed.
+    """Define the operators that torchvision misses, without kernels; return whether that was needed.
 
     Does nothing where torchvision is absent, sound, already imported or already patched. Image transforms work after
     it; `torchvision.ops` still refuses with its own message.

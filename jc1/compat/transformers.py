@@ -3,7 +3,7 @@
 For transformers 5.19. Where scikit-learn is installed, `transformers.generation.candidate_generator` imports it with
 the module, for one curve of assisted generation that is not used here. No issue is known.
 
-Knows the one question that transformers asks. Knows nothing about models.
+Changes the answer to one question, `is_sklearn_available`, while the import runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_sklearn() -> Iterator[None]:
-    """Import what generates, the first time, in the body: scikit-learn counts as not installed there."""
+    """Let scikit-learn count as not installed in the body, which imports what generates for the first time."""
     import transformers.utils
 
     is_available = transformers.utils.is_sklearn_available

@@ -1,4 +1,4 @@
-"""What vLLM's processes do besides what vLLM has them do. All of it is for vLLM 0.32.
+"""Keeps vLLM's processes from four faults. All of it is for vLLM 0.32.
 
 **AMX.** Linux lets a process use the tile registers of Intel's AMX only after it has asked (arch_prctl(2),
 ARCH_REQ_XCOMP_PERM). vLLM's CPU attention uses them without having asked, and dies with SIGILL. No issue is known.
@@ -14,8 +14,8 @@ it gets a session of its own, and ends when its parent has.
 **The end.** A client that was shut down leaves its ZeroMQ context open, and shuts down once more when it is collected,
 at a time when its modules may be gone. No issue is known.
 
-Knows these faults, and nothing about requests. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls it
-in each of its processes, spawned workers too, and in JC1's.
+Knows nothing about requests. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls it in each of its
+processes, spawned workers too, and in JC1's.
 """
 
 from __future__ import annotations
@@ -74,13 +74,19 @@ def sample_drafts() -> None:
 def _expand(
     output: Any, values: Any, ends: Any, replace_from: int, replace_to: int, MAX_NUM_TOKENS: int | None = None
 ) -> None:
-    """Write to `output` (tokens) each request's one of `values` (requests), once for each of its tokens.
+    """Write to `output` each request's one of `values`, once for each of its tokens.
 
-    Those of request i end at `ends[i]`. Values that are `replace_from` become `replace_to`.
+    Args:
+        output: Written in place, shape (tokens,).
+        values: Shape (requests,).
+        ends: Where the tokens of each request end, shape (requests,).
+        replace_from: A value that becomes `replace_to`.
+        replace_to: What stands for it.
+        MAX_NUM_TOKENS: A constant of the kernel; not needed here.
     """
     import torch
 
-    counts = torch.diff(ends, prepend=ends.new_zeros(1))
+    counts = torch.diff(ends, prepend=ends.new_zeros(1))  # tokens of each request, (requests,)
     output.copy_(torch.where(values == replace_from, replace_to, values).repeat_interleave(counts))
 
 
@@ -94,6 +100,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         parent.join()
+        # SIGTERM lets vLLM end its workers; a process that is stuck ends without.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(LAST_SECONDS)
         os._exit(1)
@@ -112,7 +119,7 @@ def close_sockets(client: MPClient) -> None:
 
 
 def shut_down_once(llm: AsyncLLM) -> None:
-    """See that an engine which was shut down does not do so again when it is collected."""
+    """Keep an engine that was shut down from doing so again when it is collected."""
     llm.shutdown = _nothing
 
 

@@ -1,4 +1,4 @@
-"""Engines: what turns a prompt into tokens. `base` holds the seam, `registry` a row for each engine.
+"""Engines: what turns a prompt into tokens. `base` holds their interface, `registry` a row for each.
 
 Knows how the settings choose an engine. Knows nothing about requests, memory or presets.
 """

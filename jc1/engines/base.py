@@ -1,4 +1,4 @@
-"""The seam to an engine: what it is asked, what it yields, and what it says it can do.
+"""The interface of an engine: what it is asked, what it yields, and what it says it can do.
 
 Knows nothing about any particular engine, about memory or about HTTP.
 """
@@ -131,7 +131,7 @@ class Engine(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine, as it was started, honours. Raises `EngineUnavailable` before it is started."""
+        """Return what this engine, as it was started, honours. Raises `EngineUnavailable` before it is started."""
         if self._capabilities is None:
             raise self._not_running()
         return self._capabilities
@@ -139,11 +139,13 @@ class Engine(ABC):
     @property
     @abstractmethod
     def healthy(self) -> bool:
-        """Whether a request would be served now."""
+        """Return whether a request would be served now."""
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """Return the token ids of the messages through the model's chat template, with the opening of the reply; none
-        where the engine does not tokenize here."""
+        """Return the token ids of the messages through the model's chat template, with the opening of the reply.
+
+        Empty where the engine does not tokenize here.
+        """
         if self._tokenizer is None:
             raise self._not_running()
         return self._tokenizer.chat(messages)
@@ -154,12 +156,16 @@ class Engine(ABC):
 
     @abstractmethod
     def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
-        """Produce the reply step by step. Closing the generator frees the engine's slot at once.
+        """Yield the reply step by step. Closing the generator frees the engine's slot at once.
 
         The reply gets `max_tokens` or what the prompt leaves of the context, whichever is less.
 
-        Raises `UnsupportedDecoding`, `InvalidDecoding` (a token id that the model does not have) or `PromptTooLong`
-        before the first step, `EngineUnavailable` when not started or closing, `EngineFailed` when the engine breaks.
+        Raises:
+            UnsupportedDecoding: Before the first step, for a field that this engine does not honour.
+            InvalidDecoding: Before the first step, for a token id that the model does not have.
+            PromptTooLong: Before the first step.
+            EngineUnavailable: The engine is not started, or closing.
+            EngineFailed: The engine broke.
         """
 
     def identity(self) -> str | None:

@@ -132,8 +132,10 @@ class EchoEngine(Engine):
         self.active += 1
         try:
             for number in range(limit):
+                # 1) The event loop gets its turn.
                 if self._delay or number % STEPS_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(self._delay)
+                # 2) Each choice that goes on gets one token more.
                 for reply in replies:
                     if reply.finish_reason is None:
                         step = reply.add(*next_token[reply.index]())
@@ -154,6 +156,7 @@ class EchoEngine(Engine):
         try:
             while not search.done:
                 await asyncio.sleep(self._delay)
+                # For each live sequence (vocab,), of which the search sees the most likely tokens.
                 logprobs = [log_probabilities(logits((*prompt, *beam.token_ids))) for beam in search.live]
                 search.step([[(i, float(p[i])) for i in most_likely(p, search.candidates)] for p in logprobs])
         finally:
@@ -238,7 +241,8 @@ class _Sampler:
         self._uniforms = uniforms(decoding.seed, choice)
 
     def next(self) -> tuple[int, TokenLogprob | None]:
-        logits = self._logits(self._token_ids)
+        """Draw the next token; return it with its log probability, None where that was not asked for."""
+        logits = self._logits(self._token_ids)  # (vocab,)
         scores = adjust(logits, self._decoding, prompt=self._prompt, output=self._output, end_tokens=(self._end,))
         token = draw(filtered(scores, self._decoding), self._uniforms.random())
         self._token_ids.append(token)

@@ -1,6 +1,7 @@
-"""What the engines that load a model on this machine have in common: its tokenizer, and what a request must be.
+"""Engines that load a model on this machine: its tokenizer, its files, and what a request must be.
 
-Knows model folders. Knows nothing about weights beyond whether there are any, and whether they are the same.
+Knows model folders. Of weights it knows whether there are any, and whether they are the same; loading them is each
+engine's.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class LocalEngine(Engine):
         return path
 
     def _admitted(self, prompt: EnginePrompt, decoding: Decoding) -> tuple[tuple[int, ...], int]:
-        """Return the prompt's token ids, and how many tokens the reply may have. Raises as `generate` at first."""
+        """Return the prompt's token ids, and how many the reply may have. Raises what `generate` does at first."""
         self.capabilities.check(decoding, self.name)
         check_bias(decoding, self._vocab)
         token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> int:
     """Return how many tokens the reply may have: what was asked for, or what the context leaves.
 
-    Raises `PromptTooLong` when it leaves nothing.
+    Raises:
+        PromptTooLong: It leaves nothing.
     """
     room = context_length - prompt_tokens
     if room < 1:
@@ -66,8 +67,10 @@ class StopStringMatcher:
         return held
 
     def _find(self, text: str) -> int | None:
+        """Return where the stop string that counts begins; None where there is none."""
         ends = []
         for stop in self._stops:
+            # From where a match would end after the text in which stops are not heeded.
             start = text.find(stop, max(0, self._ignored - len(stop) + 1))
             if start >= 0:
                 ends.append((start + len(stop), start))

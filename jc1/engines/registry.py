@@ -36,16 +36,16 @@ AUTO = "auto"
 class EngineRow:
     """One engine.
 
-    Arguments:
-        name: its word in settings.
+    Attributes:
+        name: Its word in settings.
         factory: `module:name` of what makes it from its `EngineSettings`, a class or a function.
-        takes: the fields of `EngineSettings` that it honours. One that it would ignore is refused.
-        local_model: whether it loads the setting's model on this machine, so that the model must be known here.
-        imports: the packages that it imports, by their import names.
-        install: what `pip install` brings them by.
-        probe: statements that show, in a process of their own, that what it needs can be imported; empty imports the
+        takes: The fields of `EngineSettings` that it honours. One that it would ignore is refused.
+        local_model: Whether it loads the setting's model on this machine, so that the model must be known here.
+        imports: The packages that it imports, by their import names.
+        install: What `pip install` brings them by.
+        probe: Statements that show, in a process of their own, that what it needs can be imported; empty imports the
             factory's module.
-        distributions: the packages whose versions a reply depends on, by their names in a package index.
+        distributions: The packages whose versions a reply depends on, by their names in a package index.
     """
 
     name: str
@@ -59,12 +59,12 @@ class EngineRow:
 
     @property
     def module(self) -> str:
-        """The module of the factory."""
+        """Return the name of the factory's module."""
         return self.factory.partition(":")[0]
 
     @property
     def statements(self) -> str:
-        """The probe, or what stands for it."""
+        """Return the probe, or where there is none the import of the factory's module."""
         return self.probe or f"import {self.module}"
 
     def create(self, settings: EngineSettings) -> Engine:

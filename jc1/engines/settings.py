@@ -1,4 +1,4 @@
-"""What is fixed when an engine starts: the settings that engines take, with their defaults and what each means.
+"""Engine settings: what is fixed when an engine starts, with defaults and what each means.
 
 Knows names, types and words for people; `jc1.settings` adds what values are allowed, `jc1.engines.registry` says which
 engine takes which. Imports nothing that takes time: the command line makes its flags from this.

@@ -36,7 +36,8 @@ class Speculation:
     def parse(cls, text: str) -> Self | None:
         """Read `off` as None, `ngram:4`, `draft:jc1-tiny-draft:3`, `METHOD:k` or `METHOD:MODEL:k`, k tokens at a time.
 
-        Raises `InvalidSettings`.
+        Raises:
+            InvalidSettings: It is none of these, or k is out of range.
         """
         if text in ("", "off"):
             return None
@@ -53,7 +54,8 @@ class Speculation:
     def draft_for(self, folder: Path) -> Path | None:
         """Return the folder of the draft for the model in `folder`; None where the method needs no model.
 
-        Raises `InvalidSettings` where the two have different tokenizers.
+        Raises:
+            InvalidSettings: The two have different tokenizers, so that a draft's ids would mean other words.
         """
         if self.method != "draft":
             return None
@@ -70,13 +72,20 @@ class Speculation:
 
 
 def figures(speculation: Speculation, drafted: Sequence[int], accepted: Sequence[int]) -> dict[str, Any]:
-    """Return what a trace says of one reply: `drafted` and `accepted` hold a count for each verification, in order.
+    """Return what a trace says of the drafts of one reply.
 
-    `acceptance` is accepted over drafted tokens; `by_position` the same for the first, second ... token of a draft;
-    `mean_accepted_length` counts the token that each verification yields besides the accepted ones. `fired` is false
-    where nothing was ever drafted.
+    Args:
+        speculation: The engine's setting.
+        drafted: How many tokens were drafted for each verification, in order.
+        accepted: How many of them each verification accepted.
+
+    Returns:
+        `acceptance` is accepted over drafted tokens; `by_position` the same for the first, second ... token of a draft;
+        `mean_accepted_length` counts the token that each verification yields besides the accepted ones. `fired` is
+        false where nothing was ever drafted.
     """
     total = sum(drafted)
+    # By position i: drafts that were that long, and those of them that were accepted so far.
     reached = [sum(d > i for d in drafted) for i in range(speculation.tokens)]
     held = [sum(a > i for a in accepted) for i in range(speculation.tokens)]
     return {

@@ -41,13 +41,15 @@ class SupervisedEngine(LocalEngine):
     @property
     @abstractmethod
     def _alive(self) -> bool:
-        """Whether the processes are there."""
+        """Return whether the processes are there."""
 
     @abstractmethod
     async def _begin(self) -> None:
         """Start the processes and wait until they can serve; leave none behind when that fails or is cancelled.
 
-        Raises `EngineUnavailable` or `InvalidSettings`.
+        Raises:
+            EngineUnavailable: They do not start.
+            InvalidSettings: They cannot, with these settings.
         """
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Telemetry: finished traces go to a ring of recent ones and to Prometheus.
 
-Knows who is told of a finished request. Knows nothing about how requests run or how figures are fetched.
+Knows where a finished request is recorded. Knows nothing about how requests run or how figures are fetched.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Telemetry:
 
     @cached_property
     def metrics(self) -> Metrics:
-        """The Prometheus figures. Made at first use: the library is not needed to import JC1."""
+        """Return the Prometheus figures, made at first use: the library is not needed to import JC1."""
         from jc1.telemetry.metrics import Metrics
 
         return Metrics(self._cache)
 
     @property
     def registry(self) -> CollectorRegistry:
-        """The figures as Prometheus reads them; of this `Telemetry` alone, not the process's default registry."""
+        """Return the figures as Prometheus reads them: of this `Telemetry` alone, not the default registry."""
         return self.metrics.registry
 
     @contextmanager
@@ -55,7 +55,7 @@ class Telemetry:
             gauge.dec()
 
     def finish(self, trace: Trace) -> None:
-        """Record a request that ends now; one that was finished before stays as it is."""
+        """Record a request that ends now; leave one that was finished before as it is."""
         if trace.total is None:
             trace.total = trace.elapsed()
             self.record(trace)

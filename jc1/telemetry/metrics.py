@@ -158,5 +158,5 @@ _WORDS = frozenset({"ok", "cancelled"} | _codes(Jc1Error))
 
 
 def _word(outcome: str | None) -> str:
-    """The outcome if it is one of the known words: a label never holds anything else."""
+    """Return the outcome if it is one of the known words, else `internal_error`: a label never holds anything else."""
     return outcome if outcome in _WORDS else Jc1Error.code

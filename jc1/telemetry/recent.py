@@ -1,6 +1,6 @@
 """The ring of recent traces.
 
-Knows the newest finished traces by id, whose they are and which records they name. Knows nothing else that is in them.
+Knows the newest finished traces by id, whose they are and which records they name. Reads nothing else of them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class RecentTraces:
                 self._traces.popitem(last=False)
 
     def get(self, trace_id: str, owner: str | None = None) -> Trace:
-        """One trace. With `owner`, another owner's trace is as unknown as none.
+        """Return one trace. With `owner`, another owner's trace is as unknown as none.
 
-        Raises `UnknownTrace`.
+        Raises:
+            UnknownTrace: It is not among the newest, or another owner's.
         """
         with self._lock:
             trace = self._traces.get(trace_id)
@@ -44,7 +45,7 @@ class RecentTraces:
         return trace
 
     def list(self, owner: str | None = None, *, limit: int | None = None) -> tuple[Trace, ...]:
-        """The traces, newest first; with `owner`, that owner's; at most `limit`."""
+        """Return the traces, newest first; with `owner`, that owner's; at most `limit`."""
         with self._lock:
             traces = [t for t in reversed(self._traces.values()) if owner is None or t.owner == owner]
         return tuple(traces[:limit])

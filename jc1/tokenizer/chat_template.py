@@ -1,4 +1,4 @@
-"""Chat templates: how a model wants its messages written out.
+"""Chat templates: the form in which a model reads its messages.
 
 Knows where a model's folder keeps its template and what templates on the hub expect of a renderer. Special tokens that
 stand in the *content* of a message are broken up, so that nobody can write one; so are the delimiters that a template
@@ -67,9 +67,14 @@ class ChatTemplate:
         return found or PLAIN_TEMPLATE
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        """The prompt's text. Where the template takes no system message, its text goes before the first user's.
+        """Return the prompt's text. Where the template takes no system message, its text goes before the first user's.
 
-        Raises `InvalidRequest` where the template takes the messages in neither form.
+        Args:
+            messages: The conversation.
+            add_generation_prompt: Whether the opening of the reply follows.
+
+        Raises:
+            InvalidRequest: The template takes the messages in neither form.
         """
         from jinja2 import TemplateError
 
@@ -90,13 +95,13 @@ class ChatTemplate:
         return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
 
     def _mentions(self, token: str) -> bool:
-        """Whether an added token is the template's, or opens or closes what is: not so <b>, which Gemma has one for."""
+        """Return whether an added token is the template's, or opens or closes what is: not <b>, which Gemma has."""
         opening = token.replace("</", "<", 1)
         return token.startswith("<|") or opening in self.source or f"</{opening[1:]}" in self.source
 
     @cached_property
     def delimiters(self) -> frozenset[str]:
-        """Special tokens, and what else the template writes around messages to tell them apart."""
+        """Return the special tokens, and what else the template writes around messages to tell them apart."""
         from jinja2 import TemplateError
 
         found = set(self.special)
@@ -110,7 +115,7 @@ class ChatTemplate:
         return frozenset(found)
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:
-        """A string where the message is only text; else a list of parts, in which a template places the pictures."""
+        """Return a string where the message is only text; else a list of parts, in which a template places pictures."""
         # What a model writes itself, its thoughts say, is for its template to take out of a reply.
         broken = self.delimiters if message.role == "assistant" else self.delimiters | self._mentioned
         if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
@@ -130,7 +135,7 @@ class ChatTemplate:
         return parts
 
     def neutral(self, text: str, broken: Iterable[str]) -> str:
-        """The text with every delimiter of `broken` broken up, also one that only the tokenizer's folding makes."""
+        """Return the text with every delimiter in `broken` split by a space, also one that only `fold` makes."""
         text = neutralize(text, broken)
         if self.fold is None:
             return text
@@ -143,7 +148,7 @@ class ChatTemplate:
 
 
 def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
-    """The messages with the system's text at the beginning of the first user message."""
+    """Return the messages with the system's text at the beginning of the first user message."""
     system = [m["content"] for m in messages if m["role"] == "system"]
     others = [dict(m) for m in messages if m["role"] != "system"]
     for message in others:
@@ -158,7 +163,7 @@ def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
 
 
 def _sandbox() -> jinja2.Environment:
-    """What templates on the hub expect: trimmed blocks, loops, `raise_exception`, `strftime_now`, plain JSON."""
+    """Return what templates on the hub expect: trimmed blocks, loops, `raise_exception`, `strftime_now`, plain JSON."""
     from datetime import datetime
 
     import jinja2
@@ -190,23 +195,24 @@ def _sandbox() -> jinja2.Environment:
 
 
 def neutralize(text: str, special: Iterable[str]) -> str:
-    """The text with every special token in it broken up by a space after its first character."""
+    """Return the text with every special token in it broken up by a space after its first character."""
     pattern = any_of(t for t in special if len(t.strip()) > 1)
     if pattern is None:
         return text
+    # Again, until none is left: what was broken up may hold a shorter one.
     while pattern.search(text):
         text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
     return text
 
 
 def any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    """Matches any of the tokens, the longest first; splits keep what is matched."""
+    """Return a pattern for any of the tokens, the longest first, whose splits keep what is matched; None for none."""
     ordered = sorted((t for t in tokens if t), key=len, reverse=True)
     return re.compile("(" + "|".join(map(re.escape, ordered)) + ")") if ordered else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is none, or it is not one."""
+    """Return the object in a JSON file; an empty one where there is no file, or something else in it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -34,11 +34,11 @@ class Detokenizer(Protocol):
     """Turns the tokens of one reply into text as they come."""
 
     def push(self, token_id: int) -> str:
-        """The text that is certain once this token is there; empty while a character is incomplete."""
+        """Take the next token; return the text that is certain by now, empty while a character is incomplete."""
         ...
 
     def finish(self) -> str:
-        """What was held back."""
+        """Return what was held back, once no more tokens will come."""
         ...
 
 
@@ -50,34 +50,35 @@ class Tokenizer(Protocol):
     """Why SentencePiece is not used; empty where it is."""
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of mere text: no special token comes out of it."""
+        """Return the ids of mere text: no special token comes out of it."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of tokens, special ones left out."""
+        """Return the text of tokens, special ones left out."""
         ...
 
     def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Tokens of messages as the model's chat template renders them."""
+        """Return the ids of messages as the model's chat template renders them."""
         ...
 
     def count(self, messages: Sequence[Message]) -> int:
-        """How many tokens `chat` gives."""
+        """Return how many ids `chat` gives."""
         ...
 
     def piece(self, token_id: int) -> str:
-        """One token by itself, special ones included, as it is shown beside its probability."""
+        """Return one token by itself, special ones included, as it is shown beside its probability."""
         ...
 
     def stream(self) -> Detokenizer:
-        """A new reply's text."""
+        """Return what turns the tokens of a new reply into its text."""
         ...
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder.
+    """Return the tokenizer of a model folder: SentencePiece where it gives what the folder's own tokenizer does.
 
-    Raises `EngineUnavailable` when the folder holds none.
+    Raises:
+        EngineUnavailable: The folder holds none, or only a tokenizer.model that cannot be read.
     """
     folder = Path(folder)
     added = _added_tokens(folder)
@@ -108,7 +109,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _difference(a: _Base, b: _Base, special: Sequence[str]) -> str:
-    """Where two tokenizers disagree, in words; empty where they do not."""
+    """Return where two tokenizers disagree, in words; empty where they do not."""
     for probe in PROBES:
         for text in (probe, *(token + probe for token in special[:12])):
             if a.encode_rendered(text) != b.encode_rendered(text):
@@ -126,7 +127,7 @@ class _Base(ABC):
 
     @abstractmethod
     def encode_rendered(self, text: str) -> list[int]:
-        """Ids of a text in which special tokens mean what they say."""
+        """Return the ids of a text in which special tokens mean what they say."""
 
     @abstractmethod
     def decode(self, token_ids: Sequence[int]) -> str: ...
@@ -135,18 +136,18 @@ class _Base(ABC):
     def piece(self, token_id: int) -> str: ...
 
     def plain(self, token_id: int) -> str | None:
-        """What the token adds to a text that has begun, where that is always the same; else None."""
+        """Return what the token adds to a text that has begun, where that is always the same; else None."""
         return None
 
     def encode(self, text: str) -> list[int]:
         return self.encode_rendered(self.template.neutral(text, self.template.special))
 
     def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Ids of messages as the folder's chat template renders them."""
+        """Return the ids of messages as the folder's chat template renders them."""
         return self.encode_rendered(self.template.render(messages, add_generation_prompt))
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of messages as the template renders them, generation prompt included."""
+        """Return how many tokens messages take as the template renders them, generation prompt included."""
         return len(self.chat(messages))
 
     def stream(self) -> Detokenizer:
@@ -241,17 +242,20 @@ class IncrementalDetokenizer:
         """Whether anything but space was handed out."""
 
     def push(self, token_id: int) -> str:
-        # Right after a special token a space may be the beginning's, which is not shown.
+        # 1) Most tokens add the same text wherever they stand, and need no decoding. Not so right after a special
+        # token, where a space may be the beginning's, which is not shown.
         if self._begun and self._shown == len(self._ids) and self._tokenizer.plain(self._ids[-1]) is not None:
             plain = self._tokenizer.plain(token_id)
             if plain is not None:
                 self._ids = [token_id]
                 self._shown = 1
                 return plain
+        # 2) For the others the window is decoded; what ends in half a character waits for the next token.
         self._ids.append(token_id)
         text = self._new()
         if not text or text.endswith("\ufffd"):
             return ""
+        # 3) The window moves on: what was shown now is the context of what comes.
         self._ids = self._ids[self._shown :]
         self._shown = len(self._ids)
         self._begun = self._begun or not text.isspace()
@@ -268,7 +272,7 @@ class IncrementalDetokenizer:
 
 
 def _own(folder: Path) -> tokenizers.Tokenizer | None:
-    """The folder's Hugging Face tokenizer; one that exists only in an older form is converted by transformers."""
+    """Return the folder's Hugging Face tokenizer, one in an older form converted by transformers; None without any."""
     if (folder / "tokenizer.json").exists():
         import tokenizers
 
@@ -288,7 +292,7 @@ def _own(folder: Path) -> tokenizers.Tokenizer | None:
 
 
 def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
-    """Special and added tokens: text to (id, is special)."""
+    """Return the special and added tokens: text to (id, is special)."""
     added: dict[str, tuple[int, bool]] = {}
     for token in read_json(folder / "tokenizer.json").get("added_tokens", []):
         added[token["content"]] = (token["id"], bool(token.get("special")))
@@ -300,7 +304,7 @@ def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
 
 
 def _end_tokens(folder: Path, added: dict[str, tuple[int, bool]]) -> tuple[int, ...]:
-    """Ids that end a reply, as the generation config, the model config or the tokenizer config says."""
+    """Return the ids that end a reply, by the first that says: generation, model or tokenizer config."""
     for name in ("generation_config.json", "config.json"):
         found = read_json(folder / name).get("eos_token_id")
         if found is not None:

@@ -1,4 +1,4 @@
-"""How the page looks: the Gradio theme, the style sheet and what goes into the page's head.
+"""The look of the page: the Gradio theme, the style sheet and what goes into the page's head.
 
 Knows colours, fonts and the browser's limits on what the page may load. Knows nothing about components.
 """

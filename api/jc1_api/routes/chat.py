@@ -217,6 +217,7 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
 
 
 async def _until_first_token(events: AsyncGenerator[Event, None]) -> list[Event]:
+    """Return the events up to the first token: an error before it can still be an HTTP status."""
     first: list[Event] = []
     async for event in events:
         first.append(event)

@@ -57,6 +57,7 @@ async def get_model(model: str, request: Request, workbench: TheWorkbench) -> Mo
 
 
 async def _served(workbench: Workbench, started: int) -> list[Model]:
+    """Return the model under each of its names: its own, and one for each preset and alias."""
     presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
     newest = {preset.name: preset.reference for preset in sorted(presets, key=lambda preset: preset.version)}
     default = workbench.settings.preset

@@ -84,7 +84,7 @@ class DeepSpeedEngine(SupervisedEngine):
                 while True:
                     message = await ranks.receive()
                     if message.get("number") != number:
-                        continue
+                        continue  # of an earlier command
                     if "error" in message:
                         raise EngineFailed(message["error"])
                     if "steps" not in message:
@@ -160,7 +160,7 @@ class DeepSpeedEngine(SupervisedEngine):
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work whatever becomes of the caller."""
+    """Do the work to its end, however often the caller is cancelled meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -55,11 +55,19 @@ class Ranks:
 
     @property
     def alive(self) -> bool:
+        """Return whether the launcher runs and rank 0 is connected."""
         running = not self._ended and self._process is not None and self._process.returncode is None
         return running and self._reader is not None and not self._reader.at_eof()
 
     async def start(self) -> dict[str, Any]:
-        """Start the ranks and wait until they have loaded. Raises `EngineUnavailable`."""
+        """Start the ranks and wait until they have loaded; return what rank 0 says of the model.
+
+        Returns:
+            `context_length` in tokens, `vocab`, and `shards`: for each rank what `parameters_here` counts.
+
+        Raises:
+            EngineUnavailable: They do not start, or cannot load the model.
+        """
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,6 +112,7 @@ class Ranks:
         return dict(message["ready"])
 
     async def send(self, message: dict[str, Any]) -> None:
+        """Send rank 0 one message. Raises `RankDied`."""
         assert self._writer is not None
         if self._writer.is_closing():  # uvloop raises RuntimeError on a write to it
             raise RankDied
@@ -114,6 +123,7 @@ class Ranks:
             raise RankDied from None
 
     async def receive(self) -> dict[str, Any]:
+        """Return rank 0's next message. Raises `RankDied` where none will come: half a line is none."""
         assert self._reader is not None
         try:
             line = await self._reader.readline()

@@ -31,6 +31,7 @@ HEARTBEAT_SECONDS = 5.0
 
 
 def main() -> None:
+    """Run this rank as its launcher's arguments say; tell the engine what kept it from starting."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dtype", required=True)
@@ -77,6 +78,7 @@ class Wire:
 
 
 def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
+    """Load this rank's share, then carry out rank 0's commands until one of them closes. Only rank 0 has a `wire`."""
     import torch
     import torch.distributed as dist
 
@@ -101,6 +103,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
         return box[0] or {}
 
     while True:
+        # 1) All ranks take the same command.
         command = agreed(_next(wire) if wire else None)
         if command.get("close"):
             break
@@ -109,6 +112,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
         number, decoding = command["generate"], Decoding.model_validate(command["decoding"])
 
         def cancelled(number: int = number) -> bool:
+            # Rank 0 alone hears of it, and a rank that stopped by itself would leave the others waiting.
             asked = wire is not None and bool(wire.cancelled & {number, -1})
             flag = torch.tensor([asked], dtype=torch.uint8, device=model.device)
             dist.broadcast(flag, src=0)
@@ -118,6 +122,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
             if wire:
                 wire.send({"number": number, "steps": [asdict(step) for step in steps]})
 
+        # 2) All do the same steps; rank 0 alone tells of them.
         job = Job(command["prompt"], decoding, command["limit"], emit=emit, cancelled=cancelled)
         try:
             if decoding.beam_width > 1:
@@ -128,6 +133,7 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
             if error.message == OUT_OF_MEMORY and dist.get_world_size() > 1:
                 os._exit(1)  # the other ranks wait for this one in the middle of a layer; the launcher ends them
             job.error = error  # all ranks have the same logits, so all of them are here
+        # 3) The engine hears that the command is done, or why not.
         if wire:
             wire.send({"number": number, **({"error": job.error.message} if job.error else {"done": True})})
             wire.cancelled.discard(number)

@@ -54,8 +54,10 @@ class Delta:
 
     @property
     def generated(self) -> bool:
-        """Whether the model produced something: a role alone, or the end, is nothing. The first such delta of a reply
-        is its first token, and where a server counts no tokens each of them counts as one."""
+        """Return whether the model produced something: a role alone, or the end, is nothing.
+
+        The first such delta of a reply is its first token, and where a server counts no tokens each counts as one.
+        """
         return bool(self.text or self.reasoning or self.calls_tool or self.token_ids or self.logprobs)
 
 

@@ -160,7 +160,10 @@ class OpenAIEngine(Engine):
         return {**request, "extra_body": extra}
 
     async def _steps(self, chunks: AsyncGenerator[Chunk, None], prompt: EnginePrompt) -> AsyncGenerator[Step, None]:
-        """Yield a step for all that was generated, and the ends at the end: the usage comes after the last choice."""
+        """Yield a step for all that was generated, and the ends at the end: the usage comes after the last choice.
+
+        Raises `EngineFailed` where the stream ends and no choice did.
+        """
         ends: list[Step] = []
         usage: Usage | None = None
         tokens = 0
@@ -186,7 +189,13 @@ class OpenAIEngine(Engine):
         yield replace(ends[-1], usage=usage or Usage(self.count(prompt.messages), tokens))
 
     async def _ask(self, client: ChatClient) -> None:
-        """Find out what the server serves and which fields it takes."""
+        """Find out what the server serves and which fields it takes.
+
+        Raises:
+            EngineUnavailable: The server cannot be reached, refuses the key, or does not serve the model.
+            EngineFailed: It refuses the question, or its answer cannot be read.
+        """
+        # 1) The model: the one that is named, or the only one there is.
         try:
             served: dict[str, Any] = await self._retried(client.models)
         except Exception as error:
@@ -199,6 +208,7 @@ class OpenAIEngine(Engine):
                     f"{', '.join(sorted(plain)[:8]) or 'none'}."
                 )
             self.model = plain[0]
+        # 2) Its context, and which fields the server takes: JC1 says so itself, others by their OpenAPI document.
         card = served[self.model].model_extra or {}
         own = card.get("jc1") if isinstance(card.get("jc1"), dict) else None
         context = (
@@ -213,6 +223,7 @@ class OpenAIEngine(Engine):
             fields |= WRAPPED if self._wrapped else frozenset()
         else:
             fields = STANDARD
+        # 3) What every request carries besides. Another JC1 must not remember what this one does.
         self._extra = {
             **({"memory": "off"} if own else {}),
             **({"return_token_ids": True} if "return_token_ids" in known else {}),

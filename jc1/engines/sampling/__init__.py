@@ -1,1 +1,1 @@
-"""How a token is drawn: the filters in numpy and in torch, and beams."""
+"""Choosing tokens: the filters in numpy and in torch, and beam search."""

@@ -46,12 +46,17 @@ class BeamSearch:
 
     @property
     def candidates(self) -> int:
-        """How many next tokens the search must be given for each live sequence, if the vocabulary has so many."""
+        """Return how many next tokens `step` needs for each live sequence, if the vocabulary has so many.
+
+        Even if every end token is among them, `beam_width` others are left.
+        """
         return self._decoding.beam_width + len(self._end_tokens)
 
     def step(self, candidates: Sequence[Candidates]) -> None:
-        """Go one token further, with the most likely next tokens of each live sequence, in order."""
+        """Go one token further, with the most likely next tokens of each live sequence, in the order of `live`."""
         width = self._decoding.beam_width
+        # 1) Every continuation: by an end token it is finished, else it is a candidate. Sums are negated: the best
+        # comes first, and equals go by sequence and token.
         longer: list[tuple[float, int, int]] = []
         for parent, (beam, following) in enumerate(zip(self.live, candidates, strict=True)):
             for token, logprob in following:
@@ -60,10 +65,12 @@ class BeamSearch:
                 elif len(beam.token_ids) >= self._decoding.min_tokens:
                     ended = Beam((*beam.token_ids, token), beam.logprob + logprob, "stop")
                     self._finished.append(ended)
+        # 2) The best of the others live on.
         longer.sort()
         del longer[width:]
         self.parents = [parent for _, parent, _ in longer]
         self.live = [Beam((*self.live[parent].token_ids, token), -worth) for worth, parent, token in longer]
+        # 3) All live ones are of one length: at the limit they are finished together.
         if self.live and len(self.live[0].token_ids) >= self._limit:
             self._finished += [Beam(beam.token_ids, beam.logprob, "length") for beam in self.live]
             self.live = []
@@ -71,7 +78,7 @@ class BeamSearch:
 
     @property
     def done(self) -> bool:
-        """Whether no live sequence can still become one of the `n` best."""
+        """Return whether no live sequence can still become one of the `n` best."""
         if not self.live:
             return True
         if len(self._finished) < self._decoding.n:
@@ -80,15 +87,17 @@ class BeamSearch:
 
     @property
     def best(self) -> list[Beam]:
-        """The `n` best sequences that are finished, best first."""
+        """Return the `n` best sequences that are finished, best first."""
         return self._finished[: self._decoding.n]
 
     def _ranked(self, beams: Sequence[Beam]) -> list[Beam]:
         return sorted(beams, key=lambda beam: (-beam.score(self._decoding.length_penalty), beam.token_ids))
 
     def _bound(self) -> float:
-        """Return the best score that any continuation can reach: its sum only falls; the length helps or hurts by the
-        sign of the penalty."""
+        """Return the best score that any continuation can reach.
+
+        Its sum only falls, so the best live one's stands for all; the length helps or hurts by the penalty's sign.
+        """
         best, penalty = self.live[0], self._decoding.length_penalty
         length = self._limit if penalty > 0 else len(best.token_ids) + 1
         return float(best.logprob / length**penalty)

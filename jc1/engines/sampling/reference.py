@@ -38,16 +38,25 @@ def count_tokens(token_ids: Sequence[int], vocab: int) -> Counts:
 def adjust(
     logits: ArrayLike, decoding: Decoding, *, prompt: Counts, output: Counts, end_tokens: Iterable[int] = ()
 ) -> Floats:
-    """Apply steps 1 and 2: bias, the ban on ending early, the three penalties.
+    """Apply steps 1 and 2 of `jc1.decoding`: bias, the ban on ending early, the three penalties.
 
-    `logits` are the model's, shape (vocab,); `prompt` and `output` count the tokens read and written so far, each of
-    shape (vocab,). Returns new logits of the same shape.
+    Args:
+        logits: The model's, shape (vocab,); they are not changed.
+        decoding: The request's.
+        prompt: How often each token was read, shape (vocab,).
+        output: How often each token was written so far, shape (vocab,).
+        end_tokens: Ids that would end the reply.
+
+    Returns:
+        New logits, shape (vocab,).
     """
-    scores = np.array(logits, dtype=np.float64)
+    scores = np.array(logits, dtype=np.float64)  # a copy, (vocab,)
+    # 1) What is added, and what may not come yet.
     for token, bias in decoding.logit_bias.items():
         scores[token] += bias
     if output.sum() < decoding.min_tokens:
         scores[list(end_tokens)] = -np.inf
+    # 2) Penalties. Above 1 that on repetition always lowers a logit: it divides positive and multiplies negative ones.
     if decoding.repetition_penalty != 1.0:
         penalised = np.where(scores > 0, scores / decoding.repetition_penalty, scores * decoding.repetition_penalty)
         scores = np.where(prompt + output > 0, penalised, scores)
@@ -56,12 +65,13 @@ def adjust(
 
 
 def filtered(scores: ArrayLike, decoding: Decoding) -> Floats:
-    """Apply steps 3 to 5; return the probabilities, shape (vocab,), from which a token is drawn; 0 for dropped ones.
+    """Apply steps 3 to 5; return the probabilities, shape (vocab,), from which a token is drawn: 0 if dropped.
 
     Where tokens are equally likely, those with the lowest ids stay. Temperature 0 leaves one token.
     """
     scores = np.asarray(scores, dtype=np.float64)
     best = int(np.argmax(scores))
+    # 3) Temperature.
     if decoding.temperature == 0:
         certain: Floats = np.zeros(scores.size)
         certain[best] = 1.0
@@ -69,14 +79,16 @@ def filtered(scores: ArrayLike, decoding: Decoding) -> Floats:
     # The largest exponent is 0 before the division, so that no temperature can overflow.
     with np.errstate(over="ignore"):
         probabilities = np.exp((scores - scores[best]) / decoding.temperature)
-    probabilities[probabilities < decoding.min_p] = 0.0  # the best one's is exp(0) = 1 here
+    # 4) min_p, before anything is normalised: the best one's is exp(0) = 1 here.
+    probabilities[probabilities < decoding.min_p] = 0.0
+    # 5) top_k, then top_p over what that leaves.
     if decoding.top_k or decoding.top_p < 1:
-        order = np.argsort(-probabilities, kind="stable")
+        order = np.argsort(-probabilities, kind="stable")  # (vocab,), ids from the most likely on
         if decoding.top_k:
             probabilities[order[decoding.top_k :]] = 0.0
         if decoding.top_p < 1:
             ranked = probabilities[order] / probabilities.sum()
-            before = np.cumsum(ranked) - ranked
+            before = np.cumsum(ranked) - ranked  # mass of the more likely ones: the token that reaches p stays
             probabilities[order[before >= decoding.top_p]] = 0.0
     total: Floats = probabilities / probabilities.sum()
     return total
@@ -84,8 +96,9 @@ def filtered(scores: ArrayLike, decoding: Decoding) -> Floats:
 
 def draw(probabilities: Floats, uniform: float) -> int:
     """Apply step 6; return the token in whose share of the probabilities, laid end to end by id, `uniform` falls."""
-    cumulative = np.cumsum(probabilities)
+    cumulative = np.cumsum(probabilities)  # (vocab,)
     token = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    # Rounding may put the number at the very end; the last token that is left takes it.
     return min(token, int(np.flatnonzero(probabilities)[-1]))
 
 

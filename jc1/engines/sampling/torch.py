@@ -66,11 +66,13 @@ class TorchSampler:
     def adjusted(self, logits: Tensor) -> Tensor:
         """Apply steps 1 and 2; return the scores, shape (rows, vocab)."""
         decoding = self._decoding
-        scores = logits.double()
+        scores = logits.double()  # (rows, vocab)
+        # 1) What is added, and what may not come yet.
         if self._bias is not None:
             scores = scores + self._bias
         if self._written < decoding.min_tokens:
             scores = scores.index_fill(1, self._end_tokens, -torch.inf)
+        # 2) Penalties.
         if self._seen is not None:
             penalty = decoding.repetition_penalty
             penalised = torch.where(scores > 0, scores / penalty, scores * penalty)
@@ -82,28 +84,31 @@ class TorchSampler:
 
 def filtered(scores: Tensor, decoding: Decoding) -> Tensor:
     """Apply steps 3 to 5; return unnormalised probabilities, shape (rows, vocab): 1 for the best, 0 if dropped."""
+    # 3) Temperature.
     if decoding.temperature == 0:
         return torch.zeros_like(scores).scatter_(1, scores.argmax(dim=1, keepdim=True), 1.0)
-    best = scores.amax(dim=1, keepdim=True)
+    best = scores.amax(dim=1, keepdim=True)  # (rows, 1)
     probabilities = torch.exp((scores - best) / decoding.temperature)
+    # 4) min_p.
     probabilities = probabilities.masked_fill(probabilities < decoding.min_p, 0.0)
+    # 5) top_k, then top_p over what that leaves.
     if not decoding.top_k and decoding.top_p == 1:
         return probabilities
-    ranked, order = torch.sort(probabilities, dim=1, descending=True, stable=True)
+    ranked, order = torch.sort(probabilities, dim=1, descending=True, stable=True)  # both (rows, vocab)
     if decoding.top_k:
         ranked[:, decoding.top_k :] = 0.0
     if decoding.top_p < 1:
         shares = ranked / ranked.sum(dim=1, keepdim=True)
-        before = shares.cumsum(dim=1) - shares
+        before = shares.cumsum(dim=1) - shares  # mass of the more likely ones
         ranked = ranked.masked_fill(before >= decoding.top_p, 0.0)
     return torch.zeros_like(probabilities).scatter_(1, order, ranked)
 
 
 def draw(probabilities: Tensor, uniforms: Sequence[float]) -> Tensor:
     """Apply step 6; return for each row the token in whose share its number in [0, 1) falls, shape (rows,)."""
-    cumulative = probabilities.cumsum(dim=1)
-    numbers = torch.tensor(list(uniforms), dtype=torch.float64, device=probabilities.device)[:, None]
-    tokens = torch.searchsorted(cumulative, numbers * cumulative[:, -1:], right=True)
+    cumulative = probabilities.cumsum(dim=1)  # (rows, vocab)
+    numbers = torch.tensor(list(uniforms), dtype=torch.float64, device=probabilities.device)[:, None]  # (rows, 1)
+    tokens = torch.searchsorted(cumulative, numbers * cumulative[:, -1:], right=True)  # (rows, 1)
     # Rounding may put a number at the very end; the last token that is left takes it.
     last = (probabilities > 0).long().cumsum(dim=1).argmax(dim=1, keepdim=True)
     return torch.minimum(tokens, last).squeeze(1)

@@ -88,7 +88,7 @@ class DraftModel:
             ids = torch.tensor([new], device=self._model.device)  # (1, new tokens)
             out = self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
             self._cache = out.past_key_values
-            drafted.append(int(out.logits[0, -1].argmax()))
+            drafted.append(int(out.logits[0, -1].argmax()))  # logits: (1, 1, vocab)
             new = drafted[-1:]
         self._length, self._drafted = len(token_ids), drafted
         return drafted

@@ -1,8 +1,7 @@
 """The transformers engine: the embedded default, which needs nothing but torch and transformers.
 
 Knows how requests wait for the one worker thread and share a batch, how steps reach the event loop, and how a request
-ends early.
-Knows nothing about weights or filters (`model`).
+ends early. Knows nothing about weights or filters (`model`).
 """
 
 from __future__ import annotations
@@ -45,11 +44,13 @@ class _Request:
         self._post = post
 
     def emit(self, steps: list[Step]) -> None:
+        """Hand steps to the reader; the first of a reply say how long it waited, too. Runs on the worker."""
         if prefill := steps[0].seconds:
             steps[0] = replace(steps[0], seconds={"queue": self.queued, **prefill})
         self._post(steps)
 
     def end(self, error: Jc1Error | None) -> None:
+        """Tell the reader that no more will come, and why."""
         self.error = error
         self._post(None)
 
@@ -161,6 +162,7 @@ class TransformersEngine(LocalEngine):
 
     def _serve(self) -> None:
         """Run the request that waits longest, and with it those that can share its batch. Runs on the worker."""
+        # 1) Take the one that waits longest, and those behind it that fit.
         with self._lock:
             batch = self._waiting[:1]
             for request in self._waiting[1:]:
@@ -172,6 +174,7 @@ class TransformersEngine(LocalEngine):
             return  # what it was called for ran in an earlier batch, or was withdrawn
         for request in batch:
             request.queued = time.perf_counter() - request.submitted
+        # 2) Generate: steps leave by `emit` meanwhile.
         error: Jc1Error | None = None
         try:
             if batch[0].job.decoding.beam_width > 1:
@@ -187,6 +190,7 @@ class TransformersEngine(LocalEngine):
             error = EngineFailed(
                 "The transformers engine broke while generating: send the request again, or see the server's log."
             )
+        # 3) Every reader hears of the end: one that does not would wait for ever.
         for request in batch:
             request.end(error or request.job.error)
 

@@ -83,7 +83,9 @@ class LoadedModel:
         `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the CPU, where half precision
         is emulated more often than not and float32 gives the same tokens everywhere.
 
-        Raises `OSError` or `ValueError` where the folder holds no causal language model.
+        Raises:
+            OSError: The folder holds no causal language model.
+            ValueError: Likewise.
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if dtype == "auto" and self.device.type == "cpu":
@@ -120,7 +122,8 @@ class LoadedModel:
         A job's prompt is padded on the left to the longest one's length. Once `cancelled` says so, a job ends with the
         step under way. A job whose logits are no numbers ends with an `error`; the others go on.
 
-        Raises `EngineFailed` when memory is out.
+        Raises:
+            EngineFailed: The device's memory is out.
         """
         rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
         torch.set_num_threads(self.threads if len(rows) == 1 else ALL_THREADS)
@@ -147,9 +150,9 @@ class LoadedModel:
             # 3) A row is done with its reply, and with its job.
             over = {id(job): stop or job.error is not None for job, stop in zip(jobs, stopped, strict=True)}
             done = [over[id(row.job)] or row.reply.finish_reason is not None for row in rows]
-            return torch.tensor(done, device=self.device)
+            return torch.tensor(done, device=self.device)  # (rows,)
 
-        ids, mask = self._padded([row.job.prompt for row in rows])
+        ids, mask = self._padded([row.job.prompt for row in rows])  # both (rows, longest)
         try:
             with torch.inference_mode():
                 self._model.generate(
@@ -185,8 +188,16 @@ class LoadedModel:
             raise EngineFailed(OUT_OF_MEMORY) from None
 
     def forward(self, ids: Tensor, cache: Any, keep: int) -> Any:
-        """Return the network's output for the new `ids` (rows, new tokens): its `logits` at the last `keep` places, and
-        its `past_key_values`, which are the next call's `cache`."""
+        """Return the network's output for new tokens.
+
+        Args:
+            ids: The tokens that are new, shape (rows, new tokens).
+            cache: The `past_key_values` of the call before, None at first. It is extended.
+            keep: At how many of the last places logits are wanted.
+
+        Returns:
+            What has `logits`, shape (rows, keep, vocab), and `past_key_values`, the next call's `cache`.
+        """
         return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
 
     def sampler(self, decoding: Decoding, prompts: Sequence[Sequence[int]]) -> TorchSampler:
@@ -215,7 +226,8 @@ class LoadedModel:
     def search(self, job: Job) -> None:
         """Reply with the best beams of one request, in one round of steps; end without any once it is cancelled.
 
-        Raises `EngineFailed` when the model gives no numbers or memory is out.
+        Raises:
+            EngineFailed: The model gives no numbers, or the device's memory is out.
         """
         torch.set_num_threads(ALL_THREADS)
         ends = self._tokenizer.end_tokens
@@ -257,7 +269,7 @@ class LoadedModel:
             torch.cuda.empty_cache()
 
     def describe(self, logits: Tensor, token: int, decoding: Decoding) -> TokenLogprob | None:
-        """Return what is reported of one row's token: the log probabilities before any filter."""
+        """Return what is reported of one row's token: the log probabilities before any filter, from logits (vocab,)."""
         if decoding.logprobs is None:
             return None
         logprobs = torch.log_softmax(logits.double(), dim=0)
@@ -298,8 +310,10 @@ class _Speculated:
         self._flags: list[bool] = []
 
     def verify(self) -> list[Step]:
-        """Draft, read the draft in one pass, and take its tokens up to the first that the model would not have chosen,
-        which is replaced by the model's own."""
+        """Draft tokens, read them in one pass, and return the steps that this yields, at least one.
+
+        The draft's tokens count up to the first that the model would not have chosen, which its own replaces.
+        """
         # 1) Read the draft in one pass.
         guess, logits = self._read()
         # 2) Choose each token as without a draft; the first that differs from it is the last that counts.
@@ -329,14 +343,15 @@ class _Speculated:
         room = min(self._speculation.tokens, self._job.limit - self.row.reply.tokens - 1)
         with torch.inference_mode():
             guess = self._drafter.propose(self._ids, room) if read and room > 0 else []
-            new = torch.tensor([[*self._ids[read:], *guess]], device=self._model.device)
+            new = torch.tensor([[*self._ids[read:], *guess]], device=self._model.device)  # (1, new tokens)
             out = self._model.forward(new, self._cache, len(guess) + 1)
-            logits = _finite(out.logits[0])
+            logits = _finite(out.logits[0])  # (draft + 1, vocab)
         self._cache, self.read_at = out.past_key_values, time.perf_counter()
         return guess, logits
 
 
 def _finite(logits: Tensor) -> Tensor:
+    """Return the logits. Raises `EngineFailed` where the greatest is infinite, or one is no number."""
     if not torch.isfinite(logits.amax()):
         raise EngineFailed(NO_NUMBER)
     return logits
@@ -360,14 +375,16 @@ class _Choose:
         self._began = time.perf_counter()
 
     def __call__(self, input_ids: Tensor, logits: Tensor) -> Tensor:
+        """Choose the next tokens from logits (rows, vocab); return scores that leave `generate` these alone."""
         if self.rounds == 0:
             self.prefill = time.perf_counter() - self._began
         self.rounds += 1
         logits = self._agreed(logits)
-        bad = ~torch.isfinite(logits.amax(dim=1))
+        # A row without numbers ends; until then it gets some, so that the others of its batch can go on.
+        bad = ~torch.isfinite(logits.amax(dim=1))  # (rows,)
         self.bad = bad.tolist()
         if any(self.bad):
             logits = logits.masked_fill(bad[:, None], 0.0)
-        tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])
+        tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])  # (rows,)
         self.logits, self.tokens = logits, tokens.tolist()
         return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)

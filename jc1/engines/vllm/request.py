@@ -86,7 +86,10 @@ def seconds(metrics: Any) -> Mapping[str, float]:
 
 
 def speculated(speculation: Speculation, metrics: Any, lengths: Sequence[int]) -> dict[str, object]:
-    """Return the trace's figures; with `flags`, which tokens were drafted, where each output held one engine step."""
+    """Return the trace's figures; with `flags`, which tokens were drafted, where each output held one engine step.
+
+    `lengths` are the tokens of each output: where that holds, each has one besides the accepted ones.
+    """
     result = figures(speculation, metrics.per_step_drafted, metrics.per_step_accepted)
     if lengths and sum(lengths) - len(lengths) == result["accepted"]:
         result["flags"] = [i < length - 1 for length in lengths for i in range(length)]
@@ -105,6 +108,7 @@ def guide_of(decoding: Decoding) -> str | None:
 
 
 def refused(guide: str) -> InvalidDecoding:
+    """Return the error of a guide that vLLM cannot follow."""
     return InvalidDecoding(f"{guide!r} cannot be compiled to a grammar: simplify it.", param=guide)
 
 

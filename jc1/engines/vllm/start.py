@@ -48,7 +48,9 @@ LOGPROBS = 64
 def start(path: Path, settings: EngineSettings, speculation: Speculation | None) -> AsyncLLM:
     """Return a running engine for the model folder `path`.
 
-    Raises `EngineUnavailable` or `InvalidSettings` with the next step.
+    Raises:
+        EngineUnavailable: vLLM is not installed, the folder holds no weights, or vLLM fails; with the next step.
+        InvalidSettings: vLLM cannot start with these settings.
     """
     if find_spec("vllm") is None:
         raise EngineUnavailable(
@@ -69,6 +71,7 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
         raise
     except Exception as error:
         log.exception("vLLM could not be started")
+        # A start that fails returns no client, and leaves its sockets open: it is found in the frames that failed.
         for frame, _ in traceback.walk_tb(error.__traceback__):
             client = frame.f_locals.get("self")
             # By name: where an import failed there is no class to compare with.
@@ -81,7 +84,7 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
 
 
 def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculation | None) -> dict[str, Any]:
-    """Return vLLM's arguments. Raises `EngineUnavailable` or `InvalidSettings` for what cannot work."""
+    """Return vLLM's arguments by name. Raises `EngineUnavailable` or `InvalidSettings` for what cannot work."""
     cuda = on_cuda()
     cards = len(gpus()) if cuda else 0
     workers = settings.tensor_parallel * settings.pipeline_parallel
@@ -160,7 +163,7 @@ def speculative_config(path: Path, speculation: Speculation) -> dict[str, Any]:
 
 
 def kv_cache_bytes(settings: EngineSettings) -> int:
-    """Return the size of the KV cache in bytes, chosen for a CPU where none is set."""
+    """Return the size of the KV cache in bytes: the one that is set, else one that fits a CPU's free memory."""
     if settings.kv_cache_gib:
         return int(settings.kv_cache_gib * GIB)
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -169,7 +172,7 @@ def kv_cache_bytes(settings: EngineSettings) -> int:
 
 
 def check_kv_cache(config: dict[str, Any], settings: EngineSettings, size: int) -> None:
-    """Raise `InvalidSettings` where the KV cache cannot hold one request of full length.
+    """Raise `InvalidSettings` where the KV cache, `size` bytes on each worker, cannot hold one request of full length.
 
     Only for models whose layers all attend to everything: of others vLLM knows better.
     """
@@ -181,6 +184,7 @@ def check_kv_cache(config: dict[str, Any], settings: EngineSettings, size: int) 
     head = text.get("head_dim") or text.get("hidden_size", 0) // (text.get("num_attention_heads") or 1)
     kind = settings.kv_cache_dtype if settings.kv_cache_dtype != "auto" else settings.dtype
     width = 1 if "fp8" in kind else 2 if kind in ("bfloat16", "float16") else 4
+    # Bytes of one token: a key and a value, for each layer and head.
     token = 2 * int(text.get("num_hidden_layers", 0)) * heads * head * width
     asked = settings.engine_args.get("max_model_len") or settings.max_model_len
     length = int(asked or text.get("max_position_embeddings", 0))

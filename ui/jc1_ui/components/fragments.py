@@ -40,8 +40,10 @@ def age(created: datetime, now: datetime | None = None) -> str:
 
 
 def conversations(sessions: Sequence[SessionInfo], current: str, draft: str | None = None) -> str:
-    """List the conversations, most recent first. `draft` is the first message of the current one while it is not stored
-    yet."""
+    """List the conversations, most recent first.
+
+    `draft` is the first message of the current one while it is not stored yet.
+    """
     rows = [_conversation(s.id, s.title, age(s.updated), s.id == current) for s in sessions]
     if draft and current not in {session.id for session in sessions}:
         rows.insert(0, _conversation(current, draft, "just now", True))

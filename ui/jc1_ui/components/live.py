@@ -1,4 +1,4 @@
-"""A reply while it is being written, as a page may look at it.
+"""A reply while it is being written, frame by frame.
 
 Knows the pipeline's events and how often a page can be redrawn. Knows nothing about Gradio: a tab turns each frame into
 components.
@@ -102,6 +102,7 @@ class LiveReply:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
+                # Read before the frame is drawn: a reply that ends meanwhile is drawn once more.
                 finished = self.finished
                 yield self
                 if finished:

@@ -53,6 +53,7 @@ class Log:
 
     @property
     def components(self) -> list[gr.HTML]:
+        """Return the components that the updates below may name."""
         return [self.settled, self.growing]
 
     def open(self, session: str, messages: Sequence[Message]) -> dict[Any, Any]:

@@ -38,7 +38,7 @@ def choices(workbench: Workbench) -> list[tuple[str, str]]:
 def fit_controls(
     workbench: Workbench, reference: str | None, changes: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
-    """Fit the controls to what the preset means now.
+    """Return the controls as the preset sets them now.
 
     Args:
         workbench: Where presets are, and the engine that has to serve them.

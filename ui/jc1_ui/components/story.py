@@ -38,6 +38,7 @@ class Story:
 
     @property
     def components(self) -> list[Any]:
+        """Return the components that the updates below may name."""
         return [
             self.stages_heading, self.stages_empty, self.stages, self.memories_heading, self.memories, self.facts
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Handlers that stream.
+"""Streaming handlers: how one ends without changing the page.
 
 Knows what Gradio makes of a generator's end. Knows nothing about what is streamed.
 """

@@ -263,8 +263,11 @@ class Chat:
     async def make_ready(
         self, typed: str, failed: str, preset: str | None, baseline: dict[str, Any], *values: Any
     ) -> Updates:
-        """Make the page ready for the next message. A text that failed returns to the box, unless a new one was begun.
-        The controls show what the preset means by now, and what the visitor set."""
+        """Make the page ready for the next message.
+
+        A text that failed returns to the box, unless a new one was begun. The controls show what the preset means by
+        now, and what the visitor set.
+        """
         box = gr.update(submit_btn=True, stop_btn=False)
         updates = {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
         try:
@@ -352,7 +355,7 @@ class Chat:
         return next((trace for trace in traces if trace.session == session), None)
 
     def _receipts(self, trace: Trace) -> tuple[Receipt, ...]:
-        """Return the receipts of an earlier reply; what was forgotten since is left out."""
+        """Return the receipts of an earlier reply, without what was forgotten since."""
         receipts = []
         for entry in trace.recalled:
             try:
