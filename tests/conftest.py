@@ -1,6 +1,6 @@
 """What every test gets: a home of its own, no settings from outside, no network use by libraries.
 
-Knows the environment. Fixtures of one room stand in that room's own conftest.
+Knows the environment. Fixtures of one package stand in that package's own conftest.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """JC1_HOME, new for this test and not yet made. The working folder is new too: it holds no `jc1.toml`."""
+    """Return JC1_HOME, new for this test and not yet made. The working folder is new too: it holds no `jc1.toml`."""
     folder = tmp_path / "home"
     monkeypatch.setenv("JC1_HOME", str(folder))
     working = tmp_path / "work"
@@ -67,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def jc1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `jc1` in this process with the echo engine; the working folder is `tmp_path`, the home one in it."""
+    """Return what runs `jc1` in this process with the echo engine; the working folder is `tmp_path`, above the home."""
     from tests.support.cli import run
 
     monkeypatch.chdir(tmp_path)
@@ -76,7 +76,7 @@ def jc1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture(scope="session")
 def embedder() -> Embedder:
-    """The real one, loaded once for all tests that do not ask for one of their own."""
+    """Return the real one, loaded once for all tests that do not ask for one of their own."""
     from jc1.embedding.openvino import OpenVinoEmbedder
 
     return OpenVinoEmbedder()
@@ -84,7 +84,7 @@ def embedder() -> Embedder:
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
-    """One server for all tests that do not end it."""
+    """Yield one server for all tests that do not end it."""
     from tests.support.redis_server import running
 
     with running() as server:
@@ -93,7 +93,7 @@ def shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(shared_redis: RedisServer) -> RedisServer:
-    """A server that holds nothing."""
+    """Return a server that holds nothing."""
     with shared_redis.client() as client:
         client.flushall()
     return shared_redis
@@ -101,7 +101,7 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Where the browser is. Only a developer's machine may lack it."""
+    """Return the path of the browser. Only a developer's machine may lack it."""
     found = shutil.which("google-chrome") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         assert "CI" not in os.environ, "the browser tests need chromium"

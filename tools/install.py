@@ -60,7 +60,7 @@ def install_torch(version: str, *, gpu: bool) -> None:
 
 
 def reachable(url: str) -> bool:
-    """True where something answers there within a few seconds."""
+    """Tell whether something answers there within a few seconds."""
     try:
         urllib.request.urlopen(f"{url}/torch/", timeout=15).close()
     except OSError:
@@ -69,7 +69,7 @@ def reachable(url: str) -> bool:
 
 
 def is_cpu_torch(version: str) -> bool:
-    """True where torch `version` is installed and built without CUDA. Reads one small file; imports nothing."""
+    """Tell whether torch `version` is installed and built without CUDA. Reads one small file; imports nothing."""
     importlib.invalidate_caches()
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
@@ -82,7 +82,7 @@ def is_cpu_torch(version: str) -> bool:
 
 
 def has_nvidia_gpu() -> bool:
-    """True where NVIDIA's driver is loaded and lists a device."""
+    """Tell whether NVIDIA's driver is loaded and lists a device."""
     if not Path("/proc/driver/nvidia/version").exists():
         return False
     try:
@@ -93,7 +93,7 @@ def has_nvidia_gpu() -> bool:
 
 
 def pinned(name: str) -> str:
-    """The version of `name` in the default lock."""
+    """Return the version of `name` in the default lock."""
     found = re.search(rf"^{re.escape(name)}==(\S+)$", (LOCKS / "default.lock").read_text(), re.MULTILINE)
     if found is None:
         sys.exit(f"error: {name} is not in requirements/default.lock.\nNext step: run `make lock`.")

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def resolve(requirements: list[str], constraints: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Name to metadata of all that pip would install into an empty environment for `requirements`."""
+    """Return all that pip would install into an empty environment for `requirements`, metadata by name."""
     with tempfile.TemporaryDirectory() as folder:
         report, constraint, wanted = (Path(folder) / n for n in ("report.json", "constraints.txt", "wanted.txt"))
         constraint.write_text("\n".join(constraints))
@@ -54,7 +54,7 @@ def resolve(requirements: list[str], constraints: Sequence[str] = ()) -> dict[st
 
 
 def requirements_of(package: dict[str, Any]) -> set[str]:
-    """Names that `package` requires without any extra being asked for."""
+    """Return the names that `package` requires without any extra being asked for."""
     lines = [line for line in package.get("requires_dist", []) if "extra ==" not in line]
     return {normal(re.match(r"[\w.-]+", line)[0]) for line in lines}
 
@@ -66,7 +66,7 @@ def write(name: str, packages: dict[str, dict[str, Any]]) -> None:
 
 
 def normal(name: str) -> str:
-    """The one spelling of a package's name (PEP 503)."""
+    """Return the one spelling of a package's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -77,7 +77,7 @@ def _in_turns(embedders: dict[str, Embedder], texts: Sequence[str], repetitions:
 
 
 def _cached_lookups(embedder: Embedder, urls: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Microseconds from a text to its cached vector, by where it is kept."""
+    """Return the microseconds from a text to its cached vector, median and p90, by the cache that holds it."""
     with tempfile.TemporaryDirectory() as folder:
         caches: dict[str, Cache] = {"lmdb": LmdbCache(Path(folder) / "cache")}
         caches |= {f"redis_{url.partition(':')[0]}": RedisCache(url) for url in urls}  # no password is printed

@@ -7,7 +7,7 @@
 
 `overhead` runs the whole pipeline (memory off) and the bare asynchronous engine under it in turns, on the same prompts.
 `speculation` compares engines that differ in `--speculation` only, on prompts whose reply is in them (memory questions)
-and on free ones. Knows nothing about quality.
+and on free ones. The quality of replies is not measured.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FREE = (
 
 
 def memory_questions(count: int) -> list[list[Message]]:
-    """Dialogues up to a question that their memories answer."""
+    """Return `count` dialogues, each cut off after a question that its memories answer."""
     found: list[list[Message]] = []
     seed = 0
     while len(found) < count:
@@ -58,7 +58,7 @@ def memory_questions(count: int) -> list[list[Message]]:
 
 
 async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
-    """Output tokens a second of pipeline and bare engine, by concurrency, and their ratio."""
+    """Measure the output tokens a second of pipeline and bare engine, by concurrency, and their ratio."""
     results: dict[str, Any] = {"acceptance_ratio": ACCEPTANCE_OVERHEAD}
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), engine="vllm", model=model, kv_cache_gib=1)
@@ -87,7 +87,7 @@ async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
 
             for concurrency in CONCURRENCY:
                 speeds: dict[str, list[float]] = {"jc1": [], "bare": []}
-                for turn in range(rounds + 1):
+                for turn in range(rounds + 1):  # the first warms both sides and does not count
                     for name, work in (("jc1", whole), ("bare", bare)):
                         began = time.perf_counter()
                         produced = sum(await asyncio.gather(*(work() for _ in range(concurrency))))
@@ -105,7 +105,7 @@ async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
 
 
 async def speculation(draft: str) -> dict[str, Any]:
-    """Tokens a second with each kind of speculation over none, and how much was accepted."""
+    """Measure the tokens a second with each kind of speculation over those without, and the share accepted."""
     kinds = {"off": "off", "ngram": "ngram:4", "draft": f"draft:{draft}:3"}
     prompts = {"copy": memory_questions(16), "free": [[Message.user(text)] for text in FREE] * 4}
     speeds: dict[str, dict[str, dict[int, float]]] = {}
@@ -140,7 +140,11 @@ async def speculation(draft: str) -> dict[str, Any]:
 async def _run(
     engine: Engine, conversations: Sequence[Sequence[Message]], concurrency: int, tokens: int = 48
 ) -> tuple[float, int, int]:
-    """Output tokens a second, and tokens drafted and accepted."""
+    """Generate a reply to every conversation.
+
+    Returns:
+        Output tokens a second, and the numbers of tokens drafted and accepted.
+    """
     room = asyncio.Semaphore(concurrency)
     counts = [0, 0, 0]
 
@@ -159,7 +163,7 @@ async def _run(
 
 
 async def sharding() -> dict[str, Any]:
-    """Bytes of parameters that each rank holds, with one and with two ranks."""
+    """Measure the bytes of parameters that each rank holds, with one and with two ranks."""
     results = {}
     for ranks in (1, 2):
         engine = create_engine(Settings(engine="deepspeed", ranks=ranks))
@@ -170,7 +174,7 @@ async def sharding() -> dict[str, Any]:
 
 
 async def batching() -> dict[str, Any]:
-    """Seconds of eight concurrent chats over one chat's, on transformers."""
+    """Measure the seconds of eight concurrent chats over one chat's, on transformers."""
     engine = create_engine(Settings(engine="transformers"))
     await engine.start()
     messages = memory_questions(1)[0]
@@ -182,7 +186,7 @@ async def batching() -> dict[str, Any]:
                 pass
 
     seconds: dict[int, list[float]] = {1: [], 8: []}
-    for turn in range(ROUNDS + 1):
+    for turn in range(ROUNDS + 1):  # the first warms up and does not count
         for count in seconds:
             began = time.perf_counter()
             await asyncio.gather(*(one() for _ in range(count)))

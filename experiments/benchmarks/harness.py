@@ -42,15 +42,17 @@ def report(name: str, results: Mapping[str, Any], packages: Iterable[str] = ()) 
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long it takes."""
+    """Return the seconds that `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def in_turns(sides: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Return the seconds of each side's repetitions, after one that warms it; side by side, so that a busy machine
-    slows all alike."""
+    """Return the seconds of each side's repetitions, after one that warms it.
+
+    They are timed side by side, so that a busy machine slows all alike.
+    """
     for work in sides.values():
         work()
     rounds = [{name: seconds(work) for name, work in sides.items()} for _ in range(repetitions)]

@@ -50,15 +50,15 @@ class RandomEmbedder:
         self._random = np.random.default_rng(1)
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        vectors = self._random.standard_normal((len(texts), DIMENSION), np.float32)
+        vectors = self._random.standard_normal((len(texts), DIMENSION), np.float32)  # (texts, dimension)
         unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 class EnglishEmbedder(OpenVinoEmbedder):
@@ -85,7 +85,7 @@ class Texts:
         return self._said(count, 5, 25, self._shares)
 
     def queries(self, count: int) -> list[str]:
-        """3 to 8 words, none among the 100 most frequent ones: stopwords of a question are not searched for."""
+        """Return queries of 3 to 8 words, none among the 100 most frequent ones, as a search leaves stopwords out."""
         return self._said(count, 3, 8, np.where(np.arange(len(self._shares)) < 100, 0, self._shares))
 
     def _said(self, count: int, least: int, most: int, shares: NDArray[np.float64]) -> list[str]:
@@ -119,6 +119,7 @@ def fill(memory: DatabaseMemory, owner: str, texts: Sequence[str]) -> None:
 
 
 def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
+    """Measure the first search, later ones, and ones with a query to embed, in the memory of one owner."""
     texts = Texts()
     results: dict[str, Any] = {}
     for size in sizes:
@@ -144,6 +145,7 @@ def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
 
 
 def many(owners: int, size: int, queries: int) -> dict[str, Any]:
+    """Measure searches of many owners, some asked often and most seldom, and the memory that the process takes."""
     texts = Texts()
     random = np.random.default_rng(3)
     with memory_of(RandomEmbedder()) as memory:
@@ -173,6 +175,7 @@ def many(owners: int, size: int, queries: int) -> dict[str, Any]:
 
 
 def insert(count: int, batch: int) -> dict[str, Any]:
+    """Measure durable inserts a second, embedding included and not."""
     rates: dict[str, float] = {}
     texts = [f"{SENTENCES[i % len(SENTENCES)]} That was on day {i}." for i in range(count)]
     embedder = OpenVinoEmbedder()

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.own_time [--requests 500]
 
 Two sides in one run, interleaved: the whole pipeline, and the bare engine fed with the same prompt. Their difference
-is what the request path costs. Knows nothing about HTTP.
+is what the request path costs. HTTP is not part of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEXT = "Hello there."
 
 
 async def measure(requests: int = 500) -> dict[str, Any]:
-    """Milliseconds of the whole request, of the engine alone, and of each stage."""
+    """Measure the milliseconds of the whole request, of the engine alone, and of each stage."""
     whole, bare = [], []
     stages: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as home:
@@ -40,7 +40,7 @@ async def measure(requests: int = 500) -> dict[str, Any]:
                 async for _ in workbench.engine.generate(prompt, Decoding()):
                     pass
                 ended = time.perf_counter()
-                if i < 50:
+                if i < 50:  # warm-up
                     continue
                 whole.append(1e3 * (middle - began))
                 bare.append(1e3 * (ended - middle))

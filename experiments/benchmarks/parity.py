@@ -1,8 +1,7 @@
 """Do two engines give the same tokens? Greedy replies, compared by token ids.
 
-Knows what counts as a difference and what as a near-tie: where the reference's two most likely tokens are closer than
-`NEAR_TIE`, rounding may decide either way, and that is reported rather than hidden. Knows nothing about particular
-engines.
+A near-tie is no plain difference: where the reference's two most likely tokens are closer than `NEAR_TIE`,
+rounding may decide either way, and that is reported rather than hidden.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Difference:
 async def differences(
     reference: Engine, other: Engine, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 48
 ) -> list[Difference]:
-    """The first difference of each conversation's greedy replies; both engines get the reference's token ids."""
+    """Return the first difference of each conversation's greedy replies; both engines get the reference's token ids."""
     found = []
     for number, messages in enumerate(conversations):
         prompt = EnginePrompt(tuple(messages), tuple(reference.tokenize(messages)))
@@ -62,7 +61,7 @@ async def differences(
 async def _greedy(
     engine: Engine, prompt: EnginePrompt, max_tokens: int, *, gaps: bool = False
 ) -> tuple[list[int], list[float]]:
-    """A reply's token ids and, if wanted, by how much each token's log probability exceeds the next best one's."""
+    """Return a reply's token ids and, with `gaps`, each token's lead in log probability over the next best one."""
     tokens: list[int] = []
     leads: list[float] = []
     decoding = Decoding(max_tokens=max_tokens, logprobs=2 if gaps else None)

@@ -44,7 +44,7 @@ DEPTH = 50
 
 @dataclass(slots=True)
 class Measured:
-    """What one way of searching found, question by question: its category and the rank of each wanted turn, from 0,
+    """The results of one way of searching, question by question: its category and the rank of each wanted turn, from 0,
     None where it was not returned."""
 
     ranks: list[tuple[int, list[int | None]]] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Measured:
         self.ranks.append((question.category, [places.get(turn) for turn in sorted(question.evidence)]))
 
     def figures(self) -> dict[str, Any]:
-        """Means over all questions and by category, and the median milliseconds of each stage."""
+        """Return the means over all questions and by category, and the median milliseconds of each stage."""
         by_category = {
             f"{number} {name}": _means([ranks for category, ranks in self.ranks if category == number])
             for number, name in CATEGORIES.items()
@@ -89,7 +89,7 @@ def _means(questions: Sequence[Sequence[int | None]]) -> dict[str, float]:
 def measure(
     conversations: Sequence[Conversation], embedder: Embedder, *, k: int = 10, store: str = "local"
 ) -> dict[str, Measured]:
-    """Every question, asked of JC1's memory, its vectors in FAISS (local) or in Chroma, and of the baselines."""
+    """Ask every question of JC1's memory, its vectors in FAISS (local) or in Chroma, and of the baselines."""
     measured: dict[str, Measured] = defaultdict(Measured)
     for conversation in conversations:
         with tempfile.TemporaryDirectory() as home:
@@ -141,7 +141,7 @@ def _source(record: Any) -> Turn:
 
 
 def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[str, Callable[[str], list[Turn]]]:
-    """Searches over the same texts, without JC1's own: each gives the k best turns."""
+    """Return searches over the same texts, without JC1's own, by name: each returns the k best turns."""
     import chromadb
     import numpy as np
     from chromadb.config import Settings

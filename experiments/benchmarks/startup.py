@@ -3,8 +3,7 @@
     python -m experiments.benchmarks.startup [--repeats 5]
 
 Each is timed from the start of a fresh process. `import jc1` is told without the interpreter's own start, which is
-printed beside it; the other two with it.
-Knows nothing about what a request costs.
+printed beside it; the other two with it. The cost of a request is the subject of experiments.benchmarks.own_time.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ ACCEPTANCE = {"import_jc1": 0.2, "help": 0.4, "serve_ready": 8.0}
 
 
 def timed(command: list[str], repeats: int) -> list[float]:
-    """Seconds of each of `repeats` runs, after one that warms the file cache."""
+    """Return the seconds of each of `repeats` runs, after one that warms the file cache."""
     run = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
     return [seconds(run) for _ in range(repeats + 1)][1:]
 
 
 def serve_ready(home: Path) -> float:
-    """Seconds from the start of `jc1 serve` until `/health/ready` answers 200."""
+    """Return the seconds from the start of `jc1 serve` until `/health/ready` answers 200."""
     command = [sys.executable, "-m", "jc1", "serve", "--port", "0"]
     environment = {**os.environ, "JC1_HOME": str(home)}
     began = time.perf_counter()
@@ -52,7 +51,7 @@ def serve_ready(home: Path) -> float:
 
 
 def measure(repeats: int = 5) -> dict[str, Any]:
-    """Every figure in seconds: median and each run."""
+    """Measure every figure in seconds: median and each run."""
     bare = statistics.median(timed([sys.executable, "-c", "pass"], repeats))
     runs = {
         "import_jc1": [own - bare for own in timed([sys.executable, "-c", "import jc1"], repeats)],

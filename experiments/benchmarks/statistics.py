@@ -1,11 +1,11 @@
-"""Whether the lab's statistics keep their promises, on simulated suites whose truth is known.
+"""Do the lab's statistics keep their promises? Simulated suites, whose truth is known.
 
     python -m experiments.benchmarks.statistics [--sweeps 1000] [--suites 2000]
 
 Four figures: false verdicts where all settings are equal; how often the 95 % interval holds the truth; how often a
 planted winner is found and called better; how often racing gives the best trial up, and what it saves. A simulated
-prompt has a difficulty, its chance of a right answer, and a trial answers it right or wrong in each repeat. Knows
-nothing about engines or real suites.
+prompt has a difficulty, its chance of a right answer, and a trial answers it right or wrong in each repeat. No
+engine runs, and no real suite is read.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ SIZES = (16, 32, 64, 128)
 
 
 def answers(generator: np.random.Generator, chances: Array, repeats: int = REPEATS) -> Array:
-    """The mean score of each prompt over `repeats` right-or-wrong answers, in the shape of `chances`."""
+    """Return the mean score of each prompt over `repeats` right-or-wrong answers, in the shape of `chances`."""
     return generator.binomial(repeats, chances) / repeats
 
 
 def difficulties(generator: np.random.Generator, prompts: int, mean: float) -> Array:
-    """Chances of a right answer: few prompts are in between, as in real suites (a Beta with 2 pseudo-counts)."""
+    """Return chances of a right answer: few prompts are in between, as in real suites (a Beta with 2 pseudo-counts)."""
     return generator.beta(2 * mean, 2 * (1 - mean), prompts)
 
 
 def false_verdicts(sweeps: int, trials: int, seed: int) -> dict[str, Any]:
-    """The share of sweeps of so many equal trials with anything called better or worse than the baseline."""
+    """Measure the share of sweeps of so many equal trials with anything called better or worse than the baseline."""
     generator = np.random.default_rng(seed)
     count = 0
     for _ in range(sweeps):
         chances = difficulties(generator, PROMPTS, 0.6)
-        scores = answers(generator, np.tile(chances, (trials + 1, 1)))
+        scores = answers(generator, np.tile(chances, (trials + 1, 1)))  # (trials + 1, prompts), the baseline first
         found = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
         count += any(comparison.verdict != "not distinguishable" for comparison in found.values())
     return {"sweeps": sweeps, "trials": trials, "share": count / sweeps, "met": count / sweeps <= LIMIT}
 
 
 def _graded(generator: np.random.Generator, prompts: int) -> Array:
-    """Like token F1: a fifth is all wrong, a third all right, the rest in between. Mean .575."""
+    """Draw scores like token F1: a fifth is all wrong, a third all right, the rest in between. Mean .575."""
     kind = generator.random(prompts)
     return np.where(kind < 0.2, 0.0, np.where(kind < 0.55, 1.0, generator.beta(2, 2, prompts)))
 
@@ -78,7 +78,7 @@ def _repeated(generator: np.random.Generator, prompts: int) -> Array:
 
 
 def _regraded(generator: np.random.Generator, prompts: int) -> Array:
-    """Scores like F1, of which three in ten change a little, up rather than down, within the scale."""
+    """Draw differences of scores like F1: three in ten change a little, up rather than down, within the scale."""
     graded = _graded(generator, prompts)
     change = np.where(generator.random(prompts) < 0.3, generator.normal(0.1, 0.3, prompts), 0)
     changed: Array = np.clip(graded + change, 0, 1)
@@ -86,13 +86,13 @@ def _regraded(generator: np.random.Generator, prompts: int) -> Array:
 
 
 def _lopsided(generator: np.random.Generator, prompts: int) -> Array:
-    """Most prompts gain a quarter, and one in twenty loses all: what small suites may not hold."""
+    """Draw differences where most prompts gain a quarter, and one in twenty loses all, which small suites may miss."""
     gained = np.where(generator.random(prompts) < 0.6, 0.25, 0.0)
     return np.where(generator.random(prompts) < 0.05, -1.0, gained)
 
 
 def _right(share: float, generator: np.random.Generator, prompts: int) -> Array:
-    """Right or wrong, so great a share right."""
+    """Draw scores of right or wrong, with the expected share `share` right."""
     right: Array = (generator.random(prompts) < share).astype(np.float64)
     return right
 
@@ -115,7 +115,8 @@ DIFFERENCES: dict[str, tuple[float, Callable[[np.random.Generator, int], Array]]
 
 
 def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
-    """For each kind of value and size: the share of suites whose interval holds the true mean, and its mean width.
+    """Measure, for each kind of value and size, the share of suites whose interval holds the true mean, and its mean
+    width.
 
     Beside it the share for the percentile bootstrap alone and, for right-or-wrong scores, the exact coverage and the
     next one below that could be had.
@@ -125,8 +126,8 @@ def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
     for of, kinds in (("scores", SCORES), ("other metrics", OTHERS), ("differences", DIFFERENCES)):
         for name, (truth, draw) in kinds.items():
             for prompts in SIZES:
-                table = np.stack([draw(generator, prompts) for _ in range(suites)])
-                plain = np.stack(_bootstrap(table, 0), axis=1)
+                table = np.stack([draw(generator, prompts) for _ in range(suites)])  # (suites, prompts)
+                plain = np.stack(_bootstrap(table, 0), axis=1)  # (suites, 3): low, high, p
                 if of == "differences":
                     parts = [
                         compare_all(dict(enumerate(part)), np.zeros(prompts)) for part in np.array_split(table, 20)
@@ -156,8 +157,8 @@ def _holding(ends: Array, truth: float) -> float:
 
 
 def _exact(prompts: int, share: float) -> tuple[float, float]:
-    """The coverage of right-or-wrong scores without simulation, and without the rarest number of right answers that the
-    interval covers: what is in between cannot be had, as that number is whole."""
+    """Return the coverage of right-or-wrong scores without simulation, and without the rarest number of right answers
+    that the interval covers: what is in between cannot be had, as that number is whole."""
     from scipy.stats import binom
 
     numbers = np.arange(prompts + 1)
@@ -169,7 +170,7 @@ def _exact(prompts: int, share: float) -> tuple[float, float]:
 
 
 def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dict[str, Any]:
-    """A planted winner: how often it has the best score, and how often it is called better after correction.
+    """Measure how often a planted winner has the best score, and how often it is called better after correction.
 
     All other trials are equal to the baseline; the winner's chance of a right answer is greater by `gain` on average,
     as a share of what each prompt still lacks.
@@ -179,6 +180,7 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
     for _ in range(sweeps):
         chances = difficulties(generator, prompts, 0.6)
         better = chances + (1 - chances) * gain / 0.4
+        # Row 0 is the baseline, the last one the winner; shape (trials + 1, prompts).
         scores = answers(generator, np.vstack([np.tile(chances, (trials, 1)), better]))
         compared = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
         best = max(compared, key=lambda number: scores[number].mean())
@@ -195,7 +197,7 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
 
 
 def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> dict[str, Any]:
-    """Racing with the looks of a sweep: the share of sweeps that gave the best up, and the rows saved.
+    """Measure racing with the interim looks of a sweep: the share of sweeps that gave up the best, and the rows saved.
 
     The trials' mean chances of a right answer go down from .8 in steps of `step`; with 0 all are equal but the best,
     which is better by .01.
@@ -205,7 +207,7 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
     means = np.maximum(0.05, 0.8 - (step * np.arange(trials) if step else 0.01 * (np.arange(trials) > 0)))
     for _ in range(sweeps):
         hard = generator.uniform(-0.2, 0.2, prompts)
-        scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))
+        scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))  # (trials, prompts)
         running = set(range(trials))
         for before, seen in pairwise([0, *interim_looks(prompts, trials=trials), prompts]):
             asked += (seen - before) * len(running)
@@ -225,7 +227,7 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
 
 
 def measure(sweeps: int = 1000, suites: int = 2000) -> dict[str, Any]:
-    """All four figures, and the seconds each took."""
+    """Measure all four figures, and the seconds each took."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:

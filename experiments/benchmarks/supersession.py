@@ -1,4 +1,4 @@
-"""Whether the newest of a fact wins: generated updates ("my cat is now called ..."), put through memory and asked for.
+"""Does the newest of a fact win? Generated updates ("my cat is now called ..."), put through memory and asked for.
 
     python -m experiments.benchmarks.supersession [--half dev|held-out|both] [--cases 1000] [--seed 0]
         [--split 0] [--failures]
@@ -60,7 +60,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What an owner says, in order, and how the fact, whose last statement is the newest, is asked for."""
+    """The statements of an owner, in order, and the questions for the fact, whose last statement is the newest."""
 
     attribute: str
     said: tuple[Said, ...]
@@ -69,7 +69,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What went wrong in a case; nothing where it is right. `strays` are the texts that were wrongly superseded."""
+    """The failures of a case; none where it is right. `strays` are the texts that were wrongly superseded."""
 
     case: Case
     failures: frozenset[str]
@@ -96,7 +96,7 @@ class Writer:
         self.attributes = self.shared["attributes"]
 
     def cases(self, count: int) -> Iterator[Case]:
-        """Cases with the attributes in turn."""
+        """Yield cases with the attributes in turn."""
         for i in range(count):
             yield self._case(self.attributes[i % len(self.attributes)])
 
@@ -124,7 +124,7 @@ class Writer:
         return Case(attribute["name"], tuple(said), tuple(asked))
 
     def half(self, of: Mapping[str, Any], part: str) -> list[str]:
-        """This half of a list of wordings."""
+        """Return this half of a list of wordings."""
         found = _listed(of[part])
         random.Random(f"{self.split}/{of.get('name', '')}/{part}").shuffle(found)
         return found[self._held_out :: 2]
@@ -135,7 +135,7 @@ class Writer:
         ]
 
     def _styled(self, wording: str, kind: str, filled: Mapping[str, str], *, plain: bool = False) -> str:
-        """The wording filled in, as one of many people writes it."""
+        """Return the wording filled in, as one of many people writes it."""
         r = self.rng
         lead = r.choice(self.half(self.shared, f"leads_{kind}"))
         if r.random() < 0.25:
@@ -194,7 +194,7 @@ def _outcome(memory: Memory, owner: str, case: Case) -> Outcome:
 
 
 def _leads_to(newest: Record, old: Record, history: Mapping[str, Record]) -> bool:
-    """Whether `old` is in history and its successors end at the newest."""
+    """Tell whether `old` is in history and its successors end at the newest."""
     at = history.get(old.id)
     while at is not None and at.superseded_by is not None:
         at = history.get(at.superseded_by)
@@ -202,7 +202,7 @@ def _leads_to(newest: Record, old: Record, history: Mapping[str, Record]) -> boo
 
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """How many cases are right: in all with the 95 % interval of Wilson, by attribute, and what went wrong."""
+    """Return the share of right cases, in all with the 95 % interval of Wilson and by attribute, and the failures."""
     from scipy.stats import binomtest
 
     right = sum(not outcome.failures for outcome in outcomes)

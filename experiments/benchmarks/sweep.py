@@ -5,7 +5,7 @@
 The same requests of a sweep's search, in turns: all trials in one batch, as sweeps run; one trial after another, each
 with its prompts in a batch; one request at a time (`--alone` of them, their mean taken for all); and one engine start
 for each trial, as where settings are flags of a server (the start timed once, and added to the second way). Memory is
-the frozen snapshot each time, the prefix cache empty. Prints JSON: seconds of each round, ratios of medians.
+the frozen snapshot each time, the prefix cache empty. It prints seconds of each round, ratios of medians.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ async def _timed(
     folder: Path,
     in_flight: int,
 ) -> float:
-    """Seconds for the batches, one after the other; each drained before the next begins."""
+    """Return the seconds for the batches, one after the other; each is drained before the next begins."""
     await workbench.engine.forget_prefixes()
     with tempfile.TemporaryDirectory(dir=folder) as own, SweepStore(Path(own)) as store:
         began = time.perf_counter()
@@ -118,7 +118,7 @@ async def _timed(
 
 
 def _presets(count: int) -> list[Preset]:
-    """So many ways to sample, as a sweep would try them."""
+    """Return so many ways to sample, as a sweep would try them; after 64 they repeat."""
     ways = itertools.product((0.3, 0.6, 0.9, 1.2), (0.7, 0.8, 0.9, 1.0), (0, 10, 20, 50))
     made = [
         Preset(f"trial-{i}", decoding={"temperature": temperature, "top_p": top_p, "top_k": top_k})

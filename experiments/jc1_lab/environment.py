@@ -1,6 +1,6 @@
 """Where figures were measured: the machine, the versions of packages, the revision of the code.
 
-Knows how to look these up. Measures nothing.
+What cannot be looked up, such as a package that is not installed, is left out or empty, never an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its GPUs and the system, and how busy it was just now (load over a minute)."""
+    """Return the processor, its GPUs and the system, and the load average over the last minute."""
     flags = cpu_flags()
     return {
         "cpu": _cpu_model(),
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of each package, of those that are installed."""
+    """Return the installed version of each package, leaving out those that are not installed."""
     found = {}
     for package in packages:
         try:
@@ -45,7 +45,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def revision() -> str:
-    """The commit of the code that runs, `+` after it where files differ from it; empty outside a git checkout."""
+    """Return the commit of the code that runs, with `+` where files differ from it; empty outside a git checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)

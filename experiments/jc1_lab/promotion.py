@@ -25,7 +25,7 @@ NAME_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What became of a promotion: `alias` means `preset` now, and meant `before` (a reference; None where it is new).
+    """The outcome of a promotion: `alias` means `preset` now, and meant `before` (a reference; None where it is new).
 
     `comparison` is of the held-out scores, the trial's minus those of `against`; None where there is none, which takes
     force. `saved` is whether a version was made: a trial that was promoted before keeps the one it has. `forced` says
@@ -41,7 +41,7 @@ class Promotion:
     forced: str = ""
 
     def lines(self) -> list[str]:
-        """What a person is told."""
+        """Return the outcome in sentences for a person."""
         told = []
         if self.forced:
             told.append(f"Forced: {self.forced}.")
@@ -56,7 +56,7 @@ class Promotion:
         return [*told, f"{self.alias} is {self.preset.reference}" + (f", was {self.before}." if self.before else ".")]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for scripts, without the score of each prompt."""
+        """Return the outcome for scripts, without the score of each prompt."""
         return {
             "preset": self.preset.reference,
             "alias": self.alias,
@@ -70,12 +70,12 @@ class Promotion:
 
 
 def relation(comparison: Comparison) -> str:
-    """A verdict as it stands before what was compared with."""
+    """Return a verdict as it stands before what was compared with."""
     return {"better": "better than", "worse": "worse than"}.get(comparison.verdict, "not distinguishable from")
 
 
 def figures(comparison: Comparison) -> str:
-    """The difference with its interval, as it stands after what was compared with."""
+    """Return the difference with its interval, as it stands after what was compared with."""
     return (
         f", by {comparison.difference:+.3f} ({comparison.interval_name} {comparison.low:+.3f} to "
         f"{comparison.high:+.3f}, {comparison.prompts} held-out prompts)"
@@ -91,33 +91,39 @@ def promote(
     alias: str = CHAMPION,
     force: bool = False,
 ) -> Promotion:
-    """Save `trial`'s settings as the next version of the preset `name` (the sweep's name unless given), with what was
-    measured, and point `alias` at it. A trial that `alias` means already changes nothing.
+    """Save `trial`'s settings as the next version of the preset `name`, with its figures, and point `alias` at it.
+
+    `name` is the sweep's unless given. A trial that `alias` means already changes nothing.
 
     The trial is compared, on held-out prompts, with what `alias` means now; with the sweep's baseline where there is no
     such alias yet. That needs the champion to be this sweep's baseline, or to have been measured on the same held-out
     prompts with the same model and memory, as its preset remembers.
 
-    Raises `UnknownRun` for a trial that there is not, `NotSignificant` for one that was not measured to the end and,
-    unless `force`, for one that was not shown to be better; `Conflict` where name or alias cannot be one, or the alias
-    was moved meanwhile.
+    Raises:
+        UnknownRun: There is no such trial.
+        NotSignificant: The trial was not measured to the end or, unless `force`, not shown to be better.
+        Conflict: Name or alias cannot be one, or the alias was moved meanwhile.
     """
+    # 1) What is promoted, and what the alias means now
     chosen = _measured(result, trial)
     presets.check_alias(alias)
     known = presets.aliases()
     current = presets.resolve(known[alias]) if alias in known else None
     if current is not None and _is_of(current, result, trial) and name in (None, current.name):
         return Promotion(current, alias, current.reference, *_compared(current), saved=False)
+    # 2) The name of the preset
     name = name or _name(result.name, {alias, *known, *(preset.name for preset in SHIPPED)})
     if name in {preset.name for preset in SHIPPED}:
         raise Conflict(f"{name!r} is a preset that JC1 ships: name this one otherwise.", param="name")
     if name == alias:
         raise Conflict(f"The preset and the alias cannot both be {alias!r}: name the preset otherwise.", param="name")
+    # 3) Is it better, on held-out prompts?
     baseline = f"the baseline {result.baseline_name}" if "@" in result.baseline_name else result.baseline_name
     against = current.reference if current else baseline
     comparison, doubt, advice = _compare(result, trial, current, against, alias)
     if doubt and not force:
         raise NotSignificant(f"{doubt}: {advice}, or add --force.")
+    # 4) The version, which the same trial may have already, and the alias
     preset = next((p for p in reversed(presets.list()) if p.name == name and _is_of(p, result, trial)), None)
     saved = preset is None
     if preset is None:
@@ -159,8 +165,12 @@ def _measured(result: SweepResult, number: int) -> Trial:
 def _compare(
     result: SweepResult, trial: int, current: Preset | None, against: str, alias: str
 ) -> tuple[Comparison | None, str, str]:
-    """The difference to what the alias means, if it can be told; why that does not prove the trial better, and what to
-    do about it."""
+    """Compare the trial with what the alias means.
+
+    Returns:
+        The difference, if it can be told; why that does not confirm the trial as better, or ""; and what to do about
+            it.
+    """
     subject = f"Trial {trial} of {result.name!r}"
     own = _heldout(result, trial)
     if own is None:
@@ -187,7 +197,7 @@ def _compare(
 
 
 def _heldout(result: SweepResult, trial: int) -> tuple[Interval, Mapping[str, float]] | None:
-    """The score on held-out prompts, and that of each."""
+    """Return the score on held-out prompts, and that of each; None for a trial that was not asked them."""
     verified = result.verified
     if verified is not None and trial == verified.trial:
         return verified.heldout, verified.scores
@@ -197,7 +207,10 @@ def _heldout(result: SweepResult, trial: int) -> tuple[Interval, Mapping[str, fl
 
 
 def _is_baseline(preset: Preset, result: SweepResult) -> bool:
-    """Whether the sweep's baseline set what this preset sets. A reference would not tell: each database has its own."""
+    """Tell whether the sweep's baseline set what this preset sets.
+
+    A reference would not tell: each database has its own.
+    """
     own, baseline = result.resolve(TrialSettings.of(preset)), result.resolve(result.baseline.settings)
     ran = result.settings | _engine(result, result.baseline)
     return own.model_copy(update={"engine": {}}) == baseline.model_copy(update={"engine": {}}) and all(
@@ -206,8 +219,8 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
 
 
 def _same_prompts(preset: Preset, result: SweepResult, trial: int) -> Mapping[str, float] | None:
-    """The preset's score on each held-out prompt of `result`, if it was measured on just these, by the same metric,
-    with the same model and over the same memory as the trial."""
+    """Return the preset's score on each held-out prompt of `result`, if it was measured on just these, by the same
+    metric, with the same model and over the same memory as the trial."""
     own = _conditions(result, result.trial(trial))
     # Presets saved before these were remembered: from sweeps without an owner, and by an embedder that is not known.
     measured = {"owner": None, "memory": "", "embedder": own["embedder"], **preset.measured}
@@ -236,14 +249,14 @@ def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], re
 
 
 def _is_of(preset: Preset, result: SweepResult, trial: int | None) -> bool:
-    """Whether the preset was promoted from this very trial."""
+    """Tell whether the preset was promoted from this very trial."""
     measured = preset.measured
     own = (result.name, result.created, trial)
     return (measured.get("sweep"), measured.get("created"), measured.get("trial")) == own
 
 
 def _compared(preset: Preset) -> tuple[str, Comparison | None]:
-    """What the preset was compared with when it was promoted, and the difference."""
+    """Return what the preset was compared with when it was promoted, and the difference."""
     stored = dict(preset.measured.get("difference") or {})
     return stored.pop("against", "what was before"), Comparison(**stored) if stored else None
 
@@ -254,19 +267,19 @@ def _name(sweep: str, taken: set[str]) -> str:
 
 
 def _engine(result: SweepResult, trial: Trial) -> dict[str, Any]:
-    """What the trial needs of an engine: the model that answered, and what the space or the baseline set."""
+    """Return the engine settings that the trial needs: the model, and what the space or the baseline set."""
     model = _model(result, trial)
     return {**trial.settings.engine, **({} if model is None else {"model": model})}
 
 
 def _model(result: SweepResult, trial: Trial) -> str | None:
-    """Which model answered."""
+    """Return the model that answered."""
     model: str | None = trial.settings.engine.get("model", result.settings.get("model"))
     return None if model is None else unambiguous(model)
 
 
 def _conditions(result: SweepResult, trial: Trial) -> dict[str, Any]:
-    """What scores depend on beside the prompts and a trial's own settings, as plain JSON values."""
+    """Return what scores depend on beside the prompts and a trial's own settings, as plain JSON values."""
     return {
         "model": _model(result, trial),
         "metric": result.primary,
@@ -277,7 +290,7 @@ def _conditions(result: SweepResult, trial: Trial) -> dict[str, Any]:
 
 
 def _retrieval(trial: TrialSettings, result: SweepResult) -> dict[str, Any]:
-    """Return what a trial recalled by, also where its sweep's settings said it: serving may have others."""
+    """Return the retrieval settings of a trial, also where its sweep's settings made them: serving may have others."""
     resolved = result.resolve(trial).retrieval
     return {name: resolved[name] for name in ("k", "window", *trial.retrieval)}
 
@@ -285,7 +298,7 @@ def _retrieval(trial: TrialSettings, result: SweepResult) -> dict[str, Any]:
 def _remember(
     result: SweepResult, trial: Trial, against: str, comparison: Comparison | None, *, forced: bool
 ) -> dict[str, Any]:
-    """What the preset remembers: plain JSON values."""
+    """Return the figures that the preset remembers, as plain JSON values."""
     found: dict[str, Any] = {
         "run": result.mlflow_run,
         "sweep": result.name,
@@ -309,7 +322,7 @@ def _remember(
 
 
 def _latency(latency: Latency) -> dict[str, Any]:
-    """Seconds, and what was done in one."""
+    """Return the figures of a latency by name: times in seconds, rates a second."""
     figures = {
         "load": str(latency.load),
         "ttft_p50": latency.ttft.p50,

@@ -1,6 +1,6 @@
-"""Running a sweep and telling of it where people look: its folder, MLflow, a bar on standard error.
+"""Running a sweep and reporting it where people look: its folder, MLflow, a bar on standard error.
 
-Knows who is told. Knows nothing about how a sweep is carried out (jc1_lab.sweep.runner).
+Knows the sinks and the bar. How a sweep is carried out is jc1_lab.sweep.runner's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def run_sweep(
     """Carry a sweep out, and wait for it; works inside a running event loop too. Ctrl-C keeps what was answered.
 
     Args:
-        sweep: What is asked.
+        sweep: The sweep.
         resume: Go on where a sweep of this name was left.
-        progress: Show a bar on standard error, or what is called instead.
+        progress: Show a bar on standard error, or call this instead.
         tracked: Write it to MLflow, beside the sweep's folder.
 
     Returns:
-        What was found, as `result.json` in the folder has it.
+        The result, as `result.json` in the folder has it.
 
     Raises:
         Conflict: The name is taken, or the sweep there is another one.

@@ -59,14 +59,14 @@ class Listing:
 
 
 def folder_of(name: str, settings: Settings) -> Path:
-    """Where the sweep of that name has its files. Raises `UnknownRun` for what is no name."""
+    """Return the folder of the sweep of that name. Raises `UnknownRun` for what is no name."""
     if not name or Path(name).name != name or name.startswith("."):
         raise UnknownRun(f"{name!r} is neither a sweep's name nor an MLflow run id: see `jc1 runs list`.")
     return settings.home / "sweeps" / name
 
 
 def list_runs(settings: Settings) -> Listing:
-    """Every sweep, from folders and from MLflow. An MLflow that does not answer is a `problem`, no error."""
+    """Return every sweep, from folders and from MLflow. An MLflow that does not answer is a `problem`, no error."""
     found = {(sweep.name, sweep.created): sweep for sweep in _in_folders(settings)}
     try:
         for sweep in _in_mlflow(settings):
@@ -78,7 +78,7 @@ def list_runs(settings: Settings) -> Listing:
 
 
 def find(reference: str, settings: Settings) -> SweepResult:
-    """The sweep of that name, or of that MLflow run, parent or child.
+    """Return the sweep of that name, or of that MLflow run, parent or child.
 
     Raises `UnknownRun`, and `TrackingUnavailable` or `PackageMissing` where MLflow is needed and not there.
     """
@@ -86,8 +86,8 @@ def find(reference: str, settings: Settings) -> SweepResult:
 
 
 def find_trial(reference: str, settings: Settings) -> tuple[SweepResult, int]:
-    """The sweep and the number of the trial meant: `NAME/NUMBER` and a child's run id mean that trial, else it is the
-    winner. Raises what `find` raises."""
+    """Return the sweep and the number of the trial meant: `NAME/NUMBER` and a child's run id mean that trial, else it
+    is the winner. Raises what `find` raises."""
     name, slash, digits = reference.rpartition("/")
     if slash:
         result = find(name, settings)
@@ -103,7 +103,9 @@ def find_trial(reference: str, settings: Settings) -> tuple[SweepResult, int]:
 
 def texts(result: SweepResult, settings: Settings) -> Texts:
     """Return what was asked and replied: from the sweep's own folder, else what MLflow has of winner and baseline.
-    Another sweep may have taken the name since. Raises what `find` raises."""
+
+    Another sweep may have taken the name since: then its folder is not read. Raises what `find` raises.
+    """
     folder = folder_of(result.name, settings)
     if _created(folder) == result.created and (folder / FILE).exists():
         with SweepStore(folder, read_only=True) as store:
@@ -138,7 +140,7 @@ def _artifact(client: MlflowClient, run: str, name: str) -> str:
 
 
 def _created(folder: Path) -> str:
-    """When the sweep of that folder began; nothing where there is none, or it cannot be read."""
+    """Return when the sweep of that folder began; empty where there is none, or it cannot be read."""
     try:
         return SweepResult.read(folder).created
     except (OSError, ValidationError):
@@ -146,7 +148,7 @@ def _created(folder: Path) -> str:
 
 
 def _find(reference: str, settings: Settings) -> tuple[SweepResult, int | None]:
-    """The sweep, and the trial where a child's run was named."""
+    """Return the sweep, and the trial where a child's run was named."""
     folder = folder_of(reference, settings)
     if (folder / RESULT).exists():
         return _read(folder), None
@@ -231,6 +233,6 @@ def _in_mlflow(settings: Settings) -> Iterator[Listed]:
 
 
 def _has_mlflow(settings: Settings) -> bool:
-    """Whether there is a store to read: looking must not make one."""
+    """Tell whether there is a store to read: looking must not make one."""
     path = sqlite_path(settings.tracking)
     return path is None or path.exists()

@@ -59,7 +59,7 @@ INTERIM_LOOKS = (0.25, 0.5, 0.75)
 
 
 def interval(values: Array, *, seed: int = 0) -> Interval:
-    """The mean of `values`, one a prompt, with its 95 % interval.
+    """Return the mean of `values`, one a prompt, with its 95 % interval.
 
     One value that is not in 0..1 tells of no spread, and is its own interval. Raises `ValueError` for none.
     """
@@ -83,13 +83,17 @@ def compare_all(
     direction: Direction = "max",
     seed: int = 0,
 ) -> dict[int, Comparison]:
-    """Each trial minus the baseline on the same prompts, corrected for all of them.
+    """Compare each trial with the baseline on the same prompts, corrected for all of them.
 
-    `comparisons` counts every trial that was compared at any time, those given up early included; it is at least
-    `len(scores)`. p is of the two-sided sign-flip permutation test of the mean difference (Fisher, The Design of
-    Experiments 1935; with 1 added to hits and draws: Phipson and Smyth 2010), corrected after Holm (1979). The interval
-    holds what this test, at the level of the trial's step in Holm's procedure, and the bootstrap at 95 % do not reject:
-    verdict, interval and corrected p always agree.
+    The difference is trial minus baseline. `comparisons` counts every trial that was compared at any time, those given
+    up early included; it is at least `len(scores)`. p is of the two-sided sign-flip permutation test of the mean
+    difference (Fisher, The Design of Experiments 1935; with 1 added to hits and draws: Phipson and Smyth 2010),
+    corrected after Holm (1979). The interval holds what this test, at the level of the trial's step in Holm's
+    procedure, and the bootstrap at 95 % do not reject: verdict, interval and corrected p always agree.
+
+    Args:
+        scores: Values of each trial by its number, shape (prompts,) each.
+        baseline: Values of the baseline, shape (prompts,).
     """
     if not scores:
         return {}
@@ -133,7 +137,7 @@ def compare_all(
 
 
 def mde(prompts: int, *, comparisons: int, std: float = ASSUMED_STD) -> float:
-    """The smallest mean difference that `prompts` prompts show in four of five cases, among so many comparisons.
+    """Return the smallest mean difference that `prompts` prompts show in four of five cases, among so many comparisons.
 
     Normal theory, two-sided at .05 / `comparisons` (Holm's first step): (z(1 - .025 / comparisons) + z(.8)) std /
     sqrt(prompts). `std` is the standard deviation of paired differences; until it is measured, `ASSUMED_STD`.
@@ -143,38 +147,40 @@ def mde(prompts: int, *, comparisons: int, std: float = ASSUMED_STD) -> float:
 
 
 def dominated(scores: Mapping[int, Array], *, trials: int) -> set[int]:
-    """Racing: the trials that are sure to stay behind the leader, judged by the same prompts so far, higher is better.
+    """Return the trials that are sure to stay behind the leader, judged by the same prompts so far, higher is better.
 
-    The idea is Hoeffding races' (Maron and Moore, NIPS 1994) and F-Race's (Birattari and others, GECCO 2002): compare
-    with the leader on common prompts, at a strict level. Here d is leader minus trial by prompt and t = sum(d) /
-    sqrt(sum(d²)). If the two were equal, each d could as well have the other sign, and t would reach a value with a
-    probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is who is below
-    `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times the true
-    probability, which is the room for looking more than once; the benchmark counts how often the best
-    is given up. `interim_looks` says when that can be.
+    This is racing. The idea is Hoeffding races' (Maron and Moore, NIPS 1994) and F-Race's (Birattari and others, GECCO
+    2002): compare with the leader on common prompts, at a strict level. Here d is leader minus trial by prompt and
+    t = sum(d) / sqrt(sum(d²)). If the two were equal, each d could as well have the other sign, and t would reach a
+    value with a probability of at most exp(-t² / 2) (Hoeffding's lemma on random signs; Efron, JASA 1969). Given up is
+    who is below `DROPPED_BEST` / `trials`, `trials` being those that the sweep began with. That bound is several times
+    the true probability, a margin that allows for looking more than once; the benchmark counts how often the best is
+    given up. `interim_looks` says when that can be.
     """
     if len(scores) < 2:
         return set()
     table = np.stack(list(scores.values()))  # (trials, prompts)
     differences = table[table.mean(axis=1).argmax()] - table
-    squares = np.square(differences).sum(axis=1)
+    squares = np.square(differences).sum(axis=1)  # (trials,)
     t = differences.sum(axis=1) / np.sqrt(np.where(squares > 0, squares, 1))
     return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
 
 
 def interim_looks(prompts: int, *, trials: int) -> list[int]:
-    """After how many of `prompts` prompts racing looks who is `dominated` among so many trials; empty where it cannot
-    help.
+    """Return after how many of `prompts` prompts racing looks for `dominated` ones among so many trials.
 
-    t² is at most the number n of prompts so far, so nobody can be given up before exp(-n / 2) is small enough: before
-    15 prompts with 16 trials, 18 with 64.
+    Empty where it cannot help: t² is at most the number n of prompts so far, so nobody can be given up before exp(-n /
+    2) is small enough: before 15 prompts with 16 trials, 18 with 64.
     """
     fewest = 2 * math.log(trials / DROPPED_BEST)
     return [seen for seen in (math.ceil(share * prompts) for share in INTERIM_LOOKS) if fewest < seen < prompts]
 
 
 def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction]) -> set[int]:
-    """Those that no other one beats in one objective without being behind in another. Equal ones stay together."""
+    """Return those that no other one beats in one objective without being behind in another.
+
+    Equal ones stay together.
+    """
     if not values:
         return set()
     signs = np.array([1.0 if direction == "max" else -1.0 for direction in directions])
@@ -187,12 +193,15 @@ def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction
 
 
 def _unseen(prompts: int) -> float:
-    """The largest share of prompts that may behave otherwise when none of so many did: (1 - q)^n = .025."""
+    """Return the largest share of prompts that may behave otherwise when none of so many did: (1 - q)^n = .025."""
     return float(1 - (ALPHA / 2) ** (1 / prompts))
 
 
 def _constant(value: float, prompts: int, lowest: float | None) -> tuple[float, float]:
-    """The interval where every prompt has `value`: an unseen share may be at either end of the scale, `lowest` to 1."""
+    """Return the interval where every prompt has `value`.
+
+    An unseen share may be at either end of the scale, `lowest` to 1.
+    """
     if lowest is None:
         return value, value
     unseen = _unseen(prompts)
@@ -212,7 +221,7 @@ def _wilson(values: Array) -> tuple[float, float]:
 
 
 def _bootstrap_of_differences(differences: Array, seed: int, *, bounded: bool) -> tuple[Array, Array, Array]:
-    """Both ends of each row's 95 % interval and the p of no difference that goes with it, shape (rows,) each."""
+    """Return both ends of each row's 95 % interval and the p of no difference that goes with it, shape (rows,) each."""
     lows, highs, ps = _bootstrap(differences, seed, pseudo_counts=bounded)
     prompts = differences.shape[1]
     for i in np.flatnonzero(np.ptp(differences, axis=1) == 0):
@@ -224,12 +233,12 @@ def _bootstrap_of_differences(differences: Array, seed: int, *, bounded: bool) -
 
 
 def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tuple[Array, Array, Array]:
-    """Both ends for the mean of each row of `values`, shape (rows, prompts), and the two-sided p of a mean of 0; the
-    same resamples for all of them.
+    """Return both ends for the mean of each row of `values`, shape (rows, prompts), and the two-sided p of a mean of 0.
 
-    With `pseudo_counts`, for differences in -1..1, two pseudo-prompts are drawn along, one for either side, and as much
-    weight of no difference: Agresti and Min's half a pair in each of the four cells of right and wrong (Statistics in
-    Medicine 2005). For graded scores they weigh as much less as their differences are smaller, sum(d²) / sum(|d|).
+    All rows share the resamples. With `pseudo_counts`, for differences in -1..1, two pseudo-prompts are drawn along,
+    one for either side, and as much weight of no difference: Agresti and Min's half a pair in each of the four cells of
+    right and wrong (Statistics in Medicine 2005). For graded scores they weigh as much less as their differences are
+    smaller, sum(d²) / sum(|d|).
     """
     from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
@@ -258,9 +267,10 @@ def _bootstrap(values: Array, seed: int, *, pseudo_counts: bool = False) -> tupl
 
 @lru_cache(maxsize=2)
 def _resamples(prompts: int, seed: int) -> NDArray[np.float32]:
-    """How often each resample holds each prompt, shape (draws, prompts)."""
+    """Draw how often each resample holds each prompt, shape (draws, prompts)."""
     draws = min(DRAWS, MAX_CELLS // prompts)
     drawn = np.random.default_rng(seed).integers(0, prompts, (draws, prompts))
+    # Each draw counts in cells of its own, so that one bincount does for all.
     drawn += prompts * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * prompts).reshape(draws, prompts).astype(np.float32)
 
@@ -283,7 +293,7 @@ class _SignFlips:
     """The largest distances, falling, shape (rows, draws * ALPHA + 1)."""
 
     def interval(self, means: Array, levels: Array) -> tuple[Array, Array]:
-        """Both ends for each row's mean: what the test does not reject at the row's level."""
+        """Return both ends for each row's mean: what the test does not reject at the row's level."""
         rows = np.arange(len(means))
         last = np.floor(levels * self.draws + 1e-9).astype(int).clip(0, self.below.shape[1] - 1)
         return means - self.below[rows, last], means + self.above[rows, last]
@@ -315,7 +325,7 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> _SignFlips:
 
 
 def _distances(differences: Array, signs: NDArray[np.float32]) -> Array:
-    """How far below and above its mean each row's true mean may be for these signs, shape (2, rows, draws).
+    """Return how far below and above its mean each row's true mean may be for these signs, shape (2, rows, draws).
 
     Of the rows d with mean a and signs s with sum b, c = sum(s (d - a)): |c + u b| >= u n for u up to c / (n - b) or
     -c / (n + b), whichever is more.
@@ -339,7 +349,7 @@ def _distances(differences: Array, signs: NDArray[np.float32]) -> Array:
 
 @lru_cache(maxsize=2)
 def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32]:
-    """-1 or 1 by prompt, shape (draws, prompts): all there are for few prompts, else so many of the sample's `part`."""
+    """Return -1 or 1 by prompt, shape (draws, prompts): all of them for few prompts, else the sample's `part`."""
     if prompts <= EXACT:
         bits = np.arange(draws)[:, None] >> np.arange(prompts) & 1
     else:
@@ -350,8 +360,10 @@ def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32
 
 
 def _holm(ps: Array, comparisons: int) -> tuple[Array, Array]:
-    """The corrected p of each test, and the level at which Holm's procedure tests it: .05 over the tests that are left,
-    and after the first that is not rejected that test's."""
+    """Return the corrected p of each test, and the level at which Holm's procedure tests it.
+
+    That is .05 over the tests that are left, and after the first that is not rejected that test's.
+    """
     order = np.argsort(ps, kind="stable")
     left = comparisons - np.arange(len(ps))
     steps = np.minimum(1.0, ps[order] * left)

@@ -56,7 +56,7 @@ in {steps:,} steps. Apache-2.0.
 
 
 def acceptance(model: Path, draft: Path, *, dialogues: int = 60) -> dict[str, Any]:
-    """Drafted and accepted tokens of `draft` beside `model`, by set."""
+    """Count drafted and accepted tokens of `draft` beside `model`, by set."""
     encoder = Encoder(model / "tokenizer.model")
     found = cases(encoder, dialogues, held=True, seed=7)
     items = [json.loads(line) for line in HANDWRITTEN.read_text(encoding="utf-8").splitlines()]

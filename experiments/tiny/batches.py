@@ -44,7 +44,7 @@ class Batch:
 
 
 def row(dialogue: Dialogue, encoder: Encoder, rng: random.Random | None = None, share: float = 0.5) -> Row:
-    """`rng` asks for words cut at random."""
+    """Encode a dialogue; with `rng`, words are cut at random, a `share` of them."""
     cuts: dict[str, list[int]] | None = {} if rng else None
     ids, replies = [encoder.bos], []
     for turn in dialogue.turns:
@@ -58,8 +58,9 @@ def row(dialogue: Dialogue, encoder: Encoder, rng: random.Random | None = None, 
 
 
 def collate(rows: Sequence[Row], pad: int, places: Tensor | None = None) -> Batch:
+    """Pad rows to one length with `pad`, and gather the positions of their replies. `places` are positions (T)."""
     longest = max(len(r.ids) for r in rows)
-    ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+    ids = torch.full((len(rows), longest), pad, dtype=torch.long)  # (B, T)
     where: list[int] = []
     columns: list[int] = []
     spans: list[tuple[int, int, str]] = []
@@ -67,18 +68,19 @@ def collate(rows: Sequence[Row], pad: int, places: Tensor | None = None) -> Batc
         ids[i, : len(r.ids)] = torch.tensor(r.ids)
         for start, stop, kind in r.replies:
             spans.append((len(columns), len(columns) + stop - start, kind))
-            columns += range(start - 1, stop - 1)
+            columns += range(start - 1, stop - 1)  # each token is predicted from the one before it
             where += [i] * (stop - start)
-    at, from_ = torch.tensor(where), torch.tensor(columns)
+    at, from_ = torch.tensor(where), torch.tensor(columns)  # (N,) each
     return Batch(ids, at, from_, ids[at, from_ + 1], spans, places, sum(len(r.ids) for r in rows))
 
 
 def level(progress: float) -> float:
-    """How hard the hardest dialogues are: from one fact to twelve records in the first half of the training."""
+    """Return how hard the hardest dialogues are: from one fact to twelve records in the first half of the training."""
     return min(1.0, max(0.0, (progress - 0.015) / 0.4))
 
 
 def dialogue(rng: random.Random, writer: Writer, progress: float) -> Dialogue:
+    """Draw a dialogue of the kind that this point of the training has."""
     copying = 0.5 if progress < 0.02 else max(0.04, 0.25 * (1 - progress / 0.2))
     if rng.random() < copying:
         return writer.copying(rng.randint(2, 3 + round(40 * min(progress, 0.15))), rng.randint(3, 7))
@@ -92,7 +94,7 @@ def dialogue(rng: random.Random, writer: Writer, progress: float) -> Dialogue:
 
 
 def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: int, tokens: int) -> list[Batch]:
-    """`batches` batches of about `tokens` tokens each, always the same for the same arguments, in random order."""
+    """Return `batches` batches of about `tokens` tokens each, in random order, the same for the same arguments."""
     rng = random.Random(f"{seed}-{number}")
     writer = Writer(rng)
     rows: list[Row] = []
@@ -103,6 +105,7 @@ def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: 
         if made.replies and len(made.ids) <= LONGEST:
             rows.append(made)
             total += len(made.ids)
+    # By length, so that little is padding; a group is full where its padded size reaches `tokens`.
     rows.sort(key=lambda r: len(r.ids))
     groups: list[list[Row]] = [[]]
     for r in rows:
@@ -118,7 +121,7 @@ def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: 
 
 
 def _gaps(rng: random.Random, length: int) -> Tensor:
-    """Positions with two gaps, so that distances of long prompts are met without their cost."""
+    """Return positions with two gaps, shape (T,), so that distances of long prompts are met without their cost."""
     places = torch.arange(length)
     for _ in range(2):
         places[rng.randrange(length) :] += rng.randint(0, max(0, (2000 - length) // 2))

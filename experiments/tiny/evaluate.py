@@ -64,7 +64,7 @@ def evaluate(folder: Path, *, quick: bool = False) -> dict[str, Any]:
 
 
 def cases(encoder: Encoder, dialogues: int, *, held: bool, tokens: int = 0, seed: int = 5) -> list[Case]:
-    """Each reply of unseen dialogues as a case of its own. With `tokens`, the last replies of dialogues so long."""
+    """Return each reply of unseen dialogues as a case; with `tokens`, only those after about so long a prompt."""
     rng = random.Random(f"evaluate-{seed}-{held}-{tokens}")
     writer = Writer(rng, held=held)
     found: list[Case] = []
@@ -98,7 +98,7 @@ def _share(right: Sequence[bool]) -> float:
 
 
 def _not_told(figures: dict[str, Any]) -> dict[str, float]:
-    """Over the questions of both generated sets: precision and recall of the reply 'not told'."""
+    """Return precision and recall of the reply 'not told', over the questions of both generated sets."""
     pairs = [p for name in ("generated", "held_out") for p in figures[name]["replies"]]
     asked = [(kind == "not_told", said) for kind, said in pairs if kind in ("told", "not_told")]
     both = sum(due and said for due, said in asked)
@@ -107,7 +107,7 @@ def _not_told(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def handwritten_prompt(item: dict[str, Any]) -> list[Message]:
-    """The messages of one handwritten item, as JC1 would send them."""
+    """Return the messages of one handwritten item, as JC1 would send them."""
     system = item.get("system", DEFAULT_SYSTEM)
     head = [Message.system(system)] if system else []
     history = [Message(role, text) for role, text in item.get("history", [])]
@@ -120,6 +120,7 @@ def handwritten_prompt(item: dict[str, Any]) -> list[Message]:
 
 
 def is_right(item: dict[str, Any], reply: str) -> bool:
+    """Tell whether the reply is the fixed sentence wanted, or holds every expected value and none to avoid."""
     expected = item["expect"]
     if expected in ("not_told", "cannot"):
         return reply == (NOT_TOLD if expected == "not_told" else CANNOT)
@@ -146,6 +147,7 @@ class Greedy:
         self.model = transformers.LlamaForCausalLM.from_pretrained(str(folder), local_files_only=True).eval()
 
     def replies(self, prompts: Sequence[Sequence[int]], batch: int = 16, new_tokens: int = 64) -> list[str]:
+        """Return the reply to each prompt of token ids, in the order of the prompts."""
         import torch
 
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -161,7 +163,7 @@ class Greedy:
             with torch.no_grad():
                 out = self.model.generate(
                     input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False
-                )
+                )  # (prompts, longest + new tokens)
             for row, i in enumerate(chosen):
                 reply = out[row, longest:].tolist()
                 stop = reply.index(self.encoder.end) if self.encoder.end in reply else len(reply)

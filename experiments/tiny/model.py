@@ -109,16 +109,16 @@ class Llama(nn.Module):
         self.frequencies = size.theta ** -(torch.arange(half, dtype=torch.float32) / half)
 
     def forward(self, ids: Tensor, rows: Tensor, columns: Tensor, places: Tensor | None = None) -> Tensor:
-        """Logits (N, V) of `ids` (B, T) at the positions `rows`, `columns` (N). `places` (T) replace 0, 1, 2, ..."""
+        """Return the logits (N, V) of `ids` (B, T) at `rows`, `columns` (N). `places` (T) replace 0, 1, 2, ..."""
         if places is None:
             places = torch.arange(ids.shape[1])
         angles = torch.outer(places.to(torch.float32), self.frequencies)
         angles = torch.cat((angles, angles), dim=-1)  # (T, D/H)
         cos, sin = angles.cos(), angles.sin()
-        x = self.model.embed_tokens(ids)
+        x = self.model.embed_tokens(ids)  # (B, T, D)
         for layer in self.model.layers:
             x = layer(x, cos, sin)
-        return F.linear(self.model.norm(x[rows, columns]), self.model.embed_tokens.weight)
+        return F.linear(self.model.norm(x[rows, columns]), self.model.embed_tokens.weight)  # (N, V)
 
     @torch.no_grad()
     def take_from(self, other: Llama) -> None:
@@ -130,13 +130,13 @@ class Llama(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions, halves paired as in Hugging Face's Llama."""
+    """Apply rotary positions to `x` (B, H, T, D/H), halves paired as in Hugging Face's Llama."""
     half = x.shape[-1] // 2
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sin
 
 
 def read(folder: Path) -> Llama:
-    """The model that `save` wrote."""
+    """Read the model that `save` wrote."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text())

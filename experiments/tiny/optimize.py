@@ -15,19 +15,19 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(stack: Tensor, steps: int = 5) -> Tensor:
-    """Nearest (nearly) orthogonal matrices of a stack (N, R, C)."""
+    """Return the nearest (nearly) orthogonal matrices of a stack (N, R, C)."""
     a, b, c = COEFFICIENTS
     flip = stack.shape[1] > stack.shape[2]
     x: Tensor = stack.transpose(1, 2) if flip else stack
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.transpose(1, 2)
+        gram = x @ x.transpose(1, 2)  # (N, R, R), of the shorter side
         x = a * x + torch.baddbmm(b * gram, gram, gram, alpha=c) @ x
     return x.transpose(1, 2) if flip else x
 
 
 class Optimizer:
-    """`state()` and `load()` carry everything that a later step depends on."""
+    """Muon and AdamW over a model's parameters; `state()` and `load()` carry all that a later step depends on."""
 
     def __init__(
         self, model: nn.Module, *, decay: float = 0.05, momentum: float = 0.95, betas: tuple[float, float] = (0.9, 0.98)
@@ -47,14 +47,17 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, muon_rate: float, adam_rate: float) -> None:
+        """Update all parameters by their gradients, and clear these."""
         self.count += 1
+        # 1) Muon: one stack of matrices for each shape
         for shape, names in self.groups.items():
-            gradients = torch.stack([_gradient(self.parameters[n]) for n in names])
+            gradients = torch.stack([_gradient(self.parameters[n]) for n in names])  # (N, R, C)
             stack = self.stacks[shape]
             stack.lerp_(gradients, 1 - self.momentum)
             update = orthogonal(gradients.lerp(stack, self.momentum)) * (0.2 * max(shape) ** 0.5)
             for name, u in zip(names, update, strict=True):
                 self.parameters[name].mul_(1 - muon_rate * self.decay).sub_(u, alpha=muon_rate)
+        # 2) AdamW, without decay: embeddings and norms
         b1, b2 = self.betas
         for name in self.rest:
             p, g = self.parameters[name], _gradient(self.parameters[name])

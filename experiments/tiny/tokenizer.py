@@ -62,7 +62,7 @@ def train(folder: Path, dialogues: int = 12_000, seed: int = 7) -> Path:
 
 
 def _lines(dialogues: int, seed: int) -> Iterator[str]:
-    """Lines of dialogues; the system prompt, which is always the same, only now and then."""
+    """Yield lines of dialogues; the system prompt, which is always the same, only now and then."""
     rng = random.Random(seed)
     writer = Writer(rng)
     for i in range(dialogues):
@@ -128,7 +128,10 @@ class Encoder:
     def text(
         self, text: str, cuts: dict[str, list[int]] | None = None, rng: random.Random | None = None, share: float = 0.5
     ) -> list[int]:
-        """Ids of a text. `cuts` remembers how each word was cut; only words of letters are cut, a `share` of them."""
+        """Return the ids of a text.
+
+        `cuts` remembers how each word was cut; only words of letters are cut, a `share` of them.
+        """
         ids: list[int] = []
         for chunk in _CHUNK.findall(text):
             if cuts is not None and rng is not None:
@@ -148,7 +151,7 @@ class Encoder:
         return ids
 
     def _cut(self, chunk: str, rng: random.Random) -> list[int]:
-        """A random cut: the word is split at random places and each part is encoded by itself."""
+        """Return a random cut: the word is split at random places and each part is encoded by itself."""
         ids: list[int] = []
         start = 0
         while start < len(chunk):
@@ -159,7 +162,7 @@ class Encoder:
         return ids
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """As the chat template renders it, generation prompt included."""
+        """Return the ids of messages as the chat template renders them, generation prompt included."""
         ids = [self.bos]
         for message in messages:
             ids += [self.roles[message.role], *self.text(message.text), self.end]

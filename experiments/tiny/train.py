@@ -34,7 +34,7 @@ from jc1_lab.dialogues.dialogue import Writer, shape
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast. Progress is the larger of the shares of `minutes` and of `tokens` that are used up."""
+    """Length and rates of the training. Progress is the larger of the used shares of `minutes` and of `tokens`."""
 
     minutes: float = 110.0
     tokens: float = 40e6
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(slots=True)
 class State:
-    """Where the training stands; with the weights and the optimizer's tensors, all that a checkpoint holds."""
+    """Progress of the training; with the weights and the optimizer's tensors, all that a checkpoint holds."""
 
     step: int = 0
     tokens: int = 0
@@ -63,7 +63,7 @@ class State:
 
 
 def rate(progress: float, step: int) -> float:
-    """Share of the peak rate: up over 60 steps, level until .35, then down in a line to nearly nothing."""
+    """Return the share of the peak rate: up over 60 steps, level until .35, then down in a line to nearly nothing."""
     down = 1.0 if progress < 0.35 else (1.0 - progress) / 0.65
     return min(1.0, (step + 1) / 60) * max(down, 0.01)
 
@@ -100,11 +100,13 @@ def train(
     recent: deque[float] = deque(maxlen=40)
     with _interrupts() as stopping:
         while state.progress(plan) < 1.0 and not stopping:
+            # 1) A pool of batches; one that was begun before an interruption is drawn again, as it was
             if state.index == 0:
                 state.pool_progress = state.progress(plan)
             batches = pool(
                 plan.seed, state.pool, state.pool_progress, encoder, batches=plan.batches_in_pool, tokens=plan.batch
             )
+            # 2) One step for each batch
             for batch in batches[state.index :]:
                 start = time.monotonic()
                 share = rate(state.progress(plan), state.step)
@@ -116,6 +118,7 @@ def train(
                 recent.append(loss)
                 if state.step % 20 == 0:
                     say(_line(state, plan, sum(recent) / len(recent), share))
+                # 3) Measure and checkpoint
                 if state.step % plan.measure_every == 0:
                     start = time.monotonic()
                     say(
@@ -149,7 +152,7 @@ class Threads:
         self.now, self.count = self.most, 0
 
     def saw(self, speed: float) -> None:
-        """`speed` of the last step, in tokens per second."""
+        """Take in the speed of the last step, in tokens per second, and choose the threads of the next one."""
         old = self.speed[self.now]
         self.speed[self.now] = speed if not old else 0.6 * old + 0.4 * speed
         self.count += 1
@@ -162,11 +165,15 @@ class Threads:
 def step(
     model: Llama, optimizer: Optimizer, batch: Batch, plan: Plan, share: float, teacher: Llama | None = None
 ) -> float:
+    """Make one step, with `share` of the plan's rates, and return the loss.
+
+    With a `teacher` the targets are the probabilities that it gives, not the tokens that were written.
+    """
     targets = batch.targets
     if teacher is not None:
         with torch.no_grad():
-            targets = teacher(batch.ids, batch.rows, batch.columns, batch.places).softmax(-1)
-    logits = model(batch.ids, batch.rows, batch.columns, batch.places)
+            targets = teacher(batch.ids, batch.rows, batch.columns, batch.places).softmax(-1)  # (N, V)
+    logits = model(batch.ids, batch.rows, batch.columns, batch.places)  # (N, V)
     loss = F.cross_entropy(logits, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -183,7 +190,7 @@ def _line(state: State, plan: Plan, loss: float, share: float) -> str:
 
 
 def measuring(encoder: Encoder, count: int = 160, seed: int = 99) -> list[Batch]:
-    """A fixed set of dialogues of all kinds that training does not draw, half of them with held-out values."""
+    """Return a fixed set of dialogues of all kinds that training does not draw, half of them with held-out values."""
     rows = []
     for held in (False, True):
         rng = random.Random(f"measure-{seed}-{held}")
@@ -201,17 +208,17 @@ def measuring(encoder: Encoder, count: int = 160, seed: int = 99) -> list[Batch]
 
 @torch.no_grad()
 def measure(model: Llama, batches: list[Batch]) -> dict[str, float]:
-    """Share of replies that greedy decoding would give exactly: every token of them is the most likely one."""
+    """Return the share of replies that greedy decoding would give exactly, each token the most likely one, by kind."""
     right: dict[str, list[bool]] = {}
     for batch in batches:
-        hits = model(batch.ids, batch.rows, batch.columns).argmax(-1) == batch.targets
+        hits = model(batch.ids, batch.rows, batch.columns).argmax(-1) == batch.targets  # (N,)
         for start, stop, kind in batch.spans:
             right.setdefault(kind, []).append(bool(hits[start:stop].all()))
     return {kind: sum(r) / len(r) for kind, r in sorted(right.items())}
 
 
 def save(folder: Path, model: Llama, optimizer: Optimizer, state: State) -> None:
-    """Weights and optimizer as safetensors, the rest as JSON; the JSON, which names them, is replaced last."""
+    """Write weights and optimizer as safetensors, the rest as JSON; the JSON, which names them, is replaced last."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +238,7 @@ def save(folder: Path, model: Llama, optimizer: Optimizer, state: State) -> None
 
 
 def load(folder: Path, model: Llama, optimizer: Optimizer | None = None) -> State | None:
-    """Fill model and optimizer from the checkpoint in `folder`, if there is one."""
+    """Fill model and optimizer from the checkpoint in `folder`; return the state, None where there is no checkpoint."""
     from safetensors.torch import load_file
 
     path = folder / "checkpoint.json"
@@ -251,7 +258,7 @@ def load(folder: Path, model: Llama, optimizer: Optimizer | None = None) -> Stat
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """A list that is no longer empty once Ctrl-C or SIGTERM came: the step is finished and a checkpoint written."""
+    """Yield a list that is not empty once Ctrl-C or SIGTERM came: the step is finished and a checkpoint written."""
     asked: list[int] = []
     try:
         before = {n: signal.signal(n, lambda n, _: asked.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}

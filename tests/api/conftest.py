@@ -28,7 +28,7 @@ from tests.support.database import new_database
 
 @pytest.fixture
 def settings(home: Path) -> Settings:
-    """The echo engine in a home that is there."""
+    """Return settings with the echo engine and a home that is there."""
     made = Settings(home=home, engine="echo")
     made.prepare_home()
     return made
@@ -36,13 +36,13 @@ def settings(home: Path) -> Settings:
 
 @pytest.fixture
 def database(settings: Settings) -> Engine:
-    """The database behind the workbench."""
+    """Return the database behind the workbench."""
     return new_database(settings.home / "jc1.db")
 
 
 @pytest.fixture
 def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workbench:
-    """Not started: the app does that."""
+    """Return a workbench that is not started: the app does that."""
     return Workbench(
         settings,
         engine=EchoEngine(),
@@ -55,7 +55,7 @@ def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workb
 
 @pytest.fixture
 async def client(workbench: Workbench) -> AsyncIterator[httpx.AsyncClient]:
-    """Calls the app in this process, without a network."""
+    """Yield a client that calls the app in this process, without a network."""
     app = create_app(workbench)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -124,14 +124,14 @@ def serving(workbench: Workbench, port: int = 0) -> Iterator[Server]:
 
 @pytest.fixture
 def server(workbench: Workbench) -> Iterator[Server]:
-    """A real server: uvicorn, a socket, HTTP."""
+    """Yield a real server: uvicorn, a socket, HTTP."""
     with serving(workbench) as running:
         yield running
 
 
 @pytest.fixture
 def slow_server(workbench: Workbench) -> Iterator[Server]:
-    """A server whose replies take 50 ms a token and more than a minute in all."""
+    """Yield a server whose replies take 50 ms a token and more than a minute in all."""
     workbench.engine = EchoEngine(delay=0.05)
     with serving(workbench) as running:
         yield running
@@ -139,6 +139,6 @@ def slow_server(workbench: Workbench) -> Iterator[Server]:
 
 @pytest.fixture
 def openai(server: Server) -> Iterator[OpenAI]:
-    """The official client, as its users make it."""
+    """Yield the official client, as its users make it."""
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
         yield made

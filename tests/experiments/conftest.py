@@ -27,7 +27,7 @@ class Tracked:
 
 @pytest.fixture(scope="session")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
-    """Logged into SQLite under a home. Tests leave it as it is."""
+    """Return a sweep that was logged into SQLite under a home. Tests leave it as it is."""
     settings = Settings(home=tmp_path_factory.mktemp("tracked"))
     result = sweep_result()
     run_id = tracking.begin(result.name, settings.tracking, about={"created": result.created, "suite": "memory-qa"})

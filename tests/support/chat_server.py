@@ -1,6 +1,6 @@
 """A server of chat completions that says and does what a test wants, over HTTP.
 
-Knows the wire. Knows nothing about who asks it.
+Knows the wire format by itself, without JC1's own client or API, so that a mistake of theirs is seen.
 """
 
 from __future__ import annotations

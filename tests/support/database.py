@@ -1,6 +1,6 @@
 """New databases at the newest schema: a file that was migrated once is copied, which takes a tenth of migrating again.
 
-Knows the first file. The migrations themselves are the subject of `tests/jc1/database`.
+The migrations themselves are the subject of `tests/jc1/database`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jc1.database import open_database
 
 @cache
 def migrated() -> bytes:
-    """A SQLite file at the newest schema that holds nothing."""
+    """Return the bytes of a SQLite file at the newest schema that holds nothing."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "jc1.db"
         open_database(f"sqlite:///{path}").dispose()
@@ -24,7 +24,7 @@ def migrated() -> bytes:
 
 
 def new_database(path: Path) -> Engine:
-    """Open the database there as JC1 does; where there is none, an empty one is put there first."""
+    """Open the database there as JC1 does; where there is none, put an empty one there first."""
     if not path.exists():
         path.write_bytes(migrated())
         path.chmod(0o600)

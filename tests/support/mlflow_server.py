@@ -16,7 +16,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def serving(database: Path, folder: Path, *options: str) -> Iterator[str]:
-    """Its address. `folder` is where it works and writes its log."""
+    """Yield its address. `folder` is where it works and writes its log."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]

@@ -9,7 +9,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 
 def written(*pages: str, password: str | None = None, owner_password: str = "owner", compress: bool = False) -> bytes:
-    """A PDF whose pages hold these texts, line by line; an empty text is a page with a filled rectangle."""
+    """Return a PDF whose pages hold these texts, line by line; an empty text is a page with a filled rectangle."""
     writer = PdfWriter()
     font = DictionaryObject(
         {

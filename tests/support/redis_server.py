@@ -1,6 +1,6 @@
 """A Redis server of the tests' own, on a socket in a folder of its own: no port, no file, nothing to clash with.
 
-Knows the program. Knows nothing about what is kept in it.
+Where `redis-server` is not installed, tests that need it are skipped, but not in CI.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROGRAM = shutil.which("redis-server")
 
 
 class RedisServer:
-    """May be started again after `kill`, at the same address, and is then empty."""
+    """A server that may be started again after `kill`, at the same address, and is then empty."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.address = f"unix://{folder}/socket"
@@ -32,7 +32,7 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start the server, and return when it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         said = []
@@ -44,7 +44,7 @@ class RedisServer:
         raise AssertionError("".join(said))
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End the server as a power cut would."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -55,13 +55,13 @@ class RedisServer:
         self._process.send_signal(number)
 
     def client(self) -> Redis:
-        """A plain client, to look at what is there."""
+        """Return a plain client, to look at what is there."""
         return Redis.from_url(self.url)
 
 
 @contextmanager
 def running(*options: str) -> Iterator[RedisServer]:
-    """A server with more of `redis-server`'s options; skips where there is none."""
+    """Yield a server with more of `redis-server`'s options; skip the test where there is none."""
     if PROGRAM is None:
         assert "CI" not in os.environ, "these tests need redis-server"
         pytest.skip("redis-server is not installed: apt-get install redis-server")

@@ -55,7 +55,7 @@ _MEMBERS = (0, 2, 3)
 
 
 def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = True, trials: int = 12) -> SweepResult:
-    """Twelve trials of three settings and a refused one, latency of three, and a winner that was measured again.
+    """Return twelve trials of three settings and a refused one, latency of three, and a winner that was measured again.
 
     `distinct` says whether the winner stands out from the baseline; `trials` over 12 repeats the points at other
     temperatures.
@@ -130,7 +130,7 @@ def sweep_result(*, name: str = "sober-otter", seed: int = 0, distinct: bool = T
 
 
 def write_folder(result: SweepResult, folder: Path, *, traces: int = 6) -> Path:
-    """The folder of that sweep: `result.json` and its store. Returns `folder`."""
+    """Write the folder of that sweep: `result.json` and its store. Return `folder`."""
     with SweepStore(folder) as store:
         store.put_prompts({item: Asked(HOSTILE, ("Ada",)) for item in (*SEARCHED, *HELDOUT)})
         for record in _records(result):
@@ -142,7 +142,7 @@ def write_folder(result: SweepResult, folder: Path, *, traces: int = 6) -> Path:
 
 
 def log(result: SweepResult, folder: Path, uri: str) -> str:
-    """Write the sweep in `folder` to MLflow. Returns the run's id."""
+    """Write the sweep in `folder` to MLflow. Return the run's id."""
     with SweepStore(folder, read_only=True) as store:
         return finish(result, store, uri)
 

@@ -105,7 +105,7 @@ def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for all: a test says what no other test says."""
+    """Yield one server for all: a test says what no other test says."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
     with serving(settings, MeteredEngine(context_length=2000)) as running:
         yield running
@@ -116,15 +116,20 @@ Open = Callable[..., "Page"]
 
 @pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    """Opens the page of `server` as another visitor each time. A page that reached beyond the server, got an error from
-    it or wrote one to its console fails the test."""
+    """Yield what opens the page of `server` as another visitor each time.
+
+    A page that reached beyond the server, got an error from it or wrote one to its console fails the test.
+    """
     with visitors(browser, server.url) as opener:
         yield opener
 
 
 @contextmanager
 def visitors(browser: Browser, url: str, expected: str = "$never") -> Iterator[Open]:
-    """Open pages, each as another visitor. They may write no error to the console that does not match `expected`."""
+    """Yield what opens pages, each as another visitor.
+
+    They may write no error to the console that does not match `expected`.
+    """
     contexts: list[BrowserContext] = []
     wrong: list[str] = []
 

@@ -1,6 +1,6 @@
 """`jc1 promote`: a sweep's winner becomes what is served.
 
-Knows how arguments become a call and how the outcome is printed. Knows nothing about when a trial may be promoted.
+Knows how arguments become a call and how the outcome is printed. When a trial may be promoted is jc1_lab.promotion's.
 """
 
 from __future__ import annotations

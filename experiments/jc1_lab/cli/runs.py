@@ -1,6 +1,6 @@
 """`jc1 runs`: sweeps that were made, seen, compared and written as one HTML file.
 
-Knows how arguments become calls and how results are printed. Knows nothing about where results lie.
+Knows how arguments become calls and how results are printed. Where results lie is jc1_lab.runs'.
 """
 
 from __future__ import annotations

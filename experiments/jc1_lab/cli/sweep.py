@@ -1,4 +1,4 @@
-"""`jc1 sweep`: try settings on prompts, and prove the best.
+"""`jc1 sweep`: try settings on prompts, and confirm the best on held-out ones.
 
 Knows how arguments become a sweep and how its result is printed. Knows nothing about how it runs.
 """

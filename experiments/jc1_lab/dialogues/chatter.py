@@ -54,7 +54,7 @@ class Chatter:
         }
 
     def small_talk(self) -> tuple[str, str]:
-        """What is said and the answer to it."""
+        """Return a message of small talk and the answer to it."""
         reply, said = self.rng.choice(SMALL_TALK)
         text = self.rng.choice(said)
         if text[-1] != "!":
@@ -63,7 +63,7 @@ class Chatter:
         return self._case(text), reply
 
     def request(self) -> tuple[str, str]:
-        """A task that the model cannot do."""
+        """Return a task that the model cannot do, and its answer."""
         text = self.rng.choice(REQUESTS).format(**self._slots())
         lead = self.rng.choice(("", "", "", "please ", "can you ", "could you "))
         if text.startswith(("what", "how", "please", "can", "could")):
@@ -72,7 +72,7 @@ class Chatter:
         return self._case(lead + text) + self.rng.choice((mark, mark, "")), CANNOT
 
     def world(self) -> tuple[str, str]:
-        """A question about the world, which nobody has told the model anything about."""
+        """Return a question about the world, which nobody has told the model anything about, and its answer."""
         text = self.rng.choice(WORLD).format(**self._slots())
         lead = self.rng.choice(("", "", "", "", "do you know ", "tell me: "))
         if lead == "do you know ":
@@ -80,7 +80,7 @@ class Chatter:
         return self._case(lead + text) + self.rng.choice(("?", "?", "?", "")), NOT_TOLD
 
     def remark(self) -> tuple[str, str]:
-        """A statement in the user's words, and the same as a clause in the assistant's."""
+        """Return a statement in the user's words, and the same as a clause in the assistant's."""
         template, slots = self.rng.choice(REMARKS), self._slots()
         return template.format(**slots, **USER_WORDS), template.format(**slots, **ASSISTANT_WORDS)
 

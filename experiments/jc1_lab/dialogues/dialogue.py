@@ -115,7 +115,7 @@ class Shape:
 
 
 def shape(rng: random.Random, level: float) -> Shape:
-    """From one fact (level 0) to twelve records and a long history (level 1)."""
+    """Draw a shape, from one fact (level 0) to twelve records and a long history (level 1)."""
     top = 1 + round(9 * level)
     facts = min(rng.randint(0 if level > 0.2 else 1, top), rng.randint(1, top + 1))
     history = 0 if rng.random() < 0.5 else rng.randint(1, 1 + round(4 * level))
@@ -135,7 +135,7 @@ class Writer:
         return Scene(self, shape).play()
 
     def copying(self, pairs: int, questions: int) -> Dialogue:
-        """Made-up words with made-up values, then asked for one by one: the bare skill of looking something up."""
+        """Write a dialogue of made-up words and values, asked for one by one: the bare skill of looking up."""
         r, w = self.rng, self.words
         keys = list(dict.fromkeys(w.made_up(False) for _ in range(pairs)))
         values = [w.made_up() if r.random() < 0.7 else w.code() for _ in keys]
@@ -171,7 +171,7 @@ class Scene:
     # facts
 
     def new_fact(self, near: Fact | None = None) -> Fact:
-        """A fact about something of which nothing has been said in this dialogue."""
+        """Draw a fact about something of which nothing has been said in this dialogue, a near miss of `near`."""
         for _ in range(60):
             fact = self.grammar.near_miss(near) if near else self.grammar.fact()
             if self.fits(fact):
@@ -182,6 +182,7 @@ class Scene:
         return fact
 
     def fits(self, fact: Fact) -> bool:
+        """Tell whether the fact can be told: nothing said in this dialogue contradicts it or could be taken for it."""
         who = fact.who
         if fact.key in self.facts or fact.value.lower() in self.values or fact.value.lower() == fact.noun:
             return False
@@ -199,6 +200,7 @@ class Scene:
         return fact.noun not in self.shared_nouns if not who.shared else all(fact.noun != k[3] for k in self.facts)
 
     def keep(self, fact: Fact) -> None:
+        """Note the fact as told: its key, value and person."""
         self.facts[fact.key] = fact
         self.values.add(fact.value.lower())
         for alias in (fact.who.role, fact.who.name):
@@ -208,7 +210,7 @@ class Scene:
             self.shared_nouns.add(fact.noun)
 
     def changed(self, fact: Fact) -> Fact:
-        """The same fact with another value."""
+        """Return the same fact with another value."""
         for _ in range(20):
             value = self.grammar.value(fact.attribute, fact.noun)
             if value.lower() not in self.values and value != fact.value:
@@ -216,15 +218,17 @@ class Scene:
         return fact.with_value(value)
 
     def known(self) -> dict[tuple[str, str, str, str], Fact]:
+        """Return the facts that a reply can rely on: those said, and those of the memory block once it is shown."""
         return {**(self.block if self.shown else {}), **self.said}
 
     def use(self, who: Who) -> str:
+        """Draw how to refer to somebody who has both a role and a name."""
         return self.rng.choice(("role", "name", "both")) if who.role and who.name else ""
 
     # wording
 
     def sentence(self, clause: str, mark: str = ".") -> str:
-        """As people type it: mostly with a capital and a mark at the end."""
+        """Return the clause as people type it: mostly with a capital and a mark at the end."""
         r = self.rng
         text = clause
         rough = r.random() < 0.25 * self.shape.noise
@@ -235,6 +239,7 @@ class Scene:
         return capital(text) + ("!" if mark == "." and r.random() < 0.06 else mark if r.random() < 0.93 else "")
 
     def tell(self, clause: str, *, change: bool = False) -> str:
+        """Return a statement with what people put before and after it."""
         r = self.rng
         p, noise = r.random(), self.shape.noise
         before = (CHANGE_LEADS if change else LEADS) if p < 0.4 * noise else PRELUDES if p < 0.54 * noise else ()
@@ -249,6 +254,7 @@ class Scene:
         return text
 
     def ask(self, clause: str, direct: bool) -> str:
+        """Return a question with what people put before and after it."""
         r = self.rng
         p, noise = r.random(), self.shape.noise
         before = QUESTION_LEADS if p < 0.2 * noise else QUESTION_PRELUDES if p < 0.28 * noise else ()
@@ -262,7 +268,7 @@ class Scene:
     # the memory block
 
     def records(self) -> list[Record]:
-        """Statements, questions and replies of earlier days, older versions of some facts before the newer ones."""
+        """Write statements, questions and replies of earlier days, older versions of some facts before newer ones."""
         r = self.rng
         events: list[tuple[float, list[tuple[Role, str]]]] = []
         for _ in range(self.shape.facts):
@@ -303,7 +309,7 @@ class Scene:
         return records
 
     def recorded(self, fact: Fact, old: str) -> list[tuple[Role, str]]:
-        """A fact as it may have been stored: the user's statement, the assistant's words, or both."""
+        """Return a fact as it may have been stored: the user's statement, the assistant's words, or both."""
         r = self.rng
         said: tuple[Role, str] = ("user", self.tell(self.grammar.tell(fact, old=old), change=bool(old)))
         noted: tuple[Role, str] = ("assistant", confirm(fact.canon()))
@@ -318,12 +324,12 @@ class Scene:
         return [("user", self.ask(*self.grammar.ask(fact))), replied] if r.random() < 0.6 else [replied]
 
     def missed(self, fact: Fact) -> list[tuple[Role, str]]:
-        """A question that could not be answered at the time."""
+        """Return a question that could not be answered at the time."""
         asked: tuple[Role, str] = ("user", self.ask(*self.grammar.ask(fact, self.use(fact.who))))
         return [asked, ("assistant", NOT_TOLD)] if self.rng.random() < 0.6 else [asked]
 
     def beside(self) -> list[tuple[Role, str]]:
-        """Small talk, remarks and questions that were stored too."""
+        """Return small talk, a remark or a question that was stored too."""
         r = self.rng
         p = r.random()
         if p < 0.5:
@@ -343,7 +349,8 @@ class Scene:
     # the conversation
 
     def play(self) -> Dialogue:
-        """The block stands in one user message; what comes before it is history, what comes after can still see it."""
+        """Write the dialogue. The memory block stands in one user message; what comes before it is history, what comes
+        after can still see it."""
         r = self.rng
         records = self.records() if self.shape.facts else []
         p = r.random()
@@ -361,7 +368,7 @@ class Scene:
         return Dialogue(head + self.turns)
 
     def turn(self) -> None:
-        """One user message and its reply."""
+        """Add one user message and its reply."""
         r = self.rng
         known = self.known()
         p = r.random()
@@ -380,9 +387,11 @@ class Scene:
         self.turns.append(Turn("assistant", reply, kind, values))
 
     def ask_told(self, known: dict[tuple[str, str, str, str], Fact]) -> None:
+        """Add a question that something known answers."""
         r = self.rng
         facts = list(known.values())
         fact = r.choice(facts)
+        # 1) A few words after a question of the same kind: "and my dog?"
         last = self.last_asked
         if last and last.attribute.key in CONTINUED and r.random() < 0.5:
             same = [
@@ -402,6 +411,7 @@ class Scene:
                 self.last_asked = fact
                 self.say(self.sentence(said, "?"), answer(fact.canon()), "told", fact.value)
                 return
+        # 2) From the value to what has it
         use = self.use(fact.who)
         if (
             fact.attribute.reverse
@@ -414,6 +424,7 @@ class Scene:
             self.say(self.sentence(said, "?"), answer(f"{fact.value} is {noun}"), "told", noun)
             self.last_asked = None
             return
+        # 3) Two questions in one
         if len(facts) > 1 and r.random() < 0.06:
             other = r.choice([f for f in facts if f is not fact])
             (a, _), (b, _) = (self.direct(fact, use), self.direct(other, "both"))
@@ -426,16 +437,18 @@ class Scene:
                 other.value,
             )
             return
+        # 4) One plain question
         self.last_asked = fact
         self.say(self.ask(*self.grammar.ask(fact, use)), answer(fact.canon(use)), "told", fact.value)
 
     def direct(self, fact: Fact, use: str) -> tuple[str, bool]:
+        """Return a direct question about the fact."""
         while not (asked := self.grammar.ask(fact, use))[1]:
             pass
         return asked
 
     def ask_unknown(self, known: dict[tuple[str, str, str, str], Fact]) -> None:
-        """A question that nothing answers, most often one that something nearly answers."""
+        """Add a question that nothing answers, most often one that something nearly answers."""
         r = self.rng
         facts = list(known.values())
         p = r.random()
@@ -477,15 +490,17 @@ class Scene:
         self.say(said, NOT_TOLD, "not_told")
 
     def tell_fact(self) -> None:
-        """A new fact, a change of one, two at once, a correction of what was just said, or a remark."""
+        """Add a new fact, a change of one, two at once, a correction of what was just said, or a remark."""
         r = self.rng
         p = r.random()
         before, self.last_asked = self.last_told, None
         self.last_told = None
+        # 1) A remark
         if p < 0.1:
             mine, yours = self.chatter.remark()
             self.say(self.tell(mine), confirm(yours), "noted")
             return
+        # 2) A correction of what was just said
         if before and p < 0.18 and len(self.turns) and self.turns[-1].kind == "noted":
             fact = self.changed(before)
             self.keep(fact)
@@ -505,6 +520,7 @@ class Scene:
             self.say(self.sentence(said), confirm(fact.canon(self.last_use)), "noted", fact.value)
             self.last_told = fact
             return
+        # 3) A change of something told before
         pool = list({**self.block, **self.said}.values())
         if pool and p < 0.45:
             base = r.choice(pool)
@@ -522,6 +538,7 @@ class Scene:
                 self.said.pop(fact.key)
                 self.block[fact.key] = fact
             return
+        # 4) A new fact, sometimes two at once
         fact = self.new_fact(r.choice(pool) if pool and r.random() < 0.5 else None)
         self.keep(fact)
         self.said[fact.key] = fact
@@ -548,7 +565,7 @@ class Scene:
     last_use = ""
 
     def companion(self, fact: Fact) -> tuple[Fact, str]:
-        """A second fact for the same sentence; often about the same person, who is then "he" or "she"."""
+        """Return a second fact for the same sentence, and the pronoun for its person, "" where it takes none."""
         r = self.rng
         if r.random() < 0.5 and not fact.who.shared:
             who = (

@@ -36,7 +36,7 @@ INDIRECT = tuple((lead.rstrip("?."), lead.endswith("?")) for lead in LISTS["indi
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whose it is: the user's, of somebody with a role ("my sister"), a name, or both, or shared ("the", "our")."""
+    """The one a fact is about: the user, or somebody by role ("my sister"), name or both, or shared ("the", "our")."""
 
     role: str = ""
     name: str = ""
@@ -47,7 +47,10 @@ class Who:
         return not self.role and not self.name and not self.shared
 
     def forms(self, *, by_user: bool, use: str = "") -> dict[str, str]:
-        """The words for this person. `use` is "role", "name", "both" (whatever there is, as is ""), "he" or "she"."""
+        """Return the words for this person.
+
+        `use` is "role", "name", "both" (whatever there is, as is ""), "he" or "she".
+        """
         if use in _PRONOUNS:
             return {
                 "I": use,
@@ -129,7 +132,7 @@ class Attribute:
 
 
 def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
-    """The attributes and the verbs with their past, from attributes.toml."""
+    """Read the attributes and the verbs with their past from attributes.toml."""
     data = tomllib.loads(Path(__file__).with_name("attributes.toml").read_text(encoding="utf-8"))
     found = []
     for entry in data["attribute"]:
@@ -161,7 +164,7 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What two facts share when the newer one replaces the older."""
+        """Return what two facts share when the newer one replaces the older."""
         return (self.who.role + self.who.shared, self.who.name, self.attribute.canon, self.noun)
 
     def with_value(self, value: str) -> Fact:
@@ -180,7 +183,7 @@ class Fact:
         )
 
     def canon(self, use: str = "") -> str:
-        """The fact as a clause in the assistant's words: 'your cat is called Ada'."""
+        """Return the fact as a clause in the assistant's words: 'your cat is called Ada'."""
         return self.fill(self.attribute.canon, by_user=False, use=use)
 
 
@@ -205,7 +208,7 @@ class Grammar:
         self._weights = [a.weight for a in ATTRIBUTES]
 
     def person(self) -> Who:
-        """Somebody other than the user."""
+        """Draw somebody other than the user."""
         p = self.rng.random()
         if p < 0.05:
             return Who(role=self.rng.choice(PETS))
@@ -216,7 +219,7 @@ class Grammar:
         return Who(role=self.rng.choice(ROLES), name=self.words.first_name())
 
     def noun(self, attribute: Attribute) -> str:
-        """A noun for the attribute; where any will do, sometimes a made-up one or one with an adjective."""
+        """Draw a noun for the attribute; where any will do, sometimes a made-up one or one with an adjective."""
         noun = self.rng.choice(attribute.nouns)
         if attribute.key in ("code", "quality", "called", "favourite", "place", "event"):
             p = self.rng.random()
@@ -230,6 +233,7 @@ class Grammar:
         return noun
 
     def value(self, attribute: Attribute, noun: str) -> str:
+        """Draw a value that goes with the attribute and its noun."""
         if attribute.key == "code" and ("password" in noun or "name" in noun or self.rng.random() < 0.08):
             return self.words.password()
         if attribute.key == "favourite" and noun in (
@@ -250,6 +254,7 @@ class Grammar:
         return attribute.value(self.words)
 
     def fact(self, who: Who | None = None, attribute: Attribute | None = None) -> Fact:
+        """Draw a fact, about `who` and of that `attribute` where they are given and go together."""
         attribute = attribute or self.rng.choices(ATTRIBUTES, self._weights)[0]
         if who is None or (attribute.about == "user" and not who.is_user):
             who = USER if attribute.about == "user" or self.rng.random() < 0.6 else self.person()
@@ -259,7 +264,7 @@ class Grammar:
         return Fact(who, attribute, noun, self.value(attribute, noun))
 
     def near_miss(self, fact: Fact) -> Fact:
-        """A fact easily mistaken for this one: another person's, another noun's, or something else of that person."""
+        """Draw a fact easily mistaken for this one: of another person, of another noun, or another of that person."""
         p = self.rng.random()
         a = fact.attribute
         if p < 0.4 and a.about != "user" and not fact.who.shared:
@@ -271,12 +276,12 @@ class Grammar:
         return self.fact(who=None if fact.who.shared else fact.who)
 
     def tell(self, fact: Fact, *, old: str = "", use: str = "") -> str:
-        """The fact as a clause in the user's words; as a change of `old` where that is given."""
+        """Return the fact as a clause in the user's words; as a change of `old` where that is given."""
         templates = fact.attribute.change if old and self.rng.random() < 0.75 else fact.attribute.tell
         return fact.fill(self._choose(templates, fact), by_user=True, use=use, old=old)
 
     def _choose(self, templates: tuple[str, ...], fact: Fact) -> str:
-        """Any of them; for something shared, one that names no person.
+        """Draw one of the templates; for something shared, one that names no person.
 
         A value with a small letter never starts a sentence, where that would be lost.
         """
@@ -287,7 +292,7 @@ class Grammar:
         return self.rng.choice(templates)
 
     def ask(self, fact: Fact, use: str = "") -> tuple[str, bool]:
-        """A question about the fact, without its end mark, and whether it is a direct one (which ends in '?')."""
+        """Return a question about the fact, without its end mark, and whether it is direct (and ends in '?')."""
         r = self.rng
         if r.random() < 0.68:
             return fact.fill(self._choose(fact.attribute.ask, fact), by_user=True, use=use), True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def lists(path: Path) -> dict[str, tuple[str, ...]]:
-    """The sections of a list file: `[name]`, then items separated by bars."""
+    """Read the sections of a list file: `[name]`, then items separated by bars."""
     found: dict[str, tuple[str, ...]] = {}
     for section in path.read_text(encoding="utf-8").split("\n[")[1:]:
         name, _, body = section.partition("]")
@@ -66,7 +66,7 @@ class Words:
         return self.rng.choice(held if self.held else train)
 
     def made_up(self, capital: bool | None = None) -> str:
-        """A word that nobody has seen: one to three syllables, capitalised two times out of three unless told."""
+        """Draw a word that nobody has seen: one to three syllables, capitalised two times out of three unless told."""
         r, s = self.rng, self.syllables
         word = "".join(r.choice(s.starts) + r.choice(s.vowels) for _ in range(r.choice((1, 1, 2, 2, 2, 3))))
         if len(word) < 4 or r.random() < 0.6:
@@ -86,7 +86,7 @@ class Words:
         return name.lower() if r.random() < 0.06 else name
 
     def first_name(self) -> str:
-        """A one-word capitalised name, for somebody who is spoken about."""
+        """Draw a one-word capitalised name, for somebody who is spoken about."""
         return self.pick(PEOPLE, PEOPLE_HELD) if self.rng.random() < 0.6 else self.made_up(True)
 
     def city(self) -> str:
@@ -112,7 +112,7 @@ class Words:
         return self.made_up() + " " + self.made_up()
 
     def title(self) -> str:
-        """The name of a film, a book, a band or a company."""
+        """Draw the name of a film, a book, a band or a company."""
         r = self.rng
         p = r.random()
         if p < 0.3:
@@ -135,7 +135,7 @@ class Words:
         return self.digits(1, 2).lstrip("0") or "7"
 
     def code(self) -> str:
-        """A PIN, a telephone number, a serial number."""
+        """Draw a PIN, a telephone number or a serial number."""
         r = self.rng
         p = r.random()
         if p < 0.6:
@@ -173,7 +173,7 @@ class Words:
         )
 
     def when(self) -> str:
-        """With its preposition: 'on Friday at 15:30'."""
+        """Draw a time with its preposition: 'on Friday at 15:30'."""
         r = self.rng
         p = r.random()
         if p < 0.3:
@@ -185,7 +185,7 @@ class Words:
         return f"on {self.date()}"
 
     def where(self) -> str:
-        """With its preposition: 'in the blue drawer'."""
+        """Draw a place with its preposition: 'in the blue drawer'."""
         r = self.rng
         p = r.random()
         if p < 0.65:
@@ -195,7 +195,7 @@ class Words:
         return f"{r.choice(PREPOSITIONS)} the {self.made_up(False)}"
 
     def object(self) -> str:
-        """With its article: 'a green lamp'."""
+        """Draw an object with its article: 'a green lamp'."""
         r = self.rng
         noun = self.pick(OBJECTS, OBJECTS_HELD) if r.random() < 0.6 else self.made_up(False)
         if r.random() < 0.6:

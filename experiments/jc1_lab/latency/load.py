@@ -1,6 +1,6 @@
 """Load: when requests are sent, and what became of each.
 
-Knows the closed loop, the open loop and the clock. Knows nothing about what a request says or who answers it.
+Knows the closed loop, the open loop and the clock. What a request says and who answers it is jc1_lab.latency.targets'.
 
 **Closed loop.** N workers; each sends its next request when its last one ended. It shows how fast the target can go,
 and hides how long users would wait: a slow target is simply asked less often.
@@ -29,7 +29,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a target says of one request. Times are in seconds from when it was sent; `tokens` are those written.
+    """The timing of one request as its target reports it. Times are in seconds from when it was sent; `tokens` are
+    those written.
 
     `whole` is set where the reply came in one piece, as one that beams were searched for does.
     """
@@ -65,30 +66,30 @@ class Sample:
 
     @property
     def tpot(self) -> float | None:
-        """Seconds for each token after the first; `None` before there are two, and of a reply that came whole."""
+        """Return the seconds for each token after the first; `None` below two, and of a reply that came whole."""
         if self.whole or self.tokens < 2:
             return None
         return (self.total - self.ttft) / (self.tokens - 1)
 
 
 class Watcher(Protocol):
-    """Who looks on while load runs; called in the event loop that sends, so it is quick."""
+    """An observer of a running load; called in the event loop that sends, so it must be quick."""
 
     def sent(self, at: float) -> None:
-        """A request was sent, so many seconds after the beginning."""
+        """Note that a request was sent, so many seconds after the beginning."""
 
     def ended(self, sample: Sample) -> None:
-        """It came to its end."""
+        """Note that a request ended."""
 
 
 def arrivals(rate: float, count: int, seed: int | str) -> list[float]:
-    """When `count` requests arrive, in seconds from the beginning: a Poisson process of `rate` a second."""
+    """Draw when `count` requests arrive, in seconds from the beginning: a Poisson process of `rate` a second."""
     drawn = random.Random(f"arrivals-{seed}")
     return list(accumulate(drawn.expovariate(rate) for _ in range(count)))
 
 
 def check(load: Load) -> None:
-    """Raise `InvalidRequest` unless the load says one of its two, and more than nothing."""
+    """Raise `InvalidRequest` unless the load has exactly one of concurrency and rate, above 0."""
     chosen = [value for value in (load.concurrency, load.rate) if value is not None]
     if len(chosen) != 1 or not chosen[0] > 0:
         raise InvalidRequest("A load is either a concurrency of at least 1 or a rate above 0: say one of them.")
@@ -103,11 +104,16 @@ async def drive(
     seconds: float = math.inf,
     watcher: Watcher | None = None,
 ) -> list[Sample]:
-    """Send the calls under the load, none of them later than `seconds` after the beginning; the samples of those that
-    were sent, in the order of the calls.
+    """Send the calls under the load, none of them later than `seconds` after the beginning.
 
     A `Jc1Error` from `send` is a failed request. Anything else ends the load and is raised. When this is cancelled, so
-    are the requests under way, and it returns after the last of them has ended. Raises `InvalidRequest` for no load.
+    are the requests under way, and it returns after the last of them has ended.
+
+    Returns:
+        The samples of the calls that were sent, in the order of the calls.
+
+    Raises:
+        InvalidRequest: The load has not one of concurrency and rate, above 0.
     """
     check(load)
     began = time.perf_counter()
@@ -118,7 +124,7 @@ async def drive(
 
     async def one(number: int, call: T, planned: float | None = None) -> None:
         sent = clock()
-        planned = sent if planned is None else min(planned, sent)
+        planned = sent if planned is None else min(planned, sent)  # a sleep may end a little early
         if watcher:
             watcher.sent(sent)
         try:

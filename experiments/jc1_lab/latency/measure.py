@@ -38,14 +38,14 @@ SEEDS = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a request must keep to count as served well, in seconds: `None` asks nothing."""
+    """The limits that a request must keep to count as served well, in seconds: `None` sets none."""
 
     ttft: float | None = None
     tpot: float | None = None
     total: float | None = None
 
     def kept(self, sample: Sample) -> bool:
-        """Whether the request succeeded and kept every limit. A reply without a second token has no `tpot` to miss."""
+        """Tell whether the request succeeded and kept every limit. With one token there is no `tpot` to miss."""
         pairs = ((sample.ttft, self.ttft), (sample.tpot, self.tpot), (sample.total, self.total))
         return sample.ok and all(limit is None or seen is None or seen <= limit for seen, limit in pairs)
 
@@ -88,7 +88,7 @@ async def measure(
     owner: Callable[[Item], str] | None = None,
     on_block: Callable[[Block], None] | None = None,
 ) -> dict[int, list[Latency]]:
-    """The latency of each preset on one target under each load, by the preset's number.
+    """Return the latency of each preset on one target under each load, by the preset's number.
 
     `owner` says whose memories are read, of a workbench; memory is never written. The other arguments, and what is
     raised, are those of `measure_members`.
@@ -119,21 +119,25 @@ async def measure_members(
     seed: int = 0,
     on_block: Callable[[Block], None] | None = None,
 ) -> dict[int, list[Latency]]:
-    """The latency of each member under each load, where members may be on targets of their own.
+    """Return the latency of each member under each load, where members may be on targets of their own.
 
     Each member is measured in `blocks` blocks of `requests` requests under each load, after `warm_up` requests in each
     that do not count: `len(members) * len(loads) * blocks * (warm_up + requests)` requests in all. Give at least
     `warm_up + requests` prompts: one that comes twice in a block finds itself in the prefix cache.
 
-    `on_block` is told of each block when it is done. Cancelling this ends the requests under way first.
+    `on_block` is called with each block when it is done. Cancelling this ends the requests under way first.
 
-    A member none of whose requests succeeded under a load has no figures for it, which the log tells. Raises
-    `InvalidRequest` where there is nothing to measure, `EngineFailed` where nothing at all succeeded.
+    A member none of whose requests succeeded under a load has no figures for it, which is logged.
+
+    Raises:
+        InvalidRequest: There is nothing to measure.
+        EngineFailed: Nothing at all succeeded.
     """
     if not members or not prompts or not loads or requests < 1 or blocks < 1 or warm_up < 0:
         raise InvalidRequest("Nothing to measure: give members, prompts, loads, and at least 1 request and 1 block.")
     for load in loads:
         loading.check(load)
+    # 1) The blocks: round by round, under each load, the members in turns
     found: dict[tuple[int, int], list[Block]] = {}
     count = len(members) * len(loads) * blocks
     for turn in range(blocks):
@@ -151,6 +155,7 @@ async def measure_members(
                 found.setdefault((member, at), []).append(block)
                 if on_block:
                     on_block(block)
+    # 2) The figures of each member under each load
     results: dict[int, list[Latency]] = {}
     for member in members:
         summed = (summary(found[member, at], objective) for at in range(len(loads)))
@@ -166,7 +171,7 @@ async def _send(target: Target, preset: Preset, call: _Call) -> loading.Timing:
 
 
 def order(members: Sequence[int], turn: int, seed: int) -> list[int]:
-    """Who is measured when in the `turn`th round, from 0.
+    """Return the order in which members are measured in the `turn`th round, from 0.
 
     In as many rounds as there are members each stands at each place once, in a circle shuffled anew every time.
     """
@@ -177,7 +182,7 @@ def order(members: Sequence[int], turn: int, seed: int) -> list[int]:
 
 
 def _drawn(prompts: Sequence[Item], count: int, seed: str) -> list[_Call]:
-    """Prompts in random order, none again before all others came, each with a seed of its own."""
+    """Draw prompts in random order, none again before all others came, each with a seed of its own."""
     drawn = random.Random(f"prompts-{seed}")
 
     def endless() -> Iterator[Item]:
@@ -189,13 +194,13 @@ def _drawn(prompts: Sequence[Item], count: int, seed: str) -> list[_Call]:
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:
-    """By nearest rank, of at least one value."""
+    """Return the percentiles by nearest rank, of at least one value."""
     ranked = sorted(values)
     return Percentiles(**{f"p{share}": ranked[math.ceil(len(ranked) * share / 100) - 1] for share in (50, 90, 99)})
 
 
 def summary(blocks: Sequence[Block], objective: Objective | None = None) -> Latency | None:
-    """The figures of a member's blocks under one load; `None` where no request succeeded.
+    """Return the figures of a member's blocks under one load; `None` where no request succeeded.
 
     Times are of the requests that succeeded; rates are these requests, and their tokens, over the spans of all blocks.
     """

@@ -34,16 +34,16 @@ TOO_MANY = 429
 
 
 class Target(Protocol):
-    """What answers requests and says how long they took."""
+    """A pipeline or a server that answers requests and says how long they took."""
 
     async def send(self, item: Item, preset: Preset, seed: int) -> Timing:
         """Ask the item's question with these settings; `seed` is for those that sample. Raises `Jc1Error`."""
 
     async def forget_prefixes(self) -> bool:
-        """Drop the KV cache of earlier prompts; False where that cannot be asked for."""
+        """Drop the KV cache of earlier prompts; return False where that cannot be asked for."""
 
     async def close(self) -> None:
-        """End what was opened for this target."""
+        """Close what was opened for this target."""
 
 
 class PipelineTarget:
@@ -98,9 +98,11 @@ class ServerTarget:
 
     @classmethod
     async def open(cls, url: str, *, model: str | None = None, api_key: str = "") -> Self:
-        """A client of the server at `url` (up to `/v1`), and of its first model where none is named.
+        """Connect to the server at `url` (up to `/v1`), and choose its first model where none is named.
 
-        Raises `EngineUnavailable` where nothing answers, `UnknownModel` where that model is not served.
+        Raises:
+            EngineUnavailable: Nothing answers.
+            UnknownModel: That model is not served.
         """
         import openai
 
@@ -149,7 +151,7 @@ class ServerTarget:
         )
 
     async def forget_prefixes(self) -> bool:
-        """False: OpenAI's API has no word for it."""
+        """Return False: OpenAI's API has no word for it."""
         return False
 
     async def close(self) -> None:
@@ -173,8 +175,8 @@ class ServerTarget:
 
 
 async def open_target(where: str, *, home: str | Path, **settings: Any) -> Target:
-    """What `where` names: a server by its URL, `echo`, or a model by bundled name, folder or hub id, which is started
-    here with its state under `home` and further `settings`. Close it after use."""
+    """Open what `where` names: a server by its URL, `echo`, or a model by bundled name, folder or hub id, which is
+    started here with its state under `home` and further `settings`. Close it after use."""
     if where.startswith(("http://", "https://")):
         return await ServerTarget.open(where)
     named = {"engine": "echo"} if where == "echo" else {"model": where}
@@ -188,13 +190,13 @@ async def open_target(where: str, *, home: str | Path, **settings: Any) -> Targe
 
 
 def _seeded(decoding: Decoding, seed: int) -> dict[str, int]:
-    """The seed, where the settings draw tokens and have no seed of their own."""
+    """Return the seed as a field, where the settings draw tokens and have no seed of their own."""
     draws = decoding.temperature > 0 and decoding.beam_width == 1 and decoding.seed is None
     return {"seed": seed} if draws else {}
 
 
 def _explained(error: Exception) -> EngineUnavailable | EngineFailed | InvalidRequest:
-    """A client's failure in JC1's words."""
+    """Return a client's failure as an error of JC1's."""
     import openai
 
     if isinstance(error, openai.APIStatusError):

@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 820, 680
 
 
 def styled(figure: go.Figure, *, width: int = WIDTH, height: int = 360) -> go.Figure:
-    """The figure in the house's look, of that size, with room for a title and a legend above it. Returns it."""
+    """Give the figure JC1's template and that size, with space for a title and a legend above it. Return it."""
     figure.update_layout(
         template=TEMPLATE,
         width=width,
@@ -90,20 +90,20 @@ class Dashboard:
 
     @property
     def in_flight(self) -> int:
-        """Requests that were sent and have not ended."""
+        """Return the number of requests that were sent and have not ended."""
         return self._flight[-1][1]
 
     def sent(self, at: float) -> None:
-        """A request was sent, so many seconds after the beginning."""
+        """Note that a request was sent, so many seconds after the beginning."""
         self._flight.append((at, self.in_flight + 1))
 
     def ended(self, sample: Sample) -> None:
-        """It came to its end."""
+        """Note that a request ended."""
         self.samples.append(sample)
         self._flight.append((max(sample.ended, self._flight[-1][0]), self.in_flight - 1))
 
     def draw(self) -> go.Figure:
-        """The figure, brought up to date."""
+        """Bring the figure up to date, and return it."""
         samples = sorted(self.samples, key=lambda sample: sample.ended)
         good = [sample for sample in samples if sample.ok]
         traces = [
@@ -158,7 +158,7 @@ class Dashboard:
         *,
         legend: bool = False,
     ) -> Iterable[go.Scatter]:
-        """A dot for each request, running percentiles, and the objective's limit."""
+        """Yield a dot for each request, running percentiles, and the objective's limit."""
         kept = [self._objective is None or self._objective.kept(sample) for sample in samples]
         name = "request" if self._objective is None else "kept the objective"
         on = {"xaxis": axis, "yaxis": axis.replace("x", "y"), "hoverinfo": "skip", "showlegend": legend}
@@ -230,7 +230,8 @@ class Dashboard:
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
-    """The figure for `display(..., raw=True, display_id=True)`, and for `update(..., raw=True)` of what that returns.
+    """Return the figure for `display(..., raw=True, display_id=True)`, and for `update(..., raw=True)` of what that
+    returns.
 
     A figure handed to `display` as it is cannot be updated: it displays itself, and each time anew.
     """
@@ -244,8 +245,8 @@ async def watch(
     *,
     every: float = REDRAW_SECONDS,
 ) -> T:
-    """The result of `work`; until it is done, `show` gets the dashboard's figure again every so many seconds, and once
-    more at the end. When this is cancelled, so is the work, and it returns after that has ended."""
+    """Return the result of `work`; until it is done, `show` gets the dashboard's figure again every so many seconds,
+    and once more at the end. When this is cancelled, so is the work, and it returns after that has ended."""
     task = asyncio.create_task(work)
     try:
         while not task.done():
@@ -261,7 +262,7 @@ async def watch(
 
 
 def compare_loads(latencies: Sequence[Latency], *, title: str) -> go.Figure:
-    """Throughput and latency over the load, side by side: what more requests at a time gain and cost."""
+    """Plot throughput and latency over the load, side by side: what more requests at a time gain and cost."""
     figure = styled(
         make_subplots(
             cols=2,
@@ -309,7 +310,7 @@ def compare_loads(latencies: Sequence[Latency], *, title: str) -> go.Figure:
 
 
 def goodput_curve(latencies: Sequence[Latency], objective: Objective) -> go.Figure:
-    """Replies a second over arrivals a second: all, and those that kept the objective."""
+    """Plot replies a second over arrivals a second: all, and those that kept the objective."""
     figure = styled(go.Figure(), height=380)
     rates = [latency.load.rate or 0.0 for latency in latencies]
     most = max(rates) * 1.08
@@ -366,7 +367,7 @@ def _failed(samples: Sequence[Sample]) -> Iterable[go.Scatter]:
 
 
 def _stack(samples: Sequence[Sample], width: float) -> Iterable[go.Bar]:
-    """The mean seconds of each family of stages, of the requests that ended in each slice of time."""
+    """Yield the mean milliseconds of each family of stages, of the requests that ended in each slice of time."""
     slices: dict[int, list[Sample]] = {}
     for sample in samples:
         slices.setdefault(int(sample.ended / width), []).append(sample)
@@ -403,13 +404,13 @@ def _spread(counts: list[float], width: float, sample: Sample) -> None:
 
 
 def _thinned(steps: Sequence[tuple[float, int]], most: int = 400) -> Sequence[tuple[float, int]]:
-    """At most so many of the steps, the last one among them."""
+    """Return at most so many of the steps, and the last one."""
     stride = math.ceil(len(steps) / most)
     return [*steps[::stride], steps[-1]]
 
 
 def _short(value: float) -> float:
-    """As precise as a figure shows it: a saved notebook holds every digit."""
+    """Round to four significant digits, as precise as a figure shows it: a saved notebook holds every digit."""
     return float(f"{value:.4g}")
 
 

@@ -56,8 +56,11 @@ def heatmap(
     low: float,
     high: float,
 ) -> go.Figure:
-    """Cells that are bluer the nearer their value in `z`, shape (len(y), len(x)), is to `high`; `texts`, of the same
-    shape, are what they say. `x` and `y` name columns, from the left, and rows, from the top."""
+    """Draw cells that are bluer the nearer their value in `z`, shape (len(y), len(x)), is to `high`.
+
+    `texts`, of the same shape, are written into the cells. `x` and `y` name columns, from the left, and rows, from the
+    top.
+    """
     columns, rows = [str(name) for name in x], [str(name) for name in y]
     figure = go.Figure(
         go.Heatmap(

@@ -27,7 +27,7 @@ Value = str | float
 
 
 def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
-    """The settings that differ between measured trials: by name, each trial's value; a number stays one."""
+    """Return the settings that differ between measured trials: by name, each trial's value; a number stays one."""
     trials = [trial for trial in result.trials if result.primary in trial.metrics]
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings.flat()))
     whole = {t.number: {"system": DEFAULT_SYSTEM} | result.resolve(t.settings).flat() for t in trials}
@@ -36,8 +36,8 @@ def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
 
 
 def parallel_coordinates(result: SweepResult) -> go.Figure:
-    """Each measured trial as a line through its settings, one axis below the other, down to its score: the winner and
-    the baseline named, the others the stronger the better they are."""
+    """Plot each measured trial as a line through its settings, one axis below the other, down to its score: the winner
+    and the baseline named, the others the stronger the better they are."""
     settings = varied(result)
     trials = [trial for trial in result.trials if result.primary in trial.metrics]
     figure = go.Figure()
@@ -89,8 +89,8 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
 
 
 def heatmap(result: SweepResult) -> go.Figure:
-    """Mean score by the two settings that explain most of it together; a number below tells how many trials there are,
-    where several share a cell."""
+    """Plot the mean score by the two settings that explain most of it together; a number below tells how many trials
+    there are, where several share a cell."""
     settings = varied(result)
     scores = {
         trial.number: trial.metrics[result.primary].mean for trial in result.trials if result.primary in trial.metrics
@@ -149,7 +149,7 @@ def heatmap(result: SweepResult) -> go.Figure:
 
 
 def _value(value: Any) -> Value:
-    """A number, or the setting in words."""
+    """Return a number as a float, any other setting in words."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _words(value)
 
 
@@ -160,7 +160,7 @@ def _words(value: Any) -> str:
 
 
 def _scale(values: dict[int, Value]) -> tuple[dict[Value, float], list[Value]]:
-    """Where each value stands on an axis from 0 to 1, and which are labelled: few stand evenly, many to scale."""
+    """Return each value's place on an axis from 0 to 1, and the values to label: few stand evenly, many to scale."""
     different = sorted(set(values.values()), key=lambda value: (isinstance(value, str), value))
     numbers = [value for value in different if isinstance(value, float)]
     if len(numbers) == len(different) > _BINS:
@@ -182,7 +182,10 @@ def _axis(figure: go.Figure, depth: int, name: str, ticks: list[tuple[float, str
 
 
 def _unit(means: Sequence[float], metric: str) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
-    """Where a mean lies on an axis from 0 to 1, and the axis's ticks: a score's own scale, else from least to most."""
+    """Return the function that places a mean on an axis from 0 to 1, and the axis's ticks.
+
+    The axis is a score's own scale, else it goes from the least mean to the greatest.
+    """
     if metric == SCORE:
         return lambda mean: min(max(mean, 0.0), 1.0), [(tick / 5, f"{tick / 5:.1f}") for tick in range(6)]
     low, high = min(means, default=0.0), max(means, default=1.0)
@@ -191,7 +194,7 @@ def _unit(means: Sequence[float], metric: str) -> tuple[Callable[[float], float]
 
 
 def _rank(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
-    """The winner is drawn last, the baseline before it."""
+    """Return a key for sorting: the winner is drawn last, the baseline before it."""
     return (
         trial.number == result.winner,
         trial.number == result.baseline.number,
@@ -200,7 +203,7 @@ def _rank(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
 
 
 def _binned(values: dict[int, Value]) -> dict[int, Value]:
-    """Values as they are where they are few; else ranges with as many trials each, named by their ends."""
+    """Return values as they are where they are few; else ranges with as many trials each, named by their ends."""
     numbers = sorted(value for value in values.values() if isinstance(value, float))
     if len(set(values.values())) <= _BINS or len(numbers) < len(values):
         return dict(values)
@@ -221,8 +224,8 @@ def _ordered(values: dict[int, Value], binned: dict[int, Value]) -> list[Value]:
 
 
 def _explained(one: dict[int, Value], other: dict[int, Value], scores: dict[int, float]) -> float:
-    """The sum of squares between the cells' means, for each cell: pairs of settings with so many values that every cell
-    is one trial would explain everything."""
+    """Return the sum of squares between the cells' means, for each cell: pairs of settings with so many values that
+    every cell is one trial would explain everything."""
     cells: dict[tuple[Value, Value], list[float]] = {}
     for number, score in scores.items():
         cells.setdefault((one[number], other[number]), []).append(score)

@@ -92,18 +92,18 @@ def use(*, width: int = 820, height: int = 360) -> None:
 
 
 def see_through(colour: str, opacity: float) -> str:
-    """A colour such as `BLUE` that lets the page through; `opacity` is 0 to 1."""
+    """Return a colour such as `BLUE` with the page showing through; `opacity` is 0 to 1."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {opacity:.2f})"
 
 
 def signed(difference: float) -> str:
-    """`+0.22` or `−0.04`, with a minus that is as wide as the plus."""
+    """Return `+0.22` or `−0.04`, with a minus that is as wide as the plus."""
     return f"{difference:+.2f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
-    """A time as people read it: three significant figures at most, in milliseconds below a second."""
+    """Return a time as people read it: three significant figures at most, in milliseconds below a second."""
     if seconds >= 1:
         return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
     if seconds < 5e-6:

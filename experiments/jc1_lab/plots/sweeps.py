@@ -49,7 +49,7 @@ _AMOUNT = [[0.0, "rgba(128, 128, 140, 0.08)"], [1.0, "rgba(128, 128, 140, 0.95)"
 
 
 def figures(result: SweepResult) -> dict[str, go.Figure]:
-    """Those figures that have something to show, by name, in the order in which a report tells them."""
+    """Return those figures that have something to show, by name, in the order of a report."""
     chosen: dict[str, tuple[bool, Callable[[SweepResult], go.Figure]]] = {
         "winner": (result.winner is not None, winner),
         "pareto": (cost(result) is not None, pareto),
@@ -63,7 +63,7 @@ def figures(result: SweepResult) -> dict[str, go.Figure]:
 
 
 def role(result: SweepResult, trial: Trial) -> Role:
-    """What a trial is to its sweep."""
+    """Return the role of a trial in its sweep."""
     if trial.number == result.winner:
         return "winner"
     if trial.number == result.baseline.number:
@@ -74,14 +74,14 @@ def role(result: SweepResult, trial: Trial) -> Role:
 
 
 def cost(result: SweepResult) -> tuple[str, Direction] | None:
-    """The metric that `pareto` holds against the primary one, and which way it is better."""
+    """Return the metric that `pareto` holds against the primary one, and which way it is better."""
     known = {name for trial in result.trials for name in trial.metrics}
     candidates = {**result.objectives, "output_tokens": result.objectives.get("output_tokens", "min")}
     return next(((n, way) for n, way in candidates.items() if n in known and n != result.primary), None)
 
 
 def last_measured(result: SweepResult) -> tuple[Interval | None, Interval | None, str]:
-    """Baseline and winner as they were measured last, and where: `held out`, or `search` where that was all."""
+    """Return baseline and winner as they were measured last, and where: `held out`, or `search` where that was all."""
     if result.verified:
         return result.verified.baseline, result.verified.heldout, "held out"
     best = None if result.winner is None else result.trial(result.winner).metrics.get(result.primary)
@@ -89,8 +89,8 @@ def last_measured(result: SweepResult) -> tuple[Interval | None, Interval | None
 
 
 def pareto(result: SweepResult) -> go.Figure:
-    """The first objective with its 95 % interval against the second, or against output tokens where there is no other,
-    and the front as a line where there are two."""
+    """Plot the first objective with its 95 % interval against the second, or against output tokens where there is no
+    other, and the front as a line where there are two."""
     figure = go.Figure()
     name, direction = cost(result) or ("", "min")
     known = [trial for trial in result.trials if result.primary in trial.metrics and name in trial.metrics]
@@ -140,8 +140,8 @@ def pareto(result: SweepResult) -> go.Figure:
 
 
 def winner(result: SweepResult) -> go.Figure:
-    """The winner beside the baseline, in the search and on the prompts held out from it, with 95 % intervals: scores
-    above, paired differences to the baseline below."""
+    """Plot the winner beside the baseline, in the search and on the prompts held out from it, with 95 % intervals:
+    scores above, paired differences to the baseline below."""
     scores: list[tuple[str, Interval, str]] = []
     differences: list[tuple[str, float, float, float]] = []
     if result.winner is not None:
@@ -174,7 +174,7 @@ def winner(result: SweepResult) -> go.Figure:
 
 
 def by_prompt(result: SweepResult) -> go.Figure:
-    """Prompt by prompt: the baseline's score, and below it what each of the best trials has more (blue) or less
+    """Plot prompt by prompt the baseline's score, and below it what each of the best trials has more (blue) or less
     (orange). Prompts stand in the order of the baseline's score, hardest first."""
     baseline = result.baseline.scores
     tried = [trial for trial in result.trials[1:] if trial.scores]
@@ -233,7 +233,7 @@ def by_prompt(result: SweepResult) -> go.Figure:
 
 
 def waterfall(result: SweepResult) -> go.Figure:
-    """Median time of each stage, in the order of the request path, of the trials that were timed, at the first load."""
+    """Plot the median time of each stage, in the order of the request path, of the timed trials at the first load."""
     members = [trial for trial in result.trials if _stages(trial)]
     members = sorted(members, key=lambda trial: _standing(result, trial))[:_MAX_ROWS]
     rows = [_brief(result, trial) for trial in members]
@@ -268,7 +268,7 @@ def waterfall(result: SweepResult) -> go.Figure:
 
 
 def acceptance(result: SweepResult) -> go.Figure:
-    """Share of drafted tokens that were accepted, by their position in the draft."""
+    """Plot the share of drafted tokens that were accepted, by their position in the draft."""
     figure = go.Figure()
     spoken = [trial for trial in result.trials if trial.acceptance]
     for trial in sorted(spoken, key=lambda trial: -trial.acceptance[0])[:8]:
@@ -292,8 +292,8 @@ def acceptance(result: SweepResult) -> go.Figure:
 
 
 def compare(results: Sequence[SweepResult]) -> go.Figure:
-    """Several sweeps one below the other: baseline and winner with 95 % intervals, on held-out prompts where the winner
-    was measured again, else in the search."""
+    """Plot several sweeps one below the other: baseline and winner with 95 % intervals, on held-out prompts where the
+    winner was measured again, else in the search."""
     figure = go.Figure()
     rows = []
     for result in results:
@@ -319,13 +319,13 @@ def _words(metric: str) -> str:
 
 
 def _span(metric: str, end: float) -> dict[str, Any]:
-    """A score's axis is the same in every figure; that of another metric begins at 0."""
+    """Return the range of an axis: a score's is the same in every figure, that of another metric begins at 0."""
     return {"range": [0, end], "tickformat": ".1f"} if metric == SCORE else {"rangemode": "tozero"}
 
 
 def _apart(result: SweepResult, trials: Sequence[Trial], across: str, widest: float) -> set[int]:
-    """The trials whose names can be written beside them: winner, baseline and Pareto members, each unless it would
-    cover one before it."""
+    """Return the trials whose names can be written beside them: winner, baseline and Pareto members, each unless it
+    would cover one before it."""
     tallest = 1.0 if result.primary == SCORE else max(trial.metrics[result.primary].mean for trial in trials)
     found: dict[int, tuple[float, float]] = {}
     for trial in sorted(trials, key=lambda trial: _standing(result, trial)):
@@ -337,14 +337,14 @@ def _apart(result: SweepResult, trials: Sequence[Trial], across: str, widest: fl
 
 
 def _standing(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
-    """For sorting: the baseline, the winner, then by the primary metric."""
+    """Return a key for sorting: the baseline, the winner, then by the primary metric."""
     own = trial.metrics.get(result.primary)
     better = -result.sign * own.mean if own else math.inf
     return trial.number != result.baseline.number, trial.number != result.winner, better
 
 
 def _timed(trial: Trial) -> str:
-    """A line of a hover label: how long a reply took, where that was measured."""
+    """Return a line of a hover label: how long a reply took, where that was measured."""
     if not trial.latency:
         return ""
     first = trial.latency[0]
@@ -352,7 +352,7 @@ def _timed(trial: Trial) -> str:
 
 
 def _stages(trial: Trial) -> dict[str, float]:
-    """Seconds by stage at the first load, empty where nothing was timed."""
+    """Return the seconds by stage at the first load, empty where nothing was timed."""
     return trial.latency[0].stages if trial.latency else {}
 
 
@@ -368,7 +368,7 @@ def _base(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
 
 
 def _rows(figure: go.Figure, order: Iterable[str] | None = None) -> go.Figure:
-    """The first row on top, labels as text, no lines between. Of itself Plotly reads "#2" as a number."""
+    """Put the first row on top, labels as text, no lines between. Of itself Plotly reads "#2" as a number."""
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticksuffix="  ")
     if order is not None:
         figure.update_yaxes(categoryorder="array", categoryarray=list(order))
@@ -378,7 +378,7 @@ def _rows(figure: go.Figure, order: Iterable[str] | None = None) -> go.Figure:
 def _dot(
     figure: go.Figure, row: int | None, name: str, mean: float, low: float, high: float, colour: str, told: str
 ) -> None:
-    """A mean with its interval, told in figures above it."""
+    """Draw a mean with its interval, the figures above it."""
     place = {"row": row, "col": 1} if row else {}
     figure.add_scatter(
         x=[mean],

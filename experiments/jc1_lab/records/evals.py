@@ -1,6 +1,6 @@
 """What one request of a sweep came to.
 
-Knows what such a record holds. Knows nothing about where it is kept or what is made of it.
+Where records are kept is jc1_lab.records.store's, what is made of them jc1_lab.sweep.analysis'.
 """
 
 from __future__ import annotations

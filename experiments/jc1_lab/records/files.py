@@ -1,6 +1,6 @@
 """Files that are whole, whatever ends the process that writes them, and disks that are full.
 
-Knows how a file appears only when it is complete. Knows nothing about what files say.
+A file appears under its name only when it is complete: it is written beside it and moved there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 @contextmanager
 def room() -> Iterator[None]:
-    """Raise `StorageFull` where the disk is."""
+    """Raise `StorageFull` where the disk is full."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -35,7 +35,7 @@ def _is_full(error: OSError | sqlite3.Error) -> bool:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put text into a file, whole or not at all. Raises `StorageFull`."""
+    """Write text into a file, whole or not at all. Raises `StorageFull`."""
     beside = path.with_name(f"{path.name}.part")
     try:
         with room():

@@ -57,7 +57,7 @@ class Suite:
     def of(
         cls, name: str, items: Iterable[Item], memories: Mapping[str, Sequence[NewRecord]], *, source: str = "python"
     ) -> Suite:
-        """A suite of these items, with the memories of the owners that they name and its digest.
+        """Return a suite of these items, with the memories of the owners that they name and its digest.
 
         Raises `InvalidSuite` where two items have one id.
         """
@@ -79,13 +79,13 @@ def refuse(problems: Sequence[str], unit: str) -> None:
 
 
 def digest(items: Sequence[Item], memories: Mapping[str, Sequence[NewRecord]]) -> str:
-    """The SHA-256, in hex, of items and memories as JSON: keys sorted, fields left out that have their default."""
+    """Return the SHA-256, in hex, of items and memories as JSON: keys sorted, fields with their default left out."""
     content = {"items": _plain([*items]), "memories": {owner: _plain(own) for owner, own in memories.items()}}
     return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types."""
+    """Return the value in JSON's types."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = ((part.name, getattr(value, part.name), part.default) for part in fields(value) if part.compare)
         return {name: _plain(own) for name, own, default in parts if default is MISSING or own != default}

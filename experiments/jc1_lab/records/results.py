@@ -65,7 +65,7 @@ class Comparison(_Shape):
 
 
 class Load(_Shape):
-    """What was asked of the engine while latency was measured: so many requests at a time (`concurrency`), or Poisson
+    """The load on the engine while latency was measured: so many requests at a time (`concurrency`), or Poisson
     arrivals at `rate` a second. One of the two."""
 
     concurrency: int | None = None
@@ -76,7 +76,7 @@ class Load(_Shape):
 
 
 class Percentiles(_Shape):
-    """Of a time in seconds."""
+    """Percentiles of a time in seconds."""
 
     p50: float
     p90: float
@@ -84,7 +84,7 @@ class Percentiles(_Shape):
 
 
 class Latency(_Shape):
-    """How long requests took under a load. Times are in seconds; `tpot` is the time per output token after the first.
+    """The times of requests under a load, in seconds; `tpot` is the time per output token after the first.
 
     `goodput` is the requests a second that kept the objective stated in the sweep, `None` where none was stated;
     `stages` the median of each stage of the request path.
@@ -146,7 +146,7 @@ class Verified(_Shape):
 
 
 class SuiteFacts(_Shape):
-    """Which prompts were asked. `digest` is the SHA-256 of what the suite says."""
+    """The prompts that were asked. `digest` is the SHA-256 of what the suite says."""
 
     name: str
     source: str
@@ -190,12 +190,12 @@ class SweepResult(_Shape):
 
     @property
     def primary(self) -> str:
-        """The metric by which the winner was found: the first objective."""
+        """Return the metric by which the winner was found: the first objective."""
         return next(iter(self.objectives))
 
     @property
     def sign(self) -> int:
-        """1 where more of the primary metric is better, -1 where less is."""
+        """Return 1 where more of the primary metric is better, -1 where less is."""
         return 1 if self.objectives[self.primary] == "max" else -1
 
     @property
@@ -203,7 +203,7 @@ class SweepResult(_Shape):
         return self.trials[0]
 
     def trial(self, number: int) -> Trial:
-        """The trial of that number. Raises `KeyError`."""
+        """Return the trial of that number. Raises `KeyError`."""
         for trial in self.trials:
             if trial.number == number:
                 return trial
@@ -223,11 +223,11 @@ class SweepResult(_Shape):
 
     @classmethod
     def read(cls, folder: Path) -> SweepResult:
-        """What `write` left in a sweep's folder."""
+        """Read what `write` left in a sweep's folder."""
         return cls.model_validate_json((folder / RESULT).read_bytes())
 
     def write(self, folder: Path) -> Path:
-        """Put it into `folder/result.json`, whole or not at all. Raises `StorageFull`."""
+        """Write the result to `folder/result.json`, whole or not at all, and return that path. Raises `StorageFull`."""
         path = folder / RESULT
         write_whole(path, self.model_dump_json(indent=1))
         return path

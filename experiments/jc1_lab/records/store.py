@@ -7,8 +7,8 @@
     traces      of some trials, how one request went, stage by stage
 
 What was added is there after the process is killed, and nothing half: SQLite's write-ahead log sees to it. A writer
-holds the file's lock until it closes it or ends, whatever ends it, and nobody reads beside it. Knows tables. Knows
-nothing about how records come about.
+holds the file's lock until it closes it or ends, whatever ends it, and nobody reads beside it. Knows nothing about how
+records come about.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SweepStore:
     # prompts and trials
 
     def put_prompts(self, prompts: Mapping[str, Asked]) -> None:
-        """Keep what is asked, by item, in this order."""
+        """Keep what is asked, by item, in this order, in place of what was kept before."""
         rows = [(item, one.prompt, _json(one.references)) for item, one in prompts.items()]
         with room(), self._connection:
             self._connection.execute("BEGIN")

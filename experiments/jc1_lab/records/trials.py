@@ -41,7 +41,7 @@ class TrialSettings(BaseModel):
 
     @classmethod
     def of(cls, preset: Preset) -> TrialSettings:
-        """The settings that a preset holds, but for a seed: a sweep gives every request its own."""
+        """Return the settings that a preset holds, but for a seed: a sweep gives every request its own."""
         return cls(
             decoding={name: value for name, value in preset.decoding.items() if name != "seed"},
             system=preset.system,
@@ -50,7 +50,7 @@ class TrialSettings(BaseModel):
         )
 
     def preset(self, name: str, **more: Any) -> Preset:
-        """These settings as a preset that is not saved yet; `more` are further fields of `Preset`."""
+        """Return these settings as a preset that is not saved yet; `more` are further fields of `Preset`."""
         return Preset(
             name,
             system=self.system,
@@ -62,15 +62,15 @@ class TrialSettings(BaseModel):
 
     @property
     def samples(self) -> bool:
-        """Whether tokens are drawn: then another seed gives another answer."""
+        """Return whether tokens are drawn: then another seed gives another answer."""
         return Decoding.parse(self.decoding).temperature > 0
 
     def repeats(self, repeats: int) -> int:
-        """How often each prompt is asked: once where the answer would be the same again."""
+        """Return how often each prompt is asked: once where the answer would be the same again."""
         return repeats if self.samples else 1
 
     def key(self, settings: Settings) -> str:
-        """The same for trials that mean the same under these settings, however they are written."""
+        """Return the same text for trials that mean the same under these settings, however they are written."""
         resolved = resolve(self.preset("trial"), settings)
         meant = {
             "decoding": resolved.decoding.model_dump(mode="json"),
@@ -81,7 +81,7 @@ class TrialSettings(BaseModel):
         return orjson.dumps(meant, option=orjson.OPT_SORT_KEYS).decode()
 
     def flat(self) -> dict[str, Any]:
-        """Every setting under one name, as tables and plots show it: `temperature`, `memory.k`, `engine.dtype` ..."""
+        """Return every setting under one name, as in tables and plots: `temperature`, `memory.k`, `engine.dtype` ..."""
         named: dict[str, Any] = dict(self.decoding)
         if self.system != DEFAULT_SYSTEM:
             named["system"] = self.system
@@ -89,7 +89,7 @@ class TrialSettings(BaseModel):
         return named | {f"engine.{name}": value for name, value in self.engine.items()}
 
     def label(self, beside: TrialSettings | None = None) -> str:
-        """The settings in a line, or only those that differ from `beside`."""
+        """Return the settings in a line, or only those that differ from `beside`."""
         own = self.flat()
         if beside is None:
             return " ".join(f"{name}={_short(value)}" for name, value in own.items()) or "JC1's defaults"
@@ -105,7 +105,7 @@ class TrialSettings(BaseModel):
 
 
 def engine_key(settings: Settings, engine: Mapping[str, Any]) -> str:
-    """The same for all `engine` settings, laid over `settings`, that one started engine serves."""
+    """Return the same text for all `engine` settings, laid over `settings`, that one started engine serves."""
     merged = settings.model_copy(update=dict(engine))
     named = {name: getattr(merged, name) for name in ("engine", *ENGINE_FIELDS)}
     return orjson.dumps(named, option=orjson.OPT_SORT_KEYS).decode()

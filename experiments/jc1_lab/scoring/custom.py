@@ -136,7 +136,7 @@ def _of_mlflow(name: str, scorer: Any) -> Measure:
 
 
 def _only(said: Any) -> object:
-    """The value in an answer of MLflow: itself, or that of its one `Feedback`."""
+    """Return the value in an answer of MLflow: itself, or that of its one `Feedback`. Raises `NoAnswer`."""
     from mlflow.entities import Feedback
 
     if isinstance(said, list) and len(said) == 1:
@@ -151,8 +151,7 @@ def _only(said: Any) -> object:
 
 
 def value_of(said: object) -> object:
-    """What an answer of a scorer comes to: a float where it is a number, a truth value or a word for one, anything else
-    as it is."""
+    """Return a float where the answer is a number, a truth value or a word for one, anything else as it is."""
     if isinstance(said, str):
         return WORDS.get(said.strip().casefold(), said)
     try:

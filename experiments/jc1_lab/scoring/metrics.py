@@ -55,7 +55,7 @@ def _accepted_length(item: Item, reply: Reply) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How one figure comes about, and what it says.
+    """One figure: how it is computed, what it needs, and what it says.
 
     `of` tells what `measure` is given: "text" the reply's text and the references, "reply" the item and the reply,
     "prompt" the texts of all replies to one prompt. It returns `None` where the metric does not apply. A `quality` lies

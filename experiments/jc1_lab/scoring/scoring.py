@@ -65,8 +65,7 @@ def _problem(item: Item, suite: Suite) -> str:
 
 
 def validate_scorer(item: Item) -> None:
-    """Raise `ValueError` that tells why the prompt cannot have its scorer. Of a scorer from outside only the name is
-    looked at."""
+    """Raise `ValueError` that tells why the prompt cannot have its scorer; from outside, only the name is checked."""
     scorer = item.scorer
     if scorer == NO_SCORER or is_custom(scorer):
         return
@@ -131,7 +130,7 @@ class Scoring:
         """Whether `reply` may take long, since code from outside does."""
 
     def reply(self, item: Item, reply: Reply) -> dict[str, float]:
-        """`score`, unless no answer is right, and every other metric of one reply that applies.
+        """Return `score`, unless no answer is right, and every other metric of one reply that applies.
 
         Raises `InvalidSuite` naming the scorer whose answer is no number, or no score.
         """
@@ -142,7 +141,7 @@ class Scoring:
         return {name: value for name, value in found.items() if value is not None}
 
     def failed(self, item: Item) -> dict[str, float]:
-        """What a prompt scores whose request failed: 0, in `score` and in every metric of quality that applies."""
+        """Return the scores of a prompt whose request failed: 0 in `score` and each metric of quality that applies."""
         found = {} if item.scorer == NO_SCORER else {SCORE: 0.0}
         for name in self._metrics:
             metric = METRICS[name]
@@ -154,11 +153,14 @@ class Scoring:
         return found
 
     def raised(self, scores: Mapping[str, float]) -> list[str]:
-        """The scorers from outside that raised for a reply with these scores: the others always give a number."""
+        """Return the scorers from outside that raised for a reply with these scores: the others gave a number."""
         return [name for name in self._custom if name not in scores]
 
     def replies(self, item: Item, texts: Sequence[str]) -> dict[str, float]:
-        """What several replies to one prompt are as a set, over its repeats and choices; `texts` is one at least."""
+        """Return the metrics of several replies to one prompt as a set, over its repeats and choices.
+
+        `texts` is one at least.
+        """
         found = {name: metric.measure(texts) for name, metric in METRICS.items() if metric.of == "prompt"}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -28,8 +28,11 @@ REPEATED = 4
 
 
 def plain(text: str) -> str:
-    """The text as `exact` and `contains` compare it: compatible forms made one (NFKC), letters' case folded, whitespace
-    as one space, and no punctuation, except between digits (3.5, 15:30) and a minus before one. Symbols stay."""
+    """Return the text as `exact` and `contains` compare it.
+
+    Compatible forms are made one (NFKC), letters' case is folded, whitespace is one space, and there is no punctuation,
+    except between digits (3.5, 15:30) and a minus before one. Symbols stay.
+    """
 
     def kept(mark: re.Match[str]) -> str:
         return mark[0] if mark["kept"] or not unicodedata.category(mark[0]).startswith("P") else ""
@@ -39,20 +42,20 @@ def plain(text: str) -> str:
 
 
 def exact(text: str, references: Sequence[str]) -> float:
-    """1 where the text is one of the references, compared as `plain`."""
+    """Return 1 where the text is one of the references, compared as `plain`, else 0."""
     said = plain(text)
     return float(any(said == plain(r) if plain(r) else text.strip() == r.strip() for r in references))
 
 
 def contains(text: str, references: Sequence[str]) -> float:
-    """1 where one of the references stands in the text as whole words, compared as `plain`."""
+    """Return 1 where one of the references stands in the text as whole words, compared as `plain`, else 0."""
     said = f" {plain(text)} "
     return float(any(f" {plain(r)} " in said if plain(r) else r.strip() in text for r in references))
 
 
 def f1(text: str, references: Sequence[str]) -> float:
-    """The best token F1 with a reference, words as SQuAD has them: lower case, without ASCII punctuation and articles
-    (P. Rajpurkar and others, EMNLP 2016, and their evaluate-v2.0.py)."""
+    """Return the best token F1 with a reference, words as SQuAD has them: lower case, without ASCII punctuation and
+    articles (P. Rajpurkar and others, EMNLP 2016, and their evaluate-v2.0.py)."""
     said = _squad(text)
     return max((overlap(said, _squad(reference)) for reference in references), default=0.0)
 
@@ -62,27 +65,30 @@ def _squad(text: str) -> list[str]:
 
 
 def overlap(some: Sequence[str], others: Sequence[str]) -> float:
-    """The token F1 of two lists of words: twice those in common over all; 1 where both are empty."""
+    """Return the token F1 of two lists of words: twice those in common over all; 1 where both are empty."""
     if not some and not others:
         return 1.0
     return 2 * (Counter(some) & Counter(others)).total() / (len(some) + len(others))
 
 
 def number_in(text: str) -> Decimal | None:
-    """The last number of a text; commas between thousands and a currency's sign before it are left out."""
+    """Return the last number of a text; commas between thousands and a currency's sign before it are left out."""
     found = _NUMBER.findall(text.replace(_MINUS, "-"))
     return Decimal(re.sub(r"[,$€£]", "", found[-1])) if found else None
 
 
 def number(text: str, references: Sequence[str]) -> float:
-    """1 where the last number of the text equals the last one of a reference, as GSM8K is scored (`flexible-extract`
-    of EleutherAI's lm-evaluation-harness)."""
+    """Return 1 where the last number of the text equals the last one of a reference, else 0, as GSM8K is scored
+    (`flexible-extract` of EleutherAI's lm-evaluation-harness)."""
     said = number_in(text)
     return float(said is not None and any(said == number_in(reference) for reference in references))
 
 
 def valid_json(text: str, references: Sequence[str] = ()) -> float:
-    """1 where the whole text is one JSON value (RFC 8259: no NaN, no Infinity). References are not looked at."""
+    """Return 1 where the whole text is one JSON value (RFC 8259: no NaN, no Infinity), else 0.
+
+    References are not looked at.
+    """
     try:
         json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -95,22 +101,24 @@ def _refuse(constant: str) -> Never:
 
 
 def repetition(text: str) -> float:
-    """The share of 4-grams of words that stood in the text before: 1 - distinct / all, 0 below four words (`seq-rep-4`
-    of S. Welleck and others, ICLR 2020, which counts tokens)."""
+    """Return the share of 4-grams of words that stood in the text before: 1 - distinct / all, 0 below four words
+    (`seq-rep-4` of S. Welleck and others, ICLR 2020, which counts tokens)."""
     found = _ngrams(_words(text), REPEATED)
     return 1 - len(set(found)) / len(found) if found else 0.0
 
 
 def distinct(texts: Sequence[str], size: int) -> float | None:
-    """Distinct n-grams of words over all of them, of all texts together; `None` where there is none (J. Li and others,
-    NAACL 2016, who divide by words). More texts of the same kind have less."""
+    """Return the share of distinct n-grams of words among all of them, of all texts together; `None` where there is
+    none (J. Li and others, NAACL 2016, who divide by words). More texts of the same kind have less."""
     found = [ngram for text in texts for ngram in _ngrams(_words(text), size)]
     return len(set(found)) / len(found) if found else None
 
 
 def self_similarity(texts: Sequence[str]) -> float | None:
-    """The mean token F1 of all pairs of texts, 1 where all are alike; `None` for a single one. It asks what Self-BLEU
-    asks (Y. Zhu and others, SIGIR 2018), but the same of either text of a pair, and needs no smoothing of short ones.
+    """Return the mean token F1 of all pairs of texts, 1 where all are alike; `None` for a single one.
+
+    It asks what Self-BLEU asks (Y. Zhu and others, SIGIR 2018), but is the same for either text of a pair, and needs no
+    smoothing of short ones.
     """
     pairs = combinations([_words(text) for text in texts], 2)
     return fmean(overlap(some, others) for some, others in pairs) if len(texts) > 1 else None

@@ -1,1 +1,1 @@
-"""Sinks: where a sweep is told of: its folder, its report, MLflow."""
+"""Sinks: where a sweep is reported: its folder, its report, MLflow."""

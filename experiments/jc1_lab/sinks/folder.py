@@ -2,8 +2,7 @@
 
     result.json   all that was found (jc1_lab.records.results)      report.html   the same to be read
 
-Beside them lie the store (jc1_lab.records.store) and the memory that the sweep read, memory.db. Knows which files these
-are. Knows nothing about what is in them.
+Beside them lie the store (jc1_lab.records.store) and the memory that the sweep read, memory.db.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class FolderSink:
         return ""
 
     def fail(self, status: Literal["KILLED", "FAILED"]) -> None:
-        """Nothing: what was answered is in the store."""
+        """Do nothing: what was answered is in the store."""
 
     def finish(self, result: SweepResult, store: SweepStore) -> None:
         result.write(store.folder)

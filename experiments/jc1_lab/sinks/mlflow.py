@@ -109,6 +109,7 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
     """
     digest = sha256(result.model_dump_json(exclude={"mlflow_run"}).encode()).hexdigest()
     with connection.connected(uri) as client:
+        # 1) The run, and whether all of this is in it
         experiment = _experiment(client, uri)
         parent = _parent(client, experiment, result)
         run_id = str(parent.info.run_id)
@@ -116,6 +117,7 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
             if parent.info.status != "FINISHED":  # a resumed sweep was interrupted with nothing left to do
                 client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
             return run_id
+        # 2) The trials, in the runs that an interrupted call left, and in new ones
         known = {run.data.tags[TRIAL]: run for run in pages(client, experiment, children_of(run_id))}
         records: dict[int, list[EvalRecord]] = {}
         for record in store.ordered():
@@ -125,6 +127,7 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
             for trial in result.trials
         }
         log_traces(uri, experiment, runs, store.traces())
+        # 3) The sweep itself; the digest comes last, so that it stands for everything before it
         _log_sweep(client, result, store, parent)
         client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(result.finished))
         client.set_tag(run_id, LOGGED, digest)
@@ -152,7 +155,7 @@ def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
 
 
 def _run(client: MlflowClient, run_id: str) -> Run | None:
-    """The run; `None` where it was deleted, or the database is another one now."""
+    """Return the run; `None` where it was deleted, or the database is another one now."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -170,7 +173,7 @@ def children_of(run_id: str) -> str:
 
 
 def pages(client: MlflowClient, experiment: str, only: str) -> Iterator[Run]:
-    """Every run of an experiment that a filter lets through, newest first."""
+    """Yield every run of an experiment that a filter lets through, newest first."""
     token: str | None = None
     while True:
         page = client.search_runs([experiment], only, max_results=_PAGE, page_token=token)
@@ -266,7 +269,7 @@ def _log(
     tags: Mapping[str, str],
     when: str,
 ) -> None:
-    """In few calls. A metric has the time of the result, so that the same again is the same."""
+    """Write all in few calls. A metric has the time of the result, so that the same again is the same."""
     from mlflow.entities import Metric, Param, RunTag
 
     timestamp = _milliseconds(when)

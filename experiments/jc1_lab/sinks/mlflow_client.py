@@ -41,10 +41,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 @contextmanager
 def connected(uri: str) -> Iterator[MlflowClient]:
-    """A client of the MLflow at `uri`, a server's address or a database's URL.
+    """Yield a client of the MLflow at `uri`, a server's address or a database's URL.
 
-    Raises `PackageMissing`, `StorageFull`, or `TrackingUnavailable` where nobody answers within seconds; the same from
-    inside the block. MLflow's own exceptions do not leave it.
+    MLflow's own exceptions do not leave the block; what is raised inside it is translated likewise.
+
+    Raises:
+        PackageMissing: MLflow is not installed.
+        StorageFull: The disk is full.
+        TrackingUnavailable: Nobody answers within seconds.
     """
     with _environment(_ALWAYS | _LATER), _quiet(), _translated(uri):
         try:
@@ -61,12 +65,12 @@ def connected(uri: str) -> Iterator[MlflowClient]:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite URL, `None` for any other."""
+    """Return the file of an SQLite URL, `None` for any other."""
     return Path(uri.removeprefix(_SQLITE).partition("?")[0]) if uri.startswith(_SQLITE) else None
 
 
 def artifact_location(uri: str) -> str | None:
-    """Where artifacts of a new experiment lie: beside the SQLite file; a server decides for itself (`None`)."""
+    """Return where artifacts of a new experiment lie: beside the SQLite file; a server decides for itself (`None`)."""
     path = sqlite_path(uri)
     return (path.absolute().parent / "mlartifacts").as_uri() if path else None
 
@@ -89,7 +93,7 @@ def _prove(uri: str) -> None:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """MLflow reads these when it acts, from nowhere else. They are as before when the block ends."""
+    """Set these variables within the block: MLflow reads them when it acts, from nowhere else."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -104,7 +108,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow and Alembic write of migrations and retries, the latter with the URI and its password."""
+    """Silence MLflow and Alembic, which write of migrations and retries, the latter with the URI and its password."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -153,7 +157,7 @@ def _unavailable(error: BaseException, shown: str) -> StorageFull | TrackingUnav
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, what it wraps and what it came from, each once."""
+    """Yield an exception, what it wraps and what it came from, each once."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

@@ -54,7 +54,7 @@ CAPTIONS = {
 
 
 def headline(result: SweepResult) -> str:
-    """Who won and by how much, in one or two sentences."""
+    """Return who won and by how much, in one or two sentences."""
     if result.winner is None:
         if any(trial.state == "measured" for trial in result.trials[1:]):
             return f"No trial was compared with the baseline {result.baseline_name}: none has {result.primary}."
@@ -99,7 +99,7 @@ def html(result: SweepResult, texts: Texts) -> str:
 
 
 def comparison(results: Sequence[SweepResult]) -> str:
-    """Several sweeps on one page: what each found, side by side."""
+    """Return several sweeps on one page: the findings of each, side by side."""
     from jc1_lab.plots import sweeps as plots
 
     suites = {result.suite.digest for result in results}
@@ -117,13 +117,13 @@ def comparison(results: Sequence[SweepResult]) -> str:
 
 
 def summary(result: SweepResult) -> dict[str, Any]:
-    """What scripts want to know of a sweep, as plain JSON values."""
+    """Return what scripts want to know of a sweep, as plain JSON values."""
     wanted = {"name", "created", "suite", "winner", "verified", "mlflow_run"}
     return {**result.model_dump(mode="json", include=wanted), "headline": headline(result)}
 
 
 def ordered(result: SweepResult) -> list[Trial]:
-    """The trials, best score first; those that were given up or refused last."""
+    """Return the trials, best score first; those that were given up or refused last."""
 
     def place(trial: Trial) -> tuple[bool, float]:
         own = trial.metrics.get(result.primary)
@@ -133,7 +133,7 @@ def ordered(result: SweepResult) -> list[Trial]:
 
 
 def told(interval: Interval | None) -> str:
-    """`0.84 (0.72 to 0.97)`, or nothing."""
+    """Return `0.84 (0.72 to 0.97)`, or nothing."""
     return f"{interval.mean:.2f} ({_minus(interval.low)} to {_minus(interval.high)})" if interval else ""
 
 
@@ -158,7 +158,7 @@ def _render(template: str, figures: Mapping[str, go.Figure], **values: Any) -> s
 
 
 def _tradeoff(result: SweepResult) -> tuple[str, str]:
-    """Heading and words of the figure of two metrics."""
+    """Return heading and words of the figure of two metrics."""
     from jc1_lab.plots.sweeps import cost
 
     name, direction = cost(result) or ("", "min")
@@ -233,8 +233,8 @@ def _times(trial: Trial, latency: Latency) -> dict[str, Any]:
 
 
 def _pairs(result: SweepResult, texts: Texts) -> tuple[list[dict[str, Any]], int]:
-    """Prompts on which winner and baseline score differently, with a text of each, held-out ones where there are any;
-    and how many there are in all."""
+    """Return prompts on which winner and baseline score differently, with a text of each, held-out ones where there are
+    any; and the number of such prompts in all."""
     if result.winner is None:
         return [], 0
     if result.verified:
@@ -262,7 +262,7 @@ def _pairs(result: SweepResult, texts: Texts) -> tuple[list[dict[str, Any]], int
 
 
 def _said(rows: Sequence[EvalRecord], metric: str, mean: float) -> tuple[str, str]:
-    """What a prompt was scored, and the reply that comes nearest to that, with its own score where it has another."""
+    """Return the mean score of a prompt, and the reply that comes nearest to it, with its own score if that differs."""
 
     def apart(row: EvalRecord) -> float:
         return abs(row.scores.get(metric, math.inf) - mean)

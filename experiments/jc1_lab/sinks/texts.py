@@ -1,6 +1,6 @@
 """What was asked and replied in a sweep, as its report quotes it.
 
-Knows where these texts lie in a store. Knows nothing about what is quoted of them.
+They come from a sweep's store, or from MLflow (jc1_lab.runs); the report chooses which it quotes.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ class Texts:
 
     @classmethod
     def of(cls, store: SweepStore) -> Self:
-        """Return those of a store, the records in order."""
+        """Return the texts of a store, the records in order."""
         return cls(store.prompts(), store.ordered())

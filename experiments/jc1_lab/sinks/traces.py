@@ -83,7 +83,7 @@ def _spans(line: Mapping[str, Any], identity: bytes) -> list[Span]:
 def _span(
     identity: bytes, number: int, name: str, start: int, length: int, outcome: str, told: Mapping[str, Any]
 ) -> Span:
-    """Times in nanoseconds; span 0 is the request, and parent of the others."""
+    """Return a span, its times in nanoseconds; span 0 is the request, and parent of the others."""
     from mlflow.entities import Span
 
     def span_id(of: int) -> str:
@@ -112,7 +112,7 @@ def _trace_id(identity: bytes) -> str:
 
 
 def _began(line: Mapping[str, Any]) -> int:
-    """Nanoseconds since 1970."""
+    """Return the nanoseconds from 1970 to the beginning of the request."""
     return round(datetime.fromisoformat(line["created"]).timestamp() * 1e9)
 
 

@@ -36,7 +36,7 @@ class Expression:
 
     @classmethod
     def parse(cls, text: str) -> Expression:
-        """Raises `ValueError` telling what in `text` cannot be read."""
+        """Read an expression. Raises `ValueError` telling what in `text` cannot be read."""
         if len(text) > LONGEST:
             raise ValueError(f"is longer than {LONGEST} characters")
         found = cls(text)
@@ -59,7 +59,7 @@ class Expression:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The dimensions that the expression mentions."""
+        """Return the dimensions that the expression mentions."""
         nodes = list(ast.walk(self._tree))
         dotted = [node for node in nodes if isinstance(node, ast.Attribute)]
         sections = {id(node.value) for node in dotted}
@@ -69,7 +69,10 @@ class Expression:
         )
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether it is true of `values`, by the names of dimensions. Raises `ValueError` where it has no answer."""
+        """Tell whether it is true of `values`, by the names of dimensions.
+
+        Raises `ValueError` where it has no answer.
+        """
         names: dict[str, Any] = {}
         for name, value in values.items():
             section, _, field = name.rpartition(".")

@@ -43,15 +43,15 @@ class Choices:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return len(self.values)
 
     def draw(self, generator: random.Random) -> Any:
-        """One of them, each as likely as any other."""
+        """Draw one of the values, each as likely as any other."""
         return generator.choice(self.values)
 
     def describe(self) -> list[Any]:
-        """As it may stand in a file."""
+        """Return the values as they may stand in a file."""
         return list(self.values)
 
 
@@ -68,7 +68,7 @@ class Range:
 
     @property
     def count(self) -> int | None:
-        """How many values there are; None where they are continuous."""
+        """Return the number of values; None where they are continuous."""
         if self.low == self.high:
             return 1
         step = self.step or (1 if self.whole else None)
@@ -76,12 +76,12 @@ class Range:
 
     @property
     def values(self) -> tuple[Any, ...] | None:
-        """All of them; None where they are continuous."""
+        """Return all values; None where they are continuous."""
         return None if self.count is None else tuple(self._at(i) for i in range(self.count))
 
     @property
     def last(self) -> Any:
-        """The greatest value; `high` where they are continuous."""
+        """Return the greatest value; `high` where they are continuous."""
         return self.high if self.count is None else self._at(self.count - 1)
 
     def _at(self, i: int) -> float:
@@ -89,7 +89,7 @@ class Range:
         return int(value) if self.whole else float(value)
 
     def draw(self, generator: random.Random) -> Any:
-        """One of them, as `near` writes it."""
+        """Draw one of the values, as `near` writes it."""
         if self.count is not None and not self.log:
             return self._at(generator.randrange(self.count))
         if self.log:
@@ -97,7 +97,7 @@ class Range:
         return self.near(generator.uniform(self.low, self.high))
 
     def near(self, value: float) -> Any:
-        """`value` with no more digits than tell it apart, a thousandth of the range, so that it can be written down."""
+        """Return `value` with no more digits than tell it apart, a thousandth of the range, to be written down."""
         if self.whole:
             return min(int(self.high), max(int(self.low), round(value)))
         if self.step is not None:
@@ -107,7 +107,7 @@ class Range:
         return min(self.high, max(self.low, round(value, digits)))
 
     def describe(self) -> dict[str, Any]:
-        """As it may stand in a file."""
+        """Return the range as it may stand in a file."""
         described: dict[str, Any] = {"low": self.low, "high": self.high}
         return described | ({"step": self.step} if self.step else {}) | ({"log": True} if self.log else {})
 
@@ -117,7 +117,7 @@ Dimension = Choices | Range
 
 @cache
 def known(section: str) -> tuple[str, ...]:
-    """The fields that `section` (decoding, retrieval or engine) may hold."""
+    """Return the fields that `section` (decoding, retrieval or engine) may hold."""
     names = {
         "decoding": tuple(Decoding.model_fields),
         "retrieval": ("k", "window", "stopwords", "memory"),
@@ -127,7 +127,7 @@ def known(section: str) -> tuple[str, ...]:
 
 
 def check(section: str, field: str, value: Any) -> Any:
-    """`value` as the model of that field has it, ready for JSON. Raises `ValueError` with the reason."""
+    """Return `value` as the model of that field has it, ready for JSON. Raises `ValueError` with the reason."""
     kind = _kind(section, field)
     if isinstance(value, bool) and kind is str:
         # YAML reads off as false: where a word says that something is off, it is meant.
@@ -153,7 +153,7 @@ def check(section: str, field: str, value: Any) -> Any:
 
 
 def dimension(section: str, field: str, raw: Any) -> Dimension:
-    """What `raw` stands for: a value, a list of them or a range. Raises `ValueError` with every reason."""
+    """Return what `raw` stands for: a value, a list of them or a range. Raises `ValueError` with every reason."""
     kind = _kind(section, field)
     if isinstance(raw, Mapping) and kind is not dict:
         return _range(section, field, raw)
@@ -213,8 +213,10 @@ def _end(section: str, field: str, name: str, value: Any) -> float:
 
 
 def recalled(retrieval: dict[str, Any], *, given: bool) -> dict[str, Any]:
-    """`retrieval` in the fields of `Retrieval`: no memory is k 0 and nothing else. `given` is whether the point says
-    what k is; where it only says that there is memory, a base's k of 0 does not stay."""
+    """Return `retrieval` in the fields of `Retrieval`: no memory is k 0 and nothing else.
+
+    `given` is whether the point says what k is; where it only says that there is memory, a base's k of 0 does not stay.
+    """
     memory = retrieval.pop("memory", None)
     if memory is False or (retrieval.get("k") == 0 and (given or memory is None)):
         return {"k": 0}
@@ -225,7 +227,7 @@ def recalled(retrieval: dict[str, Any], *, given: bool) -> dict[str, Any]:
 
 @cache
 def _kind(section: str, field: str) -> Any:
-    """The type of a field without its None: int, float, bool, str, tuple or dict."""
+    """Return the type of a field without its None: int, float, bool, str, tuple or dict."""
     if section == "retrieval" and field not in _RETRIEVAL:
         return bool
     model, name = (Decoding, field) if section == "decoding" else (Settings, _RETRIEVAL.get(field, field))
@@ -237,7 +239,7 @@ def _kind(section: str, field: str) -> Any:
 
 
 def _field_of(model: type[BaseModel], field: str, value: Any) -> Any:
-    """The value as the model keeps it, judged without the other fields."""
+    """Return the value as the model keeps it, judged without the other fields."""
     rest = {"home": Path()} if model is Settings else {}
     try:
         return getattr(model.model_validate({**rest, field: value}), field)
@@ -262,7 +264,10 @@ def _reason(error: ValidationError) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """In JSON's types: token ids, the keys of 'logit_bias', become texts, which `Decoding` reads as numbers again."""
+    """Return the value in JSON's types.
+
+    Token ids, the keys of 'logit_bias', become texts, which `Decoding` reads as numbers again.
+    """
     if isinstance(value, Mapping):
         return {str(name): own for name, own in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -26,7 +26,10 @@ MAX_ENGINES = 256
 
 
 def fields(raw: object, source: str) -> dict[str, Any]:
-    """The fields of the `Space` that `raw` describes. Raises `InvalidSpace` naming `source` and all that is wrong."""
+    """Return the fields of the `Space` that `raw` describes.
+
+    Raises `InvalidSpace` naming `source` and all that is wrong.
+    """
     if not isinstance(raw, Mapping):
         raise InvalidSpace(f"{source} is no space: give a mapping of {', '.join(SECTIONS)}.")
     return _Reading(raw, source).fields()

@@ -30,12 +30,13 @@ class Search(Protocol):
     """Ask for points, tell how they did."""
 
     def ask(self, count: int) -> list[Point]:
-        """Up to `count` points that were not asked for before; none when there are no more."""
+        """Return up to `count` points that were not asked for before; none when there are no more."""
 
     def tell(self, points: Sequence[Point], values: Sequence[tuple[float, ...]]) -> None:
-        """How the points did in each of the space's objectives, in that order; NaN where a point could not be measured.
+        """Record how the points did in each objective of the space, in that order; NaN where one could not be measured.
 
-        Points that are never told count as still running."""
+        Points that are never told count as still running.
+        """
 
 
 def create_search(
@@ -46,7 +47,7 @@ def create_search(
     seed: int,
     engine: Mapping[str, Any],
 ) -> Search:
-    """The search over what one running engine can vary: the points that hold its settings `engine`.
+    """Return the search over what one running engine can vary: the points that hold its settings `engine`.
 
     At most `trials` points are asked for, and all there are where it is None. Raises `InvalidSpace` where all of a
     space that has no end are asked for.
@@ -74,14 +75,14 @@ class _Drawn:
         self.shuffled = None if self.listed is None else generator.sample(self.listed, len(self.listed))
 
     def new(self, point: Point) -> bool:
-        """Whether `point` may be asked for; from then on it may not."""
+        """Tell whether `point` may be asked for; from then on it may not."""
         if key(point) in self.seen or self.space.refusal(point) is not None:
             return False
         self.seen.add(key(point))
         return True
 
     def one(self) -> Point | None:
-        """A point that was not there before; None when none is found."""
+        """Draw a point that was not there before; None when none is found."""
         if self.shuffled is not None:
             while self.shuffled:
                 if self.new(point := self.shuffled.pop()):
@@ -118,7 +119,7 @@ class _Listed:
         return asked
 
     def tell(self, points: Sequence[Point], values: Sequence[tuple[float, ...]]) -> None:
-        """Nothing follows from it."""
+        """Do nothing: no later point depends on it."""
 
 
 class _Tpe:
@@ -193,7 +194,7 @@ class _Tpe:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How points are chosen. `create` makes the search from space, trials, seed and engine settings; it proposes
+    """A way to choose points. `create` makes the search from space, trials, seed and engine settings; it proposes
     `batch` points at a time, all at once where that is `None`, since it learns nothing on the way."""
 
     create: Callable[[Space, int | None, int, Mapping[str, Any]], Search]
@@ -209,7 +210,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def _distribution(one: Dimension) -> BaseDistribution:
-    """Choices as the places in their list, since Optuna takes no lists or mappings."""
+    """Return Optuna's distribution of a dimension, choices as places in their list: it takes no lists or mappings."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if not isinstance(one, Range):
@@ -226,8 +227,10 @@ def _raw(one: Dimension, value: Any) -> Any:
 
 
 def shares(trials: int | None, sizes: Sequence[int | None]) -> list[int | None]:
-    """How many of `trials` points each engine gets that has so many (`None`: no end of them): equal parts, and what one
-    has no points for goes to the others. Where all points are tried, `None` each."""
+    """Return how many of `trials` points each engine gets, given how many it has (`None`: no end of them).
+
+    The parts are equal, and what one has no points for goes to the others. Where all points are tried, `None` each.
+    """
     if trials is None:
         return [None] * len(sizes)
     given = [0] * len(sizes)

@@ -70,12 +70,12 @@ class Space:
 
     @classmethod
     def load(cls, path: str | Path) -> Space:
-        """The space that a YAML file describes. Raises `InvalidSpace` naming the file and all that is wrong."""
+        """Read the space that a YAML file describes. Raises `InvalidSpace` naming the file and all that is wrong."""
         return cls.parse(yaml_loader.read(path), source=str(path))
 
     @classmethod
     def parse(cls, raw: object, *, source: str = "The space") -> Space:
-        """The space that a mapping describes; its constraints may also be functions of a point.
+        """Read the space that a mapping describes; its constraints may also be functions of a point.
 
         Raises `InvalidSpace` naming `source`, and of everything that is wrong the dimension and the reason. Whether
         anything is left to try is known over a baseline only: see `over`.
@@ -91,7 +91,7 @@ class Space:
         return space
 
     def over(self, base: TrialSettings) -> Space:
-        """The space whose points are laid over `base`.
+        """Return the space whose points are laid over `base`.
 
         Raises `InvalidSpace` where no combination is a trial then, or a constraint cannot be evaluated.
         """
@@ -106,21 +106,21 @@ class Space:
 
     @property
     def continuous(self) -> bool:
-        """Whether there is no end of values in a dimension, so that the space has no grid."""
+        """Return whether there is no end of values in a dimension, so that the space has no grid."""
         return None in [one.count for one in self.dimensions.values()]
 
     @cached_property
     def size(self) -> int | None:
-        """How many trials the space holds; None where it is continuous, or larger than can be counted."""
+        """Return the number of trials in the space; None where it is continuous, or larger than can be counted."""
         points = self.points()
         return None if points is None else len(points)
 
     def points(self, engine: Mapping[str, Any] | None = None) -> list[Point] | None:
-        """Every trial, or those under the engine's settings `engine`; None where they cannot be counted."""
+        """Return every trial, or those under the engine's settings `engine`; None where they cannot be counted."""
         return [point for point in self._judged[0] if _under(engine, point)] if self._countable else None
 
     def skipped(self) -> str:
-        """How many combinations are no trial since `Decoding` refuses them, and for instance why; empty where it
+        """Return how many combinations are no trial since `Decoding` refuses them, and for instance why; empty where it
         refuses none. Those that the constraints rule out were not asked for and do not count."""
         points, refused = self._judged
         ruled_out = {_named(constraint) for constraint in self.constraints}
@@ -131,7 +131,7 @@ class Space:
         return f"{own.total():,} of {of} are no trials: {own.most_common(1)[0][0]}"
 
     def engines(self) -> list[dict[str, Any]]:
-        """Each combination of the engine's settings under which there is a trial; `[{}]` where none are set."""
+        """Return each combination of the engine's settings under which there is a trial; `[{}]` where none are set."""
         names = [name for name in self.dimensions if name.startswith("engine.")]
         if self._countable:
             found = [{name: point[name] for name in names} for point in self._judged[0]]
@@ -143,13 +143,13 @@ class Space:
         return [{name.removeprefix("engine."): value for name, value in values.items()} for values in unique]
 
     def draw(self, generator: random.Random, engine: Mapping[str, Any] | None = None) -> Point:
-        """A point at random under the engine's settings, which may be one that `refusal` refuses."""
+        """Draw a point at random under the engine's settings, which may be one that `refusal` refuses."""
         given = {f"engine.{name}": value for name, value in (engine or {}).items()}
         drawn = {name: one.draw(generator) for name, one in self.dimensions.items() if name not in given}
         return self.point({name: given.get(name, drawn.get(name)) for name in self.dimensions})
 
     def point(self, values: Mapping[str, Any]) -> Point:
-        """`values` of all dimensions as a point: without what means nothing where memory is off."""
+        """Return `values` of all dimensions as a point: without what means nothing where memory is off."""
         point = dict(values)
         if point.get(_MEMORY, True) and point.get(_K) == 0 and False in _values(self.dimensions.get(_MEMORY)):
             point[_MEMORY] = False
@@ -160,8 +160,10 @@ class Space:
         return point
 
     def refusal(self, point: Point) -> str | None:
-        """Why `point` is no trial; None where it is one. Raises `InvalidSpace` for a constraint that cannot be
-        evaluated."""
+        """Return why `point` is no trial; None where it is one.
+
+        Raises `InvalidSpace` for a constraint that cannot be evaluated.
+        """
         for constraint in self.constraints:
             if not self._holds(constraint, point):
                 return _named(constraint)
@@ -172,8 +174,12 @@ class Space:
         return None
 
     def settings(self, point: Point, base: TrialSettings | None = None) -> TrialSettings:
-        """`point` laid over `base`, or over the space's own. Raises `InvalidSpace` for what is no dimension,
-        `InvalidDecoding` where the fields do not go together."""
+        """Return `point` laid over `base`, or over the space's own.
+
+        Raises:
+            InvalidSpace: A name in the point is no dimension.
+            InvalidDecoding: The fields do not go together.
+        """
         base = base or self._base
         found: dict[str, dict[str, Any]] = {section: dict(getattr(base, section)) for section in SETTINGS}
         system = base.system
@@ -190,8 +196,7 @@ class Space:
         return TrialSettings(system=system, **found)
 
     def describe(self) -> dict[str, Any]:
-        """The space as JSON may hold it, from which `Space.parse` makes it again; constraints that are functions are
-        left out."""
+        """Return the space as JSON, from which `Space.parse` makes it again, but for constraints that are functions."""
         described: dict[str, Any] = {}
         for name, one in self.dimensions.items():
             section, _, own = name.rpartition(".")
@@ -218,7 +223,7 @@ class Space:
 
     @cached_property
     def _judged(self) -> tuple[list[Point], Counter[str]]:
-        """Trials, and why other combinations are none: of all, or of some drawn at random where they are too many."""
+        """Return trials, and why other combinations are none: of all, or of a random sample where they are too many."""
         if self._countable:
             found = [*{key(point): point for point in map(self.point, self._product(self.dimensions))}.values()]
         else:
@@ -251,7 +256,7 @@ class Space:
 
 
 def key(point: Point) -> str:
-    """The same text for points that are the same, whatever the order of their names."""
+    """Return the same text for points that are the same, whatever the order of their names."""
     return json.dumps(point, sort_keys=True)
 
 

@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no types
 
 
 def read(path: str | Path) -> object:
-    """What the file says. Raises `InvalidSpace` naming the file and, where there is one, the line."""
+    """Read the file. Raises `InvalidSpace` naming the file and, where there is one, the line."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             text = file.read(MAX_CHARACTERS + 1)

@@ -47,7 +47,7 @@ class _SpecBench(BaseModel):
 
 
 def gsm8k(path: Path) -> Read:
-    """Grade-school mathematics: the question as it stands, and the number that the answer ends with."""
+    """Read grade-school mathematics: the question as it stands, and the number that the answer ends with."""
     lines = read_lines(path, _Gsm8k)
     place = Problems(path).place
     items = [
@@ -58,7 +58,10 @@ def gsm8k(path: Path) -> Read:
 
 
 def spec_bench(path: Path) -> Read:
-    """The first turn of each conversation. They are for measuring speed: no answer is right, so there is no score."""
+    """Read the first turn of each conversation.
+
+    They are for measuring speed: no answer is right, so there is no score.
+    """
     lines = read_lines(path, _SpecBench)
     problems = Problems(path)
     items: dict[str, Item] = {}

@@ -47,12 +47,12 @@ class Problems:
         refuse([f"{self.place(number)}: {reason}" for number, reason in sorted(self.reasons.items())], self.unit)
 
     def place(self, number: int) -> str:
-        """Where that is, as a person reads it."""
+        """Return the file and the number of a line, as a person reads it."""
         return f"{self.path}, {self.unit} {number}"
 
 
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
-    """Every line as `shape`, with its number."""
+    """Return every line as `shape`, with its number. Raises `InvalidSuite`."""
     problems = Problems(path)
     found = [(number, parsed(shape, value, number, problems)) for number, value in values(path, problems)]
     problems.check()
@@ -60,7 +60,7 @@ def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
 
 
 def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:
-    """The JSON value of each line that is not blank, with its number from 1."""
+    """Yield the JSON value of each line that is not blank, with its number from 1; other lines go to `problems`."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -79,7 +79,7 @@ def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:
 
 
 def parsed(shape: type[Line], value: Any, number: int, problems: Problems) -> Line | None:
-    """The value as `shape`; where it is none, the line's reasons go to `problems`."""
+    """Return the value as `shape`; where it is none, add the line's reasons to `problems` and return None."""
     try:
         return shape.model_validate(value)
     except ValidationError as error:

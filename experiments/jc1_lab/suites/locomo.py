@@ -60,7 +60,7 @@ class Conversation:
 
 
 def locomo(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
-    """Questions of the categories 1 to 4 about long conversations, whose turns are an owner's memories.
+    """Read questions of the categories 1 to 4 about long conversations, whose turns are an owner's memories.
 
     An answer's score is the token F1 with the reference, as LoCoMo's authors score it, but words are not stemmed.
     """
@@ -80,16 +80,19 @@ def locomo(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
             "https://github.com/snap-research/locomo.",
             param="suite",
         )
+    # 1) Is every conversation of the right shape? Only then can it be read.
     problems = Problems(path, "conversation")
     for number, entry in enumerate(entries):
         parsed(_Locomo, entry, number, problems)
     problems.check()
+    # 2) Has every question an answer?
     conversations = read(path)
     for number, conversation in enumerate(conversations):
         for question in conversation.questions:
             if not question.answer:
                 problems.add(number, f"{question.text!r} has no answer")
     problems.check()
+    # 3) The items
     items = [
         Item(
             id=f"{conversation.name}/{i}",
@@ -107,7 +110,7 @@ def locomo(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
 
 
 def read(path: Path) -> list[Conversation]:
-    """The conversations of a file in LoCoMo's format. Questions whose evidence names no turn are left out."""
+    """Return the conversations of a file in LoCoMo's format. Questions whose evidence names no turn are left out."""
     return [_conversation(entry, i) for i, entry in enumerate(json.loads(path.read_text(encoding="utf-8")))]
 
 
@@ -132,17 +135,17 @@ def _conversation(entry: dict[str, Any], number: int) -> Conversation:
 
 
 def moment(text: str) -> datetime:
-    """When a session was, as LoCoMo writes it: '1:56 pm on 8 May, 2023'."""
+    """Return when a session was, as LoCoMo writes it: '1:56 pm on 8 May, 2023'."""
     return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
 
 
 def _turns(text: str) -> list[Turn]:
-    """The turns that a string names; evidence holds several at times, and zeros before numbers."""
+    """Return the turns that a string names; evidence holds several at times, and zeros before numbers."""
     return [(int(session), int(number)) for session, number in _TURN.findall(text)]
 
 
 def records(conversation: Conversation) -> list[NewRecord]:
-    """The conversation's turns as what memory stores."""
+    """Return the conversation's turns as records for memory."""
     return [
         NewRecord(
             said.text,
@@ -177,7 +180,7 @@ class _Session(BaseModel):
 
 
 def _sessions(value: object) -> object:
-    """A conversation's turns and time by session, which stand side by side in the file."""
+    """Return a conversation's turns and time by session, which stand side by side in the file."""
     if not isinstance(value, Mapping):
         return value
     found: dict[str, dict[str, Any]] = {}

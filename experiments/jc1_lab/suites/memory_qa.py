@@ -35,7 +35,7 @@ NOISE = 0.2
 
 
 def generate(count: int = ITEMS, *, seed: int = 0) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
-    """`count` items, their categories in turn, and what each owner told. One seed gives one suite."""
+    """Return `count` items, their categories in turn, and what each owner told. One seed gives one suite."""
     items, memories = [], {}
     for i in range(count):
         category = CATEGORIES[i % len(CATEGORIES)]
@@ -78,7 +78,7 @@ def _item(rng: random.Random, owner: str, category: str) -> tuple[Item, tuple[Ne
 
 
 def _about(scene: Scene, category: str) -> Fact:
-    """A fact to ask for, of the kind that the category wants."""
+    """Draw a fact to ask for, of the kind that the category wants."""
     while True:
         fact = scene.new_fact()
         who = fact.who
@@ -89,7 +89,7 @@ def _about(scene: Scene, category: str) -> Fact:
 
 
 def _beside(scene: Scene, asked: Fact, count: int) -> list[Fact]:
-    """Facts that are not asked for, every third easily mistaken for the one that is."""
+    """Draw facts that are not asked for, every third easily mistaken for the one that is."""
     found: list[Fact] = []
     while len(found) < count:
         fact = scene.new_fact(asked if len(found) % 3 == 0 else None)
@@ -99,7 +99,7 @@ def _beside(scene: Scene, asked: Fact, count: int) -> list[Fact]:
 
 
 def _records(rng: random.Random, texts: list[str]) -> tuple[NewRecord, ...]:
-    """The texts as what was said in sessions of one to four messages, a day or a few apart."""
+    """Return the texts as what was said in sessions of one to four messages, a day or a few apart."""
     records: list[NewRecord] = []
     when, session = FIRST_DAY, 0
     while len(records) < len(texts):

@@ -107,8 +107,9 @@ class _Prompt(_Strict):
 
 
 def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
-    """The prompts of a file, and what the owners that they name have told. Raises `InvalidSuite`."""
+    """Return the prompts of a file, and what the owners that they name have told. Raises `InvalidSuite`."""
     problems = Problems(path)
+    # 1) The lines: prompts, and the memories of owners, which may stand after those who name them
     prompts: dict[int, _Prompt] = {}
     memories: dict[str, tuple[NewRecord, ...]] = {}
     all_told = True
@@ -125,6 +126,7 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
         else:
             memories[line.owner] = _records(line.memories)
 
+    # 2) The items, each with its memories
     items: list[Item] = []
     first: dict[str, int] = {}
     for number, prompt in prompts.items():
@@ -162,7 +164,7 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
 
 
 def _records(said: _Memories) -> tuple[NewRecord, ...]:
-    """Numbered within their sessions from 1; those without a time are a minute apart."""
+    """Return the memories numbered within their sessions from 1; those without a time are a minute apart."""
     numbers: dict[str, int] = defaultdict(int)
     found = []
     for i, memory in enumerate(said):

@@ -19,11 +19,11 @@ MEMORY_QA = "memory-qa"
 
 
 def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
-    """The suite that `reference` means.
+    """Return the suite that `reference` means.
 
     `memory-qa` is generated from `seed`, `limit` prompts of it (60 unless told). Others are read from a file:
-    `gsm8k:PATH`, `spec-bench:PATH`, `locomo:PATH` in their own formats, and a bare path in JC1's (docs/suites.md);
-    with `limit`, that many prompts drawn by `seed` from all categories alike, in the order of the file.
+    `gsm8k:PATH`, `spec-bench:PATH`, `locomo:PATH` in their own formats, and a bare path in JC1's (docs/suites.md); with
+    `limit`, that many prompts drawn by `seed` from all categories alike, in the order of the file.
 
     Raises `InvalidSuite`, which tells of a file the first ten lines that cannot be used, by file, line and reason.
     """
@@ -50,7 +50,7 @@ def load(reference: str, *, limit: int | None = None, seed: int = 0) -> Suite:
 
 
 def split(suite: Suite, holdout: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """The prompts to search with and those held out, each in an order of chance.
+    """Return the prompts to search with and those held out, each in an order of chance.
 
     `holdout` is the share held out, 0 to below 1, of each category alike as far as whole prompts go; above 0, both
     sides have one prompt at least. It depends on `seed` and the prompts' ids and categories alone, not on their order.
@@ -71,7 +71,7 @@ def split(suite: Suite, holdout: float, seed: int) -> tuple[tuple[Item, ...], tu
 
 
 def _drawn(items: Sequence[Item], count: int, salt: str) -> tuple[Item, ...]:
-    """`count` items in an order of chance, each category with its share of them: whole ones, and the largest
+    """Draw `count` items in an order of chance, each category with its share of them: whole ones, and the largest
     remainders get the rest (Hamilton's method)."""
 
     def order(item: Item) -> str:
@@ -80,6 +80,7 @@ def _drawn(items: Sequence[Item], count: int, salt: str) -> tuple[Item, ...]:
     by_category: dict[str, list[Item]] = defaultdict(list)
     for item in sorted(items, key=order):
         by_category[item.category].append(item)
+    # Whole parts first; what is left goes to the categories that lost most by the rounding.
     due = {category: count * len(of) / len(items) for category, of in by_category.items()}
     shares = {category: int(exact) for category, exact in due.items()}
     first = sorted(due, key=lambda category: (shares[category] - due[category], _hash(f"{salt}/{category}")))

@@ -29,7 +29,7 @@ ByPrompt = dict[str, dict[str, float]]
 
 
 def by_prompt(rows: Sequence[EvalRecord], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
-    """What one trial's rows say of each prompt. A request that failed has what `Scoring.failed` gives it."""
+    """Return the means of one trial's rows by metric and prompt; a failed request counts as `Scoring.failed` says."""
     found: ByPrompt = defaultdict(dict)
     of_item: dict[str, list[EvalRecord]] = defaultdict(list)
     for row in rows:
@@ -50,14 +50,14 @@ def by_prompt(rows: Sequence[EvalRecord], items: Sequence[Item], scoring: Scorin
 
 
 def unanswered(rows: Iterable[EvalRecord]) -> set[str]:
-    """The prompts that got no answer at all, by item id."""
+    """Return the prompts that got no answer at all, by item id."""
     told = list(rows)
     return {row.item for row in told} - {row.item for row in told if row.outcome == OK}
 
 
 def fair(own: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
-    """A trial's metrics without those that it lacks on prompts which it left unanswered and the baseline did not: their
-    mean over the other prompts would flatter it."""
+    """Return a trial's metrics without those that it lacks on prompts which it left unanswered and the baseline did
+    not: their mean over the other prompts would flatter it."""
     return {m: told for m, told in own.items() if not unanswered & (baseline.get(m, {}).keys() - told.keys())}
 
 
@@ -70,7 +70,7 @@ def records_of(store: SweepStore, trial: int, split: Split, items: Sequence[Item
 def matched(
     means: Mapping[int, ByPrompt], metric: str, items: Sequence[Item]
 ) -> tuple[list[str], dict[int, NDArray[np.float64]]]:
-    """The prompts on which every trial has the metric, and each trial's values there, shape (prompts,)."""
+    """Return the prompts on which every trial has the metric, and each trial's values there, shape (prompts,)."""
     shared = [item.id for item in items if all(item.id in told.get(metric, {}) for told in means.values())]
     return shared, {n: np.array([told[metric][i] for i in shared], np.float64) for n, told in means.items()}
 
@@ -78,7 +78,7 @@ def matched(
 def compared(
     means: Mapping[int, ByPrompt], metric: str, direction: Direction, *, comparisons: int, seed: int
 ) -> dict[int, Comparison]:
-    """Each trial held against trial 0, on the prompts on which both have the metric: none loses any to another trial.
+    """Compare each trial with trial 0, on the prompts on which both have the metric: none loses any to another trial.
 
     Trials on other prompts are corrected apart from each other, each for all `comparisons`, which is never too lenient.
     """
@@ -114,16 +114,18 @@ def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, A
 
 
 def acceptance(rows: Iterable[EvalRecord]) -> list[float]:
-    """Of replies that speculation helped to write, the mean share of accepted drafts at each position."""
+    """Return the mean share of accepted drafts at each position, of replies that speculation helped to write."""
     told = [row.drafts for row in rows if row.drafts]
     longest = max(map(len, told), default=0)
     return [float(np.mean([drafts[i] for drafts in told if len(drafts) > i])) for i in range(longest)]
 
 
 def best(trials: Sequence[Trial], metric: str, direction: Direction) -> int | None:
-    """The number of the trial that is best beside the baseline, prompt by prompt, so that none is flattered by hard
-    prompts on which it lacks the metric; by its mean where there is nothing to compare with. The first of equals,
-    `None` of none."""
+    """Return the number of the trial that is best beside the baseline; the first of equals, `None` of none.
+
+    It is best prompt by prompt, so that none is flattered by hard prompts on which it lacks the metric; by its mean
+    where there is nothing to compare with.
+    """
     sign = 1 if direction == "max" else -1
     told = [(sign * t.comparison.difference, -t.number) for t in trials if t.comparison]
     told = told or [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
@@ -133,7 +135,7 @@ def best(trials: Sequence[Trial], metric: str, direction: Direction) -> int | No
 def objectives_of(
     trial_metrics: Mapping[str, Interval], objectives: Mapping[str, Direction]
 ) -> tuple[float, ...] | None:
-    """The means that the search is told, in the order of the objectives; `None` where one is missing."""
+    """Return the means that the search is told, in the order of the objectives; `None` where one is missing."""
     if any(metric not in trial_metrics for metric in objectives):
         return None
     return tuple(trial_metrics[metric].mean for metric in objectives)

@@ -48,7 +48,7 @@ class TrialBoard:
         self._kept = store.settings()
 
     def add(self, settings: TrialSettings) -> TrialState:
-        """The trial of these settings: a new one, or the one that has them already."""
+        """Return the trial of these settings: a new one, or the one that has them already."""
         key = settings.key(self._sweep.settings)
         for trial in self.trials:
             if trial.key == key:
@@ -73,7 +73,7 @@ class TrialBoard:
             )
 
     def prune(self, running: Sequence[TrialState], items: Sequence[Item]) -> int:
-        """Give up those that are sure to stay behind after these prompts; how many requests that saves."""
+        """Give up those that are sure to stay behind after these prompts; return how many requests that saves."""
         metric, direction = self._sweep.primary
         measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
         means = {trial.number: self.means(trial, "search", items) for trial in measured}
@@ -98,14 +98,14 @@ class TrialBoard:
         return analysis.objectives_of(metrics, self._sweep.space.objectives) or unknown
 
     def means(self, trial: TrialState, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
-        """What the trial's answers to these prompts are worth, as far as it can be held against the baseline."""
+        """Return the means of the trial's answers to these prompts, as far as it can be held against the baseline."""
         records = analysis.records_of(self._store, trial.number, split, items, trial.repeats)
         found = analysis.by_prompt(records, items, self._sweep.scoring)
         left = analysis.unanswered(records)
         return analysis.fair(found, self.means(self.trials[0], split, items), left) if left and trial.number else found
 
     def results(self) -> list[Trial]:
-        """Every trial with its figures, those that were measured whole compared with the baseline."""
+        """Return every trial with its figures, those that were measured whole compared with the baseline."""
         metric, direction = self._sweep.primary
         means = {
             trial.number: self.means(trial, "search", self._sweep.items[: trial.prompts])
@@ -137,7 +137,7 @@ class TrialBoard:
         return self._with_front(results)
 
     def _with_front(self, results: Sequence[Trial]) -> list[Trial]:
-        """The results with those marked that no other beats in every objective."""
+        """Return the results with those marked that no other beats in every objective."""
         objectives = self._sweep.space.objectives
         if len(objectives) < 2:  # all that share the best mean would be in front
             return [*results]
@@ -146,5 +146,5 @@ class TrialBoard:
         return [t.model_copy(update={"pareto": t.number in front}) for t in results]
 
     def winner(self, results: Sequence[Trial]) -> int | None:
-        """The number of the best trial beside the baseline, `None` of none."""
+        """Return the number of the best trial beside the baseline, `None` of none."""
         return analysis.best([t for t in results if t.number and t.state == "measured"], *self._sweep.primary)

@@ -48,14 +48,14 @@ class EvalRequest:
 
 
 def extra(preset: Preset, scoring: Scoring) -> dict[str, int]:
-    """What a request asks for beyond its preset, so that it can be scored."""
+    """Return the decoding fields that a request needs beyond its preset, so that it can be scored."""
     decoding = preset.decoding
     wanted = scoring.needs_logprobs and decoding.get("beam_width", 1) == 1 and "logprobs" not in decoding
     return {"logprobs": 0} if wanted else {}
 
 
 def seed_of(seed: int, split: Split, item: str, repeat: int) -> int:
-    """The seed of a request: the same for every trial, other ones on held-out prompts and for each repeat."""
+    """Return the seed of a request: the same for every trial, other ones on held-out prompts and for each repeat."""
     digest = hashlib.sha256(f"{seed}\n{split}\n{item}\n{repeat}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
@@ -131,7 +131,7 @@ async def _record(
 
 
 async def _scores(scoring: Scoring, item: Item, reply: Reply) -> dict[str, float]:
-    """What the reply is worth; code from outside may take its time in a thread, while other requests go on."""
+    """Score the reply; code from outside may take its time in a thread, while other requests go on."""
     if scoring.blocking:
         return await asyncio.to_thread(scoring.reply, item, reply)
     return scoring.reply(item, reply)

@@ -1,6 +1,6 @@
 """The plan of a sweep: what it will run and what that can show, before anything runs.
 
-Knows sizes. Knows nothing about engines or how a plan is carried out.
+Sizes only: nothing is started to compute them. The plan is carried out by jc1_lab.sweep.runner.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jc1_lab.spaces.space import Space
 
 
 class Plan(BaseModel):
-    """What a sweep is made of. `trials` counts the baseline, and is the most where the search may find fewer.
+    """The contents and size of a sweep. `trials` counts the baseline, and is the most where the search may find fewer.
 
     `requests` are the most that the search may take; `heldout_requests` and `latency_requests` come on top. `tokens`
-    are the most of search and proof. `mde` is the smallest difference of the first objective that it shows in
-    four of five cases; `None` unless that is a score, since how other metrics spread is not known beforehand.
+    are the most of search and held-out confirmation. `mde` is the smallest difference of the first objective that it
+    shows in four of five cases; `None` unless that is a score, since how other metrics spread is not known beforehand.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,11 +47,11 @@ class Plan(BaseModel):
     mde: float | None
 
     def asked(self) -> dict[str, Any]:
-        """What answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
+        """Return what answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
         return self.model_dump(mode="json", exclude={"latency_requests"})
 
     def lines(self) -> list[tuple[str, str]]:
-        """What and how much, as a person reads it."""
+        """Return contents and sizes as a person reads them: names and values."""
         told = [
             ("suite", f"{self.suite.name}, {len(self.suite.search)} prompts to search and "
                       f"{len(self.suite.heldout)} held out, SHA-256 {self.suite.digest[:12]}"),
@@ -87,13 +87,13 @@ class Cost(NamedTuple):
 
 
 def cost(settings: TrialSettings, repeats: int) -> Cost:
-    """What a prompt costs under these settings, asked `repeats` times where they sample."""
+    """Return what a prompt costs under these settings, asked `repeats` times where they sample."""
     decoding, asked = Decoding.parse(settings.decoding), settings.repeats(repeats)
     return Cost(asked, asked * decoding.max_tokens * decoding.n)
 
 
 def most(space: Space, *, trials: int, repeats: int) -> Cost:
-    """What a prompt costs under `trials` points of the space, the dearest of those that can be counted."""
+    """Return what a prompt costs under `trials` points of the space, the dearest of those that can be counted."""
     points = space.points()
     if points is None:
         return Cost(trials * repeats, trials * repeats * _greatest(space, "max_tokens") * _greatest(space, "n"))
@@ -103,7 +103,7 @@ def most(space: Space, *, trials: int, repeats: int) -> Cost:
 
 
 def _greatest(space: Space, name: str) -> int:
-    """The greatest value that a field of `Decoding` has anywhere in the space."""
+    """Return the greatest value that a field of `Decoding` has anywhere in the space."""
     tried = space.dimensions.get(name)
     if tried is None:
         return int(getattr(Decoding.parse(space.base.decoding if space.base else {}), name))

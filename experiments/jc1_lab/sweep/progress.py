@@ -1,6 +1,6 @@
 """A bar for long work, on standard error: how far it is and when it will be done.
 
-Knows how it looks. Knows nothing about what it counts.
+It is called with a phase and two counts; their unit is the caller's.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Sink(Protocol):
-    """What is told of a sweep, beside the store in which it is kept."""
+    """A place where a sweep is reported, beside the store in which it is kept."""
 
     def begin(self, plan: Plan, created: str, store: SweepStore) -> str:
         """Note that the sweep begins or goes on; return the id under which it is found there, empty for none."""
@@ -195,13 +195,16 @@ class Run:
         parts = iter(shares(sweep.trials, [None if listed is None else len(listed) for listed in points]))
         batch = STRATEGIES[sweep.kind].batch or max(sweep.trials or 0, sweep.space.size or 0)
         for i, group in enumerate(sweep.groups):
+            # 1) Start the engine; the first one is the baseline's
             workbench, reason = await self._started(group.engine, needed=i == 0)
             trials = []
+            # 2) The baseline, which is asked together with the first points
             if workbench is not None and i == 0:
                 if workbench.settings.base_url:
                     self.model = workbench.engine.model
                 self._check(workbench, sweep.baseline)
                 trials.append(self.board.add(sweep.baseline))
+            # 3) The points that this engine serves, batch by batch
             if group.varied is not None:
                 search = create_search(
                     sweep.space,
@@ -217,6 +220,7 @@ class Run:
                         await self._race(workbench, [*{trial.number: trial for trial in trials}.values()])
                     search.tell(proposed, [self.board.objectives(trial) for trial in added])
                     trials = []
+            # 4) Where there was no point, the baseline alone
             if workbench is not None and trials:
                 await self._race(workbench, trials)
 

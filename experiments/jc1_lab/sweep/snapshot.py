@@ -52,7 +52,7 @@ class FrozenMemory:
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
-        """As `Memory.search`; no turn of a session is in the prompt while a sweep runs."""
+        """Search as `Memory.search` does; no turn of a session is in the prompt while a sweep runs."""
         if self._found is None:
             return self._memory.search(owner, query, retrieval)
         key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
@@ -65,7 +65,7 @@ class FrozenMemory:
         self._found = None
 
     def close(self) -> None:
-        """Nothing: the snapshot closes it."""
+        """Do nothing: the snapshot closes the memory."""
 
 
 class Snapshot:
@@ -105,7 +105,7 @@ class Snapshot:
     def _fill(
         self, own: Settings, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None
     ) -> str:
-        """Put all records into the copy; the digest of the owner's."""
+        """Put all records into the copy; return the digest of the owner's."""
         total = sum(map(len, suite.memories.values()))
         done = 0
         with closing(create_cache(settings)) as cache:
@@ -120,11 +120,11 @@ class Snapshot:
                 return "" if owner is None else _copy(owner, settings, embedder, memory, progress)
 
     def owner_of(self, item_owner: str | None) -> str:
-        """Whose memory an item reads."""
+        """Return the owner whose memory an item reads."""
         return item_owner or self._owner
 
     def workbench(self, settings: Settings) -> Workbench:
-        """A workbench over the copy that keeps no replies, its engine not started; closing it leaves the copy open."""
+        """Return a workbench over the copy, without cached replies, not started; closing it leaves the copy open."""
         return Workbench(
             settings.model_copy(update={"cache_replies": 0}),
             engine=create_engine(settings),
@@ -142,7 +142,7 @@ class Snapshot:
 
 
 def _copy(owner: str, settings: Settings, embedder: Embedder, memory: DatabaseMemory, progress: Progress | None) -> str:
-    """Put what the owner's own memory holds into `memory`; the digest of it."""
+    """Put what the owner's own memory holds into `memory`; return the digest of it."""
     digest = hashlib.sha256()
     database = open_database(settings.database_url)
     source = open_memory(settings, database, embedder)
@@ -170,7 +170,7 @@ class Engines:
         self.starts = 0
 
     async def running(self, engine: Mapping[str, Any]) -> Workbench:
-        """The workbench with these engine settings; another one is closed first."""
+        """Return the workbench with these engine settings; another one is closed first."""
         key = engine_key(self._settings, engine)
         if self._workbench is None or key != self.key:
             await self.close()

@@ -167,7 +167,11 @@ class Sweep:
         return preset.reference, TrialSettings.of(preset)
 
     def _check_model(self) -> None:
-        """A preset lends its trials the engine settings that it needs, but not another model than the one asked for."""
+        """Raise `Conflict` where the baseline's preset was measured on another model than the one asked for.
+
+        A preset lends its trials the engine settings that it needs, but not its model. Where the space sets the model,
+        each trial says its own.
+        """
         needed = self.baseline.engine.get("model", self.settings.model)
         if self.baseline_name == OWN_BASELINE or any("model" in (group.varied or {}) for group in self.groups):
             return
@@ -180,7 +184,7 @@ class Sweep:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The engines to start, the baseline's first: the space's combinations lie over the baseline's settings."""
+        """Return the engines to start, the baseline's first; the space's combinations lie over its settings."""
         own = self.baseline.engine
         found = {engine_key(self.settings, own): Group(own, None)}
         for varied in self.space.engines():
@@ -190,7 +194,7 @@ class Sweep:
 
     @cached_property
     def plan(self) -> Plan:
-        """What will run at most, and what it can show."""
+        """Return what will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
         own = cost(self.baseline, self.repeats)
         search = most(self.space, trials=trials, repeats=self.repeats)
@@ -220,17 +224,17 @@ class Sweep:
 
     @property
     def primary(self) -> tuple[str, Literal["max", "min"]]:
-        """The metric by which the winner is found, and which way it is better."""
+        """Return the metric by which the winner is found, and which way it is better."""
         return next(iter(self.space.objectives.items()))
 
     @property
     def _by_score(self) -> bool:
-        """Whether the winner is found by a score, 0 to 1."""
+        """Return whether the winner is found by a score, 0 to 1."""
         metric = self.primary[0]
         return metric == SCORE or (metric in METRICS and METRICS[metric].quality)
 
     def races(self, trials: int) -> bool:
-        """Whether racing looks at so many trials."""
+        """Tell whether racing looks at so many trials."""
         return (
             self.racing
             and len(self.space.objectives) == 1
@@ -248,7 +252,7 @@ class Sweep:
         )
 
     def _settings(self) -> dict[str, Any]:
-        """What of the settings a trial's answers depend on."""
+        """Return those of the settings that a trial's answers depend on."""
         names = ("engine", "preset", *RESOLVED_SETTINGS, "embedder", "embedder_model", "base_url")
         shown = self.settings.shown()
         own = [name for name in EngineSettings.__dataclass_fields__ if name != "api_key"]

@@ -36,7 +36,11 @@ SIZE = 288
 
 
 def write_tokenizer(folder: Path) -> tuple[int, int, list[int]]:
-    """A Hugging Face tokenizer whose tokens are bytes. Returns the ids of what opens a reply, what ends it, `REPLY`."""
+    """Write a Hugging Face tokenizer whose tokens are bytes.
+
+    Returns:
+        The id of what opens a reply, the id of what ends it, and the ids of `REPLY`.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -61,7 +65,7 @@ def _letter(folder: Path, letter: str) -> int:
 
 
 def write_model(folder: Path, model: LlamaForCausalLM) -> None:
-    """Weights and configuration, without `save_pretrained`, which imports every accelerator library there is."""
+    """Write weights and configuration, without `save_pretrained`, which imports every accelerator library there is."""
     from safetensors.torch import save_file
 
     weights = model.state_dict()
@@ -72,7 +76,7 @@ def write_model(folder: Path, model: LlamaForCausalLM) -> None:
 
 
 def write_random_model(folder: Path) -> Path:
-    """A Llama with random weights, which attends to its whole context and ends almost never."""
+    """Write a Llama with random weights, which attends to its whole context and ends almost never; return `folder`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -95,7 +99,7 @@ def write_random_model(folder: Path) -> Path:
 
 
 def write_bigram_model(folder: Path, *, scale: float = 1.0, poison: str = "") -> Path:
-    """A Llama whose next token depends on the last one alone, and which spells `REPLY`.
+    """Write a Llama whose next token depends on the last one alone, and which spells `REPLY`; return `folder`.
 
     The embedding is one-hot, attention and MLP add nothing, and the head holds the successor of each token. Other
     tokens get small random logits. `scale` multiplies the logits; a prompt that holds the letter `poison` gives no
@@ -141,25 +145,25 @@ def write_bigram_model(folder: Path, *, scale: float = 1.0, poison: str = "") ->
 
 @pytest.fixture(scope="session")
 def bigram_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small model that spells `REPLY`."""
+    """Return the folder of a small model that spells `REPLY`."""
     return write_bigram_model(tmp_path_factory.mktemp("bigram"))
 
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small model with random weights."""
+    """Return the folder of a small model with random weights."""
     return write_random_model(tmp_path_factory.mktemp("random"))
 
 
 @pytest.fixture(scope="session")
 def broken_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model whose logits are no numbers."""
+    """Return the folder of a model whose logits are no numbers."""
     return write_bigram_model(tmp_path_factory.mktemp("broken"), scale=math.nan)
 
 
 @pytest.fixture(scope="session")
 def poisoned_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model that has no numbers for prompts with a 'Z' in them."""
+    """Return the folder of a model that has no numbers for prompts with a 'Z' in them."""
     return write_bigram_model(tmp_path_factory.mktemp("poisoned"), poison="Z")
 
 
@@ -288,7 +292,7 @@ class Fleet:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Every engine of it is started where a killed build of DeepSpeed's operators left its locks, and none waits."""
+    """Yield a fleet whose engines start where a killed build of DeepSpeed's operators left its locks: none waits."""
     left = tmp_path_factory.mktemp("extensions")
     for name in LOCKED:
         (left / name).mkdir()
@@ -318,49 +322,49 @@ def _deepspeed(**settings: Any) -> Engine:
 
 @pytest.fixture
 def vllm_bigram(fleet: Fleet, bigram_model: Path) -> ThreadedEngine:
-    """The bigram model on vLLM."""
+    """Return the bigram model on vLLM."""
     return fleet.get("vllm_bigram", lambda: _vllm(model=str(bigram_model)))
 
 
 @pytest.fixture
 def deepspeed_bigram(fleet: Fleet, bigram_model: Path) -> ThreadedEngine:
-    """The bigram model shared by two ranks."""
+    """Return the bigram model shared by two ranks."""
     return fleet.get("deepspeed_bigram", lambda: _deepspeed(model=str(bigram_model)))
 
 
 @pytest.fixture
 def vllm_tiny(fleet: Fleet) -> ThreadedEngine:
-    """jc1-tiny on vLLM."""
+    """Return jc1-tiny on vLLM."""
     return fleet.get("vllm_tiny", _vllm)
 
 
 @pytest.fixture
 def vllm_ngram(fleet: Fleet) -> ThreadedEngine:
-    """jc1-tiny with n-gram speculation."""
+    """Return jc1-tiny with n-gram speculation."""
     return fleet.get("vllm_ngram", lambda: _vllm(speculation="ngram:3"))
 
 
 @pytest.fixture
 def vllm_draft(fleet: Fleet) -> ThreadedEngine:
-    """jc1-tiny with the draft made for it."""
+    """Return jc1-tiny with the draft made for it."""
     return fleet.get("vllm_draft", lambda: _vllm(speculation="draft:jc1-tiny-draft:3"))
 
 
 @pytest.fixture
 def vllm_parallel(fleet: Fleet) -> ThreadedEngine:
-    """jc1-tiny with each layer on two workers."""
+    """Return jc1-tiny with each layer on two workers."""
     return fleet.get("vllm_parallel", lambda: _vllm(tensor_parallel=2))
 
 
 @pytest.fixture
 def deepspeed_tiny(fleet: Fleet) -> ThreadedEngine:
-    """jc1-tiny shared by two ranks."""
+    """Return jc1-tiny shared by two ranks."""
     return fleet.get("deepspeed_tiny", _deepspeed)
 
 
 @pytest.fixture(scope="session")
 def transformers_tiny() -> Iterator[ThreadedEngine]:
-    """jc1-tiny on transformers."""
+    """Yield jc1-tiny on transformers."""
     from jc1.engines.transformers.engine import TransformersEngine
 
     engine = ThreadedEngine(lambda: TransformersEngine(EngineSettings()))
@@ -388,7 +392,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _asked(item: pytest.Item) -> tuple[int, ...]:
-    """The places in the fleet of the engines that a test asks for, by their fixtures or as parameters."""
+    """Return the places in the fleet of the engines that a test asks for, by their fixtures or as parameters."""
     if not isinstance(item, pytest.Function) or not item.path.is_relative_to(HERE):
         return ()
     words = [str(value) for value in item.callspec.params.values()] if hasattr(item, "callspec") else []
@@ -398,7 +402,7 @@ def _asked(item: pytest.Item) -> tuple[int, ...]:
 
 @pytest.fixture(params=[*ENGINES, *(pytest.param(name, marks=pytest.mark.engines) for name in SHARED)])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    """A running engine whose greedy reply is `REPLY`."""
+    """Yield a running engine whose greedy reply is `REPLY`."""
     if request.param in SHARED:
         yield request.getfixturevalue(SHARED[request.param])
         return

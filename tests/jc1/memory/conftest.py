@@ -27,7 +27,7 @@ class HashingEmbedder:
         self.texts: list[str] = []
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.texts.extend(texts)
@@ -40,7 +40,7 @@ class HashingEmbedder:
         return vectors
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 @pytest.fixture(scope="session")
