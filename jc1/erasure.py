@@ -93,7 +93,7 @@ def remains(settings: Settings) -> tuple[str, ...]:
     """Return where purged texts may still be, because JC1 does not reach there: a sentence for each place."""
     places = [
         f"Backups and snapshots of {settings.home}, exports, and whatever was copied from a reply.",
-        "Replies of other turns that told the same in other words: `jc1 memory list --contains WORD` finds them.",
+        "Replies that told the same in words of their own: `jc1 memory list --contains WORD` finds them.",
         "MLflow and other stores of experiments, where runs logged prompts or replies: delete those runs there.",
         f"Sweeps begun with --owner: a folder of {settings.home / 'sweeps'} holds what was remembered then; delete it.",
         "Other running processes of JC1: their main memory, and the cache's file as they have it open, until they end.",

@@ -33,7 +33,8 @@ class Record:
     `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand), and
     `speaker` by whom, where that is more than a role. A part of a `document` (its title) has its number in it as `turn`
     and its `place`, page and heading. `superseded_by` names the newer statement on the same subject, if there is one.
-    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed.
+    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed. A reply
+    is `outdated`, and in no recall, while something that it repeats counts no more or was edited since.
     """
 
     id: str
@@ -51,11 +52,21 @@ class Record:
     pinned: bool = False
     excluded: bool = False
     edited: datetime | None = None
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What stood in the prompt of a reply: `records` by id, and the numbers of its session's `turns`."""
+
+    records: tuple[str, ...] = ()
+    turns: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now."""
+    """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now. Of a reply,
+    `sources` are what it may repeat."""
 
     text: str
     role: Role = "user"
@@ -67,6 +78,7 @@ class NewRecord:
     document: str | None = None
     place: str | None = None
     pinned: bool = False
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +200,10 @@ class Selection:
 class ForgetImpact:
     """What forgetting a selection hides.
 
-    `records` counts all that go; `cascaded` of them were not selected: the replies to a selected message, which may
-    repeat it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and
+    `records` counts all that go; `cascaded` of them were not selected: the replies to a selected message, and those
+    that repeat it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and
     reply. `first` shows the newest 20 of them. `duplicates_kept` are up to 20 records that stay and hold a selected
-    record's text.
+    record's text, or its words.
     """
 
     records: int
@@ -277,6 +289,9 @@ class Memory(Protocol):
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store at most 1,000 records in one transaction, in order; a newer statement supersedes the older on its
         subject."""
+
+    def note_reply(self, owner: str, session: str, turn: int, question: str, reply: str, sources: Sources) -> None:
+        """Store which records the reply of a turn repeats, where the turn itself is not remembered."""
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
         """The owner's documents, the one that was stored last first."""

@@ -29,7 +29,7 @@ from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name
 from jc1.errors import InvalidRequest, RequestTooLarge
-from jc1.memory import deletion, documents, editing, exchange, queries
+from jc1.memory import deletion, documents, editing, exchange, provenance, queries
 from jc1.memory.base import (
     EVERY,
     MAX_CHARACTERS,
@@ -47,6 +47,7 @@ from jc1.memory.base import (
     Restored,
     Retrieval,
     Selection,
+    Sources,
     Statistics,
 )
 from jc1.memory.index.vectors import FaissStore
@@ -72,7 +73,7 @@ EMBEDDED_AT_ONCE = 256
 UNDO_DAYS = 7
 """For how long what was forgotten can be restored, where nothing else is said."""
 
-_RECALLED = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
+_RECALLED = ~HIDDEN & ~records.c.excluded & ~records.c.outdated & records.c.superseded_by.is_(None)
 _INDEXED = select(
     *SHOWN, records.c.seq, _RECALLED.label("recalled"), records.c.changed, records.c.vector, records.c.embedder
 )
@@ -162,6 +163,9 @@ class DatabaseMemory:
             return ()
         blobs = self._embedded([embedding_text(record.speaker, record.text) for record in added])
         subjects = [extract_subjects(record) for record in added]
+        replies = _replies(new, added)
+        with reading(self._database) as connection:
+            links = provenance.links_of(connection, owner, replies)
         with writing(self._database) as connection:
             version = next_version(connection, owner)
             connection.execute(
@@ -180,7 +184,18 @@ class DatabaseMemory:
             superseded: dict[str, str] = {}
             for record, about in zip(added, subjects, strict=True):
                 superseded.update(supersede(connection, record, about, version))
+            if provenance.link(connection, owner, links) or superseded:
+                provenance.refresh_replies(connection, owner, version)
         return tuple(replace(record, superseded_by=superseded.get(record.id)) for record in added)
+
+    def note_reply(self, owner: str, session: str, turn: int, question: str, reply: str, sources: Sources) -> None:
+        """Store which records the reply of a turn repeats, where the turn itself is not remembered."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            repeated = provenance.find_repeated(connection, owner, session, question, reply, sources)
+        if repeated:
+            with writing(self._database) as connection:
+                provenance.link_turn(connection, owner, session, turn, repeated)
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
         """At most 1,000 of the owner's documents, the one that was stored last first."""
@@ -449,6 +464,18 @@ def _gone(
         return silent
     # Something was deleted, and no row is left to say what.
     return silent | (known - set(connection.execute(select(records.c.seq).where(theirs)).scalars()))
+
+
+def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
+    """The replies among the records, each with the message it answers, if that is there, and its sources."""
+    found: list[tuple[Record, Record | None, Sources]] = []
+    messages: dict[tuple[str | None, int | None], Record] = {}
+    for item, record in zip(new, added, strict=True):
+        if record.role == "user":
+            messages[record.session, record.turn] = record
+        elif record.role == "assistant" and record.document is None:
+            found.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
+    return found
 
 
 def _drop(cached: _CachedIndex) -> None:
