@@ -26,8 +26,8 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 def repeated(question: str, reply: str, sources: Mapping[Key, str]) -> frozenset[Key]:
     """Return which of the sources, texts that stood in the prompt, a reply repeats.
 
-    What each word of a reply comes from is the source that has most in common with question and reply; sources that
-    have equally much all count. A reply of one word confirms, or denies, what was asked about.
+    A word of a reply comes from the sources that hold it, unless another one of them tells all of that, and more to the
+    point. A reply of one word confirms, or denies, what was asked about.
 
     >>> sorted(repeated("What is my dog called?", "Rex!", {1: "My dog is called Rex.", 2: "My cat is called Ada."}))
     [1]
@@ -38,10 +38,10 @@ def repeated(question: str, reply: str, sources: Mapping[Key, str]) -> frozenset
     found = {key for key, source in known.items() if source and source <= said}
     for term in new:
         holders = (key for key, source in known.items() if term in source)
-        found.update(_closest(known, (key for key in holders if _tells(sources[key], known[key], asked, told)), said))
+        found.update(_best(known, (key for key in holders if _tells(sources[key], known[key], asked, told)), said))
     if not found and new and len(told) <= SHORT:
         about = (key for key, source in known.items() if 2 * len(source & asked) >= len(asked) > 0)
-        found.update(_closest(known, about, said))
+        found.update(_best(known, about, said))
     return frozenset(found)
 
 
@@ -69,11 +69,17 @@ def _tells(text: str, source: frozenset[str], asked: frozenset[str], told: froze
     )
 
 
-def _closest(known: Mapping[Key, frozenset[str]], keys: Iterable[Key], said: frozenset[str]) -> list[Key]:
-    """Return those of the keys whose sources have most terms in common with what was said."""
-    common = {key: len(known[key] & said) for key in keys}
-    most = max(common.values(), default=0)
-    return [key for key, number in common.items() if number == most]
+def _best(known: Mapping[Key, frozenset[str]], keys: Iterable[Key], said: frozenset[str]) -> list[Key]:
+    """Return those of the keys whose sources no other one is better than: one that tells as much of what was said, and
+    of what it tells, as large a part of it was said."""
+    found = {key: ((common := known[key] & said), len(common) / len(known[key])) for key in keys}
+    kinds = set(found.values())
+    best = {
+        (common, share)
+        for common, share in kinds
+        if not any((common < other and share <= more) or (common == other and share < more) for other, more in kinds)
+    }
+    return [key for key, kind in found.items() if kind in best]
 
 
 def _terms(text: str) -> frozenset[str]:

@@ -16,6 +16,7 @@ STOOD = {
     "code": "My locker code is 4312.",
     "allergy": "I am allergic to peanuts.",
 }
+QUESTION, ANSWER = "What is my dog called?", "Your dog is called Rex."
 WALK = (
     "You could go along the river, Rex will love the wide fields, and be back in Porto by noon for lunch with friends."
 )
@@ -34,7 +35,7 @@ WALK = (
         ("What is my locker code?", "It is 4312.", {"code"}),
         ("Can I eat satay?", "No, you are allergic to peanuts.", {"allergy"}),
         ("Is my dog called Rex?", "Yes, it is.", {"dog"}),
-        ("Plan a walk for tomorrow", WALK, {"dog", "dog's food", "home"}),
+        ("Plan a walk for tomorrow", WALK, {"dog", "home"}),
         ("What is the capital of France?", "The capital of France is Paris.", set()),
         ("What is my dog called?", "I do not know your dog.", set()),
         ("Tell me about dogs", "Dogs were domesticated by humans long ago and are kept all over the world.", set()),
@@ -49,6 +50,17 @@ def test_a_reply_repeats_what_its_words_come_from(question: str, reply: str, sou
 
 def test_a_reply_repeats_all_that_say_the_same() -> None:
     assert repeated("What is my dog called?", "Rex.", {1: "My dog is called Rex.", 2: "my dog is called rex"}) == {1, 2}
+
+
+def test_what_tells_more_than_was_said_does_not_stand_in_for_what_tells_just_that() -> None:
+    letter = "A long letter about the garden, the dog that is called in at noon, Rex of Thebes, and the weather."
+    assert repeated(QUESTION, ANSWER, {1: "My dog is called Rex.", 2: letter}) == {1}
+    assert repeated(QUESTION, ANSWER, {2: letter}) == {2}
+
+
+def test_a_word_in_common_does_not_stand_in_for_the_fact() -> None:
+    fact = "My dog is called Rex, he is three years old and brown."
+    assert 2 in repeated(QUESTION, ANSWER, {1: "Rex is fun.", 2: fact})
 
 
 def test_nothing_is_repeated_where_nothing_stood() -> None:
