@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jc1.errors import Jc1Error
-from jc1.memory.base import NewRecord, Sources, shortened
+from jc1.memory.base import NewRecord, Sources
 
 if TYPE_CHECKING:
     from jc1.request import Request
@@ -50,8 +50,8 @@ def _store(stores: Stores, request: Request, reply: str, sources: Sources, cance
             request.owner, session, user=request.message.text, reply=reply, cancelled=cancelled
         ).number
     if request.memory == "on":
-        message = NewRecord(shortened(request.message.text), "user", session=session, turn=number)
-        answer = NewRecord(shortened(reply), "assistant", "reply", session=session, turn=number, sources=sources)
+        message = NewRecord(request.message.text, "user", session=session, turn=number)
+        answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
         stores.memory.add(request.owner, [message, answer] if answered else [message])
     if session is not None and number is not None and not (answered and request.memory == "on"):
         stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)

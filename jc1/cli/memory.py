@@ -97,7 +97,7 @@ def search(
             print_json([_hit(receipt) for receipt in found.receipts])
             return
         rows = [
-            [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.record.text, r.record.id]
+            [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.quoted.text, r.record.id]
             for r in found.receipts
         ]
         print_table(["#", "score", "dense", "lexical", "text", "id"], rows)

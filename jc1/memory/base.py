@@ -6,24 +6,18 @@ Knows nothing about how records are stored, indexed or ranked.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO, Literal, Protocol
 
 from jc1.errors import InvalidRequest
 from jc1.messages import Role
 
-MAX_CHARACTERS = 10_000
-"""Longest text of a record. Its vector tells only of the beginning that the embedder reads (256 tokens with MiniLM);
-its words are indexed to the end."""
+MAX_CHARACTERS = 100_000
+"""Longest text of a record: about 100 passages, which take the default embedder six seconds of one core."""
 
 Kind = Literal["statement", "question", "reply"]
 """What a record is. Questions and replies are kept, but never outrank statements."""
-
-
-def shortened(text: str) -> str:
-    """`text`, cut where a record ends."""
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1].rstrip() + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class Receipt:
     added. `dense_score` is the cosine to the query and `lexical_score` the BM25 score of the record's own words (higher
     is better), each with the record's rank by it among the candidates, from 1; `None` where no word is shared. A
     neighbour brought in by widening names the record it came with in `expanded_from`, and has no score unless it was a
-    candidate itself.
+    candidate itself. Of a record that is too long to be read whole, `passage` is the part that answers best.
     """
 
     record: Record
@@ -117,6 +111,12 @@ class Receipt:
     lexical_score: float | None = None
     lexical_rank: int | None = None
     expanded_from: str | None = None
+    passage: str | None = None
+
+    @property
+    def quoted(self) -> Record:
+        """The record as a prompt holds it: of a long one, the passage."""
+        return self.record if self.passage is None else replace(self.record, text=self.passage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,13 @@ from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, RequestTooLarge, Unavailable
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
+from jc1.memory.passages import embedding_texts
 from jc1.memory.provenance import delete_records, link, refresh_replies, repeated_by
 from jc1.memory.rows import (
     HIDDEN,
     ROWS,
     SHOWN,
     count,
-    embedding_text,
     extract_subjects,
     next_version,
     relink_superseded,
@@ -46,8 +46,8 @@ MAX_LINES = 250_000
 BATCH = 256
 """Lines that are checked, embedded or stored before progress is told."""
 
-Embed = Callable[[Sequence[str]], Sequence[bytes]]
-"""From texts to their vectors, as they are stored."""
+Embed = Callable[[Sequence[Sequence[str]]], Sequence[bytes]]
+"""From the passages of texts to their vectors, as they are stored."""
 Progress = Callable[[int, int], None]
 """Told how many records of how many are stored, and 0 of those read so far while the file is checked. What it raises
 ends the import."""
@@ -180,7 +180,7 @@ class Import:
         return Imported(*(sum(counts) for counts in zip(*map(astuple, stored), strict=True)))
 
     def _items(self, lines: Sequence[Line]) -> Sequence[_Item]:
-        vectors = self._embed([embedding_text(line.speaker, line.text) for line in lines])
+        vectors = self._embed([embedding_texts(line.speaker, line.text) for line in lines])
         return [
             _Item(line, vector, extract_subjects(line.record(self._owner, line.id)).key)
             for line, vector in zip(lines, vectors, strict=True)

@@ -24,11 +24,6 @@ ROWS = 1000
 """Rows that are read or written at a time."""
 
 
-def embedding_text(speaker: str | None, text: str) -> str:
-    """The text as it is embedded: after the speaker's name."""
-    return f"{speaker}: {text}" if speaker else text
-
-
 def extract_subjects(record: Record) -> Subjects:
     """What the record is about, if it is one that may supersede another: what the user states, not what a document or
     somebody else says."""

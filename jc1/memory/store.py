@@ -18,9 +18,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy import Row as SqlRow
 
@@ -51,7 +53,8 @@ from jc1.memory.base import (
     Statistics,
 )
 from jc1.memory.index.vectors import FaissStore
-from jc1.memory.rows import HIDDEN, SHOWN, embedding_text, extract_subjects, next_version, supersede
+from jc1.memory.passages import embedding_texts, passages
+from jc1.memory.rows import HIDDEN, SHOWN, extract_subjects, next_version, supersede
 from jc1.memory.supersession.kinds import kind_of
 from jc1.texts import as_text
 
@@ -62,10 +65,13 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 1000
 """Most records of a page."""
+QUERY_CHARACTERS = 10_000
+"""How much of a query counts."""
 MAX_ADDED = 1000
 """Most records that one call adds: they are stored in one transaction, which others wait for."""
 INDEXED_RECORDS = 100_000
-"""How many records the indexes of all owners may hold together, at about 4 KB each with MiniLM's 384 dimensions."""
+"""How many records, a long one counted by its passages, the indexes of all owners may hold together, at about 4 KB each
+with MiniLM's 384 dimensions."""
 EMPTY_INDEX = 30
 """How many records an index itself takes the memory of: owners who have none must not fill it either."""
 EMBEDDED_AT_ONCE = 256
@@ -129,7 +135,7 @@ class DatabaseMemory:
         check_name(owner, "owner")
         if not query.strip():
             raise InvalidRequest("The query is empty: say what to look for.", param="query")
-        query = as_text(query[:MAX_CHARACTERS])
+        query = as_text(query[:QUERY_CHARACTERS])
         began = time.perf_counter()
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
@@ -150,8 +156,8 @@ class DatabaseMemory:
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject.
 
-        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 10,000 characters, or for more
-        than 1,000 of them.
+        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 100,000 characters, or for
+        more than 1,000 of them.
         """
         check_name(owner, "owner")
         if len(new) > MAX_ADDED:
@@ -161,7 +167,7 @@ class DatabaseMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([embedding_text(record.speaker, record.text) for record in added])
+        blobs = self._embedded([embedding_texts(record.speaker, record.text) for record in added])
         subjects = [extract_subjects(record) for record in added]
         replies = _replies(new, added)
         with reading(self._database) as connection:
@@ -247,7 +253,7 @@ class DatabaseMemory:
         """Change what a record says, its history kept. Raises `UnknownRecord`, and as `add` does for the text."""
         text = _checked(text)
         before = self.get(owner, record_id)
-        (vector,) = self._embedded([embedding_text(before.speaker, text)])
+        (vector,) = self._embedded([embedding_texts(before.speaker, text)])
         with writing(self._database) as connection:
             return editing.edit(connection, owner, before.id, text, vector, self._embedder.fingerprint)
 
@@ -344,7 +350,10 @@ class DatabaseMemory:
         """Drop the indexes that were not used for longest while all together hold more than the capacity; not the last
         one used, nor one that is in use."""
         with self._indexes_lock:
-            sizes = {owner: EMPTY_INDEX + len(cached.index or ()) for owner, cached in self._indexes.items()}
+            sizes = {
+                owner: EMPTY_INDEX + (cached.index.size if cached.index else 0)
+                for owner, cached in self._indexes.items()
+            }
             for owner in [*self._indexes][:-1]:
                 if sum(sizes.values()) <= self._capacity:
                     return
@@ -371,36 +380,44 @@ class DatabaseMemory:
                 rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
                 gone = _gone(connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows)
         fresh = [row for row in rows if row.recalled]
-        vectors = self._vectors(fresh)
+        vectors, counts = self._vectors(fresh)
         try:
             if cached.index is None:
                 cached.index = OwnerIndex(self._vector_store.of(owner, version))
             cached.index.remove(gone)
             # The row begins with the record's fields.
             made = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
-            cached.index.put(made, vectors)
+            cached.index.put(made, vectors, counts)
         except BaseException:
             _discard_index(cached)  # it may hold a part of the change only
             raise
         cached.version = version
         return cached.index
 
-    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> Vectors:
-        """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
-        stale = [row for row in rows if row.embedder != self._embedder.fingerprint]
+    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> tuple[Vectors, NDArray[np.int64]]:
+        """The rows' stored vectors, one after the other, and how many each row has.
+
+        Those that another embedder made, or of a long text that was not embedded to its end, are made and stored anew.
+        """
+        size = self._embedder.dimension * _VECTOR.itemsize
+        stale = [
+            row
+            for row in rows
+            if row.embedder != self._embedder.fingerprint or len(row.vector) != size * len(passages(row.text))
+        ]
         blobs = {row.seq: row.vector for row in rows}
         for start in range(0, len(stale), EMBEDDED_AT_ONCE):
             some = stale[start : start + EMBEDDED_AT_ONCE]
-            made = self._embedded([embedding_text(row.speaker, row.text) for row in some])
+            made = self._embedded([embedding_texts(row.speaker, row.text) for row in some])
             fresh = [{"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, made, strict=True)]
             blobs.update((vector["row"], vector["blob"]) for vector in fresh)
             write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
-        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(len(rows), -1 if rows else 0)
+        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(-1, self._embedder.dimension)
         vectors: Vectors = stored.astype(np.float32)
         # Of length one again after their rounding to 16 bits.
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
-        return vectors
+        return vectors, np.array([len(blob) // size for blob in blobs.values()], np.int64)
 
     def _store_vectors(self, connection: Connection, vectors: Sequence[Mapping[str, Any]]) -> None:
         connection.execute(
@@ -411,13 +428,15 @@ class DatabaseMemory:
             vectors,
         )
 
-    def _embedded(self, texts: Sequence[str]) -> Sequence[bytes]:
-        """The vectors of the texts, as they are stored."""
-        blobs: builtins.list[bytes] = []
-        for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-            vectors = self._embedder.embed(texts[start : start + EMBEDDED_AT_ONCE])  # (texts, dimension)
-            blobs.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
-        return blobs
+    def _embedded(self, texts: Sequence[Sequence[str]]) -> Sequence[bytes]:
+        """The vectors of texts, each given as its passages, as they are stored: those of a text one after the other."""
+        every = builtins.list(chain.from_iterable(texts))
+        made: builtins.list[bytes] = []
+        for start in range(0, len(every), EMBEDDED_AT_ONCE):
+            vectors = self._embedder.embed(every[start : start + EMBEDDED_AT_ONCE])  # (passages, dimension)
+            made.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
+        blobs = iter(made)
+        return [b"".join(islice(blobs, len(text))) for text in texts]
 
 
 def _checked(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from jc1 import Settings, SyncPipeline
 from jc1.erasure import forget, purge
-from jc1.memory.base import Filter
+from jc1.memory.base import Filter, NewRecord
 
 FACTS = [
     ("My dog is called Rex.", "My dog is called Fido.", "What is my dog called?", "Rex", "Fido"),
@@ -59,3 +59,16 @@ def test_chat_does_not_answer_what_was_excluded_or_forgotten(
     assert purge(chat.workbench, forgotten).records == 3
     for owner in (excluded, forgotten):
         assert not any(old in reply for reply in replies(chat, owner, question))
+
+
+DAY = "We walked along the river and talked about the weather. The bread came out too dark and the train was late. "
+
+
+def test_chat_answers_from_the_end_of_a_long_text(chat: SyncPipeline) -> None:
+    memory = chat.workbench.memory
+    memory.add("long", [NewRecord(f"Note {n}: there were {n} apples at the market.") for n in range(10)])
+    (letter,) = memory.add("long", [NewRecord(DAY * 90 + "My dog is called Rex.")])
+    reply = chat.chat("What is my dog called?", owner="long", session="asked")
+    assert "Rex" in reply.text
+    assert [item["id"] for item in reply.trace.recalled].count(letter.id) == 1
+    assert letter.id not in reply.trace.dropped_memories

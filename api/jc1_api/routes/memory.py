@@ -129,6 +129,7 @@ class Hit(RecallScores):
     """A found memory and why it was found."""
 
     memory: MemoryRecord = Field(validation_alias="record")
+    passage: str | None = Field(description="Of a long text, the part that answers best, as a prompt holds it.")
 
 
 class Hits(BaseModel):

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from jc1.database import reading
 from jc1.database.tables import records
 from jc1.errors import InvalidRequest, RequestTooLarge, UnknownRecord
-from jc1.memory.base import MAX_CHARACTERS, Memory, NewRecord, Receipt, Retrieval, shortened
+from jc1.memory.base import MAX_CHARACTERS, Memory, NewRecord, Receipt, Retrieval
 from jc1.memory.store import EMPTY_INDEX, DatabaseMemory
 from tests.jc1.memory.conftest import HashingEmbedder
 
@@ -208,16 +208,11 @@ def test_an_empty_text_or_query_is_refused_and_nothing_of_the_call_is_stored(mem
     assert memory.list("ann").total == 0
 
 
-def test_a_text_longer_than_a_record_is_refused_and_its_shortened_form_taken(memory: DatabaseMemory) -> None:
+def test_a_text_longer_than_a_record_is_refused(memory: DatabaseMemory) -> None:
     memory.add("ann", [NewRecord("x" * MAX_CHARACTERS)])
     for role in ("user", "assistant"):
         with pytest.raises(RequestTooLarge):
             memory.add("ann", [NewRecord("x" * (MAX_CHARACTERS + 1), role)])
-    (record,) = memory.add("ann", [NewRecord(shortened("walrus " * MAX_CHARACTERS))])
-    assert len(record.text) <= MAX_CHARACTERS
-    assert record.text.startswith("walrus walrus ")
-    assert record.text.endswith("…")
-    assert shortened("walrus") == "walrus"
 
 
 def test_a_time_without_a_zone_is_refused(memory: DatabaseMemory) -> None:
