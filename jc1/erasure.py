@@ -41,21 +41,21 @@ class Purge:
 
 
 def forget(stores: Stores, owner: str, what: str | Selection) -> Forgotten:
-    """Hide what is selected, for as long as the settings let it be restored. Raises as `Memory.forget` does."""
+    """Hide what is selected, for as long as the settings let it be restored. Raises as `DatabaseMemory.forget` does."""
     forgotten = stores.memory.forget(owner, what)
     _drop_derived(stores, owner)
     return forgotten
 
 
 def restore(stores: Stores, owner: str, what: str | Selection) -> Restored:
-    """Show again what is selected and not purged yet. Raises as `Memory.restore` does."""
+    """Show again what is selected and not purged yet. Raises as `DatabaseMemory.restore` does."""
     restored = stores.memory.restore(owner, what)
     _drop_derived(stores, owner)
     return restored
 
 
 def purge(stores: Stores, owner: str, what: str | Selection | None = None) -> Purge:
-    """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `Memory.purge` does."""
+    """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `DatabaseMemory.purge`."""
     purged = stores.memory.purge(owner, what)
     _drop_derived(stores, owner, purged.records)
     return _sum([purged], clean=_vacuum(stores))

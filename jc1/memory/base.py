@@ -1,14 +1,14 @@
-"""What a memory is: the record, the receipt that explains why it was recalled, and the protocol every store honours.
+"""What a memory is: the record, the receipt that explains why it was recalled, and what becomes of records.
 
 Knows nothing about how records are stored, indexed or ranked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import IO, Literal, Protocol
+from typing import Literal
 
 from jc1.errors import InvalidRequest
 from jc1.messages import Role
@@ -270,99 +270,3 @@ class Statistics:
     bytes: int
     first: datetime | None
     last: datetime | None
-
-
-class Memory(Protocol):
-    """Records of many owners. Every call names the owner and can reach that owner's records only.
-
-    The calls block and may be made from any thread. They raise `InvalidRequest` for a name or text that cannot be one,
-    `DatabaseUnavailable`, `DatabaseCorrupt` or `StorageFull`, and those that embed `EmbedderUnavailable`. What `add`
-    returned is durable.
-    """
-
-    def search(
-        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
-    ) -> Recall:
-        """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and
-        those of its turns that stand in the prompt as history: their records are left out."""
-
-    def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
-        """Store at most 1,000 records in one transaction, in order; a newer statement supersedes the older on its
-        subject."""
-
-    def note_reply(self, owner: str, session: str, turn: int, question: str, reply: str, sources: Sources) -> None:
-        """Store which records the reply of a turn repeats, where the turn itself is not remembered."""
-
-    def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
-        """The owner's documents, the one that was stored last first."""
-
-    def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
-        """The numbers of the parts of one version of a document that are stored, from 1."""
-
-    def commit_version(self, owner: str, title: str, session: str, parts: int) -> int:
-        """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
-        were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
-
-    def get(self, owner: str, record_id: str) -> Record:
-        """One record. Raises `UnknownRecord`."""
-
-    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
-        """A page of the owner's records, newest first, superseded ones included. Its total counts what `only` lets
-        through."""
-
-    def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
-        """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
-
-    def statistics(self, owner: str) -> Statistics:
-        """The owner's records in figures."""
-
-    def edit(self, owner: str, record_id: str, text: str) -> Record:
-        """Change what a record says. The old text becomes its history; kind, vector and what supersedes what follow
-        the new text, while its time stays. Raises `UnknownRecord`."""
-
-    def mark(self, owner: str, record_id: str, *, pinned: bool | None = None, excluded: bool | None = None) -> Record:
-        """Pin or exclude a record, or undo that; `None` leaves it. Raises `UnknownRecord`."""
-
-    def preview(self, owner: str, what: str | Selection) -> ForgetImpact:
-        """What `forget` would hide; nothing is changed. Raises as it does."""
-
-    def forget(self, owner: str, what: str | Selection) -> Forgotten:
-        """Hide a record, given by its id, or a selection, with the session turns that hold its text; what only a
-        hidden record had superseded counts again. Raises `UnknownRecord`, `UnknownSession` or `NotFound`."""
-
-    def restore(self, owner: str, what: str | Selection) -> Restored:
-        """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
-
-    def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
-        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
-        Raises as `forget` does. `vacuum` then sees to the files."""
-
-    def expire(self, owner: str, before: datetime) -> int:
-        """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
-
-    def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
-        """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,
-        and return whether no file holds what was deleted. False where others kept them busy: call it again."""
-
-    def owners(self) -> tuple[str, ...]:
-        """Everybody who has, or had, records or sessions: for the daily purge alone."""
-
-    def export_lines(self, owner: str) -> Generator[str]:
-        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
-        Close the iterator where it is left early."""
-
-    def import_lines(
-        self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
-    ) -> Imported:
-        """Take in what `export_lines` gave. Nothing is stored where a line is wrong.
-
-        The records are stored some at a time, so that others can write meanwhile. Where that is interrupted, what is
-        stored stays, and importing the file again goes on: what is there already is passed over.
-
-        `file` is read twice, from where it stands at the call. `progress` is told how many records of how many are
-        stored, and 0 of those read so far while they are checked; what it raises ends the import. Raises
-        `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
-        """
-
-    def close(self) -> None:
-        """Give back indexes and connections."""

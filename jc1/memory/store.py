@@ -96,7 +96,11 @@ class _CachedIndex:
 
 
 class DatabaseMemory:
-    """`Memory` in a database, searched through an index for each owner.
+    """Records of many owners in a database, searched through an index for each owner.
+
+    Every call names the owner and can reach that owner's records only. The calls block and may be made from any thread.
+    They raise `InvalidRequest` for a name or text that cannot be one, `DatabaseUnavailable`, `DatabaseCorrupt` or
+    `StorageFull`, and those that embed `EmbedderUnavailable`. What `add` returned is durable.
 
     `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
     The vectors are searched in `vectors`, in FAISS where it is not given; `close` closes that too.
@@ -126,6 +130,8 @@ class DatabaseMemory:
     ) -> Recall:
         """The records that answer `query`, best first: every statement before any question or reply.
 
+        `already_read` is a session and those of its turns that stand in the prompt as history: their records are left
+        out. Superseded, excluded and outdated records are never among those found.
         An owner with fewer than `k` records gets all of them, ranked. Of a query, the first 10,000 characters count.
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
@@ -250,7 +256,8 @@ class DatabaseMemory:
             return queries.statistics(connection, owner)
 
     def edit(self, owner: str, record_id: str, text: str) -> Record:
-        """Change what a record says, its history kept. Raises `UnknownRecord`, and as `add` does for the text."""
+        """Change what a record says. The old text becomes its history; kind, vector and what supersedes what follow the
+        new text, while its time stays. Raises `UnknownRecord`, and as `add` does for the text."""
         text = _checked(text)
         before = self.get(owner, record_id)
         (vector,) = self._embedded([embedding_texts(before.speaker, text)])
@@ -283,7 +290,8 @@ class DatabaseMemory:
         return deletion.restore(self._database, owner, deletion.selection(what))
 
     def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
-        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
+        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
+        Raises as `forget` does. `vacuum` then sees to the files."""
         check_name(owner, "owner")
         purged = deletion.purge(self._database, owner, None if what is None else deletion.selection(what), before)
         if purged != Purged():
@@ -307,15 +315,23 @@ class DatabaseMemory:
             return tuple(sorted(connection.execute(query).scalars()))
 
     def export_lines(self, owner: str) -> Generator[str]:
-        """The owner's records as JSON, one a line, as they are at one moment. Close it where it is left early."""
+        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
+        Close the iterator where it is left early."""
         check_name(owner, "owner")
         return self._exported(owner)
 
     def import_lines(
         self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
     ) -> Imported:
-        """Take in what `export_lines` gave. Nothing is stored where a line is wrong; much is stored in many
-        transactions, and an import that was interrupted goes on when the file is imported again."""
+        """Take in what `export_lines` gave. Nothing is stored where a line is wrong.
+
+        The records are stored some at a time, so that others can write meanwhile. Where that is interrupted, what is
+        stored stays, and importing the file again goes on: what is there already is passed over.
+
+        `file` is read twice, from where it stands at the call. `progress` is told how many records of how many are
+        stored, and 0 of those read so far while they are checked; what it raises ends the import. Raises
+        `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
+        """
         check_name(owner, "owner")
         job = exchange.Import(self._database, owner, file, self._embedded, self._embedder.fingerprint)
         return job.run(progress or (lambda done, total: None))
