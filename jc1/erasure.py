@@ -41,21 +41,21 @@ class Purge:
 
 
 def forget(stores: Stores, owner: str, what: str | Selection) -> Forgotten:
-    """Hide what is selected; it can be restored for as long as the settings say. Raises what `Memory.forget` does."""
+    """Hide what is selected, for as long as the settings let it be restored. Raises as `DatabaseMemory.forget` does."""
     forgotten = stores.memory.forget(owner, what)
     _drop_derived(stores, owner)
     return forgotten
 
 
 def restore(stores: Stores, owner: str, what: str | Selection) -> Restored:
-    """Show again what is selected and not purged yet. Raises what `Memory.restore` does."""
+    """Show again what is selected and not purged yet. Raises as `DatabaseMemory.restore` does."""
     restored = stores.memory.restore(owner, what)
     _drop_derived(stores, owner)
     return restored
 
 
 def purge(stores: Stores, owner: str, what: str | Selection | None = None) -> Purge:
-    """Remove for good, now, what an owner has forgotten: of a selection, or all. Raises what `Memory.purge` does."""
+    """Remove for good, now, what an owner has forgotten of a selection, or in all. Raises as `DatabaseMemory.purge`."""
     purged = stores.memory.purge(owner, what)
     _drop_derived(stores, owner, purged.records)
     return _sum([purged], clean=_vacuum(stores))
@@ -96,7 +96,7 @@ def remains(settings: Settings) -> tuple[str, ...]:
     """Return where purged texts may still be, because JC1 does not reach there: a sentence for each place."""
     places = [
         f"Backups and snapshots of {settings.home}, exports, and whatever was copied from a reply.",
-        "Replies of other turns that told the same in other words: `jc1 memory list --contains WORD` finds them.",
+        "Replies that told the same in words of their own: `jc1 memory list --contains WORD` finds them.",
         "MLflow and other stores of experiments, where runs logged prompts or replies: delete those runs there.",
         f"Sweeps begun with --owner: a folder of {settings.home / 'sweeps'} holds what was remembered then; delete it.",
         "Other running processes of JC1: their main memory, and the cache's file as they have it open, until they end.",

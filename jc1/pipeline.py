@@ -148,7 +148,7 @@ class Pipeline:
             request.resolved.system,
             request.history,
             request.message,
-            [receipt.record for receipt in receipts],
+            [receipt.quoted for receipt in receipts],
             count=request.tokens.count,
             budget=request.budget,
         )

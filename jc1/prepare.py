@@ -78,7 +78,7 @@ async def prepare(
         trace.notices = (notice,)
     if request.session is not None:
         turns = await asyncio.to_thread(bench.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
-        answered = [turn for turn in turns if turn.reply]
+        answered = [turn for turn in turns if turn.reply and not turn.outdated]
         request.history = tuple(
             m for turn in answered for m in (Message.user(turn.user), Message.assistant(turn.reply))
         )

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jc1.errors import Jc1Error
-from jc1.memory.base import NewRecord, shortened
+from jc1.memory.base import NewRecord, Sources
 
 if TYPE_CHECKING:
     from jc1.request import Request
@@ -26,7 +26,7 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
     if request.memory != "on" and request.session is None:
         return
     try:
-        await asyncio.to_thread(_store, stores, request, reply, cancelled)
+        await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
         trace.remembered = True
     except Jc1Error as error:
         trace.remembered, trace.remember_error = False, error.code
@@ -36,13 +36,22 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
         log.exception("trace %s was not remembered", trace.id)
 
 
-def _store(stores: Stores, request: Request, reply: str, cancelled: bool) -> None:
+def _sources(trace: Trace, request: Request) -> Sources:
+    """What stood in the prompt."""
+    kept = [record["id"] for record in trace.recalled if record["id"] not in trace.dropped_memories]
+    return Sources(tuple(kept), frozenset(request.turns))
+
+
+def _store(stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool) -> None:
     session, number = request.session, None
+    answered = bool(reply.strip()) and not cancelled
     if session is not None:
         number = stores.sessions.append(
             request.owner, session, user=request.message.text, reply=reply, cancelled=cancelled
         ).number
     if request.memory == "on":
-        message = NewRecord(shortened(request.message.text), "user", session=session, turn=number)
-        answer = NewRecord(shortened(reply), "assistant", "reply", session=session, turn=number)
-        stores.memory.add(request.owner, [message] if cancelled or not reply.strip() else [message, answer])
+        message = NewRecord(request.message.text, "user", session=session, turn=number)
+        answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
+        stores.memory.add(request.owner, [message, answer] if answered else [message])
+    if session is not None and number is not None and not (answered and request.memory == "on"):
+        stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)

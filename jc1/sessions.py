@@ -36,7 +36,7 @@ from sqlalchemy import (
 from jc1.cache.namespaces import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
-from jc1.database.tables import records, sessions, turns
+from jc1.database.tables import records, repeats, sessions, turns
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_limit, check_name
 from jc1.errors import UnknownSession
@@ -66,7 +66,7 @@ _SESSION = select(sessions.c.created, sessions.c.updated, sessions.c.turns, sess
     sessions.c.owner == bindparam("owner"), sessions.c.id == bindparam("session")
 )
 _TURNS = (
-    select(turns.c.number, turns.c.user, turns.c.reply, turns.c.cancelled, turns.c.created)
+    select(turns.c.number, turns.c.user, turns.c.reply, turns.c.cancelled, turns.c.created, turns.c.outdated)
     .where(
         turns.c.owner == bindparam("owner"),
         turns.c.session == bindparam("session"),
@@ -81,7 +81,8 @@ _of_session = (turns.c.owner == sessions.c.owner) & (turns.c.session == sessions
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One exchange: what the user said and the reply. `number` counts from 1; `cancelled` replies may be cut short."""
+    """One exchange: what the user said and the reply. `number` counts from 1; `cancelled` replies may be cut short.
+    What an `outdated` turn tells was edited or excluded in memory since: it is shown, and in no prompt."""
 
     session: str
     number: int
@@ -89,6 +90,7 @@ class Turn:
     reply: str
     cancelled: bool
     created: datetime
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ class Sessions:
         with writing(self._database) as connection:
             if connection.execute(query).rowcount == 0:
                 raise UnknownSession(session)
+            _drop_links(connection, owner)
             owe_vacuum(connection)
         self._uncache(owner, session)
         if self._on_delete is not None:
@@ -253,7 +256,10 @@ class _Kept:
         return replace(self, turns=self.turns + newer[1:]) if newer[:1] == self.turns[-1:] else None
 
     def dumps(self) -> bytes:
-        rows = [(turn.number, turn.user, turn.reply, turn.cancelled, turn.created) for turn in self.turns[-KEPT:]]
+        rows = [
+            (turn.number, turn.user, turn.reply, turn.cancelled, turn.created, turn.outdated)
+            for turn in self.turns[-KEPT:]
+        ]
         return orjson.dumps([self.created, self.changes, self.begins and len(self.turns) <= KEPT, rows])
 
     @classmethod
@@ -261,8 +267,8 @@ class _Kept:
         try:
             created, changes, begins, rows = orjson.loads(stored)
             read = tuple(
-                Turn(session, number, user, reply, cancelled, datetime.fromisoformat(at))
-                for number, user, reply, cancelled, at in rows
+                Turn(session, number, user, reply, cancelled, datetime.fromisoformat(at), outdated)
+                for number, user, reply, cancelled, at, outdated in rows
             )
             return cls(datetime.fromisoformat(created), changes, begins, read) if read else None
         except (ValueError, TypeError):
@@ -270,7 +276,7 @@ class _Kept:
 
 
 def _key(session: str) -> bytes:
-    return b"1:" + session.encode()  # the number is that of the layout
+    return b"2:" + session.encode()  # the number is that of the layout
 
 
 def _read(connection: Connection, owner: str, session: str, *, first: int, limit: int) -> tuple[Turn, ...]:
@@ -296,7 +302,16 @@ def remove_turns(connection: Connection, owner: str, these: ColumnElement[bool])
     removed = connection.execute(delete(turns).where(turns.c.owner == owner, these)).rowcount
     if removed:
         connection.execute(delete(sessions).where(sessions.c.owner == owner, ~exists().where(_of_session)))
+        _drop_links(connection, owner)
     return removed
+
+
+def _drop_links(connection: Connection, owner: str) -> None:
+    """Delete what turns that are gone repeated; a later turn may have the number of one of these."""
+    there = exists().where(
+        turns.c.owner == repeats.c.owner, turns.c.session == repeats.c.session, turns.c.number == repeats.c.turn
+    )
+    connection.execute(delete(repeats).where(repeats.c.owner == owner, repeats.c.session.is_not(None), ~there))
 
 
 def _title(text: str) -> str:

@@ -20,7 +20,7 @@ from jc1.requirements import UnmetRequirement, refusal, unmet
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
     from jc1.engines.base import Engine
-    from jc1.memory.base import Memory
+    from jc1.memory.store import DatabaseMemory
     from jc1.presets import Preset, Presets
     from jc1.sessions import Sessions
     from jc1.settings import Settings
@@ -37,7 +37,7 @@ class Stores:
         self,
         settings: Settings,
         *,
-        memory: Memory,
+        memory: DatabaseMemory,
         sessions: Sessions,
         presets: Presets,
         telemetry: Telemetry,

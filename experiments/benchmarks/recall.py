@@ -31,7 +31,7 @@ from jc1_lab.suites.locomo import CATEGORIES, Conversation, Question, Turn, read
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
-    from jc1.memory.base import Memory
+    from jc1.memory.store import DatabaseMemory
 
 WANTED = 0.80
 """Mean recall@10 that was to be reached on the development half."""
@@ -131,7 +131,7 @@ def _ask_memory(
         memory.close()
 
 
-def _ingest(memory: Memory, conversation: Conversation) -> None:
+def _ingest(memory: DatabaseMemory, conversation: Conversation) -> None:
     for _, session in groupby(records(conversation), key=lambda record: record.session):
         memory.add(conversation.name, list(session))
 

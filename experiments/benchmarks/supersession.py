@@ -28,7 +28,8 @@ from experiments.benchmarks.harness import Figures, main
 
 if TYPE_CHECKING:
     from jc1.embedding.base import Embedder
-    from jc1.memory.base import Memory, Record
+    from jc1.memory.base import Record
+    from jc1.memory.store import DatabaseMemory
 
 WANTED = 0.95
 """Share of cases that are to be right."""
@@ -170,7 +171,7 @@ def measure(cases: Sequence[Case], embedder: Embedder) -> list[Outcome]:
             memory.close()
 
 
-def _outcome(memory: Memory, owner: str, case: Case) -> Outcome:
+def _outcome(memory: DatabaseMemory, owner: str, case: Case) -> Outcome:
     from jc1.memory.base import NewRecord, Retrieval
 
     added = memory.add(owner, [NewRecord(said.text) for said in case.said])

@@ -97,7 +97,7 @@ def search(
             print_json([_hit(receipt) for receipt in found.receipts])
             return
         rows = [
-            [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.record.text, r.record.id]
+            [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.quoted.text, r.record.id]
             for r in found.receipts
         ]
         print_table(["#", "score", "dense", "lexical", "text", "id"], rows)
@@ -397,6 +397,7 @@ def _state(record: Record) -> str:
         "pinned": record.pinned,
         "excluded": record.excluded,
         "edited": record.edited is not None,
+        "outdated": record.outdated,
     }
     return ", ".join(name for name, holds in marks.items() if holds)
 
@@ -419,11 +420,11 @@ def _print_impact(impact: ForgetImpact) -> None:
     if impact.records > len(impact.first):
         print(f"... and {impact.records - len(impact.first):,} more")
     print(
-        f"{_number(impact.records, 'record')} ({impact.cascaded} of them replies to what was selected), "
+        f"{_number(impact.records, 'record')} ({impact.cascaded} of them replies that repeat what was selected), "
         f"{_number(impact.edits, 'earlier text')}, {_number(impact.turns, 'session turn')}, message and reply"
     )
     if impact.duplicates_kept:
-        print("These hold the same text and stay:")
+        print("These hold the same text or words and stay:")
         _print_records(impact.duplicates_kept)
 
 

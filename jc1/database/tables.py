@@ -96,6 +96,8 @@ records = Table(
     # Since when it is hidden; some days later the row goes.
     Column("forgotten", UtcDateTime),
     Column("superseded_by", String(40), ForeignKey("records.id"), index=True),
+    # Of a reply: what it repeats was edited since, or counts no more.
+    Column("outdated", Boolean, nullable=False, server_default=false()),
     # What the statement is about (jc1/memory/supersession/subjects.py); NULL where that is not certain.
     Column("subject", String(400)),
     # The owner's version at which the row last changed, so that an index can read what it has not seen.
@@ -123,6 +125,20 @@ edits = Table(
     Column("replaced", UtcDateTime, nullable=False),
 )
 
+# Which records a reply repeats. `reply` is its own record; of one that has none, `session` and `turn` say where it is.
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("number", _row_number, primary_key=True, autoincrement=True),
+    Column("owner", String(MAX_NAME), nullable=False),
+    # No foreign keys: a reply goes on repeating what was deleted.
+    Column("source", _row_number, nullable=False, index=True),
+    Column("reply", _row_number, index=True),
+    Column("session", String(MAX_NAME)),
+    Column("turn", Integer),
+    Index(None, "owner", "session"),
+)
+
 sessions = Table(
     "sessions",
     metadata,
@@ -148,6 +164,8 @@ turns = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("created", UtcDateTime, nullable=False),
     Column("forgotten", UtcDateTime),
+    # What was said, or what the reply repeats, was edited or excluded since: no prompt holds the turn.
+    Column("outdated", Boolean, nullable=False, server_default=false()),
     ForeignKeyConstraint(["owner", "session"], ["sessions.owner", "sessions.id"], ondelete="CASCADE"),
 )
 

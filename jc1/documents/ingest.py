@@ -11,10 +11,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from jc1.documents.parts import Part
-from jc1.memory.base import Memory, NewRecord
+from jc1.memory.base import NewRecord
 from jc1.memory.documents import session_of
+
+if TYPE_CHECKING:
+    from jc1.memory.store import DatabaseMemory
 
 BATCH = 32
 """Parts that are stored in one transaction: 3 s of embedding with MiniLM on two busy cores without AMX. So much is lost
@@ -40,21 +44,17 @@ def title_of(name: str) -> str:
 
 
 def ingest(
-    memory: Memory, owner: str, title: str, parts: Sequence[Part], told: Callable[[int], None] = lambda stored: None
+    memory: DatabaseMemory,
+    owner: str,
+    title: str,
+    parts: Sequence[Part],
+    told: Callable[[int], None] = lambda stored: None,
 ) -> Ingested:
     """Store a document's parts as records of `owner`, and remove those of another version of the same title.
 
     What is stored already is left as it is, edits, pins and all.
 
-    Args:
-        memory: takes the records.
-        owner: whose they are.
-        title: names the document; parts of another version have the same.
-        parts: all of them, in order.
-        told: called with the number of parts that are stored, at the beginning and after each batch.
-
-    Raises:
-        Conflict: where another version of the title was stored meanwhile; besides this, what `Memory.add` raises.
+    Raises what `DatabaseMemory.add` does, and `Conflict` where another version of the title was stored meanwhile.
     """
     # 1) What an earlier, interrupted run has stored
     session = session_of(_digest(title, parts), len(parts))

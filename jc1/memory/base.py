@@ -1,29 +1,23 @@
-"""What a memory is: the record, the receipt that explains why it was recalled, and the protocol every store honours.
+"""What a memory is: the record, the receipt that explains why it was recalled, and what becomes of records.
 
 Knows nothing about how records are stored, indexed or ranked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import IO, Literal, Protocol
+from typing import Literal
 
 from jc1.errors import InvalidRequest
 from jc1.messages import Role
 
-MAX_CHARACTERS = 10_000
-"""Longest text of a record. Its vector tells only of the beginning that the embedder reads (256 tokens with MiniLM);
-its words are indexed to the end."""
+MAX_CHARACTERS = 100_000
+"""Longest text of a record: about 100 passages, which take the default embedder six seconds of one core."""
 
 Kind = Literal["statement", "question", "reply"]
 """What a record is. Questions and replies are kept, but never outrank statements."""
-
-
-def shortened(text: str) -> str:
-    """`text`, cut where a record ends."""
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1].rstrip() + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +27,8 @@ class Record:
     `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand), and
     `speaker` by whom, where that is more than a role. A part of a `document` (its title) has its number in it as `turn`
     and its `place`, page and heading. `superseded_by` names the newer statement on the same subject, if there is one.
-    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed.
+    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed. A reply
+    is `outdated`, and in no recall, while something that it repeats counts no more or was edited since.
     """
 
     id: str
@@ -51,11 +46,21 @@ class Record:
     pinned: bool = False
     excluded: bool = False
     edited: datetime | None = None
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What stood in the prompt of a reply: `records` by id, and the numbers of its session's `turns`."""
+
+    records: tuple[str, ...] = ()
+    turns: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now."""
+    """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now. Of a reply,
+    `sources` are what it may repeat."""
 
     text: str
     role: Role = "user"
@@ -67,6 +72,7 @@ class NewRecord:
     document: str | None = None
     place: str | None = None
     pinned: bool = False
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Receipt:
     added. `dense_score` is the cosine to the query and `lexical_score` the BM25 score of the record's own words (higher
     is better), each with the record's rank by it among the candidates, from 1; `None` where no word is shared. A
     neighbour brought in by widening names the record it came with in `expanded_from`, and has no score unless it was a
-    candidate itself.
+    candidate itself. Of a record that is too long to be read whole, `passage` is the part that answers best.
     """
 
     record: Record
@@ -105,6 +111,12 @@ class Receipt:
     lexical_score: float | None = None
     lexical_rank: int | None = None
     expanded_from: str | None = None
+    passage: str | None = None
+
+    @property
+    def quoted(self) -> Record:
+        """The record as a prompt holds it: of a long one, the passage."""
+        return self.record if self.passage is None else replace(self.record, text=self.passage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +200,10 @@ class Selection:
 class ForgetImpact:
     """What forgetting a selection hides.
 
-    `records` counts all that go; `cascaded` of them were not selected: the replies to a selected message, which may
-    repeat it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and
+    `records` counts all that go; `cascaded` of them were not selected: the replies to a selected message, and those
+    that repeat it. With them go their `edits` (earlier texts) and the session `turns` that hold the texts, message and
     reply. `first` shows the newest 20 of them. `duplicates_kept` are up to 20 records that stay and hold a selected
-    record's text.
+    record's text, or its words.
     """
 
     records: int
@@ -258,96 +270,3 @@ class Statistics:
     bytes: int
     first: datetime | None
     last: datetime | None
-
-
-class Memory(Protocol):
-    """Records of many owners. Every call names the owner and can reach that owner's records only.
-
-    The calls block and may be made from any thread. They raise `InvalidRequest` for a name or text that cannot be one,
-    `DatabaseUnavailable`, `DatabaseCorrupt` or `StorageFull`, and those that embed `EmbedderUnavailable`. What `add`
-    returned is durable.
-    """
-
-    def search(
-        self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
-    ) -> Recall:
-        """The records that answer `query`. Superseded ones are never among them. `already_read` is a session and
-        those of its turns that stand in the prompt as history: their records are left out."""
-
-    def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
-        """Store at most 1,000 records in one transaction, in order; a newer statement supersedes the older on its
-        subject."""
-
-    def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
-        """The owner's documents, the one that was stored last first."""
-
-    def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
-        """The numbers of the parts of one version of a document that are stored, from 1."""
-
-    def commit_version(self, owner: str, title: str, session: str, parts: int) -> int:
-        """Make a version, whose `parts` are all stored, the only one of its title; returns how many records of others
-        were deleted for good. Raises `Conflict` where a part is not there: somebody stored another version."""
-
-    def get(self, owner: str, record_id: str) -> Record:
-        """One record. Raises `UnknownRecord`."""
-
-    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
-        """A page of the owner's records, newest first, superseded ones included. Its total counts what `only` lets
-        through."""
-
-    def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
-        """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
-
-    def statistics(self, owner: str) -> Statistics:
-        """The owner's records in figures."""
-
-    def edit(self, owner: str, record_id: str, text: str) -> Record:
-        """Change what a record says. The old text becomes its history; kind, vector and what supersedes what follow
-        the new text, while its time stays. Raises `UnknownRecord`."""
-
-    def mark(self, owner: str, record_id: str, *, pinned: bool | None = None, excluded: bool | None = None) -> Record:
-        """Pin or exclude a record, or undo that; `None` leaves it. Raises `UnknownRecord`."""
-
-    def preview(self, owner: str, what: str | Selection) -> ForgetImpact:
-        """What `forget` would hide; nothing is changed. Raises as it does."""
-
-    def forget(self, owner: str, what: str | Selection) -> Forgotten:
-        """Hide a record, given by its id, or a selection, with the session turns that hold its text; what only a
-        hidden record had superseded counts again. Raises `UnknownRecord`, `UnknownSession` or `NotFound`."""
-
-    def restore(self, owner: str, what: str | Selection) -> Restored:
-        """Show again what was forgotten and is not purged yet. Raises as `forget` does."""
-
-    def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
-        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
-        Raises as `forget` does. `vacuum` then sees to the files."""
-
-    def expire(self, owner: str, before: datetime) -> int:
-        """Forget what was said before a time, pinned records excepted; how many records and turns that are."""
-
-    def vacuum(self, elsewhere: Callable[[], bool]) -> bool:
-        """Rewrite the files where a deletion since the last time asks for it, those that `elsewhere` sees to as well,
-        and return whether no file holds what was deleted. False where others kept them busy: call it again."""
-
-    def owners(self) -> tuple[str, ...]:
-        """Everybody who has, or had, records or sessions: for the daily purge alone."""
-
-    def export_lines(self, owner: str) -> Generator[str]:
-        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
-        Close the iterator where it is left early."""
-
-    def import_lines(
-        self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
-    ) -> Imported:
-        """Take in what `export_lines` gave. Nothing is stored where a line is wrong.
-
-        The records are stored some at a time, so that others can write meanwhile. Where that is interrupted, what is
-        stored stays, and importing the file again goes on: what is there already is passed over.
-
-        `file` is read twice, from where it stands at the call. `progress` is told how many records of how many are
-        stored, and 0 of those read so far while they are checked; what it raises ends the import. Raises
-        `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
-        """
-
-    def close(self) -> None:
-        """Give back indexes and connections."""

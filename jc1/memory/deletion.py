@@ -3,7 +3,7 @@
 Knows the records, their earlier texts, and the session turns that they were said in. Knows nothing about caches,
 traces, files or the days in between.
 
-A selected message of the user takes the replies of its turn along, since a reply may repeat it. A session's turn is
+What is selected takes along the replies that repeat it, wherever they were given (`provenance`). A session's turn is
 hidden whole, message and reply, where it holds a text that goes.
 
 What is little is written in one transaction, much of it in many short ones, so that others can write meanwhile. A step
@@ -14,13 +14,28 @@ leaves a state in which no link between records is lost.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, exists, false, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Row,
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import edits, records, turns
@@ -28,29 +43,37 @@ from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, NotFound, UnknownRecord, UnknownSession
 from jc1.memory.base import ForgetImpact, Purged, Record, Restored, Selection
+from jc1.memory.provenance import delete_records, replies_to, turns_to
 from jc1.memory.queries import holding
-from jc1.memory.rows import HIDDEN, SHOWN, count, next_version, relink_superseded, supersede_changed
+from jc1.memory.repetition import words_of
+from jc1.memory.rows import HIDDEN, ROWS, SHOWN, count, next_version, relink_superseded, supersede_changed
 from jc1.sessions import SAID, refresh_session, remove_turns
 from jc1.texts import as_text
 
 MAX_SELECTED = 1000
 """Most records that are selected by id at once."""
+MAX_WORDS = 20
+"""Words of a text that another record is looked through for."""
 MAX_SHOWN = 20
 """Records that a preview shows, and texts whose like it looks for elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Rows of both tables, and what is known of them where they were selected by id."""
+    """Rows of both tables; `places` are further turns, by session and number, `texts` those of records chosen by id."""
 
     records: ColumnElement[bool]
     turns: ColumnElement[bool]
+    places: tuple[_Place, ...] = ()
     cascaded: int = 0
     texts: tuple[str, ...] = ()
 
 
-_Row = int | tuple[str, int]
+_Place = tuple[str, int]
+_Row = int | _Place
 """A record, by its number in the table, or a turn, by its session and its number there."""
+_Selected = Callable[[FromClause], ColumnElement[bool]]
+"""Tells of the table of records, or of an alias of it, which rows are selected."""
 
 
 def selection(what: str | Selection) -> Selection:
@@ -59,12 +82,12 @@ def selection(what: str | Selection) -> Selection:
 
 
 def preview(connection: Connection, owner: str, what: Selection) -> ForgetImpact:
-    """What `hide` would hide, and which records that stay hold the same text."""
+    """What `hide` would hide, and which records that stay hold the same text, or all of its words."""
     chosen = _choose(connection, owner, what, hidden=False)
     impact = _impact(connection, chosen)
     if not chosen.texts:
         return impact
-    alike = or_(*(holding(text) for text in chosen.texts[:MAX_SHOWN]))
+    alike = or_(*(_alike(text) for text in chosen.texts[:MAX_SHOWN]))
     return replace(
         impact, duplicates_kept=_newest(connection, (records.c.owner == owner) & ~HIDDEN & ~chosen.records & alike)
     )
@@ -82,12 +105,12 @@ def hide(database: Engine, owner: str, what: Selection, now: datetime) -> Forget
 
 def expire(database: Engine, owner: str, before: datetime, now: datetime) -> int:
     """Hide what was said before a time, pinned records excepted; how many records and turns these are."""
-    chosen = _Chosen(
-        (records.c.owner == owner) & ~HIDDEN & ~records.c.pinned & (records.c.created < before),
-        (turns.c.owner == owner) & SAID & (turns.c.created < before),
-    )
     with reading(database) as connection:
-        rows = _rows(connection, chosen)
+        chosen = _with_replies(
+            connection, owner, lambda table: ~table.c.pinned & (table.c.created < before), hidden=False
+        )
+        old = (turns.c.owner == owner) & SAID & (turns.c.created < before)
+        rows = _rows(connection, replace(chosen, turns=old))
     _hide(database, owner, rows, now)
     return len(rows)
 
@@ -139,7 +162,7 @@ def purge(database: Engine, owner: str, what: Selection | None, before: datetime
         doomed = tuple(connection.execute(select(records.c.id).where(these.records, HIDDEN)).scalars())
         relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(doomed), records.c.id.not_in(doomed))
         earlier = connection.execute(delete(edits).where(edits.c.record.in_(doomed))).rowcount
-        connection.execute(delete(records).where(records.c.owner == owner, records.c.id.in_(doomed)))
+        delete_records(connection, owner, records.c.id.in_(doomed), version)
         owe_vacuum(connection)
         return Purged(doomed, earlier, remove_turns(connection, owner, these.turns & ~SAID))
 
@@ -176,7 +199,7 @@ def _rows(connection: Connection, chosen: _Chosen) -> Sequence[_Row]:
     """The turns and then the records that are chosen, oldest first: what supersedes a record comes after it."""
     said = select(turns.c.session, turns.c.number).where(chosen.turns).order_by(turns.c.created, turns.c.number)
     told = select(records.c.seq).where(chosen.records).order_by(records.c.created, records.c.seq)
-    keys = [(row.session, row.number) for row in connection.execute(said)]
+    keys = dict.fromkeys((*((row.session, row.number) for row in connection.execute(said)), *chosen.places))
     return [*keys, *connection.execute(told).scalars()]
 
 
@@ -206,13 +229,15 @@ def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool
         return _Chosen(mine, said)
     if what.session is not None:
         session = check_name(what.session, "session")
-        chosen = _Chosen(mine & (records.c.session == session), said & (turns.c.session == session))
+        chosen = _with_replies(connection, owner, lambda table: table.c.session == session, hidden=hidden)
+        elsewhere = tuple(place for place in chosen.places if place[0] != session)
+        chosen = replace(chosen, turns=said & (turns.c.session == session), places=elsewhere)
         if not count(connection, records, chosen.records) and not count(connection, turns, chosen.turns):
             raise UnknownSession(session)
         return chosen
     if what.document is not None:
         document = check_name(what.document, "document")
-        chosen = _Chosen(mine & (records.c.document == document), false())
+        chosen = _with_replies(connection, owner, lambda table: table.c.document == document, hidden=hidden)
         if not count(connection, records, chosen.records):
             raise NotFound(f"No document {document!r}: the statistics of the memory name the documents.")
         return chosen
@@ -221,40 +246,51 @@ def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool
             f"{len(what.records):,} records are selected and {MAX_SELECTED:,} are allowed: do it in parts.",
             param="records",
         )
-    return _choose_by_id(connection, mine, said, [as_text(some) for some in dict.fromkeys(what.records)])
-
-
-def _choose_by_id(
-    connection: Connection, mine: ColumnElement[bool], said: ColumnElement[bool], ids: Sequence[str]
-) -> _Chosen:
-    found = connection.execute(select(records).where(mine, records.c.id.in_(ids))).all()
-    if missing := set(ids) - {row.id for row in found}:
+    ids = [as_text(some) for some in dict.fromkeys(what.records)]
+    selected = connection.execute(select(*SHOWN).where(mine, records.c.id.in_(ids))).all()
+    if missing := set(ids) - {row.id for row in selected}:
         raise UnknownRecord(next(some for some in ids if some in missing))
-    asked = {(*turn, row.forgotten) for row in found if row.role == "user" and (turn := _turn(row))}
-    place = tuple_(records.c.session, records.c.turn)
-    answers = select(records).where(mine, records.c.role == "assistant", place.in_({key[:2] for key in asked}))
-    along = [
-        row
-        for row in connection.execute(answers)
-        # Of what is hidden, only what was hidden together belongs together.
-        if row.id not in ids and (row.session, row.turn, row.forgotten) in asked
-    ]
-    going = [*found, *along]
+    chosen = _with_replies(connection, owner, lambda table: table.c.id.in_(ids), hidden=hidden)
+    places = (*_places(connection, selected, said), *chosen.places)
+    return replace(chosen, places=tuple(dict.fromkeys(places)), texts=tuple(row.text for row in selected))
+
+
+def _with_replies(connection: Connection, owner: str, selected: _Selected, *, hidden: bool) -> _Chosen:
+    """The records that are selected and the replies that repeat them, with the turns of these replies.
+
+    Of what is hidden, only what was hidden together belongs together.
+    """
+    mine = (records.c.owner == owner) & (HIDDEN if hidden else ~HIDDEN)
+    said = (turns.c.owner == owner) & (~SAID if hidden else SAID)
+    these = mine & selected(records)
+    replies = mine & selected(records).is_not(True) & replies_to(owner, selected, hidden=hidden)
+    along = connection.execute(select(*SHOWN).where(replies)).all()
+    places = (*_places(connection, along, said), *turns_to(connection, owner, selected, hidden=hidden))
+    return _Chosen(these | replies, false(), tuple(dict.fromkeys(places)), len(along))
+
+
+def _places(connection: Connection, rows: Sequence[Row[Any]], said: ColumnElement[bool]) -> list[_Place]:
+    """The turns in which these records were said. One that holds none of their texts, today's and earlier ones, has
+    only its number in common, say after an import."""
     earlier = select(records.c.session, records.c.turn, records.c.document, edits.c.text).join_from(edits, records)
-    texts = defaultdict[tuple[str, int], set[str]](set)
-    for row in (*going, *connection.execute(earlier.where(records.c.id.in_([row.id for row in going])))):
-        if turn := _turn(row):
-            # A text that was too long for a record ends there with a mark of its own.
-            texts[turn].add(row.text.removesuffix("…").rstrip())
-    place = tuple_(turns.c.session, turns.c.number)
-    # A turn that holds none of the texts has only its number in common, say after an import.
-    held = [
-        (row.session, row.number)
-        for row in connection.execute(select(turns).where(said, place.in_(list(texts))))
-        if any(text in row.user or text in row.reply for text in texts[row.session, row.number])
-    ]
-    chosen = mine & records.c.id.in_([row.id for row in going])
-    return _Chosen(chosen, said & place.in_(held), len(along), tuple(row.text for row in found))
+    texts = defaultdict[_Place, set[str]](set)
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        before = connection.execute(earlier.where(records.c.id.in_([row.id for row in part])))
+        for row in (*part, *before):
+            if turn := _turn(row):
+                # A text that was once too long for a record ends there with a mark of its own.
+                texts[turn].add(row.text.removesuffix("…").rstrip())
+    found: list[_Place] = []
+    places = list(texts)
+    for start in range(0, len(places), ROWS):
+        there = tuple_(turns.c.session, turns.c.number).in_(places[start : start + ROWS])
+        found += [
+            (row.session, row.number)
+            for row in connection.execute(select(turns).where(said, there))
+            if any(text in row.user or text in row.reply for text in texts[row.session, row.number])
+        ]
+    return found
 
 
 def _turn(row: Row[Any]) -> tuple[str, int] | None:
@@ -268,9 +304,15 @@ def _impact(connection: Connection, chosen: _Chosen) -> ForgetImpact:
         records=count(connection, records, chosen.records),
         cascaded=chosen.cascaded,
         edits=connection.execute(earlier).scalar_one(),
-        turns=count(connection, turns, chosen.turns),
+        turns=count(connection, turns, chosen.turns) + len(chosen.places),
         first=_newest(connection, chosen.records),
     )
+
+
+def _alike(text: str) -> ColumnElement[bool]:
+    """Whether a record has `text` in it, or in another order the words of it that say something."""
+    words = words_of(text)[:MAX_WORDS]
+    return or_(holding(text), and_(*map(holding, words))) if len(words) > 1 else holding(text)
 
 
 def _newest(connection: Connection, these: ColumnElement[bool]) -> tuple[Record, ...]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import records
 from jc1.database.vacuum import owe_vacuum
 from jc1.errors import Conflict
 from jc1.memory.base import Document
+from jc1.memory.provenance import delete_records
 from jc1.memory.rows import next_version
 
 _SESSION = re.compile(r"document:[0-9a-f]+/(?P<parts>\d+)")
@@ -69,12 +70,12 @@ def commit_version(database: Engine, owner: str, title: str, session: str, parts
         return seqs
 
     def remove(connection: Connection, seqs: Sequence[int]) -> int:
-        next_version(connection, owner)
+        version = next_version(connection, owner)
         # Asked again in each transaction: of two versions that commit at once, one must not delete the other's parts
         # while the other deletes its own.
         doomed = set(seqs) - kept(connection)
         owe_vacuum(connection)
-        return connection.execute(delete(records).where(_of(owner, title), records.c.seq.in_(doomed))).rowcount
+        return delete_records(connection, owner, (records.c.document == title) & records.c.seq.in_(doomed), version)
 
     with reading(database) as connection:
         stay = kept(connection)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from jc1.database.tables import edits, records
 from jc1.memory.base import Record
+from jc1.memory.provenance import refresh_turns
 from jc1.memory.queries import read
 from jc1.memory.rows import extract_subjects, next_version, relink_superseded, supersede_changed
 from jc1.memory.supersession.kinds import kind_of
@@ -50,6 +51,7 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
         )
     )
     supersede_changed(connection, owner, version)
+    refresh_turns(connection, owner, record_id)
     return read(connection, owner, record_id)
 
 
@@ -66,6 +68,7 @@ def mark(connection: Connection, owner: str, record_id: str, pinned: bool | None
     connection.execute(update(records).where(records.c.id == record_id).values(**flags, changed=version))
     if marked.excluded and not record.excluded:
         relink_superseded(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
-    elif record.excluded and not marked.excluded:
+    if marked.excluded != record.excluded:
         supersede_changed(connection, owner, version)
+        refresh_turns(connection, owner, record_id)
     return read(connection, owner, record_id)

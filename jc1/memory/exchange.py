@@ -16,7 +16,7 @@ from itertools import islice
 from typing import IO, Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, exists, insert, or_, select, update
 
 from jc1.database.connection import reading, write_in_batches
 from jc1.database.tables import MAX_PLACE, edits, records
@@ -24,12 +24,13 @@ from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, RequestTooLarge, Unavailable
 from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
+from jc1.memory.passages import embedding_texts
+from jc1.memory.provenance import delete_records, link, refresh_replies, repeated_by
 from jc1.memory.rows import (
     HIDDEN,
     ROWS,
     SHOWN,
     count,
-    embedding_text,
     extract_subjects,
     next_version,
     relink_superseded,
@@ -45,8 +46,8 @@ MAX_LINES = 250_000
 BATCH = 256
 """Lines that are checked, embedded or stored before progress is told."""
 
-Embed = Callable[[Sequence[str]], Sequence[bytes]]
-"""From texts to their vectors, as they are stored."""
+Embed = Callable[[Sequence[Sequence[str]]], Sequence[bytes]]
+"""From the passages of texts to their vectors, as they are stored."""
 Progress = Callable[[int, int], None]
 """Told how many records of how many are stored, and 0 of those read so far while the file is checked. What it raises
 ends the import."""
@@ -96,12 +97,13 @@ class Line(_Model):
     pinned: bool = False
     excluded: bool = False
     edited: AwareDatetime | None = None
+    repeats: tuple[Id, ...] = ()
     history: tuple[_Edit, ...] = ()
 
     def record(self, owner: str, record_id: str) -> Record:
         """The record that this becomes. What supersedes it is linked when all are there."""
         values = {**dict(self), "id": record_id, "superseded_by": None}
-        del values["history"]
+        del values["history"], values["repeats"]
         return Record(owner=owner, **values)
 
     def earlier(self) -> tuple[Edit, ...]:
@@ -124,9 +126,14 @@ def export_lines(connection: Connection, owner: str) -> Iterator[str]:
     for rows in connection.execution_options(yield_per=ROWS).execute(query).mappings().partitions():
         found = [Record(**row) for row in rows]
         earlier = _histories(connection, [record.id for record in found if record.edited is not None])
+        sources = repeated_by(connection, [record.id for record in found if record.role == "assistant"])
         for record in found:
-            values = {**asdict(record), "history": [asdict(edit) for edit in earlier.get(record.id, ())]}
-            del values["owner"]
+            values = {
+                **asdict(record),
+                "repeats": sources.get(record.id, ()),
+                "history": [asdict(edit) for edit in earlier.get(record.id, ())],
+            }
+            del values["owner"], values["outdated"]
             yield json.dumps(values, ensure_ascii=False, default=datetime.isoformat) + "\n"
 
 
@@ -148,6 +155,8 @@ class Import:
         """Whether there are records that the file does not hold: then its statements supersede, or are superseded."""
         self._waiting: dict[str, list[str]] = defaultdict(list)
         """By the id of what the file says superseded them: records that are stored as the file has them."""
+        self._said: dict[tuple[str | None, int | None], str] = {}
+        """By session and turn: the user's last message there."""
 
     def run(self, progress: Progress) -> Imported:
         """Check, embed and store. Raises `InvalidRequest` or `RequestTooLarge` before anything is stored."""
@@ -171,7 +180,7 @@ class Import:
         return Imported(*(sum(counts) for counts in zip(*map(astuple, stored), strict=True)))
 
     def _items(self, lines: Sequence[Line]) -> Sequence[_Item]:
-        vectors = self._embed([embedding_text(line.speaker, line.text) for line in lines])
+        vectors = self._embed([embedding_texts(line.speaker, line.text) for line in lines])
         return [
             _Item(line, vector, extract_subjects(line.record(self._owner, line.id)).key)
             for line, vector in zip(lines, vectors, strict=True)
@@ -219,8 +228,10 @@ class Import:
         _delete_hidden(connection, self._owner, theirs, version)
         _insert(connection, new.values(), self._embedder, version)
         self._link(connection, [item.line for _, item in new.values()], version)
+        self._link_replies(connection, [item.line for _, item in new.values()])
         if self._joins:
             supersede_changed(connection, self._owner, version)
+        refresh_replies(connection, self._owner, version)
         return Imported(len(new), same, len(items) - len(new) - same)
 
     def _link(self, connection: Connection, added: Sequence[Line], version: int) -> None:
@@ -247,6 +258,21 @@ class Import:
             update(records).where(mine, fits).values(superseded_by=bindparam("new"), changed=version),
             [{"old": ids[old], "new": ids[new]} for old, new in links.items()],
         )
+
+    def _link_replies(self, connection: Connection, added: Sequence[Line]) -> None:
+        """Say what the replies that were added repeat: what the file says, and the message of their turn."""
+        links: list[tuple[str, str]] = []
+        for line in added:
+            place = (line.session, line.turn)
+            if line.role == "user" and line.turn is not None and line.document is None:
+                self._said[place] = line.id
+            elif line.role == "assistant":
+                links += [(source, line.id) for source in line.repeats]
+                links += [(self._said[place], line.id)] if place in self._said else []
+        for start in range(0, len(links), ROWS):
+            part = links[start : start + ROWS]
+            ids = _ids(connection, self._owner, {name for names in part for name in names})
+            link(connection, self._owner, [(ids[source], ids[reply]) for source, reply in part])
 
 
 def too_many_lines() -> RequestTooLarge:
@@ -287,7 +313,7 @@ def _delete_hidden(connection: Connection, owner: str, theirs: ColumnElement[boo
     hidden = connection.execute(select(records.c.id).where(theirs, HIDDEN)).scalars().all()
     if hidden:
         relink_superseded(connection, owner, version, lambda newer: newer.c.id.in_(hidden), records.c.id.not_in(hidden))
-        connection.execute(delete(records).where(records.c.id.in_(hidden)))
+        delete_records(connection, owner, records.c.id.in_(hidden), version)
         owe_vacuum(connection)
 
 
@@ -336,4 +362,4 @@ def _histories(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Ed
 
 
 def _unlinked(record: Record) -> Record:
-    return replace(record, superseded_by=None)
+    return replace(record, superseded_by=None, outdated=False)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, or_, s
 from jc1.database.connection import upsert
 from jc1.database.tables import owners, records
 from jc1.memory.base import Record
+from jc1.memory.provenance import refresh_replies
 from jc1.memory.supersession.subjects import Subjects, subjects
 
 SHOWN = [records.c[field.name] for field in fields(Record)]
@@ -21,11 +22,6 @@ SHOWN = [records.c[field.name] for field in fields(Record)]
 HIDDEN = records.c.forgotten.is_not(None)
 ROWS = 1000
 """Rows that are read or written at a time."""
-
-
-def embedding_text(speaker: str | None, text: str) -> str:
-    """The text as it is embedded: after the speaker's name."""
-    return f"{speaker}: {text}" if speaker else text
 
 
 def extract_subjects(record: Record) -> Subjects:
@@ -80,7 +76,7 @@ def supersede(connection: Connection, record: Record, told: Subjects, version: i
 
 
 def supersede_changed(connection: Connection, owner: str, version: int) -> None:
-    """`supersede` for every statement that this version changed and that counts, oldest first."""
+    """`supersede` for every statement that this version changed and that counts, oldest first; then replies follow."""
     query = select(records.c.id).where(
         (records.c.owner == owner) & (records.c.changed == version) & ~HIDDEN & records.c.superseded_by.is_(None),
         ~records.c.excluded,
@@ -94,6 +90,7 @@ def supersede_changed(connection: Connection, owner: str, version: int) -> None:
         for record in (Record(**row) for row in found):
             if record.id not in superseded:
                 superseded.update(supersede(connection, record, extract_subjects(record), version))
+    refresh_replies(connection, owner, version)
 
 
 def relink_superseded(

@@ -18,9 +18,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy import Row as SqlRow
 
@@ -29,7 +31,7 @@ from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name
 from jc1.errors import InvalidRequest, RequestTooLarge
-from jc1.memory import deletion, documents, editing, exchange, queries
+from jc1.memory import deletion, documents, editing, exchange, provenance, queries
 from jc1.memory.base import (
     EVERY,
     MAX_CHARACTERS,
@@ -47,10 +49,12 @@ from jc1.memory.base import (
     Restored,
     Retrieval,
     Selection,
+    Sources,
     Statistics,
 )
 from jc1.memory.index.vectors import FaissStore
-from jc1.memory.rows import HIDDEN, SHOWN, embedding_text, extract_subjects, next_version, supersede
+from jc1.memory.passages import embedding_texts, passages
+from jc1.memory.rows import HIDDEN, SHOWN, extract_subjects, next_version, supersede
 from jc1.memory.supersession.kinds import kind_of
 from jc1.texts import as_text
 
@@ -61,10 +65,13 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 1000
 """Most records of a page."""
+QUERY_CHARACTERS = 10_000
+"""How much of a query counts."""
 MAX_ADDED = 1000
 """Most records that one call adds: they are stored in one transaction, which others wait for."""
 INDEXED_RECORDS = 100_000
-"""How many records the indexes of all owners may hold together, at about 4 KB each with MiniLM's 384 dimensions."""
+"""How many records, a long one counted by its passages, the indexes of all owners may hold together, at about 4 KB each
+with MiniLM's 384 dimensions."""
 EMPTY_INDEX = 30
 """How many records an index itself takes the memory of: owners who have none must not fill it either."""
 EMBEDDED_AT_ONCE = 256
@@ -72,7 +79,7 @@ EMBEDDED_AT_ONCE = 256
 UNDO_DAYS = 7
 """For how long what was forgotten can be restored, where nothing else is said."""
 
-_RECALLED = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
+_RECALLED = ~HIDDEN & ~records.c.excluded & ~records.c.outdated & records.c.superseded_by.is_(None)
 _INDEXED = select(
     *SHOWN, records.c.seq, _RECALLED.label("recalled"), records.c.changed, records.c.vector, records.c.embedder
 )
@@ -89,7 +96,11 @@ class _CachedIndex:
 
 
 class DatabaseMemory:
-    """`Memory` in a database, searched through an index for each owner.
+    """Records of many owners in a database, searched through an index for each owner.
+
+    Every call names the owner and can reach that owner's records only. The calls block and may be made from any thread.
+    They raise `InvalidRequest` for a name or text that cannot be one, `DatabaseUnavailable`, `DatabaseCorrupt` or
+    `StorageFull`, and those that embed `EmbedderUnavailable`. What `add` returned is durable.
 
     `database` is what `open_database` returned; several processes may have it open. `close` gives its connections back.
     The vectors are searched in `vectors`, in FAISS where it is not given; `close` closes that too.
@@ -119,6 +130,8 @@ class DatabaseMemory:
     ) -> Recall:
         """The records that answer `query`, best first: every statement before any question or reply.
 
+        `already_read` is a session and those of its turns that stand in the prompt as history: their records are left
+        out. Superseded, excluded and outdated records are never among those found.
         An owner with fewer than `k` records gets all of them, ranked. Of a query, the first 10,000 characters count.
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
@@ -128,7 +141,7 @@ class DatabaseMemory:
         check_name(owner, "owner")
         if not query.strip():
             raise InvalidRequest("The query is empty: say what to look for.", param="query")
-        query = as_text(query[:MAX_CHARACTERS])
+        query = as_text(query[:QUERY_CHARACTERS])
         began = time.perf_counter()
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
@@ -149,8 +162,8 @@ class DatabaseMemory:
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
         """Store the records in one transaction, in order; a newer statement supersedes the older on its subject.
 
-        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 10,000 characters, or for more
-        than 1,000 of them.
+        Raises `InvalidRequest` for an empty text, `RequestTooLarge` for one of more than 100,000 characters, or for
+        more than 1,000 of them.
         """
         check_name(owner, "owner")
         if len(new) > MAX_ADDED:
@@ -160,8 +173,11 @@ class DatabaseMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([embedding_text(record.speaker, record.text) for record in added])
+        blobs = self._embedded([embedding_texts(record.speaker, record.text) for record in added])
         subjects = [extract_subjects(record) for record in added]
+        replies = _replies(new, added)
+        with reading(self._database) as connection:
+            links = provenance.links_of(connection, owner, replies)
         with writing(self._database) as connection:
             version = next_version(connection, owner)
             connection.execute(
@@ -180,7 +196,18 @@ class DatabaseMemory:
             superseded: dict[str, str] = {}
             for record, about in zip(added, subjects, strict=True):
                 superseded.update(supersede(connection, record, about, version))
+            if provenance.link(connection, owner, links) or superseded:
+                provenance.refresh_replies(connection, owner, version)
         return tuple(replace(record, superseded_by=superseded.get(record.id)) for record in added)
+
+    def note_reply(self, owner: str, session: str, turn: int, question: str, reply: str, sources: Sources) -> None:
+        """Store which records the reply of a turn repeats, where the turn itself is not remembered."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            repeated = provenance.find_repeated(connection, owner, session, question, reply, sources)
+        if repeated:
+            with writing(self._database) as connection:
+                provenance.link_turn(connection, owner, session, turn, repeated)
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
         """At most 1,000 of the owner's documents, the one that was stored last first."""
@@ -229,10 +256,11 @@ class DatabaseMemory:
             return queries.statistics(connection, owner)
 
     def edit(self, owner: str, record_id: str, text: str) -> Record:
-        """Change what a record says, its history kept. Raises `UnknownRecord`, and as `add` does for the text."""
+        """Change what a record says. The old text becomes its history; kind, vector and what supersedes what follow the
+        new text, while its time stays. Raises `UnknownRecord`, and as `add` does for the text."""
         text = _checked(text)
         before = self.get(owner, record_id)
-        (vector,) = self._embedded([embedding_text(before.speaker, text)])
+        (vector,) = self._embedded([embedding_texts(before.speaker, text)])
         with writing(self._database) as connection:
             return editing.edit(connection, owner, before.id, text, vector, self._embedder.fingerprint)
 
@@ -262,7 +290,8 @@ class DatabaseMemory:
         return deletion.restore(self._database, owner, deletion.selection(what))
 
     def purge(self, owner: str, what: str | Selection | None = None, *, before: datetime | None = None) -> Purged:
-        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given."""
+        """Remove for good what was forgotten: of a selection, or all; only what was forgotten by `before`, if given.
+        Raises as `forget` does. `vacuum` then sees to the files."""
         check_name(owner, "owner")
         purged = deletion.purge(self._database, owner, None if what is None else deletion.selection(what), before)
         if purged != Purged():
@@ -286,15 +315,23 @@ class DatabaseMemory:
             return tuple(sorted(connection.execute(query).scalars()))
 
     def export_lines(self, owner: str) -> Generator[str]:
-        """The owner's records as JSON, one a line, as they are at one moment. Close it where it is left early."""
+        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
+        Close the iterator where it is left early."""
         check_name(owner, "owner")
         return self._exported(owner)
 
     def import_lines(
         self, owner: str, file: IO[bytes], *, progress: Callable[[int, int], None] | None = None
     ) -> Imported:
-        """Take in what `export_lines` gave. Nothing is stored where a line is wrong; much is stored in many
-        transactions, and an import that was interrupted goes on when the file is imported again."""
+        """Take in what `export_lines` gave. Nothing is stored where a line is wrong.
+
+        The records are stored some at a time, so that others can write meanwhile. Where that is interrupted, what is
+        stored stays, and importing the file again goes on: what is there already is passed over.
+
+        `file` is read twice, from where it stands at the call. `progress` is told how many records of how many are
+        stored, and 0 of those read so far while they are checked; what it raises ends the import. Raises
+        `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
+        """
         check_name(owner, "owner")
         job = exchange.Import(self._database, owner, file, self._embedded, self._embedder.fingerprint)
         return job.run(progress or (lambda done, total: None))
@@ -329,7 +366,10 @@ class DatabaseMemory:
         """Drop the indexes that were not used for longest while all together hold more than the capacity; not the last
         one used, nor one that is in use."""
         with self._indexes_lock:
-            sizes = {owner: EMPTY_INDEX + len(cached.index or ()) for owner, cached in self._indexes.items()}
+            sizes = {
+                owner: EMPTY_INDEX + (cached.index.size if cached.index else 0)
+                for owner, cached in self._indexes.items()
+            }
             for owner in [*self._indexes][:-1]:
                 if sum(sizes.values()) <= self._capacity:
                     return
@@ -356,36 +396,44 @@ class DatabaseMemory:
                 rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
                 gone = _gone(connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows)
         fresh = [row for row in rows if row.recalled]
-        vectors = self._vectors(fresh)
+        vectors, counts = self._vectors(fresh)
         try:
             if cached.index is None:
                 cached.index = OwnerIndex(self._vector_store.of(owner, version))
             cached.index.remove(gone)
             # The row begins with the record's fields.
             made = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
-            cached.index.put(made, vectors)
+            cached.index.put(made, vectors, counts)
         except BaseException:
             _discard_index(cached)  # it may hold a part of the change only
             raise
         cached.version = version
         return cached.index
 
-    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> Vectors:
-        """The rows' stored vectors; those that another embedder made are made, and stored, anew."""
-        stale = [row for row in rows if row.embedder != self._embedder.fingerprint]
+    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> tuple[Vectors, NDArray[np.int64]]:
+        """The rows' stored vectors, one after the other, and how many each row has.
+
+        Those that another embedder made, or of a long text that was not embedded to its end, are made and stored anew.
+        """
+        size = self._embedder.dimension * _VECTOR.itemsize
+        stale = [
+            row
+            for row in rows
+            if row.embedder != self._embedder.fingerprint or len(row.vector) != size * len(passages(row.text))
+        ]
         blobs = {row.seq: row.vector for row in rows}
         for start in range(0, len(stale), EMBEDDED_AT_ONCE):
             some = stale[start : start + EMBEDDED_AT_ONCE]
-            made = self._embedded([embedding_text(row.speaker, row.text) for row in some])
+            made = self._embedded([embedding_texts(row.speaker, row.text) for row in some])
             fresh = [{"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, made, strict=True)]
             blobs.update((vector["row"], vector["blob"]) for vector in fresh)
             write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
-        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(len(rows), -1 if rows else 0)
+        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(-1, self._embedder.dimension)
         vectors: Vectors = stored.astype(np.float32)
         # Of length one again after their rounding to 16 bits.
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         np.divide(vectors, lengths, out=vectors, where=lengths > 0)
-        return vectors
+        return vectors, np.array([len(blob) // size for blob in blobs.values()], np.int64)
 
     def _store_vectors(self, connection: Connection, vectors: Sequence[Mapping[str, Any]]) -> None:
         connection.execute(
@@ -396,13 +444,15 @@ class DatabaseMemory:
             vectors,
         )
 
-    def _embedded(self, texts: Sequence[str]) -> Sequence[bytes]:
-        """The vectors of the texts, as they are stored."""
-        blobs: builtins.list[bytes] = []
-        for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-            vectors = self._embedder.embed(texts[start : start + EMBEDDED_AT_ONCE])  # (texts, dimension)
-            blobs.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
-        return blobs
+    def _embedded(self, texts: Sequence[Sequence[str]]) -> Sequence[bytes]:
+        """The vectors of texts, each given as its passages, as they are stored: those of a text one after the other."""
+        every = builtins.list(chain.from_iterable(texts))
+        made: builtins.list[bytes] = []
+        for start in range(0, len(every), EMBEDDED_AT_ONCE):
+            vectors = self._embedder.embed(every[start : start + EMBEDDED_AT_ONCE])  # (passages, dimension)
+            made.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
+        blobs = iter(made)
+        return [b"".join(islice(blobs, len(text))) for text in texts]
 
 
 def _checked(text: str) -> str:
@@ -449,6 +499,18 @@ def _gone(
         return silent
     # Something was deleted, and no row is left to say what.
     return silent | (known - set(connection.execute(select(records.c.seq).where(theirs)).scalars()))
+
+
+def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
+    """The replies among the records, each with the message it answers, if that is there, and its sources."""
+    found: list[tuple[Record, Record | None, Sources]] = []
+    messages: dict[tuple[str | None, int | None], Record] = {}
+    for item, record in zip(new, added, strict=True):
+        if record.role == "user":
+            messages[record.session, record.turn] = record
+        elif record.role == "assistant" and record.document is None:
+            found.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
+    return found
 
 
 def _drop(cached: _CachedIndex) -> None:

@@ -115,6 +115,7 @@ class MemoryRecord(BaseModel):
     pinned: bool = Field(description="Recalled for every question.")
     excluded: bool = Field(description="Recalled for none.")
     edited: datetime | None = Field(description="When its text was last changed.")
+    outdated: bool = Field(description="A reply that repeats what was since edited or counts no more: never recalled.")
 
 
 class MemoryPage(BaseModel):
@@ -128,6 +129,7 @@ class Hit(RecallScores):
     """A found memory and why it was found."""
 
     memory: MemoryRecord = Field(validation_alias="record")
+    passage: str | None = Field(description="Of a long text, the part that answers best, as a prompt holds it.")
 
 
 class Hits(BaseModel):
@@ -149,13 +151,14 @@ class ForgetPreview(BaseModel):
     records: int
     along: int = Field(
         validation_alias="cascaded",
-        description="Of them, those not selected: replies to a selected message, which may repeat it.",
+        description="Of them, those not selected: replies to a selected message, and those that repeat one.",
     )
     edits: int = Field(description="Earlier texts of these memories.")
     turns: int = Field(description="Turns of sessions that hold the texts, message and reply.")
     first: list[MemoryRecord] = Field(description="The newest 20 of the memories.")
     elsewhere: list[MemoryRecord] = Field(
-        validation_alias="duplicates_kept", description="Up to 20 memories that stay and hold a selected one's text."
+        validation_alias="duplicates_kept",
+        description="Up to 20 memories that stay and hold a selected one's text or words.",
     )
 
 
@@ -163,7 +166,7 @@ class Forgotten(BaseModel):
     """What was forgotten."""
 
     records: int
-    along: int = Field(description="Of them, replies that went along with their message.")
+    along: int = Field(description="Of them, replies that went along with what they repeat.")
     edits: int
     turns: int
     restorable_until: datetime | None = Field(description="At least; null where it was removed for good.")

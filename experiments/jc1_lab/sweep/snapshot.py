@@ -52,7 +52,7 @@ class FrozenMemory:
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
-        """Search as `Memory.search` does; no turn of a session is in the prompt while a sweep runs."""
+        """As `DatabaseMemory.search`; no turn of a session is in the prompt while a sweep runs."""
         if self._found is None:
             return self._memory.search(owner, query, retrieval)
         key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))

@@ -25,6 +25,7 @@ from jc1.embedding.base import Vectors
 from jc1.memory.base import Kind, Record
 from jc1.memory.index.vectors import Rows, VectorIndex, VectorIndexes
 from jc1.memory.index.words import Postings, terms
+from jc1.memory.passages import passages
 
 WINDOW = 2
 """Rows either side that make a row's window."""
@@ -32,6 +33,8 @@ FADING = 0.5
 """Weight of a neighbour's cosine in its window's mean, to the power of its distance in rows."""
 K1, B = 1.2, 0.75
 """BM25's constants, as Robertson and Zaragoza recommend them (2009, section 3.5)."""
+SHARED = 0.2
+"""What it adds to a passage's cosine to hold all terms of a query, where a text's best passage is looked for."""
 SAMPLE = 512
 """Rows of a partition from which mean and standard deviation of its cosines are estimated."""
 
@@ -128,13 +131,25 @@ class OwnerIndex:
     def __len__(self) -> int:
         return len(self.records)
 
-    def put(self, rows: Sequence[Row], vectors: Vectors) -> None:
-        """Add rows with their vectors, shape (rows, dimension), replacing those that are there already."""
+    @property
+    def size(self) -> int:
+        """How many vectors there are: one for each record, of long ones one for each passage."""
+        return len(self.statements.vectors) + len(self.others.vectors)
+
+    def put(self, rows: Sequence[Row], vectors: Vectors, counts: NDArray[np.int64] | None = None) -> None:
+        """Add rows; one that is there already is replaced.
+
+        Args:
+            vectors: Those of the rows one after the other, shape (vectors, dimension).
+            counts: How many of them each row has; one each where nothing is said.
+        """
         self.remove(row.seq for row in rows)
         numbers = self._add(rows)
+        counts = np.ones(len(rows), np.int64) if counts is None else counts
         statements = np.array([is_statement(row.record.kind) for row in rows], np.bool_)
         for these, partition in ((statements, self.statements), (~statements, self.others)):
-            partition.add(numbers[these], vectors[these], [rows[place].key for place in np.flatnonzero(these).tolist()])
+            keys = [rows[place].key for place in np.flatnonzero(these).tolist()]
+            partition.add(numbers[these], vectors[np.repeat(these, counts)], counts[these], keys)
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Remove rows by `seq`, passing over those that are not there."""
@@ -175,10 +190,21 @@ class OwnerIndex:
         for partition in (self.statements, self.others):
             held = needed[partition.holds(needed)]
             if len(held):
-                cosines[held] = partition.vectors.cosines(vector, held)
-        weights = np.where(near >= 0, _FADED, 0.0)  # (rows, 2 * WINDOW)
+                cosines[held] = partition.cosines(vector, held)
+        weights = np.where(near >= 0, _FADED, 0.0)
         own = cosines[rows]
         return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
+
+    def passage(self, row: int, vector: Vectors, query: Sequence[str]) -> str | None:
+        """Return the passage of a row's text that answers a query, given as its vector and its terms; `None` where the
+        text is but one."""
+        partition = self.statements if self.statements.has(row) else self.others
+        cosines = partition.cosines_of_passages(vector, row)
+        if len(cosines) == 1:
+            return None
+        texts = passages(self.record(row).text)
+        shares = [len(set(query) & set(terms(text))) / max(len(query), 1) for text in texts]
+        return texts[int(np.argmax(cosines + SHARED * np.array(shares)))]
 
     def spoken_by_those_named(self, query: Sequence[str]) -> Scores:
         """Return 1 for every row whose speaker the query's terms name, 0 for the others."""
@@ -317,28 +343,58 @@ class OwnerIndex:
 
 
 class Partition:
-    """Rows that are ranked among themselves."""
+    """Rows that are ranked among themselves. A row has one vector or, where its text is long, one for each passage."""
 
     def __init__(self, vectors: VectorIndex) -> None:
         self.vectors = vectors
         self._members = np.zeros(64, np.bool_)
+        self._first = np.zeros(64, np.int64)
+        """By row: the number of its first vector; the others follow."""
+        self._counts = np.zeros(64, np.int64)
+        self._rows: Rows = np.empty(0, np.int64)
+        """By vector: its row."""
 
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def add(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
-        """Add rows that are not there yet, with vectors of shape (rows, dimension) and a key for each."""
+    def add(self, rows: Rows, vectors: Vectors, counts: NDArray[np.int64], keys: Sequence[str]) -> None:
+        """Add rows that are not there yet, with so many vectors each, which stand one after the other."""
         if (last := int(rows.max(initial=-1))) >= len(self._members):
             self._members = np.concatenate([self._members, np.zeros(last + 1, np.bool_)])
-        self._members[rows] = True
-        self.vectors.put(rows, vectors, keys)
+            self._first, self._counts = (
+                np.concatenate([array, np.zeros(last + 1, np.int64)]) for array in (self._first, self._counts)
+            )
+        first = len(self._rows)
+        self._members[rows], self._counts[rows] = True, counts
+        self._first[rows] = first + np.cumsum(counts) - counts
+        self._rows = np.concatenate([self._rows, np.repeat(rows, counts)])
+        each = [_passage_key(key, n) for key, count in zip(keys, counts.tolist(), strict=True) for n in range(count)]
+        self.vectors.put(np.arange(first, len(self._rows)), vectors, each)
 
     def remove(self, rows: Sequence[int]) -> None:
         """Remove rows that are there."""
         if rows:
             numbers = np.array(rows, np.int64)
             self._members[numbers] = False
-            self.vectors.remove(numbers)
+            self.vectors.remove(self._vectors_of(numbers))
+
+    def nearest(self, query: Vectors, depth: int) -> Rows:
+        """Return the rows of the `depth` vectors that are nearest to a query's."""
+        return np.unique(self._rows[self.vectors.nearest(query, depth)[0]])
+
+    def cosines(self, query: Vectors, rows: Rows) -> Vectors:
+        """Return the cosines of rows that are there to a query: of each its vectors' highest."""
+        cosines = self.vectors.cosines(query, self._vectors_of(rows))
+        counts = self._counts[rows]
+        highest: Vectors = np.maximum.reduceat(cosines, np.cumsum(counts) - counts)
+        return highest
+
+    def cosines_of_passages(self, query: Vectors, row: int) -> Vectors:
+        """Return the cosines of all vectors of a row."""
+        return self.vectors.cosines(query, self._vectors_of(np.array([row])))
+
+    def _vectors_of(self, rows: Rows) -> Rows:
+        """Return the numbers of the rows' vectors, row after row."""
+        counts = self._counts[rows]
+        ends = np.cumsum(counts)
+        return np.arange(counts.sum()) + np.repeat(self._first[rows] - ends + counts, counts)
 
     def has(self, row: int) -> bool:
         """Return whether the row stands on this partition."""
@@ -359,6 +415,12 @@ class Partition:
         if len(rows) <= SAMPLE:
             return rows
         return rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
+
+
+def _passage_key(key: str, number: int) -> str:
+    """Return the key of a row's vector: a key ends in a version, after a dot."""
+    name, _, version = key.rpartition(".")
+    return key if number == 0 else f"{name}/{number}.{version}"
 
 
 def is_statement(kind: Kind) -> bool:

@@ -48,6 +48,7 @@ class _Query:
     """A query as the signals take it, their weights, and the rows that must not be found."""
 
     vector: Vectors
+    terms: Sequence[str]
     bm25: Bm25
     speakers: Scores
     weights: Mapping[str, float]
@@ -99,10 +100,11 @@ def search(
     """
     if unknown := sorted(retrieval.weights.keys() - WEIGHTS.keys()):
         raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
-    # 1) The query as each signal takes it
+    searched = list(dict.fromkeys(terms(words)))[:MAX_TERMS]
     asked = _Query(
         vector,
-        index.bm25(list(dict.fromkeys(terms(words)))[:MAX_TERMS]),
+        searched,
+        index.bm25(searched),
         index.spoken_by_those_named(terms(query)),
         {**WEIGHTS, **retrieval.weights},
         index.rows_of(excluded),
@@ -121,7 +123,10 @@ def search(
     if retrieval.window:
         results += _neighbours(index, hits, retrieval.window, excluded)
         results.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
-    return tuple(_receipt(index, ranked, row, rank, source) for rank, (row, source) in enumerate(results, start=1))
+    return tuple(
+        replace(_receipt(index, ranked, row, rank, source), passage=index.passage(row, asked.vector, asked.terms))
+        for rank, (row, source) in enumerate(results, start=1)
+    )
 
 
 def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) -> _Ranked:
@@ -141,7 +146,7 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
     chosen = np.arange(len(members))
     if len(members) > depth:
         by_words = np.argpartition(-sum(weighed.values(), np.zeros(len(members))), depth)[:depth]
-        nearest, _ = partition.vectors.nearest(asked.vector, depth)
+        nearest = partition.nearest(asked.vector, depth)
         pinned = np.array([row for row in index.pinned if partition.has(row)], np.int64)
         chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
     chosen = chosen[~np.isin(members[chosen], asked.excluded)]

@@ -28,7 +28,9 @@ def test_forgetting_shows_what_goes_asks_and_can_be_undone_until_it_is_purged(jc
     asked = jc1("memory", "forget", "--session", "s", stdin="n\n")
     assert asked.returncode == 1
     assert "My cat is called Ada." in asked.stdout
-    assert "2 records (0 of them replies to what was selected), 0 earlier texts, 1 session turn" in asked.stdout
+    assert (
+        "2 records (0 of them replies that repeat what was selected), 0 earlier texts, 1 session turn" in asked.stdout
+    )
     assert asked.stdout.endswith("Nothing was forgotten.\n")
     done = ok(jc1("memory", "forget", "--session", "s", stdin="y\n"))
     assert "forgotten: 2 records, 1 turn" in done

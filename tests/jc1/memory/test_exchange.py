@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine
 
@@ -151,7 +152,7 @@ GOOD = {"id": "mem_1", "text": "fine", "role": "user", "kind": "statement", "cre
                 {"id": "mem_" + "x" * 37},
                 {"id": "mem_1\n"},
                 {"text": " "},
-                {"text": "x" * 10_001},
+                {"text": "x" * 100_001},
                 {"text": "nul \0"},
                 {"text": 1},
                 {"role": "wizard"},
@@ -294,15 +295,15 @@ def test_neither_direction_holds_more_than_a_part_in_memory(database: Engine, tm
         dimension = 2
 
         def embed(self, texts: Sequence[str]) -> Any:
-            return super().embed(["x"] * len(texts))
+            return np.full((len(texts), 2), np.sqrt(0.5), np.float32)
 
     memory = DatabaseMemory(database, Small())
     when = datetime(2026, 1, 1, tzinfo=UTC)
-    file = tmp_path / "many.jsonl"
+    file, paragraph = tmp_path / "many.jsonl", "word " * 180 + "\n\n"
     with file.open("w") as out:
         for n in range(4000):
             created = (when + timedelta(seconds=n)).isoformat()
-            line = {**GOOD, "id": f"mem_{n}", "kind": "reply", "text": f"{n} " + "word " * 900, "created": created}
+            line = {**GOOD, "id": f"mem_{n}", "kind": "reply", "text": f"{n} " + paragraph * 5, "created": created}
             out.write(json.dumps(line) + "\n")
     size = file.stat().st_size
     with file.open("rb") as source:

@@ -215,7 +215,7 @@ def _memory(receipt: Receipt, best: float, ranks: Mapping[str, int], session: st
         expansion = f"<span>neighbour of {'another' if rank is None else f'#{rank}'}</span>"
     return (
         f'<li><div class="jc1-memory-top"><span class="jc1-rank">{receipt.rank}</span>'
-        f'<p dir="auto">{escape(record.text)}</p></div>'
+        f'<p dir="auto">{escape(receipt.quoted.text)}</p></div>'
         f'<div class="jc1-bar" title="score, of the best of its kind"><i style="width:{width:.0f}%"></i></div>'
         f'<div class="jc1-scores"><span>score <b>{receipt.score:.2f}</b></span>'
         f"<span>dense {dense}</span><span>lexical {lexical}</span>{expansion}</div>{_why(receipt)}"

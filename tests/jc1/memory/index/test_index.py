@@ -172,7 +172,7 @@ def test_a_removed_row_leaves_no_trace_in_the_scores(index: OwnerIndex) -> None:
 def test_a_row_put_again_replaces_the_first(index: OwnerIndex) -> None:
     put(index, [row(1, "cat", 0.0)])
     put(index, [row(1, "dog", 1.0, kind="question")])
-    assert (len(index), len(index.statements), len(index.others)) == (1, 0, 1)
+    assert (len(index), len(index.statements.all()), len(index.others.all())) == (1, 0, 1)
     assert own(index, "dog").keys() == {1}
     assert own(index, "cat") == {}
 
