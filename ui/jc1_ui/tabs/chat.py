@@ -362,7 +362,8 @@ class Chat:
                 record = self.workbench.memory.get(trace.owner, entry["id"])
             except UnknownRecord:
                 continue
-            scores = {key: entry[key] for key in Receipt.__dataclass_fields__ if key != "record"}
+            # A trace holds scores and no text: neither the record's nor that of a long record's passage.
+            scores = {key: entry[key] for key in Receipt.__dataclass_fields__ if key not in ("record", "passage")}
             receipts.append(Receipt(record=record, **scores))
         return tuple(receipts)
 
