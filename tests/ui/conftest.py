@@ -103,9 +103,9 @@ def serving(settings: Settings, engine: Engine | None = None) -> Iterator[Server
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Yield one server for all: a test says what no other test says."""
+    """Yield one server for a module: a test says what no other test says."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
     with serving(settings, MeteredEngine(context_length=2000)) as running:
         yield running

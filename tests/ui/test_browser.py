@@ -7,7 +7,6 @@ console holds no error.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
@@ -16,9 +15,6 @@ from jc1.presets import Preset
 from jc1.trace import STAGES
 from tests.ui.conftest import PATIENCE, Open, Server, opened
 from tests.ui.pages import choose, ended, messages, remember, replies, say, write
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 expect.set_options(timeout=PATIENCE * 1000)
