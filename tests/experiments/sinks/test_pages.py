@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jc1 import Settings
+from jc1_lab.records.store import SweepStore
+from jc1_lab.sinks.folder import FolderSink
 from jc1_lab.sinks.mlflow_client import connected
 from tests.support.mlflow_server import serving
 from tests.support.sweep_results import HOSTILE, WINNER, log, sweep_result, write_folder
@@ -27,7 +29,10 @@ def test_mlflows_pages_show_a_sweep_with_its_trials_figures_and_traces(browser: 
 
     settings = Settings(home=tmp_path / "served")
     result = sweep_result()
-    run = log(result, write_folder(result, settings.home / "sweeps" / result.name), settings.tracking)
+    folder = write_folder(result, settings.home / "sweeps" / result.name)
+    with SweepStore(folder) as store:
+        FolderSink().finish(result, store)
+    run = log(result, folder, settings.tracking)
     with connected(settings.tracking) as client:
         experiment = client.get_run(run).info.experiment_id
     asked: list[str] = []
