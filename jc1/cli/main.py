@@ -6,7 +6,6 @@ Knows how arguments become calls and how results are printed. Knows nothing abou
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +32,8 @@ class Commands(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def _join(self) -> None:
+        from importlib.metadata import entry_points  # 20 ms, for which few commands have a use
+
         for point in entry_points(group=COMMANDS):
             joined = typer.Typer()
             try:

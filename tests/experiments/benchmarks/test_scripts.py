@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
     ("script", "options", "figures"),
     [
         ("startup", ["--repeats", "1"], ["import_jc1", "help", "serve_ready"]),
-        ("own_time", ["--requests", "50"], ["whole_ms", "stages_ms_p50"]),
+        ("own_time", ["--requests", "50", "--records", "200"], ["memory_off", "memory_on", "first_token"]),
         ("embedding", ["--cached-only"], ["cached_us"]),
         ("statistics", ["--sweeps", "20", "--suites", "40"], ["false_verdicts", "coverage", "power", "racing"]),
         (
