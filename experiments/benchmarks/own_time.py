@@ -43,11 +43,11 @@ class CountingEcho(EchoEngine):
 
     def __init__(self) -> None:
         super().__init__(context_length=16_384)
-        self._tokenizer = load_tokenizer(BUNDLED / "jc1-tiny")
+        self._model_tokenizer = load_tokenizer(BUNDLED / "jc1-tiny")
         self.tokenized: list[int] = []
 
     def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        token_ids = self._tokenizer.chat(messages)
+        token_ids = self._model_tokenizer.chat(messages)
         self.tokenized.append(len(token_ids))
         return token_ids
 
