@@ -1,4 +1,4 @@
-"""A long text in passages, each as long as an embedder reads: so that its end is found by meaning as its beginning is.
+"""Passages of a long text, each as long as an embedder reads, so that its end is found by meaning as its beginning is.
 
 Knows that a record's vector is that of its text, or where the text is long, those of its passages one after the other.
 Knows nothing about embedders, and leaves to `documents.parts` where to cut.

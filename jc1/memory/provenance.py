@@ -1,4 +1,4 @@
-"""Which records a reply repeats, and what becomes of the reply when those change: it never outlives what it repeats.
+"""Provenance of replies: the records that a reply repeats, which it never outlives.
 
 A reply always repeats the message it answers. Of what else stood in its prompt, recalled records and earlier turns of
 its session, it repeats what its words come from, and what a reply among these repeats. Knows the table of these links,

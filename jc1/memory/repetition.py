@@ -1,4 +1,4 @@
-"""Whether a reply repeats what stood in its prompt: the words that it has from there and from nowhere else.
+"""Recognition of what a reply repeats of its prompt, by the words that it has from there and from nowhere else.
 
 Knows English stopwords and the terms of `index.words`. Knows nothing about records: it compares texts. A reply that
 tells the same in words of its own is not recognised.
