@@ -31,7 +31,7 @@ test-fast: $(STAMP_DEV) system $(if $(ARGS),,lint types) ## the same without tho
 test-engines: $(STAMP_DEV) system ## vLLM and DeepSpeed, started for real: conformance, parity, deaths
 	$(PYTEST) -m "engines and not slow"
 
-test-slow: $(STAMP_DEV) system ## the longer proofs: kill loops, soak, notebooks, the wheel alone
+test-slow: $(STAMP_DEV) system ## the longer tests: kill loops, soak, notebooks, the wheel alone
 	$(PYTEST) -m slow
 
 install: $(STAMP) ## what `make run` needs, in .venv

@@ -164,7 +164,7 @@ class Settings(BaseModel):
             raise InvalidSettings(f"{name} = {shown} (from {sources[name]}) is not usable: {reason}.") from None
 
     def prepare_home(self) -> Path:
-        """Make the home folder and prove that it can be written. Raises `HomeUnusable`."""
+        """Make the home folder and check that it can be written. Raises `HomeUnusable`."""
         try:
             self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.home / f".write-{os.getpid()}"

@@ -147,12 +147,12 @@ changed = [
     for choice, (_, q, answer) in zip(greedy, FACTS, strict=True)
     if beams[q].text != choice.text
 ]
-mended = sum(answer in new and answer not in old for _, old, new, answer in changed)
+corrected = sum(answer in new and answer not in old for _, old, new, answer in changed)
 spoiled = sum(answer in old and answer not in new for _, old, new, answer in changed)
 Markdown(
     f"**What it shows.** Asked {question!r}, beam search puts {texts[0]!r} first (score {scores[0]:.3f}); greedy said "
     f"{first.text!r} ({mean_logprob(first):.3f}). Over all {len(FACTS)} questions the best beam differs from "
-    f"the greedy reply {len(changed)} times: {mended} wrong replies became right and {spoiled} right ones wrong."
+    f"the greedy reply {len(changed)} times: {corrected} wrong replies became right and {spoiled} right ones wrong."
 )
 
 # %% [markdown]

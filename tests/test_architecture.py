@@ -1,4 +1,4 @@
-"""The walls of the house: who may import whom, what stays light, what is never used.
+"""The import rules: who may import whom, what stays light, what is never used.
 
 Reads the source as a syntax tree, so a rule holds in code that no test runs.
 """
@@ -159,10 +159,10 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
 
 def test_what_make_run_needs_is_in_the_default_set() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    rooms = [module for module in MODULES if package(module) in ("jc1", "jc1_api", "jc1_ui")]
+    installed = [module for module in MODULES if package(module) in ("jc1", "jc1_api", "jc1_ui")]
     default = [Requirement(line) for line in project["dependencies"]]
-    assert rooms
-    assert not {found for found in undeclared(rooms, default) if not found.endswith(OPTIONAL)}
+    assert installed
+    assert not {found for found in undeclared(installed, default) if not found.endswith(OPTIONAL)}
 
 
 def modules() -> dict[str, Path]:

@@ -56,8 +56,8 @@ Greedy decoding with transformers from this folder; `python -m experiments.tiny 
 
 {verdict}
 
-The handwritten set (`experiments/tiny/handwritten.jsonl`) holds nothing that the program can write, which a test
-proves. Two thirds of it were written before the training, the rest later and without sight of the program. The
+The handwritten set (`experiments/tiny/handwritten.jsonl`) holds nothing that the program can write, as a test
+checks. Two thirds of it were written before the training, the rest later and without sight of the program. The
 program's wordings were widened twice after a measurement, the second and larger time without sight of the set. A reply
 counts when it holds the expected value and none that is outdated or somebody else's; where nothing answers, or where
 the model cannot do what is asked, it must be the fixed sentence, letter by letter.

@@ -1,4 +1,4 @@
-"""Forgetting across the house: after a purge a text is in no file, and what was made of it is gone."""
+"""Erasure in every part: after a purge a text is in no file, and what was made of it is gone."""
 
 from __future__ import annotations
 

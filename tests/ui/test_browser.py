@@ -1,6 +1,6 @@
 """The page in a real browser, in front of a real server. The echo engine repeats what it is told.
 
-Each page also proves what the `open_page` fixture asserts: nothing is asked of another host, no answer is an error, the
+Each test also asserts what the `open_page` fixture does: nothing is asked of another host, no answer is an error, the
 console holds no error.
 """
 

@@ -32,7 +32,7 @@ def sweep(
         str | None, typer.Option(help="grid, random or tpe.", show_default="grid, or random where there is no end")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Answers to each prompt, where they are sampled.")] = 3,
-    holdout: Annotated[float, typer.Option(help="Share of the prompts kept to prove the winner.")] = 0.3,
+    holdout: Annotated[float, typer.Option(help="Share of the prompts held out to evaluate the winner.")] = 0.3,
     limit: Annotated[int | None, typer.Option(help="Prompts to take of the suite, at random.")] = None,
     seed: Annotated[int, typer.Option(help="Draws prompts, points and seeds.")] = 0,
     scorer: Annotated[list[str] | None, typer.Option(help="Another metric to compute; more than once.")] = None,
@@ -46,7 +46,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and what it can show.", rich_help_panel=HOW)
     ] = False,
-    racing: Annotated[bool, typer.Option(help="Stop hopeless trials early.", rich_help_panel=HOW)] = True,
+    racing: Annotated[bool, typer.Option(help="Stop early the trials that fall behind.", rich_help_panel=HOW)] = True,
     tracking: Annotated[bool, typer.Option(help="Write the sweep to MLflow.", rich_help_panel=HOW)] = True,
     concurrency: Annotated[
         list[int] | None,
@@ -63,7 +63,7 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Try settings on prompts, prove the best on others, and time it."""
+    """Try settings on prompts, confirm the best on held-out ones, and time it."""
     settings = settings_of(**flags)
     with lab():
         from jc1_lab import Load, Objective, Sweep

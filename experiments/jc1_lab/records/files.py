@@ -18,8 +18,8 @@ _SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 @contextmanager
-def room() -> Iterator[None]:
-    """Raise `StorageFull` where the disk is full."""
+def translate_disk_full() -> Iterator[None]:
+    """Raise `StorageFull` where the body finds the disk full."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -38,7 +38,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write text into a file, whole or not at all. Raises `StorageFull`."""
     beside = path.with_name(f"{path.name}.part")
     try:
-        with room():
+        with translate_disk_full():
             beside.write_text(text, encoding="utf-8")
             beside.replace(path)
     except BaseException:

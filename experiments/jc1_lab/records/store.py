@@ -23,7 +23,7 @@ import orjson
 
 from jc1.errors import Conflict
 from jc1_lab.records.evals import Asked, EvalRecord, Key, Split
-from jc1_lab.records.files import room
+from jc1_lab.records.files import translate_disk_full
 
 FILE = "sweep.db"
 _TABLES = """
@@ -78,7 +78,7 @@ class SweepStore:
     def put_prompts(self, prompts: Mapping[str, Asked]) -> None:
         """Keep what is asked, by item, in this order, in place of what was kept before."""
         rows = [(item, one.prompt, _json(one.references)) for item, one in prompts.items()]
-        with room(), self._connection:
+        with translate_disk_full(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.execute("DELETE FROM prompts")
             self._connection.executemany('INSERT INTO prompts (item, prompt, "references") VALUES (?, ?, ?)', rows)
@@ -150,7 +150,7 @@ class SweepStore:
         return [_record(*row) for row in self._connection.execute(statement)]
 
     def _write(self, statement: str, *values: object) -> None:
-        with room():
+        with translate_disk_full():
             self._connection.execute(statement, values)
 
 
@@ -174,7 +174,7 @@ def _connect(folder: Path, read_only: bool) -> sqlite3.Connection:
     path = folder / FILE
     connection = None
     try:
-        with room():
+        with translate_disk_full():
             if read_only:
                 connection = _open(f"{path.absolute().as_uri()}?mode=ro")
                 connection.execute("SELECT 1 FROM records LIMIT 1")

@@ -58,7 +58,7 @@ def connected(uri: str) -> Iterator[MlflowClient]:
                 "MLflow is not installed, and the lab needs it. Next step: make install-dev."
             ) from None
         with _environment(_FIRST):
-            _prove(uri)
+            _connect_once(uri)
             client = MlflowClient(uri, registry_uri=uri)
             client.search_experiments(max_results=1)
         yield client
@@ -75,8 +75,8 @@ def artifact_location(uri: str) -> str | None:
     return (path.absolute().parent / "mlartifacts").as_uri() if path else None
 
 
-def _prove(uri: str) -> None:
-    """Open a database once: MLflow would try ten times, for two minutes."""
+def _connect_once(uri: str) -> None:
+    """Connect to a database once: MLflow would try ten times, for two minutes."""
     import sqlalchemy
 
     if uri.startswith(("http://", "https://", "file:")) or "://" not in uri:

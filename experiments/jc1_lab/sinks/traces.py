@@ -1,6 +1,6 @@
 """Sampled requests as MLflow traces: one span for the request, one for each stage.
 
-Knows how a line of `traces.jsonl` lies and MLflow's tracing client. They are written after the fact, so that no tracer
+Knows the fields of a record's trace and MLflow's tracing client. They are written after the fact, so that no tracer
 runs while anything is measured.
 """
 

@@ -247,12 +247,12 @@ class Space:
             try:
                 return bool(constraint(dict(point)))
             except Exception as error:  # whatever the user's function raises
-                raise InvalidSpace(f"The constraint {_named(constraint)} fails for {point}: mend it.") from error
+                raise InvalidSpace(f"The constraint {_named(constraint)} fails for {point}: correct it.") from error
         unread = {name: value for name, value in _WITHOUT.items() if name in self.dimensions}
         try:
             return constraint.holds({**unread, **point})
         except ValueError as error:
-            raise InvalidSpace(f"The constraint {constraint.text!r} {error} for {point}: mend it.") from None
+            raise InvalidSpace(f"The constraint {constraint.text!r} {error} for {point}: correct it.") from None
 
 
 def key(point: Point) -> str:

@@ -62,9 +62,9 @@ class Plan(BaseModel):
                         + "; ".join(_settings(engine) for engine in self.engines)),
             ("requests", f"at most {self.requests:,} in the search, greedy trials once and others {self.repeats} times"
                          + ("; racing may stop some early" if self.racing else "")),
-            ("then", f"{self.heldout_requests:,} requests to prove the winner, {self.latency_requests:,} to time each "
-                     "of the best"),
-            ("cost", f"at most {self.tokens:,} new tokens in search and proof"),
+            ("then", f"{self.heldout_requests:,} requests to evaluate the winner on held-out prompts, "
+                     f"{self.latency_requests:,} to time each of the best"),
+            ("cost", f"at most {self.tokens:,} new tokens in search and held-out evaluation"),
         ]  # fmt: skip
         if self.mde is not None:
             told.append(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 WORDS = {
     "memory": "copying memory",
     "search": "searching",
-    "heldout": "proving the winner",
+    "heldout": "evaluating the winner",
     "latency": "timing the best",
 }
 """What each phase of a sweep is called beside its bar."""

@@ -92,7 +92,7 @@ def added_to(folder: Path) -> list[EvalRecord]:
 PLANTED = {"decoding": {"temperature": [0, 1.2, 1.4]}, "baseline": {"decoding": {"temperature": 1.2}}}
 
 
-def test_a_planted_winner_is_found_called_better_and_proved_on_other_prompts() -> None:
+def test_a_planted_winner_is_found_called_better_and_confirmed_on_held_out_prompts() -> None:
     result = run(echo_sweep(PLANTED))
     assert result.trial(result.winner).settings.decoding == {"temperature": 0}
     assert result.trial(result.winner).comparison.verdict == "better"
@@ -120,7 +120,7 @@ def test_greedy_trials_run_once_and_sampled_ones_share_seeds() -> None:
     assert result.rows == len(rows) == sum(trial.repeats for trial in result.trials) * 28 + 12 * (1 + 3)
 
 
-def test_racing_stops_the_hopeless_and_says_so() -> None:
+def test_racing_stops_dominated_trials_and_says_so() -> None:
     space = {"decoding": {"temperature": [0, 1.6, 1.7, 1.8, 1.9]}, "baseline": {"decoding": {"temperature": 2}}}
     suite = echo_suite(100)
     raced = run(echo_sweep(space, suite=suite, name="raced"))
