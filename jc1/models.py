@@ -75,6 +75,11 @@ def unambiguous(name: str) -> str:
     return source.location if source.kind == "folder" else name
 
 
+def unreadable(folder: Path, file: str) -> EngineUnavailable:
+    """Return the error for a file of a model's folder that does not hold what it should."""
+    return EngineUnavailable(f"The {file} of {folder.name!r} cannot be read: download the model again.")
+
+
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

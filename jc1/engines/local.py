@@ -1,23 +1,25 @@
 """Engines that load a model on this machine: its tokenizer, its files, and what a request must be.
 
-Knows model folders. Of weights it knows whether there are any, and whether they are the same; loading them is each
-engine's.
+Knows model folders. Of weights it knows whether they are there and whole, and whether they are the same; loading them
+is each engine's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.sampling.reference import check_bias
 from jc1.engines.settings import EngineSettings
-from jc1.errors import EngineUnavailable
-from jc1.models import resolve
+from jc1.errors import EngineUnavailable, Jc1Error
+from jc1.models import resolve, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +69,13 @@ class LocalEngine(Engine):
 
         source = resolve(self._settings.model)
         path = source.path
-        self._folder, self._stamps = path, _stamps(path)
+        read_config(path)
         try:
+            self._folder, self._stamps = path, _stamps(path)
             self._tokenizer = load_tokenizer(path)
-        except (OSError, ValueError, KeyError):
+        except Jc1Error:
+            raise
+        except Exception:  # whatever a file holds that no tokenizer's file may hold
             log.exception("the tokenizer of %s cannot be read", source)
             raise EngineUnavailable(
                 f"The tokenizer of {source.name!r} cannot be read: download the model again."
@@ -86,10 +91,44 @@ class LocalEngine(Engine):
         return token_ids, reply_limit(len(token_ids), decoding, self.capabilities.context_length)
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what the config.json of a model's folder says. Raises `EngineUnavailable` where it says nothing."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        raise unreadable(path, "config.json")
+    return config
+
+
 def check_weights(path: Path, *, otherwise: str = "") -> None:
-    """Raise `EngineUnavailable` where a folder holds no weights; `otherwise` is what else may be done."""
-    if not any(path.glob("*.safetensors")):
+    """Raise `EngineUnavailable` where a folder's weights are not all there and whole; `otherwise` is what else may be
+    done where there are none. Reads the head of each file alone."""
+    from safetensors import SafetensorError, safe_open
+
+    files = {file.name for file in path.glob("*.safetensors")}
+    if not files:
         raise EngineUnavailable(f"{path.name!r} holds no *.safetensors: download the weights{otherwise}.")
+    if missing := sorted(_indexed(path) - files):
+        raise EngineUnavailable(f"{path.name!r} holds no {missing[0]}: download the rest of the weights.")
+    for name in sorted(files):
+        try:
+            with safe_open(path / name, framework="np"):
+                pass
+        except (SafetensorError, OSError):
+            raise unreadable(path, name) from None
+
+
+def _indexed(path: Path) -> set[str]:
+    """Return the names of the files among which a model's weights are shared; none where one file holds them all."""
+    index = path / "model.safetensors.index.json"
+    if not index.exists():
+        return set()
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise unreadable(path, index.name) from None
 
 
 def _stamps(folder: Path) -> Stamps:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from jc1.errors import InvalidSettings
-from jc1.models import resolve
+from jc1.models import resolve, unreadable
 
 MAX_TOKENS = 32
 """Tokens that may be drafted at a time."""
@@ -56,6 +56,7 @@ class Speculation:
 
         Raises:
             InvalidSettings: The two have different tokenizers, so that a draft's ids would mean other words.
+            EngineUnavailable: A tokenizer cannot be read.
         """
         if self.method != "draft":
             return None
@@ -101,8 +102,11 @@ def figures(speculation: Speculation, drafted: Sequence[int], accepted: Sequence
 
 def _vocabulary(folder: Path) -> object:
     """Return what two tokenizers must have in common to be the same one."""
-    for name in ("tokenizer.json", "tokenizer.model"):
-        if (folder / name).exists():
-            file = folder / name
-            return json.loads(file.read_text())["model"]["vocab"] if name.endswith("json") else file.read_bytes()
+    for file in (folder / "tokenizer.json", folder / "tokenizer.model"):
+        if not file.exists():
+            continue
+        try:
+            return json.loads(file.read_text())["model"]["vocab"] if file.suffix == ".json" else file.read_bytes()
+        except (OSError, ValueError, KeyError, TypeError):
+            raise unreadable(folder, file.name) from None
     return None

