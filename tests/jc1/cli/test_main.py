@@ -121,9 +121,8 @@ def test_a_damaged_model_is_one_line_that_names_the_file(jc1: Run, tmp_path: Pat
     (folder / file).write_text("{")
     done = jc1("chat", "Hi", "--engine", "transformers", "--model", str(folder))
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr == f"jc1: The {file} of 'damaged' cannot be read: download the model again. [engine_unavailable]\n"
-    )
+    sentence = f"The {file} of 'damaged' cannot be read: download the model again."
+    assert done.stderr == f"jc1: {sentence} [engine_unavailable]\n"
 
 
 def test_help_names_every_command(jc1: Run) -> None:
