@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, Self, TypeVar
 
@@ -96,11 +96,11 @@ class SyncPipeline:
             self.close()
             raise
 
-    def chat(self, messages: str | Sequence[Message], **options: Any) -> Reply:
+    def chat(self, messages: str | Sequence[Message | Mapping[str, Any]], **options: Any) -> Reply:
         """Return the reply, whole: `Pipeline.chat`, with the same options."""
         return self._loop.run(self.workbench.pipeline.chat(messages, **options))
 
-    def stream(self, messages: str | Sequence[Message], **options: Any) -> Iterator[Event]:
+    def stream(self, messages: str | Sequence[Message | Mapping[str, Any]], **options: Any) -> Iterator[Event]:
         """Yield the events of a reply: `Pipeline.stream`, with the same options.
 
         Leaving the loop early cancels the reply.

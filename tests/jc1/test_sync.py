@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jc1 import Decoding, Done, Recalled, Settings, SyncPipeline, Token, Workbench
+from jc1 import Decoding, Done, Pipeline, Recalled, Settings, SyncPipeline, Token, Workbench
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EmptyMessage
@@ -32,6 +32,16 @@ async def test_both_forms_agree_and_the_blocking_one_works_inside_a_loop(setting
         expected = (await workbench.pipeline.chat("Hello there.", **options)).choices
     with SyncPipeline(settings) as blocking:
         assert blocking.chat("Hello there.", **options).choices == expected
+
+
+@pytest.mark.parametrize("method", ["chat", "stream"])
+def test_both_forms_take_messages_of_the_same_types(method: str) -> None:
+    forms = (getattr(form, method).__annotations__["messages"] for form in (Pipeline, SyncPipeline))
+    assert len(set(forms)) == 1
+
+
+def test_messages_may_be_dicts(pipeline: SyncPipeline) -> None:
+    assert pipeline.chat([{"role": "user", "content": "Hi."}], memory="off").text == "Hi."
 
 
 def test_a_stream_can_be_left_early(pipeline: SyncPipeline) -> None:
