@@ -6,7 +6,7 @@ promotion all resolve here. Knows nothing about engines, stores, or what is done
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,12 +62,24 @@ def resolve(
     )
 
 
-def check_limits(decoding: Decoding, settings: Settings) -> None:
-    """Raise `InvalidRequest` where more is asked for than the settings allow."""
-    limits = {"max_tokens": settings.max_reply_tokens, "n": settings.max_n, "beam_width": settings.max_n}
-    for name, limit in limits.items():
-        if (asked := getattr(decoding, name)) > limit:
-            raise InvalidRequest(f"{name!r} is {asked} and at most {limit} are allowed.", param=name)
+LIMITS = {"max_tokens": "max_reply_tokens", "n": "max_n", "beam_width": "max_n"}
+"""Fields of `Decoding`, and the setting that says how much of each is allowed."""
+
+
+def check_limits(decoding: Decoding, settings: Settings, preset: Preset, sent: Collection[str] = ()) -> None:
+    """Raise `InvalidRequest` where more is asked for than the settings allow: by the request, which `sent` some fields
+    of `Decoding`, or by its preset."""
+    for name, setting in LIMITS.items():
+        asked, limit = getattr(decoding, name), getattr(settings, setting)
+        if asked <= limit:
+            continue
+        if name in sent:
+            raise InvalidRequest(f"{name!r} is {asked} and at most {limit} are allowed ({setting}).", param=name)
+        raise InvalidRequest(
+            f"The preset {preset.reference} says {name} {asked} and the setting {setting} allows at most {limit}: send "
+            f"{name!r} yourself, choose another preset, or start JC1 with a greater {setting}.",
+            param="preset",
+        )
 
 
 @dataclass(slots=True)

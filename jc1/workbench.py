@@ -128,7 +128,7 @@ class Workbench(Stores):
         if lacking := self.unmet(preset):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
         resolved = resolve(preset, self.settings, decoding=decoding, system=system, memory=memory)
-        check_limits(resolved.decoding, self.settings)
+        check_limits(resolved.decoding, self.settings, preset, decoding or {})
         self.engine.capabilities.check(resolved.decoding, self.engine.name)
         return resolved
 

@@ -457,5 +457,5 @@ async def test_limits_hold_for_presets_too_and_cut_what_nobody_asked_for(home: P
         made.settings = made.settings.model_copy(update={"max_reply_tokens": 3})
         assert (await made.pipeline.chat("Hello.")).text == "Hel"
         made.presets.save(Preset("long", decoding={"max_tokens": 10}))
-        with pytest.raises(InvalidRequest, match="at most 3"):
+        with pytest.raises(InvalidRequest, match="long@1 says max_tokens 10 and the setting max_reply_tokens"):
             await made.pipeline.chat("Hello.", preset="long")

@@ -38,6 +38,26 @@ def test_what_no_engine_could_decode_is_refused_and_so_is_more_than_the_settings
     with pytest.raises(InvalidDecoding, match="temperature"):
         resolve(PRESET, SETTINGS, decoding={"temperature": -1})
     decoding = resolve(PRESET, SETTINGS, decoding={"n": 9}).decoding
-    with pytest.raises(InvalidRequest, match="'n' is 9 and at most 8"):
-        check_limits(decoding, SETTINGS)
-    check_limits(decoding, Settings(max_n=9))
+    with pytest.raises(InvalidRequest, match=r"'n' is 9 and at most 8 are allowed \(max_n\)") as caught:
+        check_limits(decoding, SETTINGS, PRESET, {"n"})
+    assert caught.value.param == "n"
+    check_limits(decoding, Settings(max_n=9), PRESET, {"n"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "settings", "setting"),
+    [
+        ("max_tokens", 90, Settings(max_reply_tokens=50), "max_reply_tokens"),
+        ("n", 9, SETTINGS, "max_n"),
+        ("beam_width", 9, SETTINGS, "max_n"),
+    ],
+)
+def test_a_preset_that_asks_for_more_than_the_settings_allow_is_to_blame_itself(
+    field: str, value: int, settings: Settings, setting: str
+) -> None:
+    preset = Preset("long", decoding={field: value, **({"temperature": 1} if field == "n" else {})}, version=3)
+    said = rf"The preset long@3 says {field} {value} and the setting {setting} allows at most \d+: send '{field}'"
+    with pytest.raises(InvalidRequest, match=said) as caught:
+        check_limits(resolve(preset, settings).decoding, settings, preset)
+    assert caught.value.param == "preset"
+    check_limits(resolve(preset, settings, decoding={field: 1}).decoding, settings, preset, {field})
