@@ -1,6 +1,6 @@
 """Dependencies of the routes: the workbench, and the owner that a request is about.
 
-Knows where the app and the gate leave them. Whom a caller may act for, `jc1.access.browser` decides.
+Knows where the app and the gate leave them. Whom a caller may act for, `jc1.access.principal` decides.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from jc1.access.browser import OWNER_LENGTH
+from jc1.access.principal import OWNER_LENGTH
 from jc1.workbench import Workbench
 
 

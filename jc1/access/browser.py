@@ -1,7 +1,7 @@
-"""The rules of the gate: who may ask, and for which owner; the same for API and UI.
+"""The rules of the gate: who may ask, and from where; the same for API and UI.
 
-Knows hosts, origins, owners and principals. Knows nothing about any web framework: the API's middleware hands it what
-a request says about itself, before its body is read.
+Knows hosts and origins, and who asks where there are no keys. Knows nothing about any web framework: the API's
+middleware hands it what a request says about itself, before its body is read.
 
 **Without keys** JC1 serves the people of this machine only. It listens on loopback, answers callers on loopback, and
 does so under a loopback name: a name that somebody else's DNS points here (rebinding) is refused. A browser says which
@@ -13,16 +13,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jc1.errors import HostRefused, InvalidRequest, InvalidSettings, OriginRefused, Refused
-
-OWNER_LENGTH = 200
-"""Most characters of an owner's name."""
-ANY_OWNER = "owners:any"
-"""The scope that lets a caller act for an owner other than its own."""
+from jc1.access.principal import ADMIN, Principal, check_owner
+from jc1.errors import HostRefused, InvalidSettings, OriginRefused, Refused
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,36 +38,11 @@ class Caller:
     fetch_mode: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Somebody who was let in: the owner acted for when a request names none, and what is allowed."""
-
-    owner: str
-    scopes: frozenset[str]
-
-    def acting_for(self, named: str | None) -> str:
-        """Return the owner whose memories, sessions and traces a request is about.
-
-        Args:
-            named: The owner that the request names, None where it names none.
-
-        Raises:
-            InvalidRequest: The name cannot be an owner's.
-            Refused: It is another owner's, and this caller may act for its own alone.
-        """
-        if named is None or named == self.owner:
-            return self.owner
-        check_owner(named)
-        if ANY_OWNER not in self.scopes:
-            raise Refused(f"This caller acts for {self.owner!r} only: leave 'user' out.", param="user")
-        return named
-
-
 class Access:
     """The gate's decision. `hosts` are names besides the loopback ones under which this server may be addressed."""
 
     def __init__(self, owner: str, *, hosts: Iterable[str] = ()) -> None:
-        self._everyone = Principal(check_owner(owner), frozenset({ANY_OWNER}))
+        self._everyone = Principal(check_owner(owner), frozenset({ADMIN}))
         self._hosts = frozenset(name.lower() for name in hosts)
 
     def admit(self, caller: Caller) -> Principal:
@@ -103,20 +73,6 @@ def check_listen(host: str) -> None:
             f"Listening on {host!r} would let other machines in, and there are no keys to tell who they are: "
             "use --host 127.0.0.1, and reach it from elsewhere through an SSH tunnel."
         )
-
-
-def check_owner(name: str) -> str:
-    """Return `name` as it is.
-
-    Raises:
-        InvalidRequest: It cannot be an owner's, which has 1 to 200 characters, not all blank, no control character and
-            no half of a surrogate pair.
-    """
-    if not name.strip() or len(name) > OWNER_LENGTH or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        raise InvalidRequest(
-            f"'user' names the owner: 1 to {OWNER_LENGTH} characters, without control characters.", param="user"
-        )
-    return name
 
 
 def is_loopback(name: str) -> bool:

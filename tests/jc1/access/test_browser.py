@@ -1,11 +1,12 @@
-"""The gate's rules: who is let in without keys, and for whom a caller may act."""
+"""The gate's rules: who is let in without keys."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jc1.access.browser import ANY_OWNER, Access, Caller, Principal, check_listen, check_owner, is_loopback
-from jc1.errors import HostRefused, InvalidRequest, InvalidSettings, OriginRefused, Refused
+from jc1.access.browser import Access, Caller, check_listen, is_loopback
+from jc1.access.principal import ADMIN, Principal
+from jc1.errors import HostRefused, InvalidSettings, OriginRefused, Refused
 
 HERE = "127.0.0.1"
 
@@ -48,7 +49,7 @@ def test_a_caller_on_another_machine_is_refused_whatever_it_says(peer: str) -> N
 
 @pytest.mark.parametrize("peer", [None, "127.0.0.1", "::1", "::ffff:127.0.0.1"])
 def test_a_caller_on_this_machine_is_let_in(peer: str | None) -> None:
-    assert ANY_OWNER in admit(peer=peer).scopes
+    assert admit(peer=peer).may(ADMIN)
 
 
 @pytest.mark.parametrize(
@@ -89,31 +90,6 @@ def test_from_another_site_only_following_a_link_is_allowed(site: str) -> None:
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
 def test_its_own_pages_the_address_bar_and_programs_are_let_in(site: str | None) -> None:
     assert admit(fetch_site=site)
-
-
-def test_a_caller_acts_for_the_owner_it_names_or_for_the_default() -> None:
-    everyone = admit()
-    assert everyone.acting_for(None) == "local"
-    assert everyone.acting_for("Åsa 🐈") == "Åsa 🐈"
-
-
-def test_a_caller_without_the_scope_acts_for_its_own_owner_only() -> None:
-    ann = Principal("ann", frozenset())
-    assert ann.acting_for(None) == ann.acting_for("ann") == "ann"
-    with pytest.raises(Refused):
-        ann.acting_for("ben")
-
-
-@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "a\x00", "\x7f", "\ud800"])
-def test_a_name_that_cannot_be_an_owners_is_refused(name: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        admit().acting_for(name)
-    assert refused.value.param == "user"
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200).filter(str.strip))
-def test_every_other_text_may_name_an_owner(name: str) -> None:
-    assert check_owner(name) == name
 
 
 @given(st.text(), st.text())

@@ -1,0 +1,56 @@
+"""Who was let in acts for its own owner, and may do what its scopes say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jc1.access.principal import ADMIN, ANY_OWNER, SCOPES, Limits, Principal, check_owner
+from jc1.errors import InvalidRequest, Refused
+
+
+def holding(*scopes: str) -> Principal:
+    return Principal("local", frozenset(scopes))
+
+
+def test_a_caller_acts_for_the_owner_it_names_or_for_the_default() -> None:
+    everyone = holding(ANY_OWNER)
+    assert everyone.acting_for(None) == "local"
+    assert everyone.acting_for("Åsa 🐈") == "Åsa 🐈"
+
+
+def test_a_caller_without_the_scope_acts_for_its_own_owner_only() -> None:
+    ann = Principal("ann", frozenset())
+    assert ann.acting_for(None) == ann.acting_for("ann") == "ann"
+    with pytest.raises(Refused):
+        ann.acting_for("ben")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "a\x00", "\x7f", "\ud800"])
+def test_a_name_that_cannot_be_an_owners_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        holding(ANY_OWNER).acting_for(name)
+    assert refused.value.param == "user"
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200).filter(str.strip))
+def test_every_other_text_may_name_an_owner(name: str) -> None:
+    assert check_owner(name) == name
+
+
+def test_a_scope_allows_what_it_names_and_nothing_else() -> None:
+    caller = holding("memory:read")
+    caller.require("memory:read")
+    with pytest.raises(Refused, match="memory:write"):
+        caller.require("memory:write")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_an_admin_may_do_everything(scope: str) -> None:
+    holding(ADMIN).require(scope)
+
+
+def test_limits_are_told_by_name_where_they_are_set() -> None:
+    assert Limits(requests_per_minute=60, concurrent=4).to_dict() == {"requests_per_minute": 60, "concurrent": 4}
+    assert Limits().to_dict() == {}
