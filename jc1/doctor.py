@@ -131,8 +131,8 @@ def _ranks(settings: Settings) -> tuple[str, str]:
         with safe_open(file, "numpy") as weights:
             names = weights.keys()
             sizes += [math.prod(weights.get_slice(name).get_shape()) for name in names]
-    held = sum(math.ceil(size / settings.ranks) for size in sizes)
-    return "ok", f"{settings.ranks}: each holds {held:,} of the {sum(sizes):,} parameters of {settings.model}"
+    share = sum(math.ceil(size / settings.ranks) for size in sizes)
+    return "ok", f"{settings.ranks}: each holds {share:,} of the {sum(sizes):,} parameters of {settings.model}"
 
 
 def _home(settings: Settings) -> tuple[str, str]:

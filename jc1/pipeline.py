@@ -133,15 +133,15 @@ class Pipeline:
         if not request.recalls:
             return ()
         began = trace.elapsed()
-        found = await asyncio.to_thread(
+        recall = await asyncio.to_thread(
             self._bench.memory.search,
             request.owner,
             request.message.text,
             request.resolved.retrieval,
             already_read=(request.session, frozenset(request.turns)) if request.session else None,
         )
-        trace.recall(found, began)
-        return found.receipts
+        trace.recall(recall, began)
+        return recall.receipts
 
     def _prompt(self, trace: Trace, request: Request, receipts: Sequence[Receipt]) -> EnginePrompt:
         prompt = build(
@@ -161,7 +161,7 @@ class Pipeline:
         self, trace: Trace, request: Request, prompt: EnginePrompt, writing: ReplyBuilder
     ) -> AsyncGenerator[Token, None]:
         bench = self._bench
-        trace.shards = [dict(held) for held in bench.engine.shards] or None
+        trace.shards = [dict(shard) for shard in bench.engine.shards] or None
         generated = bench.replies.generate(bench.engine, prompt, request.resolved.decoding, trace)
         with writing.timed():
             async with aclosing(generated) as steps:

@@ -106,7 +106,7 @@ async def _preset(bench: Workbench, reference: str) -> Preset:
 
 def _fit_history(request: Request) -> int:
     """Returns how many messages gave way."""
-    kept = fit_history(
+    history = fit_history(
         request.resolved.system,
         request.history,
         request.message,
@@ -114,6 +114,6 @@ def _fit_history(request: Request) -> int:
         budget=request.budget,
         share=1 - MEMORY_SHARE if request.recalls else 1.0,
     )
-    dropped = len(request.history) - len(kept)
-    request.history, request.turns = kept, request.turns[dropped // 2 :]
+    dropped = len(request.history) - len(history)
+    request.history, request.turns = history, request.turns[dropped // 2 :]
     return dropped

@@ -119,16 +119,16 @@ class Presets:
         name, _, detail = reference.partition("@")
         if not detail:
             target = self._rows.aliases().get(name)
-            found = self._find(*target) if target else self._find(name, None)
+            preset = self._find(*target) if target else self._find(name, None)
         elif detail.isdecimal():
-            found = self._find(name, int(detail)) if len(detail) <= VERSION_DIGITS else None
+            preset = self._find(name, int(detail)) if len(detail) <= VERSION_DIGITS else None
         else:
             target = self._rows.aliases().get(detail)
-            found = self._find(*target) if target and target[0] == name else None
-        if found is None:
+            preset = self._find(*target) if target and target[0] == name else None
+        if preset is None:
             known = ", ".join(sorted({p.name for p in self.list()} | set(self._rows.aliases())))
             raise UnknownPreset(f"No preset {reference!r}: known are {known}.", param="preset")
-        return found
+        return preset
 
     def _find(self, name: str, version: int | None) -> Preset | None:
         if version != 0 and (row := self._rows.get(name, version)):

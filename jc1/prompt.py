@@ -54,8 +54,8 @@ def render_memories(records: Sequence[Record]) -> str:
     lines = [OPEN, NOTICE]
     day = ""
     for record in sorted(records, key=lambda r: (r.created, r.turn or 0, r.role != "user")):
-        if (said := record.created.strftime("%Y-%m-%d")) != day:
-            day = said
+        if (date := record.created.strftime("%Y-%m-%d")) != day:
+            day = date
             lines.append(f"[{day}]")
         source = ", ".join(part for part in (record.document, record.place) if part)
         text = f"{record.text} ({source})" if source else record.text
@@ -65,7 +65,7 @@ def render_memories(records: Sequence[Record]) -> str:
 
 def _as_data(text: str) -> str:
     flat = " ".join(text.split())
-    return _OPENING.sub(lambda found: f"{found[0]} " if _is_delimiter(found["inside"]) else found[0], flat)
+    return _OPENING.sub(lambda match: f"{match[0]} " if _is_delimiter(match["inside"]) else match[0], flat)
 
 
 def _is_delimiter(inside: str) -> bool:
@@ -141,18 +141,18 @@ def build(
     `fit_history` left.
     """
 
-    def render(kept: int) -> tuple[Message, ...]:
-        return (*_head(system), *history, with_memories(message, recalled[:kept]))
+    def render(shown: int) -> tuple[Message, ...]:
+        return (*_head(system), *history, with_memories(message, recalled[:shown]))
 
-    kept = len(recalled)
-    if recalled and count(render(kept)) > budget:
-        fewer = range(kept - 1, 0, -1)
-        left_out = bisect_left(fewer, True, key=lambda kept: count(render(kept)) <= budget)
-        kept = kept - 1 - left_out
+    shown = len(recalled)
+    if recalled and count(render(shown)) > budget:
+        fewer = range(shown - 1, 0, -1)
+        left_out = bisect_left(fewer, True, key=lambda shown: count(render(shown)) <= budget)
+        shown = shown - 1 - left_out
     return Prompt(
-        messages=render(kept),
-        kept_memories=tuple(r.id for r in recalled[:kept]),
-        dropped_memories=tuple(r.id for r in recalled[kept:]),
+        messages=render(shown),
+        kept_memories=tuple(r.id for r in recalled[:shown]),
+        dropped_memories=tuple(r.id for r in recalled[shown:]),
     )
 
 

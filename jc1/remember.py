@@ -38,8 +38,8 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
 
 def _sources(trace: Trace, request: Request) -> Sources:
     """What stood in the prompt."""
-    kept = [record["id"] for record in trace.recalled if record["id"] not in trace.dropped_memories]
-    return Sources(tuple(kept), frozenset(request.turns))
+    ids = [record["id"] for record in trace.recalled if record["id"] not in trace.dropped_memories]
+    return Sources(tuple(ids), frozenset(request.turns))
 
 
 def _store(stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool) -> None:

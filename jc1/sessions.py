@@ -55,11 +55,11 @@ LONG = 20
 """Turns from which a history is kept in the cache; reading fewer costs no more than asking Redis. 50 turns of 1,000
 characters cost 0.95 ms from SQLite and 0.46 ms with LMDB, 2.2 ms from PostgreSQL and 1.1 ms with Redis; 200 turns cost
 2.1 and 1.1 ms, 4.6 and 2.1 ms (medians, two busy cores, `experiments.benchmarks.history`)."""
-KEPT = 200
+MAX_CACHED = 200
 """Turns of a session that are kept there at most, the newest ones."""
 BEHIND = 16
 """By how many turns the cache may be behind before it is written anew: reading them costs less."""
-KEPT_SECONDS = 3600.0
+CACHE_SECONDS = 3600.0
 """For how long, after they were last written there."""
 
 _SESSION = select(sessions.c.created, sessions.c.updated, sessions.c.turns, sessions.c.changes).where(
@@ -128,27 +128,27 @@ class Sessions:
         check_name(owner, "owner")
         check_name(session, "session")
         check_limit(limit, MAX_PAGE)
-        kept = self._kept(owner, session)
+        cached = self._cached(owner, session)
         names = {"owner": owner, "session": session}
         with reading(self._database) as connection:
             row = connection.execute(_SESSION, names).first()
             if row is None:
                 return ()
-            if kept is not None and not kept.counts(row, limit):
-                kept = None
-            if kept is not None:
-                newest = kept.turns[-1]
+            if cached is not None and not cached.counts(row, limit):
+                cached = None
+            if cached is not None:
+                newest = cached.turns[-1]
                 if (newest.number, newest.created) == (row.turns, row.updated):
-                    return kept.turns[-limit:]
-                newer = _read(connection, **names, first=newest.number, limit=KEPT)
-                kept = kept.grown(newer)
-                if kept is not None and len(newer) <= BEHIND:
-                    return kept.turns[-limit:]
-            if kept is None:
+                    return cached.turns[-limit:]
+                newer = _read(connection, **names, first=newest.number, limit=MAX_CACHED)
+                cached = cached.grown(newer)
+                if cached is not None and len(newer) <= BEHIND:
+                    return cached.turns[-limit:]
+            if cached is None:
                 read = _read(connection, **names, first=1, limit=limit)
-                kept = _Kept(row.created, row.changes, begins=len(read) < limit, turns=read)
-        self._keep(owner, session, kept)
-        return kept.turns[-limit:]
+                cached = _CachedHistory(row.created, row.changes, begins=len(read) < limit, turns=read)
+        self._keep(owner, session, cached)
+        return cached.turns[-limit:]
 
     def append(self, owner: str, session: str, *, user: str, reply: str, cancelled: bool = False) -> Turn:
         """Add a turn, and the session itself with the first one.
@@ -220,23 +220,23 @@ class Sessions:
         """Remove a session's turns from the cache."""
         self._cache.delete(owned(HISTORY, owner), _key(session))
 
-    def _kept(self, owner: str, session: str) -> _Kept | None:
+    def _cached(self, owner: str, session: str) -> _CachedHistory | None:
         stored = self._cache.get(owned(HISTORY, owner), _key(session))
-        return None if stored is None else _Kept.loads(session, stored)
+        return None if stored is None else _CachedHistory.loads(session, stored)
 
-    def _keep(self, owner: str, session: str, kept: _Kept) -> None:
-        if len(kept.turns) < LONG:
+    def _keep(self, owner: str, session: str, cached: _CachedHistory) -> None:
+        if len(cached.turns) < LONG:
             return
-        self._cache.put_many(owned(HISTORY, owner), {_key(session): kept.dumps()}, ttl=KEPT_SECONDS)
+        self._cache.put_many(owned(HISTORY, owner), {_key(session): cached.dumps()}, ttl=CACHE_SECONDS)
         # Whoever deleted or changed turns meanwhile removed them from the cache too early.
         with reading(self._database) as connection:
             row = connection.execute(_SESSION, {"owner": owner, "session": session}).first()
-        if row is None or (row.created, row.changes) != (kept.created, kept.changes):
+        if row is None or (row.created, row.changes) != (cached.created, cached.changes):
             self._uncache(owner, session)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _CachedHistory:
     """A history as the cache keeps it: when its session began, how often it was changed, its newest turns.
 
     `begins` is true where the first turn is among them.
@@ -251,19 +251,19 @@ class _Kept:
         """Tell whether it is about the session in `row`, unchanged, and goes back for `limit` turns."""
         return (self.created, self.changes) == (row.created, row.changes) and (self.begins or limit <= len(self.turns))
 
-    def grown(self, newer: tuple[Turn, ...]) -> _Kept | None:
+    def grown(self, newer: tuple[Turn, ...]) -> _CachedHistory | None:
         """Return it with later turns; `None` where `newer` does not begin with the newest turn, as it is kept."""
         return replace(self, turns=self.turns + newer[1:]) if newer[:1] == self.turns[-1:] else None
 
     def dumps(self) -> bytes:
         rows = [
             (turn.number, turn.user, turn.reply, turn.cancelled, turn.created, turn.outdated)
-            for turn in self.turns[-KEPT:]
+            for turn in self.turns[-MAX_CACHED:]
         ]
-        return orjson.dumps([self.created, self.changes, self.begins and len(self.turns) <= KEPT, rows])
+        return orjson.dumps([self.created, self.changes, self.begins and len(self.turns) <= MAX_CACHED, rows])
 
     @classmethod
-    def loads(cls, session: str, stored: bytes) -> _Kept | None:
+    def loads(cls, session: str, stored: bytes) -> _CachedHistory | None:
         try:
             created, changes, begins, rows = orjson.loads(stored)
             read = tuple(

@@ -139,13 +139,13 @@ class Settings(BaseModel):
         home = _expanded(given.get("home") or environment.get("home") or DEFAULT_HOME)
         values: dict[str, Any] = {}
         sources = dict.fromkeys(cls.model_fields, "default")
-        for found, source in (
+        for layer, source in (
             (_read_toml(home / "jc1.toml"), str(home / "jc1.toml")),
             (_read_toml(Path("jc1.toml")), "jc1.toml"),
             (environment, "environment"),
             (given, "flag"),
         ):
-            for name, value in found.items():
+            for name, value in layer.items():
                 if name not in cls.model_fields:
                     where = f"{_PREFIX}{name.upper()}" if source == "environment" else source
                     known = ", ".join(cls.model_fields)
@@ -187,15 +187,15 @@ def without_passwords(url: str) -> str:
     hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
     hidden = re.sub(r"(?i)^(https?://)[^:/@?#]+@", r"\1***@", hidden)
     return re.sub(
-        r"(?<=[?&])([^=&#]+)=[^&#]*", lambda found: f"{found[1]}=***" if is_secret(found[1]) else found[0], hidden
+        r"(?<=[?&])([^=&#]+)=[^&#]*", lambda match: f"{match[1]}=***" if is_secret(match[1]) else match[0], hidden
     )
 
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: "***" if is_secret(name) else _without_secrets(own) for name, own in value.items()}
+        return {name: "***" if is_secret(name) else _without_secrets(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(own) for own in value]
+        return [_without_secrets(item) for item in value]
     return without_passwords(value) if isinstance(value, str) else value
 
 

@@ -28,10 +28,10 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 def remove_stopwords(text: str) -> str:
     """Return the text without its stopwords, for a retrieval query; the text itself when nothing would be left."""
-    kept = [w for w in text.split() if not _is_stopword(w)]
-    return " ".join(kept) or text
+    words = [w for w in text.split() if not _is_stopword(w)]
+    return " ".join(words) or text
 
 
 def _is_stopword(word: str) -> bool:
-    found = _WORD.findall(word.lower().replace("’", "'"))
-    return bool(found) and all(part in STOPWORDS for part in found)
+    parts = _WORD.findall(word.lower().replace("’", "'"))
+    return bool(parts) and all(part in STOPWORDS for part in parts)

@@ -88,12 +88,12 @@ class Trace:
         """Return the seconds since the request began."""
         return time.perf_counter() - self._began
 
-    def recall(self, found: Recall, start: float) -> None:
+    def recall(self, result: Recall, start: float) -> None:
         """Write down a search that began at `start`: its stages, and of each record id, source and scores alone."""
-        for stage, seconds in found.seconds.items():
+        for stage, seconds in result.seconds.items():
             self.add(stage, start, seconds)
             start += seconds
-        self.recalled = [_recalled(receipt) for receipt in found.receipts]
+        self.recalled = [_recalled(receipt) for receipt in result.receipts]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

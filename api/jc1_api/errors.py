@@ -104,7 +104,7 @@ def install(app: FastAPI) -> None:
         return error_response(_from_status(request, error), dict(headers or {}))
 
     @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
+    async def disconnected(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 

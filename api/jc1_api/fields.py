@@ -68,10 +68,10 @@ def without_refused(values: Any, unsupported: Mapping[str, tuple[tuple[Any, ...]
     """
     if not isinstance(values, dict):
         return values
-    kept = dict(values)
+    body = dict(values)
     for name in values.keys() & unsupported.keys():
         harmless, reason = unsupported[name]
-        value = kept.pop(name)
+        value = body.pop(name)
         if value not in (None, [], {}) and value not in harmless:
             raise refused(name, value, f"{name!r} cannot be honoured: {reason}. Leave it out.")
-    return kept
+    return body

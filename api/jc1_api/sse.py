@@ -35,13 +35,13 @@ async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
     """
     task = asyncio.current_task()
     assert task is not None
-    gone = False
+    disconnected = False
 
     async def watch() -> None:
-        nonlocal gone
+        nonlocal disconnected
         while (await receive())["type"] != "http.disconnect":
             pass
-        gone = True
+        disconnected = True
         task.cancel()
 
     watcher = asyncio.create_task(watch())
@@ -49,7 +49,7 @@ async def until_disconnect(receive: Receive) -> AsyncIterator[None]:
         yield
     except asyncio.CancelledError:
         task.uncancel()
-        if gone:
+        if disconnected:
             raise ClientDisconnect from None
         raise EngineUnavailable("The server is stopping: send the request again when it is back.") from None
     finally:
@@ -62,10 +62,10 @@ async def while_connected(receive: Receive, executor: Executor, work: Callable[[
     `work` is handed a function that it calls from time to time, with whatever arguments: it raises once the client has
     gone, and the work has ended when this returns. Raises as `until_disconnect` does.
     """
-    gone = threading.Event()
+    disconnected = threading.Event()
 
     def check(*_: object) -> None:
-        if gone.is_set():
+        if disconnected.is_set():
             raise ClientDisconnect
 
     async with until_disconnect(receive):
@@ -73,7 +73,7 @@ async def while_connected(receive: Receive, executor: Executor, work: Callable[[
         try:
             return await asyncio.wrap_future(job)
         finally:
-            gone.set()
+            disconnected.set()
             await asyncio.to_thread(wait, [job])
 
 

@@ -298,9 +298,9 @@ def _acquire(folder: Path, max_bytes: int) -> _Store:
 
 def _open_store(booted: Path, max_bytes: int) -> _Store:
     """Open the store of this boot, deleting what other boots left. Raises `lmdb.Error` or `OSError`."""
-    for left in booted.parent.iterdir():
-        if left != booted:
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    for entry in booted.parent.iterdir():
+        if entry != booted:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
     booted.mkdir(exist_ok=True, mode=0o700)
     with contextlib.suppress(FileNotFoundError):
         if (booted / "data.mdb").stat().st_size > max_bytes:

@@ -69,9 +69,9 @@ class ReplyCache:
         forgotten = self._forgotten
         key = await asyncio.to_thread(self._key, engine, prompt, decoding) if self._keeps(engine, decoding) else None
         # 2) The reply that is kept
-        if key is not None and (kept := await asyncio.to_thread(self._lookup, trace.owner, key)):
+        if key is not None and (cached_steps := await asyncio.to_thread(self._lookup, trace.owner, key)):
             trace.cached = True
-            for number, step in enumerate(kept):
+            for number, step in enumerate(cached_steps):
                 if number % STEPS_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(0)
                 yield step

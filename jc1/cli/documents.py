@@ -43,7 +43,7 @@ def ingest_files(
             print(f"jc1: {file}: {error.message} [{error.code}]", file=sys.stderr)
         else:
             if not as_json:
-                print(_told(done[-1]), flush=True)
+                print(_summary(done[-1]), flush=True)
     if as_json:
         print(json.dumps([asdict(one) for one in done], indent=2, ensure_ascii=False))
     return len(done) == len(files)
@@ -77,9 +77,9 @@ def _read(file: Path, most: int) -> bytes:
     return data
 
 
-def _told(one: Ingested) -> str:
+def _summary(one: Ingested) -> str:
     parts = "1 part" if one.parts == 1 else f"{one.parts:,} parts"
-    told = f"{one.title}: {parts}, {one.characters:,} characters"
+    line = f"{one.title}: {parts}, {one.characters:,} characters"
     if not one.added:
-        told += ", stored already"
-    return told + (f", {one.removed:,} of an earlier version removed" if one.removed else "")
+        line += ", stored already"
+    return line + (f", {one.removed:,} of an earlier version removed" if one.removed else "")

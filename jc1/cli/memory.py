@@ -92,13 +92,13 @@ def search(
     from jc1.memory.base import Retrieval
 
     with _memory(home, owner) as (stores, whose):
-        found = stores.memory.search(whose, query, Retrieval(k=k))
+        recall = stores.memory.search(whose, query, Retrieval(k=k))
         if as_json:
-            print_json([_hit(receipt) for receipt in found.receipts])
+            print_json([_hit(receipt) for receipt in recall.receipts])
             return
         rows = [
             [str(r.rank), f"{r.score:.2f}", _score(r.dense_score), _score(r.lexical_score), r.quoted.text, r.record.id]
-            for r in found.receipts
+            for r in recall.receipts
         ]
         print_table(["#", "score", "dense", "lexical", "text", "id"], rows)
 
@@ -300,8 +300,8 @@ def import_(
     """
     from dataclasses import asdict
 
-    with _memory(home, owner) as (stores, whose), _readable(file) as source, _progress() as told:
-        outcome = stores.memory.import_lines(whose, source, progress=told)
+    with _memory(home, owner) as (stores, whose), _readable(file) as source, _progress() as progress:
+        outcome = stores.memory.import_lines(whose, source, progress=progress)
     if as_json:
         print_json(asdict(outcome))
         return

@@ -39,7 +39,7 @@ def with_engine(command: Callable[..., None]) -> Callable[..., None]:
     The command declares one parameter `flags: Flags` in their place, for `settings_of`.
     """
     signature = inspect.signature(command, eval_str=True)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in _engine_flags().items()
@@ -50,7 +50,7 @@ def with_engine(command: Callable[..., None]) -> Callable[..., None]:
         flags = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
         command(flags=flags, **arguments)
 
-    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    run.__signature__ = signature.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
     return run
 
 

@@ -21,14 +21,14 @@ NAME = "gradio.component_meta"
 class _Loader(importlib.abc.Loader):
     """Loads the module by its own loader, and takes the writing of stubs out of it."""
 
-    def __init__(self, own: importlib.abc.Loader) -> None:
-        self._own = own
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._own.create_module(spec)
+        return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self._own.exec_module(module)
+        self._loader.exec_module(module)
         if hasattr(module, "create_or_modify_pyi"):
             module.create_or_modify_pyi = write_nothing  # type: ignore[attr-defined]
 

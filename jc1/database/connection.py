@@ -81,13 +81,13 @@ def write_in_batches(
         with writing(engine, task) as connection:
             began = time.monotonic()
             results.append(write(connection, items[start : start + size]))
-        held = time.monotonic() - began
+        seconds = time.monotonic() - began
         # 2) The size of the next by how long this one took
         start += size
-        size = max(1, min(int(size * BATCH_SECONDS / max(held, 1e-3)), 2 * size, MAX_BATCH))
+        size = max(1, min(int(size * BATCH_SECONDS / max(seconds, 1e-3)), 2 * size, MAX_BATCH))
         # 3) A pause, in which others write
         if start < len(items):
-            time.sleep(min(held, BATCH_SECONDS))
+            time.sleep(min(seconds, BATCH_SECONDS))
     return results
 
 

@@ -41,9 +41,9 @@ def upgrade(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         revision = stored_revision(connection)
-        if revision is None and (taken := set(inspect(connection).get_table_names()) & set(metadata.tables)):
+        if revision is None and (foreign := set(inspect(connection).get_table_names()) & set(metadata.tables)):
             raise InvalidSettings(
-                f"The database holds another program's table {min(taken)!r}: give JC1 a database of its own."
+                f"The database holds another program's table {min(foreign)!r}: give JC1 a database of its own."
             )
         if revision != HEAD:
             _migrate(connection)

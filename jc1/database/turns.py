@@ -37,8 +37,8 @@ class WriteTurns:
         """
         if not self._lock.acquire(timeout=patience):
             holder, began = self._holder
-            held = time.monotonic() - began
-            log.warning("%s gave up after %g s: %s has held the database for %.1f s", task, patience, holder, held)
+            seconds = time.monotonic() - began
+            log.warning("%s gave up after %g s: %s has held the database for %.1f s", task, patience, holder, seconds)
             raise DatabaseUnavailable(f"The database is busy with {holder}: try again in a moment.")
         try:
             self._holder = (task, time.monotonic())

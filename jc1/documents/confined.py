@@ -71,8 +71,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
     answer: dict[str, object]
     try:
-        found = read(cast(Format, form), sys.stdin.buffer.read())
-        answer = {"parts": [(part.text, part.place) for part in found]}
+        parts = read(cast(Format, form), sys.stdin.buffer.read())
+        answer = {"parts": [(part.text, part.place) for part in parts]}
     except MemoryError:
         error = _too_much_memory()
         answer = {"error": error.code, "message": error.message}

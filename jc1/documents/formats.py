@@ -52,10 +52,10 @@ def read(form: Format, data: bytes) -> list[Part]:
 
     Raises `UnsupportedDocument`, `EmptyDocument`, `EncryptedDocument`, `DamagedDocument` or `RequestTooLarge`.
     """
-    found = parts(_limited(_blocks(form, data)))
-    if not found:
+    pieces = parts(_limited(_blocks(form, data)))
+    if not pieces:
         raise EmptyDocument("The document holds no text: there is nothing to remember.")
-    return found
+    return pieces
 
 
 def decode(data: bytes) -> str:

@@ -48,7 +48,7 @@ def ingest(
     owner: str,
     title: str,
     parts: Sequence[Part],
-    told: Callable[[int], None] = lambda stored: None,
+    progress: Callable[[int], None] = lambda stored: None,
 ) -> Ingested:
     """Store a document's parts as records of `owner`, and remove those of another version of the same title.
 
@@ -60,7 +60,7 @@ def ingest(
     session = session_of(_digest(title, parts), len(parts))
     there = memory.parts(owner, title, session)
     missing = [(number, part) for number, part in enumerate(parts, start=1) if number not in there]
-    told(len(there))
+    progress(len(there))
     # 2) The rest, a batch a transaction
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
@@ -71,7 +71,7 @@ def ingest(
                 for number, part in batch
             ],
         )
-        told(len(there) + start + len(batch))
+        progress(len(there) + start + len(batch))
     # 3) Now that all are there, the version before goes
     removed = memory.commit_version(owner, title, session, len(parts))
     return Ingested(title, session, len(parts), sum(len(part.text) for part in parts), len(missing), removed)
@@ -79,5 +79,5 @@ def ingest(
 
 def _digest(title: str, parts: Sequence[Part]) -> str:
     """Return the digest of this version: the same file under the same title gives the same, wherever it lies."""
-    told = json.dumps([title, [(part.text, part.place) for part in parts]])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    content = json.dumps([title, [(part.text, part.place) for part in parts]])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]

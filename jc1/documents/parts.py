@@ -65,15 +65,15 @@ def parts(blocks: Iterable[Block]) -> list[Part]:
 
     A part has at most `TOKENS`, or `WHOLE_TOKENS` where it holds something that is kept whole, and headings before it.
     """
-    found: list[Part] = []
-    held: list[str] = []
+    result: list[Part] = []
+    pieces: list[str] = []
     size, only_headings, place = 0, True, None
 
     def flush() -> None:
         nonlocal size, only_headings
-        if held:
-            found.append(Part("\n\n".join(held).strip(), place))
-        held.clear()
+        if pieces:
+            result.append(Part("\n\n".join(pieces).strip(), place))
+        pieces.clear()
         size, only_headings = 0, True
 
     for block in blocks:
@@ -84,12 +84,12 @@ def parts(blocks: Iterable[Block]) -> list[Part]:
             if (block.place != place and not only_headings) or not (fits or (only_headings and size <= TOKENS)):
                 flush()
             # 2) The piece joins the part
-            held.append(piece)
+            pieces.append(piece)
             size += added
             only_headings = only_headings and block.form == "heading"
             place = block.place
     flush()
-    return found
+    return result
 
 
 def _pieces(block: Block) -> Iterable[str]:

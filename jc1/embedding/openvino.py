@@ -217,9 +217,9 @@ def _embed_batch(request: Any, tokens: Sequence[Sequence[int]]) -> Vectors:
     """Return the unit vectors of texts given as token ids, shape (B, 384): the mean of their tokens' hidden states."""
     shape = len(tokens), max(map(len, tokens))  # (B, T)
     ids, mask = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    for row, found in enumerate(tokens):
-        ids[row, : len(found)] = found
-        mask[row, : len(found)] = 1
+    for row, text_ids in enumerate(tokens):
+        ids[row, : len(text_ids)] = text_ids
+        mask[row, : len(text_ids)] = 1
     hidden = request.infer([ids, mask], share_inputs=True, share_outputs=True)[0]  # (B, T, 384)
     # Pooled here and not in the graph, where it would be done in bf16. The mean's divisor cancels in the norm.
     vectors: Vectors = (mask[:, None, :] @ hidden)[:, 0, :]  # (B, 1, T) @ (B, T, 384) -> (B, 384)

@@ -38,7 +38,7 @@ class StopStringMatcher:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._held = ""
+        self._pending = ""
         self._ignored = 0
         """How much of the held text came while stops were not heeded: a match that ends in it does not count."""
 
@@ -49,22 +49,22 @@ class StopStringMatcher:
         """
         if not self._stops:
             return text, False
-        held = self._held + text
+        pending = self._pending + text
         if not heed:
-            self._ignored = len(held)
-        elif (cut := self._find(held)) is not None:
-            self._held = ""
-            return held[:cut], True
-        keep = self._possible_start(held)
-        shown = len(held) - keep
-        self._held = held[shown:]
+            self._ignored = len(pending)
+        elif (cut := self._find(pending)) is not None:
+            self._pending = ""
+            return pending[:cut], True
+        keep = self._possible_start(pending)
+        shown = len(pending) - keep
+        self._pending = pending[shown:]
         self._ignored = max(0, self._ignored - shown)
-        return held[:shown], False
+        return pending[:shown], False
 
     def flush(self) -> str:
         """Return what was held back, once no more text will come."""
-        held, self._held = self._held, ""
-        return held
+        pending, self._pending = self._pending, ""
+        return pending
 
     def _find(self, text: str) -> int | None:
         """Return where the stop string that counts begins; None where there is none."""

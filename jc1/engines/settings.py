@@ -43,7 +43,7 @@ class EngineSettings:
     api_key: str = field(default="", repr=False, metadata={HELP: "Key for that server."})
 
 
-FIELDS: Mapping[str, Field[Any]] = {own.name: own for own in fields(EngineSettings)}
+FIELDS: Mapping[str, Field[Any]] = {setting.name: setting for setting in fields(EngineSettings)}
 FLAGS = tuple(name for name in FIELDS if name not in ("engine_args", "api_key"))
 """Those that are flags of a command. A table is no flag, and a secret must not stand on a command line."""
 

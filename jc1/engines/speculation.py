@@ -87,15 +87,15 @@ def figures(speculation: Speculation, drafted: Sequence[int], accepted: Sequence
     """
     total = sum(drafted)
     # By position i: drafts that were that long, and those of them that were accepted so far.
-    reached = [sum(d > i for d in drafted) for i in range(speculation.tokens)]
-    held = [sum(a > i for a in accepted) for i in range(speculation.tokens)]
+    drafted_at = [sum(d > i for d in drafted) for i in range(speculation.tokens)]
+    accepted_at = [sum(a > i for a in accepted) for i in range(speculation.tokens)]
     return {
         "method": str(speculation),
         "fired": total > 0,
         "drafted": total,
         "accepted": sum(accepted),
         "acceptance": sum(accepted) / total if total else None,
-        "by_position": [h / r for h, r in zip(held, reached, strict=True) if r],
+        "by_position": [a / d for a, d in zip(accepted_at, drafted_at, strict=True) if d],
         "mean_accepted_length": 1 + sum(accepted) / len(accepted) if accepted else None,
     }
 

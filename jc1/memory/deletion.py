@@ -133,7 +133,9 @@ def restore(database: Engine, owner: str, what: Selection) -> Restored:
         shown = connection.execute(
             update(records).where(these.records, HIDDEN).values(forgotten=None, changed=version)
         ).rowcount
-        said = connection.execute(update(turns).where(these.turns, ~SAID, ~silent).values(forgotten=None)).rowcount
+        turn_count = connection.execute(
+            update(turns).where(these.turns, ~SAID, ~silent).values(forgotten=None)
+        ).rowcount
         newer_ones = select(records.c.superseded_by).where(these.records)
         relink_superseded(
             connection,
@@ -144,7 +146,7 @@ def restore(database: Engine, owner: str, what: Selection) -> Restored:
         )
         supersede_changed(connection, owner, version)
         refresh_session(connection, owner, _sessions(part))
-        return Restored(shown, said)
+        return Restored(shown, turn_count)
 
     with reading(database) as connection:
         rows = _rows(connection, _choose(connection, owner, what, hidden=True))
@@ -197,10 +199,10 @@ def _hide(database: Engine, owner: str, rows: Sequence[_Row], now: datetime) -> 
 
 def _rows(connection: Connection, chosen: _Chosen) -> Sequence[_Row]:
     """The turns and then the records that are chosen, oldest first: what supersedes a record comes after it."""
-    said = select(turns.c.session, turns.c.number).where(chosen.turns).order_by(turns.c.created, turns.c.number)
-    told = select(records.c.seq).where(chosen.records).order_by(records.c.created, records.c.seq)
-    keys = dict.fromkeys((*((row.session, row.number) for row in connection.execute(said)), *chosen.places))
-    return [*keys, *connection.execute(told).scalars()]
+    turn_keys = select(turns.c.session, turns.c.number).where(chosen.turns).order_by(turns.c.created, turns.c.number)
+    record_keys = select(records.c.seq).where(chosen.records).order_by(records.c.created, records.c.seq)
+    keys = dict.fromkeys((*((row.session, row.number) for row in connection.execute(turn_keys)), *chosen.places))
+    return [*keys, *connection.execute(record_keys).scalars()]
 
 
 def _these(owner: str, part: Sequence[_Row]) -> _Chosen:
@@ -224,14 +226,14 @@ def _sessions(part: Sequence[_Row]) -> Sequence[str]:
 def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool) -> _Chosen:
     """The rows that a selection takes, of those that are hidden or of those that are not."""
     mine = (records.c.owner == owner) & (HIDDEN if hidden else ~HIDDEN)
-    said = (turns.c.owner == owner) & (~SAID if hidden else SAID)
+    their_turns = (turns.c.owner == owner) & (~SAID if hidden else SAID)
     if what.everything:
-        return _Chosen(mine, said)
+        return _Chosen(mine, their_turns)
     if what.session is not None:
         session = check_name(what.session, "session")
         chosen = _with_replies(connection, owner, lambda table: table.c.session == session, hidden=hidden)
         elsewhere = tuple(place for place in chosen.places if place[0] != session)
-        chosen = replace(chosen, turns=said & (turns.c.session == session), places=elsewhere)
+        chosen = replace(chosen, turns=their_turns & (turns.c.session == session), places=elsewhere)
         if not count(connection, records, chosen.records) and not count(connection, turns, chosen.turns):
             raise UnknownSession(session)
         return chosen
@@ -251,7 +253,7 @@ def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool
     if missing := set(ids) - {row.id for row in selected}:
         raise UnknownRecord(next(some for some in ids if some in missing))
     chosen = _with_replies(connection, owner, lambda table: table.c.id.in_(ids), hidden=hidden)
-    places = (*_places(connection, selected, said), *chosen.places)
+    places = (*_places(connection, selected, their_turns), *chosen.places)
     return replace(chosen, places=tuple(dict.fromkeys(places)), texts=tuple(row.text for row in selected))
 
 
@@ -261,15 +263,15 @@ def _with_replies(connection: Connection, owner: str, selected: _Selected, *, hi
     Of what is hidden, only what was hidden together belongs together.
     """
     mine = (records.c.owner == owner) & (HIDDEN if hidden else ~HIDDEN)
-    said = (turns.c.owner == owner) & (~SAID if hidden else SAID)
+    their_turns = (turns.c.owner == owner) & (~SAID if hidden else SAID)
     these = mine & selected(records)
     replies = mine & selected(records).is_not(True) & replies_to(owner, selected, hidden=hidden)
     along = connection.execute(select(*SHOWN).where(replies)).all()
-    places = (*_places(connection, along, said), *turns_to(connection, owner, selected, hidden=hidden))
+    places = (*_places(connection, along, their_turns), *turns_to(connection, owner, selected, hidden=hidden))
     return _Chosen(these | replies, false(), tuple(dict.fromkeys(places)), len(along))
 
 
-def _places(connection: Connection, rows: Sequence[Row[Any]], said: ColumnElement[bool]) -> list[_Place]:
+def _places(connection: Connection, rows: Sequence[Row[Any]], their_turns: ColumnElement[bool]) -> list[_Place]:
     """The turns in which these records were said. One that holds none of their texts, today's and earlier ones, has
     only its number in common, say after an import."""
     earlier = select(records.c.session, records.c.turn, records.c.document, edits.c.text).join_from(edits, records)
@@ -281,16 +283,16 @@ def _places(connection: Connection, rows: Sequence[Row[Any]], said: ColumnElemen
             if turn := _turn(row):
                 # A text that was once too long for a record ends there with a mark of its own.
                 texts[turn].add(row.text.removesuffix("…").rstrip())
-    found: list[_Place] = []
+    result: list[_Place] = []
     places = list(texts)
     for start in range(0, len(places), ROWS):
         there = tuple_(turns.c.session, turns.c.number).in_(places[start : start + ROWS])
-        found += [
+        result += [
             (row.session, row.number)
-            for row in connection.execute(select(turns).where(said, there))
+            for row in connection.execute(select(turns).where(their_turns, there))
             if any(text in row.user or text in row.reply for text in texts[row.session, row.number])
         ]
-    return found
+    return result
 
 
 def _turn(row: Row[Any]) -> tuple[str, int] | None:

@@ -63,7 +63,7 @@ def commit_version(database: Engine, owner: str, title: str, session: str, parts
     mine = records.c.session == session
     first = select(func.min(records.c.seq)).where(_of(owner, title), mine, _SHOWN).group_by(records.c.turn)
 
-    def kept(connection: Connection) -> frozenset[int]:
+    def complete_version(connection: Connection) -> frozenset[int]:
         seqs = frozenset(connection.execute(first).scalars())
         if len(seqs) != parts:
             raise Conflict(f"Another version of {title!r} was stored at the same time: store it again.", param="title")
@@ -73,12 +73,12 @@ def commit_version(database: Engine, owner: str, title: str, session: str, parts
         version = next_version(connection, owner)
         # Asked again in each transaction: of two versions that commit at once, one must not delete the other's parts
         # while the other deletes its own.
-        doomed = set(seqs) - kept(connection)
+        doomed = set(seqs) - complete_version(connection)
         owe_vacuum(connection)
         return delete_records(connection, owner, (records.c.document == title) & records.c.seq.in_(doomed), version)
 
     with reading(database) as connection:
-        stay = kept(connection)
+        stay = complete_version(connection)
         there = connection.execute(select(records.c.seq).where(_of(owner, title))).scalars()
         others = [seq for seq in there if seq not in stay]
     return sum(write_in_batches(database, "storing a document", others, remove))

@@ -124,10 +124,10 @@ def export_lines(connection: Connection, owner: str) -> Iterator[str]:
     """The owner's records in the order in which they were stored, each a line of JSON."""
     query = select(*SHOWN).where(records.c.owner == owner, ~HIDDEN).order_by(records.c.seq)
     for rows in connection.execution_options(yield_per=ROWS).execute(query).mappings().partitions():
-        found = [Record(**row) for row in rows]
-        earlier = _histories(connection, [record.id for record in found if record.edited is not None])
-        sources = repeated_by(connection, [record.id for record in found if record.role == "assistant"])
-        for record in found:
+        page = [Record(**row) for row in rows]
+        earlier = _histories(connection, [record.id for record in page if record.edited is not None])
+        sources = repeated_by(connection, [record.id for record in page if record.role == "assistant"])
+        for record in page:
             values = {
                 **asdict(record),
                 "repeats": sources.get(record.id, ()),
@@ -155,7 +155,7 @@ class Import:
         """Whether there are records that the file does not hold: then its statements supersede, or are superseded."""
         self._waiting: dict[str, list[str]] = defaultdict(list)
         """By the id of what the file says superseded them: records that are stored as the file has them."""
-        self._said: dict[tuple[str | None, int | None], str] = {}
+        self._messages: dict[tuple[str | None, int | None], str] = {}
         """By session and turn: the user's last message there."""
 
     def run(self, progress: Progress) -> Imported:
@@ -208,9 +208,9 @@ class Import:
         version = next_version(connection, self._owner)
         ids = _ids(connection, self._owner, [item.line.id for item in items])
         theirs = (records.c.owner == self._owner) & records.c.id.in_(set(ids.values()))
-        found = [Record(**row) for row in connection.execute(select(*SHOWN).where(theirs, ~HIDDEN)).mappings()]
-        histories = _histories(connection, [record.id for record in found])
-        known = {record.id: (_unlinked(record), histories.get(record.id, ())) for record in found}
+        stored = [Record(**row) for row in connection.execute(select(*SHOWN).where(theirs, ~HIDDEN)).mappings()]
+        histories = _histories(connection, [record.id for record in stored])
+        known = {record.id: (_unlinked(record), histories.get(record.id, ())) for record in stored}
         new: dict[str, tuple[Record, _Item]] = {}
         same = 0
         for item in items:
@@ -265,10 +265,10 @@ class Import:
         for line in added:
             place = (line.session, line.turn)
             if line.role == "user" and line.turn is not None and line.document is None:
-                self._said[place] = line.id
+                self._messages[place] = line.id
             elif line.role == "assistant":
                 links += [(source, line.id) for source in line.repeats]
-                links += [(self._said[place], line.id)] if place in self._said else []
+                links += [(self._messages[place], line.id)] if place in self._messages else []
         for start in range(0, len(links), ROWS):
             part = links[start : start + ROWS]
             ids = _ids(connection, self._owner, {name for names in part for name in names})
@@ -341,9 +341,9 @@ def _ids(connection: Connection, owner: str, ids: Iterable[str]) -> dict[str, st
     open_ = {name: name for name in ids}
     while open_:
         others = select(records.c.id).where(records.c.id.in_(set(open_.values())), records.c.owner != owner)
-        taken = set(connection.execute(others).scalars())
-        final.update({name: now for name, now in open_.items() if now not in taken})
-        open_ = {name: _derived(owner, now) for name, now in open_.items() if now in taken}
+        foreign = set(connection.execute(others).scalars())
+        final.update({name: now for name, now in open_.items() if now not in foreign})
+        open_ = {name: _derived(owner, now) for name, now in open_.items() if now in foreign}
     return final
 
 
@@ -354,11 +354,11 @@ def _derived(owner: str, record_id: str) -> str:
 
 def _histories(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
     """The earlier texts of those records that have any."""
-    found: dict[str, tuple[Edit, ...]] = {}
+    histories: dict[str, tuple[Edit, ...]] = {}
     query = select(edits).where(edits.c.record.in_(ids)).order_by(edits.c.record, edits.c.number)
     for row in connection.execute(query):
-        found[row.record] = (*found.get(row.record, ()), Edit(row.text, row.replaced))
-    return found
+        histories[row.record] = (*histories.get(row.record, ()), Edit(row.text, row.replaced))
+    return histories
 
 
 def _unlinked(record: Record) -> Record:

@@ -71,8 +71,8 @@ def links_of(
             links += [(source, reply.id) for source in connection.execute(there).scalars()]
         if sources.records or sources.turns:
             question = message.text if message else ""
-            found = find_repeated(connection, owner, reply.session, question, reply.text, sources)
-            links += [(source, reply.id) for source in found]
+            seqs = find_repeated(connection, owner, reply.session, question, reply.text, sources)
+            links += [(source, reply.id) for source in seqs]
     return links
 
 
@@ -84,11 +84,11 @@ def find_repeated(
     if session is not None and sources.turns:
         place = {"owner_": owner, "session_": session, "turns": tuple(sources.turns)}
         rows += connection.execute(_BY_TURN, place).all()
-    found = repeated(question, reply, {row.seq: row.text for row in rows})
-    if not found.intersection(row.seq for row in rows if row.role == "assistant"):
-        return sorted(found)
-    further = connection.execute(_REPEATED, {"replies": tuple(found)}).scalars()
-    return sorted({*found, *further})
+    seqs = repeated(question, reply, {row.seq: row.text for row in rows})
+    if not seqs.intersection(row.seq for row in rows if row.role == "assistant"):
+        return sorted(seqs)
+    further = connection.execute(_REPEATED, {"replies": tuple(seqs)}).scalars()
+    return sorted({*seqs, *further})
 
 
 def link(connection: Connection, owner: str, links: Sequence[Link]) -> bool:
@@ -119,10 +119,10 @@ def repeated_by(connection: Connection, ids: Sequence[str]) -> dict[str, list[st
         .where(_reply.c.id.in_(ids), _source.c.forgotten.is_(None))
         .order_by(repeats.c.number)
     )
-    found = defaultdict[str, list[str]](list)
+    sources = defaultdict[str, list[str]](list)
     for row in connection.execute(query) if ids else ():
-        found[row.id].append(row.source)
-    return found
+        sources[row.id].append(row.source)
+    return sources
 
 
 def link_turn(connection: Connection, owner: str, session: str, turn: int, sources: Sequence[int]) -> None:
@@ -219,9 +219,9 @@ def turns_to(
 def delete_records(connection: Connection, owner: str, doomed: ColumnElement[bool], version: int) -> int:
     """Delete an owner's records for good, and return how many they were. Replies that repeat them are outdated."""
     theirs = records.c.owner == owner
-    gone = select(records.c.seq).where(theirs, doomed)
-    left = select(repeats.c.reply).where(repeats.c.source.in_(gone), repeats.c.reply.is_not(None))
-    connection.execute(update(records).where(theirs, records.c.seq.in_(left)).values(outdated=True, changed=version))
-    without_record = repeats.c.source.in_(gone) & repeats.c.reply.is_(None)
-    connection.execute(delete(repeats).where(or_(repeats.c.reply.in_(gone), without_record)))
+    seqs = select(records.c.seq).where(theirs, doomed)
+    replies = select(repeats.c.reply).where(repeats.c.source.in_(seqs), repeats.c.reply.is_not(None))
+    connection.execute(update(records).where(theirs, records.c.seq.in_(replies)).values(outdated=True, changed=version))
+    without_record = repeats.c.source.in_(seqs) & repeats.c.reply.is_(None)
+    connection.execute(delete(repeats).where(or_(repeats.c.reply.in_(seqs), without_record)))
     return connection.execute(delete(records).where(theirs, doomed)).rowcount

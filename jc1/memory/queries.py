@@ -51,9 +51,9 @@ def page(connection: Connection, owner: str, only: Filter, limit: int, cursor: s
         created, last = _read_cursor(cursor)
         query = query.where(or_(records.c.created < created, (records.c.created == created) & (records.c.id < last)))
     total = count(connection, records, theirs)
-    found = [Record(**row) for row in connection.execute(query).mappings()]
-    shown = tuple(found[:limit])
-    return Page(shown, total, _cursor(shown[-1]) if len(found) > limit else None)
+    matches = [Record(**row) for row in connection.execute(query).mappings()]
+    shown = tuple(matches[:limit])
+    return Page(shown, total, _cursor(shown[-1]) if len(matches) > limit else None)
 
 
 def history(connection: Connection, record_id: str) -> tuple[Edit, ...]:
@@ -120,13 +120,13 @@ def _allowed(only: Filter) -> ColumnElement[bool]:
         wanted: str | None = getattr(only, column.name)
         if wanted is not None:
             allowed &= column == as_text(wanted)
-    for flag, asked in (
+    for flag, value in (
         (records.c.pinned, only.pinned),
         (records.c.excluded, only.excluded),
         (records.c.superseded_by.is_not(None), only.superseded),
     ):
-        if asked is not None:
-            allowed &= flag if asked else ~flag
+        if value is not None:
+            allowed &= flag if value else ~flag
     if only.contains is not None:
         if len(only.contains) > MAX_CONTAINS:
             raise InvalidRequest(

@@ -32,24 +32,25 @@ def repeated(question: str, reply: str, sources: Mapping[Key, str]) -> frozenset
     >>> sorted(repeated("What is my dog called?", "Rex!", {1: "My dog is called Rex.", 2: "My cat is called Ada."}))
     [1]
     """
-    asked, told = _terms(question), _terms(reply)
-    said, new = asked | told, told - asked
-    known = {key: _terms(text) for key, text in sources.items() if _may_hold(text, said)}
-    found = {key for key, source in known.items() if source and source <= said}
+    question_terms, reply_terms = _terms(question), _terms(reply)
+    dialogue_terms, new = question_terms | reply_terms, reply_terms - question_terms
+    known = {key: _terms(text) for key, text in sources.items() if _may_hold(text, dialogue_terms)}
+    result = {key for key, source in known.items() if source and source <= dialogue_terms}
     for term in new:
         holders = (key for key, source in known.items() if term in source)
-        found.update(_best(known, (key for key in holders if _tells(sources[key], known[key], asked, told)), said))
-    if not found and new and len(told) <= SHORT:
-        about = (key for key, source in known.items() if 2 * len(source & asked) >= len(asked) > 0)
-        found.update(_best(known, about, said))
-    return frozenset(found)
+        telling = (key for key in holders if _tells(sources[key], known[key], question_terms, reply_terms))
+        result.update(_best(known, telling, dialogue_terms))
+    if not result and new and len(reply_terms) <= SHORT:
+        about = (key for key, source in known.items() if 2 * len(source & question_terms) >= len(question_terms) > 0)
+        result.update(_best(known, about, dialogue_terms))
+    return frozenset(result)
 
 
-def _may_hold(text: str, said: Iterable[str]) -> bool:
+def _may_hold(text: str, dialogue_terms: Iterable[str]) -> bool:
     """Return whether a text may have one of the terms: to look for their beginnings takes a tenth of the time that it
     takes to find its own."""
     low = text.casefold()
-    return not text.isascii() or any(term[: max(3, len(term) - 1)] in low for term in said)
+    return not text.isascii() or any(term[: max(3, len(term) - 1)] in low for term in dialogue_terms)
 
 
 def words_of(text: str) -> list[str]:
@@ -57,29 +58,29 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(remove_stopwords(text))
 
 
-def _tells(text: str, source: frozenset[str], asked: frozenset[str], told: frozenset[str]) -> bool:
+def _tells(text: str, source: frozenset[str], question_terms: frozenset[str], reply_terms: frozenset[str]) -> bool:
     """Return whether what a reply shares with a source is more than a word that any text may have."""
-    new = told - asked
+    new = reply_terms - question_terms
     shared = new & source
     return bool(
-        asked & source
+        question_terms & source
         or 2 * len(shared) >= len(new)
-        or 2 * (common := len((asked | told) & source)) >= len(source) > 1 < common
+        or 2 * (common := len((question_terms | reply_terms) & source)) >= len(source) > 1 < common
         or shared.intersection(terms(" ".join(_NAME.findall(text))))
     )
 
 
-def _best(known: Mapping[Key, frozenset[str]], keys: Iterable[Key], said: frozenset[str]) -> list[Key]:
+def _best(known: Mapping[Key, frozenset[str]], keys: Iterable[Key], dialogue_terms: frozenset[str]) -> list[Key]:
     """Return those of the keys whose sources no other one is better than: one that tells as much of what was said, and
     of what it tells, as large a part of it was said."""
-    found = {key: ((common := known[key] & said), len(common) / len(known[key])) for key in keys}
-    kinds = set(found.values())
+    measures = {key: ((common := known[key] & dialogue_terms), len(common) / len(known[key])) for key in keys}
+    kinds = set(measures.values())
     best = {
         (common, share)
         for common, share in kinds
         if not any((common < other and share <= more) or (common == other and share < more) for other, more in kinds)
     }
-    return [key for key, kind in found.items() if kind in best]
+    return [key for key, kind in measures.items() if kind in best]
 
 
 def _terms(text: str) -> frozenset[str]:

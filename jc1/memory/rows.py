@@ -42,37 +42,37 @@ def next_version(connection: Connection, owner: str) -> int:
     return version
 
 
-def supersede(connection: Connection, record: Record, told: Subjects, version: int) -> dict[str, str]:
+def supersede(connection: Connection, record: Record, statement: Subjects, version: int) -> dict[str, str]:
     """Mark what `record` supersedes, or `record` itself where a newer one was there first (an import of old records).
 
     Of two records of one time the one that was stored later is the newer. Returns what superseded what, by record id.
     """
-    if not told.superseded_keys and told.key is None:
+    if not statement.superseded_keys and statement.key is None:
         return {}
     same_time = records.c.created == record.created
-    own = select(records.c.seq).where(records.c.id == record.id).scalar_subquery()
+    seq = select(records.c.seq).where(records.c.id == record.id).scalar_subquery()
     counts = ~HIDDEN & ~records.c.excluded & records.c.superseded_by.is_(None)
     alike = (records.c.owner == record.owner) & counts & (records.c.id != record.id)
-    found: dict[str, str] = {}
-    if keys := told.superseded_keys:
-        before = or_(records.c.created < record.created, and_(same_time, records.c.seq < own))
+    links: dict[str, str] = {}
+    if keys := statement.superseded_keys:
+        before = or_(records.c.created < record.created, and_(same_time, records.c.seq < seq))
         older = alike & records.c.subject.in_(keys) & before
         query = select(records.c.id, records.c.subject, records.c.text).where(older)
-        rows = [row for row in connection.execute(query) if told.previous_value.casefold() in row.text.casefold()]
+        rows = [row for row in connection.execute(query) if statement.previous_value.casefold() in row.text.casefold()]
         # Of two cats one was renamed, and nobody knows which.
         ambiguous = {row.id for row in rows if subjects(row.text).multi_valued}
         meant = {(row.subject, row.text.casefold()) for row in rows if row.id in ambiguous}
         alone = {subject for subject, count in Counter(subject for subject, _ in meant).items() if count == 1}
-        found.update((row.id, record.id) for row in rows if row.id not in ambiguous or row.subject in alone)
-    if told.key is not None:
-        after = or_(records.c.created > record.created, and_(same_time, records.c.seq > own))
-        newer = alike & (records.c.subject == told.key) & after
+        links.update((row.id, record.id) for row in rows if row.id not in ambiguous or row.subject in alone)
+    if statement.key is not None:
+        after = or_(records.c.created > record.created, and_(same_time, records.c.seq > seq))
+        newer = alike & (records.c.subject == statement.key) & after
         query = select(records.c.id, records.c.text).where(newer).order_by(records.c.created, records.c.seq).limit(1)
-        if (row := connection.execute(query).first()) and told.key in subjects(row.text).superseded_keys:
-            found[record.id] = row.id
-    for old, new in found.items():
+        if (row := connection.execute(query).first()) and statement.key in subjects(row.text).superseded_keys:
+            links[record.id] = row.id
+    for old, new in links.items():
         connection.execute(update(records).where(records.c.id == old).values(superseded_by=new, changed=version))
-    return found
+    return links
 
 
 def supersede_changed(connection: Connection, owner: str, version: int) -> None:
@@ -86,8 +86,8 @@ def supersede_changed(connection: Connection, owner: str, version: int) -> None:
     superseded: set[str] = set()
     for start in range(0, len(ids), ROWS):
         rows = select(*SHOWN).where(records.c.id.in_(ids[start : start + ROWS]))
-        found = connection.execute(rows.order_by(records.c.created, records.c.seq)).mappings().all()
-        for record in (Record(**row) for row in found):
+        page = connection.execute(rows.order_by(records.c.created, records.c.seq)).mappings().all()
+        for record in (Record(**row) for row in page):
             if record.id not in superseded:
                 superseded.update(supersede(connection, record, extract_subjects(record), version))
     refresh_replies(connection, owner, version)
@@ -97,7 +97,7 @@ def relink_superseded(
     connection: Connection,
     owner: str,
     version: int,
-    gone: Callable[[FromClause], ColumnElement[bool]],
+    removed: Callable[[FromClause], ColumnElement[bool]],
     pointing: ColumnElement[bool],
 ) -> None:
     """Let what rows that are `gone` had superseded count again, or be superseded by what superseded those.
@@ -105,7 +105,7 @@ def relink_superseded(
     `gone` tells of an alias of the table which rows these are, `pointing` which of those that point there are changed.
     """
     newer = records.alias()
-    pointed = select(newer.c.id).where(newer.c.owner == owner, gone(newer))
+    pointed = select(newer.c.id).where(newer.c.owner == owner, removed(newer))
     heir = select(newer.c.superseded_by).where(newer.c.id == records.c.superseded_by).scalar_subquery()
     step = (
         update(records)
@@ -119,5 +119,5 @@ def relink_superseded(
 
 def count(connection: Connection, table: FromClause, where: ColumnElement[bool]) -> int:
     """How many rows of a table these are."""
-    found: int = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
-    return found
+    number: int = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+    return number

@@ -391,19 +391,21 @@ class DatabaseMemory:
             if cached.index is not None and version == cached.version:
                 return cached.index
             if cached.index is None:
-                rows, gone = connection.execute(_INDEXED.where(theirs, _RECALLED)).all(), set[int]()
+                rows, removed = connection.execute(_INDEXED.where(theirs, _RECALLED)).all(), set[int]()
             else:
                 rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
-                gone = _gone(connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows)
+                removed = _no_longer_recalled(
+                    connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows
+                )
         fresh = [row for row in rows if row.recalled]
         vectors, counts = self._vectors(fresh)
         try:
             if cached.index is None:
                 cached.index = OwnerIndex(self._vector_store.of(owner, version))
-            cached.index.remove(gone)
+            cached.index.remove(removed)
             # The row begins with the record's fields.
-            made = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
-            cached.index.put(made, vectors, counts)
+            added = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
+            cached.index.put(added, vectors, counts)
         except BaseException:
             _discard_index(cached)  # it may hold a part of the change only
             raise
@@ -424,8 +426,10 @@ class DatabaseMemory:
         blobs = {row.seq: row.vector for row in rows}
         for start in range(0, len(stale), EMBEDDED_AT_ONCE):
             some = stale[start : start + EMBEDDED_AT_ONCE]
-            made = self._embedded([embedding_texts(row.speaker, row.text) for row in some])
-            fresh = [{"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, made, strict=True)]
+            encoded = self._embedded([embedding_texts(row.speaker, row.text) for row in some])
+            fresh = [
+                {"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, encoded, strict=True)
+            ]
             blobs.update((vector["row"], vector["blob"]) for vector in fresh)
             write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
         stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(-1, self._embedder.dimension)
@@ -447,11 +451,11 @@ class DatabaseMemory:
     def _embedded(self, texts: Sequence[Sequence[str]]) -> Sequence[bytes]:
         """The vectors of texts, each given as its passages, as they are stored: those of a text one after the other."""
         every = builtins.list(chain.from_iterable(texts))
-        made: builtins.list[bytes] = []
+        stored: builtins.list[bytes] = []
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
             vectors = self._embedder.embed(every[start : start + EMBEDDED_AT_ONCE])  # (passages, dimension)
-            made.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
-        blobs = iter(made)
+            stored.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
+        blobs = iter(stored)
         return [b"".join(islice(blobs, len(text))) for text in texts]
 
 
@@ -489,7 +493,7 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
     )
 
 
-def _gone(
+def _no_longer_recalled(
     connection: Connection, theirs: ColumnElement[bool], known: set[int], changed: Sequence[SqlRow[*tuple[Any, ...]]]
 ) -> set[int]:
     """Of the known rows, those that are not to be recalled any more: changed so, or deleted."""
@@ -503,14 +507,14 @@ def _gone(
 
 def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
     """The replies among the records, each with the message it answers, if that is there, and its sources."""
-    found: list[tuple[Record, Record | None, Sources]] = []
+    replies: list[tuple[Record, Record | None, Sources]] = []
     messages: dict[tuple[str | None, int | None], Record] = {}
     for item, record in zip(new, added, strict=True):
         if record.role == "user":
             messages[record.session, record.turn] = record
         elif record.role == "assistant" and record.document is None:
-            found.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
-    return found
+            replies.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
+    return replies
 
 
 def _drop(cached: _CachedIndex) -> None:

@@ -60,11 +60,11 @@ class ChatTemplate:
         path = folder / "chat_template.jinja"
         if path.exists():
             return path.read_text(encoding="utf-8")
-        found = config.get("chat_template") or read_json(folder / "chat_template.json").get("chat_template")
-        if isinstance(found, list):
-            named = {entry["name"]: entry["template"] for entry in found}
-            found = named.get("default") or next(iter(named.values()), None)
-        return found or PLAIN_TEMPLATE
+        template = config.get("chat_template") or read_json(folder / "chat_template.json").get("chat_template")
+        if isinstance(template, list):
+            named = {entry["name"]: entry["template"] for entry in template}
+            template = named.get("default") or next(iter(named.values()), None)
+        return template or PLAIN_TEMPLATE
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """Return the prompt's text. Where the template takes no system message, its text goes before the first user's.
@@ -104,15 +104,15 @@ class ChatTemplate:
         """Return the special tokens, and what else the template writes around messages to tell them apart."""
         from jinja2 import TemplateError
 
-        found = set(self.special)
+        marks = set(self.special)
         talk = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
         for probe in (talk, talk[1:]):
             try:
                 written = self._render(probe, True)
             except TemplateError:
                 continue
-            found.update(mark for piece in written.split(_CONTENT) for mark in _DELIMITER.findall(piece))
-        return frozenset(found)
+            marks.update(mark for piece in written.split(_CONTENT) for mark in _DELIMITER.findall(piece))
+        return frozenset(marks)
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:
         """Return a string where the message is only text; else a list of parts, in which a template places pictures."""
@@ -201,7 +201,7 @@ def neutralize(text: str, special: Iterable[str]) -> str:
         return text
     # Again, until none is left: what was broken up may hold a shorter one.
     while pattern.search(text):
-        text = pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        text = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
     return text
 
 
@@ -214,7 +214,7 @@ def any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; an empty one where there is no file, or something else in it."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

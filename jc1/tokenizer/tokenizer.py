@@ -85,22 +85,22 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     added = _added_tokens(folder)
     template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special}, added)
     ends = _end_tokens(folder, added)
-    own = _own(folder)
+    tokenizer = _hugging_face(folder)
     if not (folder / "tokenizer.model").exists():
-        if own is None:
+        if tokenizer is None:
             raise EngineUnavailable(
                 f"{folder.name!r} holds no tokenizer: add tokenizer.model or tokenizer.json to the folder."
             )
-        return HuggingFace(own, template, ends, reason="the folder ships no tokenizer.model")
+        return HuggingFace(tokenizer, template, ends, reason="the folder ships no tokenizer.model")
     try:
         pieces = SentencePiece(folder / "tokenizer.model", added, template, ends)
     except (RuntimeError, OSError):
-        if own is None:
+        if tokenizer is None:
             raise unreadable(folder, "tokenizer.model") from None
-        return HuggingFace(own, template, ends, reason="tokenizer.model is not a SentencePiece model")
-    if own is None:
+        return HuggingFace(tokenizer, template, ends, reason="tokenizer.model is not a SentencePiece model")
+    if tokenizer is None:
         return pieces
-    reference = HuggingFace(own, template, ends, reason="")
+    reference = HuggingFace(tokenizer, template, ends, reason="")
     if difference := _difference(pieces, reference, [token for token, (_, special) in added.items() if special]):
         reference.reason = difference
         return reference
@@ -211,22 +211,22 @@ class HuggingFace(_Base):
     """The folder's own `tokenizer.json`."""
 
     def __init__(
-        self, own: tokenizers.Tokenizer, template: ChatTemplate, end_tokens: tuple[int, ...], *, reason: str
+        self, tokenizer: tokenizers.Tokenizer, template: ChatTemplate, end_tokens: tuple[int, ...], *, reason: str
     ) -> None:
         super().__init__(template, end_tokens, reason)
-        self.own = own
-        if own.normalizer and any(token.normalized for token in own.get_added_tokens_decoder().values()):
-            template.fold = own.normalizer.normalize_str
+        self.tokenizer = tokenizer
+        if tokenizer.normalizer and any(token.normalized for token in tokenizer.get_added_tokens_decoder().values()):
+            template.fold = tokenizer.normalizer.normalize_str
 
     def encode_rendered(self, text: str) -> list[int]:
-        return list(self.own.encode(text, add_special_tokens=False).ids)
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def piece(self, token_id: int) -> str:
-        token = self.own.id_to_token(token_id)
-        return self.own.decode([token_id], skip_special_tokens=False) or token or ""
+        token = self.tokenizer.id_to_token(token_id)
+        return self.tokenizer.decode([token_id], skip_special_tokens=False) or token or ""
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return str(self.own.decode(list(token_ids), skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
 
 class IncrementalDetokenizer:
@@ -270,19 +270,19 @@ class IncrementalDetokenizer:
         return self._tokenizer.decode(self._ids)[len(before) :]
 
 
-def _own(folder: Path) -> tokenizers.Tokenizer | None:
+def _hugging_face(folder: Path) -> tokenizers.Tokenizer | None:
     """Return the folder's Hugging Face tokenizer, one in an older form converted by transformers; None without any."""
     if (folder / "tokenizer.json").exists():
         import tokenizers
 
         try:
-            own = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception:  # the package has no class of its own for a file that it cannot read
+            tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception:  # the package has no class of its tokenizer for a file that it cannot read
             raise unreadable(folder, "tokenizer.json") from None
         # A folder may carry what its training cut and filled up; a prompt is neither.
-        own.no_truncation()
-        own.no_padding()
-        return own
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
     if not (folder / "tokenizer_config.json").exists() and not (folder / "vocab.json").exists():
         return None
     from transformers import AutoTokenizer
@@ -308,9 +308,9 @@ def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:
 def _end_tokens(folder: Path, added: dict[str, tuple[int, bool]]) -> tuple[int, ...]:
     """Return the ids that end a reply, by the first that says: generation, model or tokenizer config."""
     for name in ("generation_config.json", "config.json"):
-        found = read_json(folder / name).get("eos_token_id")
-        if found is not None:
-            return tuple(found) if isinstance(found, list) else (int(found),)
+        ids = read_json(folder / name).get("eos_token_id")
+        if ids is not None:
+            return tuple(ids) if isinstance(ids, list) else (int(ids),)
     token = read_json(folder / "tokenizer_config.json").get("eos_token")
     text = token.get("content") if isinstance(token, dict) else token
     return (added[text][0],) if text in added else ()

@@ -160,7 +160,7 @@ def structure(name: str, messages: Sequence[Message]) -> tuple[list[int], list[s
     if isinstance(one, SentencePiece):
         control, written = one.skipped, ()
     else:
-        control, written = set(one.own.get_added_tokens_decoder()), FAMILIES[name].written
+        control, written = set(one.tokenizer.get_added_tokens_decoder()), FAMILIES[name].written
     text = one.template.render(messages, True)
     marks = re.findall("|".join(map(re.escape, written)), text) if written else []
     return [i for i in ids if i in control], marks, re.findall(f"{OPEN}|{CLOSE}", text)

@@ -24,7 +24,7 @@ from jc1.database.tables import turns
 from jc1.errors import InvalidRequest, UnknownSession
 from jc1.memory.base import NewRecord
 from jc1.memory.store import DatabaseMemory
-from jc1.sessions import KEPT, TITLE, Sessions, refresh_session, remove_turns
+from jc1.sessions import MAX_CACHED, TITLE, Sessions, refresh_session, remove_turns
 from tests.jc1.memory.conftest import HashingEmbedder
 from tests.support.database import new_database
 from tests.support.redis_server import RedisServer
@@ -143,11 +143,11 @@ def test_a_limit_outside_its_range_is_refused(sessions: Sessions, limit: int) ->
 
 def test_a_history_is_whole_at_every_length_and_limit(sessions: Sessions) -> None:
     appended = []
-    for number in range(KEPT + 30):
+    for number in range(MAX_CACHED + 30):
         appended.append(sessions.append("ann", "s", user=f"u{number}", reply="r"))
         if number % 7 == 0:
             assert sessions.history("ann", "s") == tuple(appended[-200:])
-    for limit in (1, 5, KEPT, KEPT + 10, 1000, 3, KEPT + 1):
+    for limit in (1, 5, MAX_CACHED, MAX_CACHED + 10, 1000, 3, MAX_CACHED + 1):
         assert sessions.history("ann", "s", limit=limit) == tuple(appended[-limit:])
 
 
@@ -192,7 +192,7 @@ def test_a_history_is_never_stale_whatever_several_processes_do_while_the_cache_
 ) -> None:
     monkeypatch.setattr(jc1.sessions, "LONG", 3)
     monkeypatch.setattr(jc1.sessions, "BEHIND", 2)
-    monkeypatch.setattr(jc1.sessions, "KEPT", 12)
+    monkeypatch.setattr(jc1.sessions, "MAX_CACHED", 12)
     chance = random.Random(seed)
     shared = LmdbCache(tmp_path / "cache")
     processes = [Sessions(database, cache=Unreliable(shared, chance)) for _ in range(3)]

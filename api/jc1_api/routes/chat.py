@@ -154,10 +154,10 @@ class ChatRequest(Body):
 
     def decoding(self) -> dict[str, Any]:
         """Return the fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
-        own = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
+        other = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
         chosen = {
             name: OFF[name] if name in OFF and value == -1 else value
-            for name in Decoding.model_fields.keys() - set(own)
+            for name in Decoding.model_fields.keys() - set(other)
             if (value := getattr(self, name)) is not None
         }
         if self.max_completion_tokens is not None:

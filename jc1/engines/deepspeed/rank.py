@@ -91,10 +91,10 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
 
     tokenizer = load_tokenizer(arguments.model)
     model = ShardedModel(arguments.model, dtype=arguments.dtype, tokenizer=tokenizer, cpu_offload=arguments.cpu_offload)
-    held: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(held, parameters_here(model))
+    shards: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(shards, parameters_here(model))
     if wire:
-        wire.send({"ready": {"context_length": model.context_length, "vocab": model.vocab, "shards": held}})
+        wire.send({"ready": {"context_length": model.context_length, "vocab": model.vocab, "shards": shards}})
 
     def agreed(command: dict[str, Any] | None) -> dict[str, Any]:
         """Return rank 0's command, on every rank."""
@@ -113,8 +113,8 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
 
         def cancelled(number: int = number) -> bool:
             # Rank 0 alone hears of it, and a rank that stopped by itself would leave the others waiting.
-            asked = wire is not None and bool(wire.cancelled & {number, -1})
-            flag = torch.tensor([asked], dtype=torch.uint8, device=model.device)
+            cancelled_here = wire is not None and bool(wire.cancelled & {number, -1})
+            flag = torch.tensor([cancelled_here], dtype=torch.uint8, device=model.device)
             dist.broadcast(flag, src=0)
             return bool(flag.item())
 

@@ -210,14 +210,17 @@ class OpenAIEngine(Engine):
             self.model = plain[0]
         # 2) Its context, and which fields the server takes: JC1 says so itself, others by their OpenAPI document.
         card = served[self.model].model_extra or {}
-        own = card.get("jc1") if isinstance(card.get("jc1"), dict) else None
+        extension = card.get("jc1") if isinstance(card.get("jc1"), dict) else None
         context = (
-            (own or {}).get("context_length") or card.get("max_model_len") or self._settings.max_model_len or CONTEXT
+            (extension or {}).get("context_length")
+            or card.get("max_model_len")
+            or self._settings.max_model_len
+            or CONTEXT
         )
         known = await client.request_fields()
         self._wrapped = "structured_outputs" in known
-        if own:
-            fields = frozenset(own.get("decoding", ())) & Decoding.model_fields.keys()
+        if extension:
+            fields = frozenset(extension.get("decoding", ())) & Decoding.model_fields.keys()
         elif known:
             fields = frozenset(name for name in Decoding.model_fields if OWN_WORDS.get(name, name) in known)
             fields |= WRAPPED if self._wrapped else frozenset()
@@ -225,7 +228,7 @@ class OpenAIEngine(Engine):
             fields = STANDARD
         # 3) What every request carries besides. Another JC1 must not remember what this one does.
         self._extra = {
-            **({"memory": "off"} if own else {}),
+            **({"memory": "off"} if extension else {}),
             **({"return_token_ids": True} if "return_token_ids" in known else {}),
         }
         advice = dict.fromkeys(Decoding.model_fields.keys() - fields, "the server at base_url does not take it.")

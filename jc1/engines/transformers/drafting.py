@@ -79,11 +79,11 @@ class DraftModel:
         guesses = self._drafted[:-1]
         text = token_ids[self._length : self._length + len(guesses)]
         accepted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guesses, text, strict=False)))
-        cached, kept = self._length + len(guesses), min(self._length + accepted, len(token_ids) - 1)
-        if kept < cached:
-            self._cache.crop(kept - cached)
+        cached, length = self._length + len(guesses), min(self._length + accepted, len(token_ids) - 1)
+        if length < cached:
+            self._cache.crop(length - cached)
         # 2) Read what is new in the text, then one draft after the other.
-        new, drafted = list(token_ids[kept:]), []
+        new, drafted = list(token_ids[length:]), []
         for _ in range(count):
             ids = torch.tensor([new], device=self._model.device)  # (1, new tokens)
             out = self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1)

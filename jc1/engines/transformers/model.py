@@ -143,10 +143,10 @@ class LoadedModel:
                     steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
             # 2) Each job hands on the steps of this round.
             for job in jobs:
-                if own := steps.get(id(job)):
+                if job_steps := steps.get(id(job)):
                     if choose.rounds == 1:
-                        own[0] = replace(own[0], seconds={"prefill": choose.prefill})
-                    job.emit(own)
+                        job_steps[0] = replace(job_steps[0], seconds={"prefill": choose.prefill})
+                    job.emit(job_steps)
             # 3) A row is done with its reply, and with its job.
             over = {id(job): stop or job.error is not None for job, stop in zip(jobs, stopped, strict=True)}
             done = [over[id(row.job)] or row.reply.finish_reason is not None for row in rows]

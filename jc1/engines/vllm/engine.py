@@ -138,12 +138,12 @@ class VllmEngine(SupervisedEngine):
         began, prefill = time.perf_counter(), 0.0
         while not search.done:
             async with asyncio.TaskGroup() as group:
-                asked = [
+                requests = [
                     group.create_task(self._next_tokens(llm, [*prompt, *beam.token_ids], search.candidates))
                     for beam in search.live
                 ]
             prefill = prefill or time.perf_counter() - began
-            search.step([task.result() for task in asked])
+            search.step([task.result() for task in requests])
         streams = [self._tokenizer.stream() for _ in search.best]
         first, *rest = last_steps(search.best, decoding, end_tokens=ends, streams=streams)
         yield replace(first, seconds={"queue": 0.0, "prefill": prefill})

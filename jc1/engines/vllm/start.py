@@ -185,8 +185,8 @@ def check_kv_cache(config: dict[str, Any], settings: EngineSettings, size: int) 
     width = 1 if "fp8" in kind else 2 if kind in ("bfloat16", "float16") else 4
     # Bytes of one token: a key and a value, for each layer and head.
     token = 2 * int(text.get("num_hidden_layers", 0)) * heads * head * width
-    asked = settings.engine_args.get("max_model_len") or settings.max_model_len
-    length = int(asked or text.get("max_position_embeddings", 0))
+    limit = settings.engine_args.get("max_model_len") or settings.max_model_len
+    length = int(limit or text.get("max_position_embeddings", 0))
     if token * length > size * settings.tensor_parallel * settings.pipeline_parallel:
         raise InvalidSettings(
             f"The KV cache of {size / GIB:.2g} GiB holds {size // token:,} tokens and a request may have {length:,}: "

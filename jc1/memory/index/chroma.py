@@ -94,7 +94,7 @@ class ChromaVectors:
         self._keys: dict[int, str] = {}
         self._rows: dict[str, int] = {}
         self._begun = False
-        self._asked: tuple[bytes, Rows, Vectors] | None = None
+        self._last: tuple[bytes, Rows, Vectors] | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -102,7 +102,7 @@ class ChromaVectors:
     def put(self, rows: Rows, vectors: Vectors, keys: Sequence[str]) -> None:
         # Only the first call may find vectors of an earlier process: keys are never used twice.
         missing = np.arange(len(keys)) if self._begun else self._reconcile(keys)
-        self._begun, self._asked = True, None
+        self._begun, self._last = True, None
         with _translated():
             for part in _parts(missing):
                 self._collection.upsert(ids=[keys[i] for i in part], embeddings=vectors[part])
@@ -110,7 +110,7 @@ class ChromaVectors:
         self._rows.update(zip(keys, rows.tolist(), strict=True))
 
     def remove(self, rows: Rows) -> None:
-        self._asked = None
+        self._last = None
         keys = [self._keys.pop(row) for row in rows.tolist()]
         for key in keys:
             del self._rows[key]
@@ -136,8 +136,8 @@ class ChromaVectors:
         """Return the rows nearest to the query and their cosines, highest first."""
         if not len(self):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        asked = query.tobytes()
-        if self._asked is None or self._asked[0] != asked:
+        query_bytes = query.tobytes()
+        if self._last is None or self._last[0] != query_bytes:
             with _translated():
                 # Other processes may have put what this one does not know yet: it is asked for and passed over.
                 unknown = max(self._collection.count() - len(self), 0)
@@ -148,16 +148,16 @@ class ChromaVectors:
             # The distance of the space "ip" is one minus the inner product, which is the cosine of unit vectors.
             known = [(self._rows[key], 1.0 - distance) for key, distance in pairs if key in self._rows]
             rows, cosines = zip(*known, strict=True) if known else ((), ())
-            self._asked = asked, np.array(rows, np.int64), np.array(cosines, np.float32)
-        return self._asked[1], self._asked[2]
+            self._last = query_bytes, np.array(rows, np.int64), np.array(cosines, np.float32)
+        return self._last[1], self._last[2]
 
     def _reconcile(self, keys: Sequence[str]) -> Rows:
         """Delete what is left from records that are gone, and return which of `keys` are not there."""
         with _translated():
             there = set(self._collection.get(include=[])["ids"])
-            left = [key for key in there.difference(keys) if _version(key) <= self._version]
-            for start in range(0, len(left), AT_ONCE):
-                self._collection.delete(ids=left[start : start + AT_ONCE])
+            leftovers = [key for key in there.difference(keys) if _version(key) <= self._version]
+            for start in range(0, len(leftovers), AT_ONCE):
+                self._collection.delete(ids=leftovers[start : start + AT_ONCE])
         return np.array([i for i, key in enumerate(keys) if key not in there], np.int64)
 
 

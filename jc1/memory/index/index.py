@@ -67,7 +67,7 @@ class Row:
 class Bm25:
     """BM25 scores of every row for the words of a query: of its own text, its window, its session and its date."""
 
-    own: Scores
+    text: Scores
     window: Scores
     session: Scores
     date: Scores
@@ -98,7 +98,7 @@ class _Statistics:
     alive: Mask
     near: NDArray[np.int32]
     session: NDArray[np.int32]
-    own: _Texts
+    texts: _Texts
     windows: _Texts
     sessions: _Texts
     days: _Texts
@@ -153,12 +153,12 @@ class OwnerIndex:
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Remove rows by `seq`, passing over those that are not there."""
-        gone = [seq for seq in seqs if seq in self.records]
-        if not gone:
+        known = [seq for seq in seqs if seq in self.records]
+        if not known:
             return
         for statements, partition in ((True, self.statements), (False, self.others)):
-            partition.remove([self._rows[seq] for seq in gone if is_statement(self.records[seq].kind) == statements])
-        for seq in gone:
+            partition.remove([self._rows[seq] for seq in known if is_statement(self.records[seq].kind) == statements])
+        for seq in known:
             self._drop(seq)
 
     def in_session(self, session: str, turns: Container[int]) -> list[int]:
@@ -168,16 +168,16 @@ class OwnerIndex:
     def bm25(self, query: Sequence[str]) -> Bm25:
         """Return the BM25 scores of all rows for a query's terms."""
         count, known = self._count, self._known()
-        own, window, date = np.zeros(count), np.zeros(count), np.zeros(count)  # (rows,)
+        text, window, date = np.zeros(count), np.zeros(count), np.zeros(count)  # (rows,)
         session = np.zeros(len(self._numbers))  # (sessions,)
         for term in dict.fromkeys(query):
             rows, counts = self._holding(self._words, term, known.alive)
             if len(rows):
-                known.own.score(own, rows, counts)
+                known.texts.score(text, rows, counts)
                 known.windows.score(window, *_nonzero(self._windowed(rows, counts)))
                 known.sessions.score(session, *_nonzero(np.bincount(known.session[rows], counts)))
             known.days.score(date, *self._holding(self._days, term, known.alive))
-        return Bm25(own, window, session[known.session], date)
+        return Bm25(text, window, session[known.session], date)
 
     def cosines(self, vector: Vectors, rows: Rows) -> tuple[Scores, Scores]:
         """Return the cosines of `rows` to a query's vector, and those of their windows: the mean cosine of the window's
@@ -188,12 +188,12 @@ class OwnerIndex:
         needed = np.flatnonzero(wanted)
         cosines = np.zeros(self._count + 1)  # the last one stands for a neighbour that is not there
         for partition in (self.statements, self.others):
-            held = needed[partition.holds(needed)]
-            if len(held):
-                cosines[held] = partition.cosines(vector, held)
+            present = needed[partition.holds(needed)]
+            if len(present):
+                cosines[present] = partition.cosines(vector, present)
         weights = np.where(near >= 0, _FADED, 0.0)
-        own = cosines[rows]
-        return own, (own + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
+        text = cosines[rows]
+        return text, (text + (cosines[near] * weights).sum(axis=1)) / (1 + weights.sum(axis=1))
 
     def passage(self, row: int, vector: Vectors, query: Sequence[str]) -> str | None:
         """Return the passage of a row's text that answers a query, given as its vector and its terms; `None` where the
@@ -209,9 +209,9 @@ class OwnerIndex:
     def spoken_by_those_named(self, query: Sequence[str]) -> Scores:
         """Return 1 for every row whose speaker the query's terms name, 0 for the others."""
         named = np.zeros(self._count)
-        asked = frozenset(query)
+        words = frozenset(query)
         for name, rows in self._speakers.values():
-            if name and name <= asked:
+            if name and name <= words:
                 named[list(rows)] = 1.0
         return named
 
@@ -317,7 +317,7 @@ class OwnerIndex:
                 alive=table["alive"].copy(),
                 near=near,
                 session=table["session"].copy(),
-                own=_Texts(lengths),
+                texts=_Texts(lengths),
                 windows=_Texts(np.where(table["alive"], windows, 0)),
                 sessions=_Texts(np.bincount(table["session"], lengths)),
                 days=_Texts(np.where(table["alive"], table["days"], 0)),

@@ -101,7 +101,7 @@ def search(
     if unknown := sorted(retrieval.weights.keys() - WEIGHTS.keys()):
         raise InvalidRequest(f"There is no signal {unknown[0]!r} to weigh: use {', '.join(WEIGHTS)}.", param="weights")
     searched = list(dict.fromkeys(terms(words)))[:MAX_TERMS]
-    asked = _Query(
+    request = _Query(
         vector,
         searched,
         index.bm25(searched),
@@ -111,9 +111,9 @@ def search(
     )
     # 2) The statements ranked, and the others where there are too few of these or any record is pinned
     depth = max(DEPTH, retrieval.k)
-    ranked = [_rank(index, index.statements, asked, depth)]
+    ranked = [_rank(index, index.statements, request, depth)]
     if len(ranked[0].rows) < retrieval.k or index.pinned:
-        ranked.append(_rank(index, index.others, asked, depth))
+        ranked.append(_rank(index, index.others, request, depth))
     # 3) The k best, pinned ones first
     rows = [row for partition in ranked for row in partition.rows.tolist()]
     pinned = [row for row in rows if row in index.pinned] if index.pinned else []
@@ -124,37 +124,37 @@ def search(
         results += _neighbours(index, hits, retrieval.window, excluded)
         results.sort(key=lambda entry: (entry[0] not in index.pinned, not index.statements.has(entry[0])))
     return tuple(
-        replace(_receipt(index, ranked, row, rank, source), passage=index.passage(row, asked.vector, asked.terms))
+        replace(_receipt(index, ranked, row, rank, source), passage=index.passage(row, request.vector, request.terms))
         for rank, (row, source) in enumerate(results, start=1)
     )
 
 
-def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) -> _Ranked:
+def _rank(index: OwnerIndex, partition: Partition, request: _Query, depth: int) -> _Ranked:
     """Rank the candidates of a partition: those that vectors or words bring, and the pinned; all rows where few."""
     # 1) Signals that are known for every row at once
     members = partition.all()  # (members,)
     lexical = {
-        "bm25": asked.bm25.own,
-        "bm25_window": asked.bm25.window,
-        "bm25_session": asked.bm25.session,
-        "date": asked.bm25.date,
+        "bm25": request.bm25.text,
+        "bm25_window": request.bm25.window,
+        "bm25_session": request.bm25.session,
+        "date": request.bm25.date,
     }
-    weights = asked.weights
+    weights = request.weights
     weighed = {name: weights[name] * _z(scores[members], scores[members]) for name, scores in lexical.items()}
-    weighed["speaker"] = weights["speaker"] * asked.speakers[members]
+    weighed["speaker"] = weights["speaker"] * request.speakers[members]
     # 2) Candidates, as places in `members`
     chosen = np.arange(len(members))
     if len(members) > depth:
         by_words = np.argpartition(-sum(weighed.values(), np.zeros(len(members))), depth)[:depth]
-        nearest = partition.nearest(asked.vector, depth)
+        nearest = partition.nearest(request.vector, depth)
         pinned = np.array([row for row in index.pinned if partition.has(row)], np.int64)
         chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
-    chosen = chosen[~np.isin(members[chosen], asked.excluded)]
+    chosen = chosen[~np.isin(members[chosen], request.excluded)]
     # 3) Cosines of the candidates alone; their mean and deviation are estimated from a sample of the partition
     rows, sample = members[chosen], partition.sample()
-    own, window = index.cosines(asked.vector, np.concatenate([rows, sample]))  # (rows + sample,) each
+    text, window = index.cosines(request.vector, np.concatenate([rows, sample]))  # (rows + sample,) each
     parts = {
-        "dense": weights["dense"] * _z(own[: len(rows)], own[len(rows) :]),
+        "dense": weights["dense"] * _z(text[: len(rows)], text[len(rows) :]),
         "dense_window": weights["dense_window"] * _z(window[: len(rows)], window[len(rows) :]),
         **{name: scores[chosen] for name, scores in weighed.items()},
     }
@@ -166,8 +166,8 @@ def _rank(index: OwnerIndex, partition: Partition, asked: _Query, depth: int) ->
         rows=rows[order],
         scores=scores[order],
         parts={name: part[order] for name, part in parts.items()},
-        cosines=own[: len(rows)][order],
-        bm25=asked.bm25.own[rows[order]],
+        cosines=text[: len(rows)][order],
+        bm25=request.bm25.text[rows[order]],
     )
 
 

@@ -86,7 +86,7 @@ class FaissVectors:
         self._faiss: Any = faiss
         self._flat = faiss.IndexFlatIP(dimension)
         self._gpu: Any = None
-        self._asked: tuple[bytes, Vectors] | None = None
+        self._last: tuple[bytes, Vectors] | None = None
         """The last query, and the cosines of all places to it."""
         self._rows: Rows = np.empty(0, np.int64)
         """The row at each place of the index."""
@@ -137,19 +137,19 @@ class FaissVectors:
         A search asks for the nearest and then for cosines, both of the same query. On one thread: NumPy's product
         takes several, and ten times as long while other requests have them.
         """
-        asked = query.tobytes()
-        if self._asked is None or self._asked[0] != asked:
+        query_bytes = query.tobytes()
+        if self._last is None or self._last[0] != query_bytes:
             pointer, count = self._faiss.swig_ptr, self._flat.ntotal
             query, products = np.ascontiguousarray(query, np.float32), np.empty(count, np.float32)
             self._faiss.fvec_inner_products_ny(
                 pointer(products), pointer(query), self._flat.get_xb(), self._flat.d, count
             )
-            self._asked = asked, products
-        return self._asked[1]
+            self._last = query_bytes, products
+        return self._last[1]
 
     def _number(self, rows: Rows) -> None:
         """Store the row at each place after a change, and the place of each row."""
-        self._gpu = self._asked = None
+        self._gpu = self._last = None
         self._rows = rows
         self._places = np.full(int(rows.max(initial=-1)) + 1, -1, np.int64)
         self._places[rows] = np.arange(len(rows))

@@ -69,11 +69,11 @@ class Postings:
         # One number for each pair of term and row: sorted, the pairs are grouped by term, as the postings are.
         wide = int(rows.max(initial=0)) + 1
         pairs, counts = np.unique(numbers * wide + rows, return_counts=True)
-        held, holders = np.divmod(pairs, wide)
-        starts = np.flatnonzero(np.diff(held, prepend=-1))  # where the pairs of each term begin
-        ends = np.append(starts[1:], len(held))[: len(starts)]
+        terms, holders = np.divmod(pairs, wide)
+        starts = np.flatnonzero(np.diff(terms, prepend=-1))  # where the pairs of each term begin
+        ends = np.append(starts[1:], len(terms))[: len(starts)]
         holders, counts = holders.astype(np.int32), counts.astype(np.int32)
-        for number, start, end in zip(held[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
+        for number, start, end in zip(terms[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
             its_rows, its_counts = self._postings[number]
             its_rows.frombytes(holders[start:end].tobytes())
             its_counts.frombytes(counts[start:end].tobytes())

@@ -147,8 +147,8 @@ def facts(trace: Trace) -> str:
     if trace.scores:
         rows["best score"] = f"{trace.scores[0]:.3f}"
     if trace.shards:
-        held = max(shard["held"] for shard in trace.shards)
-        rows["weights"] = f"{held:,} parameters on each of {len(trace.shards)} ranks"
+        parameters = max(shard["held"] for shard in trace.shards)
+        rows["weights"] = f"{parameters:,} parameters on each of {len(trace.shards)} ranks"
     rows["trace"] = trace.id
     cells = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows.items())
     return f'<dl class="jc1-facts">{cells}</dl>'

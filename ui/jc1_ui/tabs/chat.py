@@ -126,9 +126,9 @@ class Chat:
         ]  # fmt: skip
         ready = [self.prompt, self.failed, *shown]
 
-        asked = {"outputs": [*replying, self.failed], "js": _SESSION_SCRIPT, **streamed}
-        sent = self.prompt.submit(self.send, [self.session, self.prompt, self.mode, *shown], **asked)
-        tried = self.log.welcome.example(self.send_example, [self.session, self.mode, *shown], **asked)
+        wiring = {"outputs": [*replying, self.failed], "js": _SESSION_SCRIPT, **streamed}
+        sent = self.prompt.submit(self.send, [self.session, self.prompt, self.mode, *shown], **wiring)
+        tried = self.log.welcome.example(self.send_example, [self.session, self.mode, *shown], **wiring)
         for reply in (sent, tried):
             reply.then(self.make_ready, ready, ready, **hidden)
         self.prompt.stop(self.stop, None, None, **hidden)

@@ -25,5 +25,5 @@ def _rename(old: str, new: str) -> None:
         difference = (body.get("measured") or {}).get("difference") or {}
         if old in difference:
             difference[new] = difference.pop(old)
-            own = sa.and_(_PRESETS.c.name == name, _PRESETS.c.version == version)
-            connection.execute(sa.update(_PRESETS).where(own).values(body=body))
+            row = sa.and_(_PRESETS.c.name == name, _PRESETS.c.version == version)
+            connection.execute(sa.update(_PRESETS).where(row).values(body=body))

@@ -69,7 +69,7 @@ def by_seq(index: OwnerIndex, scores: Scores) -> dict[int, float]:
 
 
 def own(index: OwnerIndex, query: str) -> dict[int, float]:
-    return by_seq(index, index.bm25(terms(query)).own)
+    return by_seq(index, index.bm25(terms(query)).text)
 
 
 def test_words_are_found_in_any_form_and_the_rarer_word_counts_more(index: OwnerIndex) -> None:
@@ -156,7 +156,7 @@ def test_a_removed_row_leaves_no_trace_in_the_scores(index: OwnerIndex) -> None:
     other = new()
     put(other, kept)
     for query in ("cat", "dog", "1 January", "Al Bo"):
-        for field in ("own", "window", "session", "date"):
+        for field in ("text", "window", "session", "date"):
             scores, expected = (getattr(i.bm25(terms(query)), field) for i in (index, other))
             assert by_seq(index, scores) == pytest.approx(by_seq(other, expected))
         assert by_seq(index, index.spoken_by_those_named(terms(query))) == by_seq(
@@ -201,7 +201,7 @@ def test_no_order_of_putting_and_removing_changes_what_is_found(texts: Sequence[
     for one in data.draw(st.permutations(rows)):
         put(changed, [one])
     changed.remove(gone)
-    for field in ("own", "window", "session", "date"):
+    for field in ("text", "window", "session", "date"):
         expected, scores = (getattr(i.bm25(["cat", "dog"]), field) for i in (built, changed))
         assert by_seq(changed, scores) == pytest.approx(by_seq(built, expected))
     left = sorted(built.records)
