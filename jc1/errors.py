@@ -19,8 +19,10 @@
     │   ├── UnknownPreset          preset_not_found         404
     │   ├── UnknownRecord          record_not_found         404
     │   ├── UnknownSession         session_not_found        404
+    │   ├── UnknownKey             key_not_found            404
     │   ├── UnknownRun             run_not_found            404
     │   └── UnknownTrace           trace_not_found          404
+    ├── Unauthenticated            invalid_api_key          401
     ├── Refused                    refused                  403
     │   ├── HostRefused            host_refused             403
     │   └── OriginRefused          origin_refused           403
@@ -46,6 +48,7 @@ shown to clients as it is, while the text of a foreign exception never is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -55,11 +58,13 @@ class Jc1Error(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         """The field of the request that is to blame, where one is."""
+        self.headers = dict(headers or {})
+        """What an HTTP response with it says besides, such as `Retry-After`."""
 
 
 class InvalidRequest(Jc1Error):
@@ -201,6 +206,15 @@ class UnknownSession(NotFound):
         super().__init__(f"No session {session!r}: list the sessions to see their ids.")
 
 
+class UnknownKey(NotFound):
+    """No key with that id."""
+
+    code = "key_not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key {key_id!r}: list the keys to see their ids.")
+
+
 class UnknownRun(NotFound):
     """No sweep and no MLflow run of that name or id."""
 
@@ -214,6 +228,16 @@ class UnknownTrace(NotFound):
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"No trace {trace_id!r}: only the most recent traces are kept.")
+
+
+class Unauthenticated(Jc1Error):
+    """The caller shows no key, or one that is unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+    status = 401
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
 
 
 class Refused(Jc1Error):

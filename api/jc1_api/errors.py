@@ -75,9 +75,9 @@ def error_body(error: Jc1Error) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
-def error_response(error: Jc1Error, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return the error as a whole response."""
-    return JSONResponse(error_body(error), error.status, headers)
+def error_response(error: Jc1Error, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the error as a whole response, with its own headers and `headers`."""
+    return JSONResponse(error_body(error), error.status, {**error.headers, **(headers or {})})
 
 
 def unexpected(error: BaseException, where: str) -> InternalError:
@@ -101,7 +101,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         headers = {"allow": _allowed(request)} if error.status_code == MethodNotAllowed.status else error.headers
-        return error_response(_from_status(request, error), dict(headers or {}))
+        return error_response(_from_status(request, error), headers)
 
     @app.exception_handler(ClientDisconnect)
     async def disconnected(_: Request, __: ClientDisconnect) -> Response:
