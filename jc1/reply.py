@@ -26,6 +26,8 @@ class Choice:
     logprobs: tuple[TokenLogprob, ...] | None = None
     reasoning: str = ""
     """What the model thought before it replied, where the engine tells the two apart."""
+    stop: str | None = None
+    """The stop string that ended the text, where one did and the engine tells which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class ChoiceBuilder:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
+    stop: str | None = None
 
     def add(self, step: Step) -> None:
         """Add what one step of the engine brought."""
@@ -88,6 +91,7 @@ class ChoiceBuilder:
             self.logprobs = self.logprobs or []
             self.logprobs.extend(step.logprobs)
         self.finish_reason = step.finish_reason or self.finish_reason
+        self.stop = step.stop or self.stop
 
     def choice(self, index: int) -> Choice:
         """Return the choice as it was written."""
@@ -98,6 +102,7 @@ class ChoiceBuilder:
             token_ids=tuple(self.token_ids),
             logprobs=None if self.logprobs is None else tuple(self.logprobs),
             reasoning=self.reasoning,
+            stop=self.stop,
         )
 
 

@@ -177,6 +177,7 @@ def _dumps(steps: Iterable[Step]) -> bytes:
             step.score,
             step.usage and [step.usage.prompt_tokens, step.usage.completion_tokens],
             step.reasoning,
+            step.stop,
         ]
         for step in steps
     ]
@@ -196,8 +197,9 @@ def _loads(stored: bytes) -> Sequence[Step] | None:
                 score=score,
                 usage=None if usage is None else Usage(*usage),
                 reasoning=reasoning,
+                stop=stop,
             )
-            for index, text, token_ids, finish_reason, speculation, score, usage, reasoning in json.loads(stored)
+            for index, text, token_ids, finish_reason, speculation, score, usage, reasoning, stop in json.loads(stored)
         ]
     except (ValueError, TypeError):
         return None

@@ -77,9 +77,9 @@ class Step:
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
     each. `reasoning` is what a model thought before its reply, where that is told apart; it is no part of the text. The
-    last step of a choice carries `finish_reason`. `seconds` holds the engine's own figures for `queue` and
-    `prefill`, on the first step that has them; `speculation` comes with the end, and so do a beam's `score` and, from
-    an engine that counts tokens elsewhere, the `usage`.
+    last step of a choice carries `finish_reason`, and the `stop` string that ended it, where one did. `seconds` holds
+    the engine's own figures for `queue` and `prefill`, on the first step that has them; `speculation` comes with the
+    end, and so do a beam's `score` and, from an engine that counts tokens elsewhere, the `usage`.
     """
 
     index: int
@@ -92,6 +92,7 @@ class Step:
     score: float | None = None
     usage: Usage | None = None
     reasoning: str = ""
+    stop: str | None = None
 
 
 UNGUIDED = frozenset(Decoding.model_fields) - frozenset(GUIDES)

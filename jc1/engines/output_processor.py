@@ -42,39 +42,39 @@ class StopStringMatcher:
         self._ignored = 0
         """How much of the held text came while stops were not heeded: a match that ends in it does not count."""
 
-    def push(self, text: str, *, heed: bool = True) -> tuple[str, bool]:
-        """Take new text; return what may be shown now, and whether a stop string ended the reply.
+    def push(self, text: str, *, heed: bool = True) -> tuple[str, str | None]:
+        """Take new text; return what may be shown now, and the stop string that ended the reply, None where none did.
 
         `heed` is false while the reply may not end yet.
         """
         if not self._stops:
-            return text, False
+            return text, None
         pending = self._pending + text
         if not heed:
             self._ignored = len(pending)
-        elif (cut := self._find(pending)) is not None:
+        elif (match := self._find(pending)) is not None:
             self._pending = ""
-            return pending[:cut], True
+            return pending[: match[0]], match[1]
         keep = self._possible_start(pending)
         shown = len(pending) - keep
         self._pending = pending[shown:]
         self._ignored = max(0, self._ignored - shown)
-        return pending[:shown], False
+        return pending[:shown], None
 
     def flush(self) -> str:
         """Return what was held back, once no more text will come."""
         pending, self._pending = self._pending, ""
         return pending
 
-    def _find(self, text: str) -> int | None:
-        """Return where the stop string that counts begins; None where there is none."""
+    def _find(self, text: str) -> tuple[int, str] | None:
+        """Return where the stop string that counts begins, and which it is; None where there is none."""
         ends = []
         for stop in self._stops:
             # From where a match would end after the text in which stops are not heeded.
             start = text.find(stop, max(0, self._ignored - len(stop) + 1))
             if start >= 0:
-                ends.append((start + len(stop), start))
-        return min(ends)[1] if ends else None
+                ends.append((start + len(stop), start, stop))
+        return min(ends)[1:] if ends else None
 
     def _possible_start(self, text: str) -> int:
         """Return the length of the longest end of `text` with which a stop string begins."""
@@ -107,23 +107,24 @@ class OutputProcessor:
     def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
         """Take the next token; return its step."""
         self.tokens += 1
-        stopped = False
+        stop: str | None = None
         if token_id in self._end_tokens:
             text, self.finish_reason = "", "stop"
         else:
-            text, stopped = self._stops.push(self._stream.push(token_id), heed=self.tokens > self._min_tokens)
-            if stopped:
+            text, stop = self._stops.push(self._stream.push(token_id), heed=self.tokens > self._min_tokens)
+            if stop:
                 self.finish_reason = "stop"
             elif self.tokens >= self._limit:
                 self.finish_reason = "length"
-        if self.finish_reason and not stopped:
-            rest, stopped = self._stops.push(self._stream.finish())
+        if self.finish_reason and not stop:
+            rest, stop = self._stops.push(self._stream.finish())
             text += rest + self._stops.flush()
-            self.finish_reason = "stop" if stopped else self.finish_reason
-        return Step(self.index, text, (token_id,), self.finish_reason, logprobs=None if logprob is None else (logprob,))
+            self.finish_reason = "stop" if stop else self.finish_reason
+        logprobs = None if logprob is None else (logprob,)
+        return Step(self.index, text, (token_id,), self.finish_reason, logprobs=logprobs, stop=stop)
 
     def end(self, reason: FinishReason) -> Step:
         """End a reply that the engine ended for a reason of its own, after its last token."""
-        text, stopped = self._stops.push(self._stream.finish())
-        self.finish_reason = "stop" if stopped else reason
-        return Step(self.index, text + self._stops.flush(), (), self.finish_reason)
+        text, stop = self._stops.push(self._stream.finish())
+        self.finish_reason = "stop" if stop else reason
+        return Step(self.index, text + self._stops.flush(), (), self.finish_reason, stop=stop)

@@ -51,6 +51,8 @@ class Delta:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     finish_reason: FinishReason | None = None
+    stop: str | None = None
+    """The stop string that ended the choice, where the server tells which: vLLM does, OpenAI does not."""
 
     @property
     def generated(self) -> bool:
@@ -159,6 +161,7 @@ def _delta(choice: Any) -> Delta:
         token_ids=tuple(_get(choice, "token_ids") or ()),
         logprobs=_logprobs(_get(_get(choice, "logprobs"), "content") or ()),
         finish_reason=_finish_reason(_get(choice, "finish_reason")),
+        stop=stop if isinstance(stop := _get(choice, "stop_reason"), str) else None,
     )
 
 

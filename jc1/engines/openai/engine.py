@@ -181,7 +181,7 @@ class OpenAIEngine(Engine):
                             reasoning=delta.reasoning,
                         )
                     if delta.finish_reason:
-                        ends.append(Step(delta.index, "", finish_reason=delta.finish_reason))
+                        ends.append(Step(delta.index, "", finish_reason=delta.finish_reason, stop=delta.stop))
         if not ends:
             raise EngineFailed("The remote server broke the reply off: send the request again.")
         for step in ends[:-1]:

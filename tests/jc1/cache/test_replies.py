@@ -269,7 +269,7 @@ async def test_everything_a_step_says_but_its_times_is_kept(tmp_path: Path) -> N
         Step(0, "", (9,), reasoning="hm", seconds={"queue": 0.1, "prefill": 0.2}),
         Step(0, "a", (1, 2)),
         Step(1, "", (3,), "length", score=-0.1234567890123),
-        Step(0, "b\0é", (), "stop", speculation={"by_position": [0.5], "fired": True}, usage=Usage(3, 4)),
+        Step(0, "b\0é", (), "stop", stop="\n", speculation={"by_position": [0.5], "fired": True}, usage=Usage(3, 4)),
     ]
 
     class Scripted(EchoEngine):

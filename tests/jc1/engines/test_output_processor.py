@@ -27,14 +27,14 @@ class Letters:
         return ""
 
 
-def shown(stops: Sequence[str], pieces: Sequence[str]) -> tuple[str, bool]:
+def shown(stops: Sequence[str], pieces: Sequence[str]) -> tuple[str, str | None]:
     watcher, text = StopStringMatcher(stops), ""
     for piece in pieces:
-        new, stopped = watcher.push(piece)
+        new, stop = watcher.push(piece)
         text += new
-        if stopped:
-            return text, True
-    return text + watcher.flush(), False
+        if stop:
+            return text, stop
+    return text + watcher.flush(), None
 
 
 @given(stop_sets, texts, st.lists(st.integers(0, 12), max_size=4))
@@ -49,31 +49,31 @@ def test_the_text_ends_before_the_stop_string_that_is_complete_first(stops: list
     ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)]
     if ends:
         longest = max((stop for stop in stops if text[: ends[0]].endswith(stop)), key=len)
-        assert shown(stops, list(text)) == (text[: ends[0] - len(longest)], True)
+        assert shown(stops, list(text)) == (text[: ends[0] - len(longest)], longest)
     else:
-        assert shown(stops, list(text)) == (text, False)
+        assert shown(stops, list(text)) == (text, None)
 
 
 def test_nothing_is_shown_that_may_become_a_stop_string() -> None:
     watcher = StopStringMatcher(["\nUser:"])
-    assert watcher.push("Hi\nUs") == ("Hi", False)
-    assert watcher.push("ually") == ("\nUsually", False)
-    assert watcher.push("\nUser") == ("", False)
-    assert watcher.push(": and") == ("", True)
+    assert watcher.push("Hi\nUs") == ("Hi", None)
+    assert watcher.push("ually") == ("\nUsually", None)
+    assert watcher.push("\nUser") == ("", None)
+    assert watcher.push(": and") == ("", "\nUser:")
 
 
 def test_a_stop_string_that_is_complete_before_min_tokens_does_not_count_and_one_after_does() -> None:
     watcher = StopStringMatcher(["ab"])
-    assert watcher.push("ab", heed=False) == ("ab", False)
-    assert watcher.push("a", heed=False) == ("", False)
-    assert watcher.push("b") == ("", True)
+    assert watcher.push("ab", heed=False) == ("ab", None)
+    assert watcher.push("a", heed=False) == ("", None)
+    assert watcher.push("b") == ("", "ab")
 
 
 def test_an_ignored_stop_string_is_not_found_later_when_it_was_held_back_for_another() -> None:
     watcher = StopStringMatcher(["ab", "abxyz"])
     text = "".join(watcher.push(piece, heed=False)[0] for piece in ("a", "b"))
-    after, stopped = watcher.push("x")
-    assert (text + after + watcher.flush(), stopped) == ("abx", False)
+    after, stop = watcher.push("x")
+    assert (text + after + watcher.flush(), stop) == ("abx", None)
 
 
 def reply(text: str, *, limit: int = 50, **decoding: object) -> tuple[str, list[int], str | None]:
@@ -106,6 +106,14 @@ def test_an_end_token_on_the_last_allowed_place_is_a_stop() -> None:
 
 def test_the_end_shows_what_was_held_back_for_a_stop_string_that_never_came() -> None:
     assert reply("stopping $", stop=["ing now"]) == ("stopping ", [ord(c) for c in "stopping $"], "stop")
+
+
+def test_the_step_that_ends_with_a_stop_string_says_which() -> None:
+    writing = OutputProcessor(0, Decoding(stop=("END", "now")), limit=50, end_tokens={ord("$")}, stream=Letters())
+    steps = [writing.add(ord(letter)) for letter in "say END"]
+    assert [step.stop for step in steps] == [None] * 6 + ["END"]
+    whole = OutputProcessor(0, Decoding(stop=("END",)), limit=50, end_tokens={ord("$")}, stream=Letters())
+    assert [whole.add(ord(letter)).stop for letter in "EN$"] == [None] * 3
 
 
 @pytest.mark.parametrize(("prompt", "asked", "given"), [(10, 20, 20), (90, 20, 10), (99, 20, 1)])

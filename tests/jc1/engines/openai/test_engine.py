@@ -378,6 +378,15 @@ async def test_the_end_is_what_the_server_says(stub: Stub, word: str, reason: st
     assert [(step.text, step.finish_reason) for step in steps] == [("hel", None), ("lo", None), ("", reason)]
 
 
+@pytest.mark.parametrize(("stop_reason", "stop"), [("END", "END"), (2, None), (None, None)])
+async def test_the_stop_string_that_ended_a_reply_is_the_one_that_the_server_names(
+    stub: Stub, stop_reason: str | int | None, stop: str | None
+) -> None:
+    # vLLM's field: a text is the stop string, a number the id of the token that ended the reply.
+    stub.chunks = [chunk("hi"), delta({}, finish_reason="stop", stop_reason=stop_reason), USAGE]
+    assert (await steps_of(await started(stub)))[-1].stop == stop
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
