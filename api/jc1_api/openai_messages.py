@@ -16,7 +16,7 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "annotations": ((), "texts are read without them"),
     "audio": ((), "messages are text"),
     "function_call": ((), "there are no tools"),
-    "refusal": (("",), "no reply is one"),
+    "refusal": (("",), "the assistant alone refuses"),
     "tool_calls": ((), "there are no tools"),
 }
 """Fields of OpenAI's messages that clients send back with a reply, each with the values that say nothing, and why."""
@@ -57,7 +57,7 @@ class _Message(Body):
         if role in TOOL_ROLES:
             reason = f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
             raise refused("role", role, reason)
-        return without_refused(values, UNSUPPORTED)
+        return without_refused(values, {name: UNSUPPORTED[name] for name in UNSUPPORTED.keys() - cls.model_fields})
 
 
 class AssistantMessage(_Message):
@@ -65,6 +65,8 @@ class AssistantMessage(_Message):
 
     role: Literal["assistant"]
     content: Content | None = None
+    refusal: Text | None = Field(None, description="What the assistant said instead of a reply.")
+    parsed: Any = Field(None, description="Accepted; it is the content, as OpenAI's client has read it.")
     reasoning: Text | None = Field(None, description="Accepted, as replies have it; no model is told it again.")
 
 
@@ -88,6 +90,8 @@ AnyMessage = Annotated[
 def to_message(sent: ChatMessage | AssistantMessage) -> Message:
     """Return a message as the pipeline takes it."""
     role: Any = "system" if sent.role == "developer" else sent.role
-    if isinstance(sent.content, list):
-        return Message(role, tuple(TextPart(part.text) for part in sent.content))
-    return Message(role, sent.content or "")
+    content = sent.content or ""
+    said = content if isinstance(content, str) else tuple(TextPart(part.text) for part in content)
+    if isinstance(sent, AssistantMessage) and sent.refusal:
+        said = (*Message(role, said).parts, TextPart(sent.refusal)) if said else sent.refusal
+    return Message(role, said)

@@ -40,6 +40,19 @@ def test_the_clients_own_accumulator_puts_a_stream_together(openai: OpenAI) -> N
     assert len(final.choices[0].logprobs.content) == len("Hello there.") + 1
 
 
+def test_a_reply_goes_back_into_the_conversation_as_the_client_has_it(openai: OpenAI) -> None:
+    whole = openai.chat.completions.create(model="echo", messages=HELLO).choices[0].message
+    with openai.chat.completions.stream(model="echo", messages=HELLO) as stream:
+        streamed = stream.get_final_completion().choices[0].message
+    refused = whole.model_copy(update={"content": None, "refusal": "I cannot say that."})
+    noted = whole.model_copy(update={"annotations": []})
+    for reply in (whole, streamed, refused, noted):
+        for sent in (reply, reply.model_dump(), reply.model_dump(exclude_unset=True), reply.to_dict()):
+            messages = [*HELLO, sent, {"role": "user", "content": "Go on."}]
+            again = openai.chat.completions.create(model="echo", messages=messages, extra_body={"memory": "off"})
+            assert again.choices[0].message.content == "Go on."
+
+
 def test_several_choices_with_logprobs(openai: OpenAI) -> None:
     reply = openai.chat.completions.create(
         model="echo", messages=HELLO, n=3, temperature=1, seed=1, logprobs=True, top_logprobs=2

@@ -262,6 +262,8 @@ PICTURE = {"type": "image_url", "image_url": {"url": "x"}}
          "there are no tools"),
         ({"role": "assistant", "function_call": CALL["function"]}, "function_call", "there are no tools"),
         ({"role": "assistant", "audio": {"id": "a"}}, "audio", "messages are text"),
+        ({"role": "assistant", "refusal": 5}, "refusal", "should be a text"),
+        ({"role": "user", "content": "Hi", "refusal": "No."}, "refusal", "the assistant alone refuses"),
         (TOOL, "role", "'tool' cannot be read: there are no tools"),
         ({"role": "function", "name": "f", "content": "4"}, "role", "'function' cannot be read"),
         ({"role": "user", "content": None}, "content", "should be a text"),
