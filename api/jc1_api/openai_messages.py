@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from jc1.messages import Message, TextPart
+from jc1.messages import Message, Part, TextPart
 from jc1_api.fields import Body, Text, refused, without_refused
 
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -91,7 +91,9 @@ def to_message(sent: ChatMessage | AssistantMessage) -> Message:
     """Return a message as the pipeline takes it."""
     role: Any = "system" if sent.role == "developer" else sent.role
     content = sent.content or ""
-    said = content if isinstance(content, str) else tuple(TextPart(part.text) for part in content)
+    said: str | tuple[Part, ...] = (
+        content if isinstance(content, str) else tuple(TextPart(part.text) for part in content)
+    )
     if isinstance(sent, AssistantMessage) and sent.refusal:
         said = (*Message(role, said).parts, TextPart(sent.refusal)) if said else sent.refusal
     return Message(role, said)
