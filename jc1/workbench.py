@@ -18,6 +18,7 @@ from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
 
 if TYPE_CHECKING:
+    from jc1.access.keys import Keys
     from jc1.embedding.base import Embedder
     from jc1.engines.base import Engine
     from jc1.memory.store import DatabaseMemory
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """The parts that need no engine: memory, sessions, presets, caches and telemetry.
+    """The parts that need no engine: memory, sessions, presets, keys, caches and telemetry.
 
-    `resources` is what `close` closes after the memory, in this order, by its `close()`.
+    `resources` is what `close` closes after keys and memory, in this order, by its `close()`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Stores:
         memory: DatabaseMemory,
         sessions: Sessions,
         presets: Presets,
+        keys: Keys,
         telemetry: Telemetry,
         embedder: Embedder | None = None,
         replies: ReplyCache | None = None,
@@ -49,6 +51,7 @@ class Stores:
         self.memory = memory
         self.sessions = sessions
         self.presets = presets
+        self.keys = keys
         self.telemetry = telemetry
         self.replies = replies or ReplyCache(NullCache(), settings)
         self._embedder = embedder
@@ -56,7 +59,7 @@ class Stores:
 
     async def close(self) -> None:
         """Give back indexes, connections and files."""
-        for resource in (self.memory, *self._resources):
+        for resource in (self.keys, self.memory, *self._resources):
             await asyncio.to_thread(resource.close)
 
 
@@ -143,8 +146,10 @@ def _prepared(settings: Settings | None) -> Settings:
 
 def _opened(settings: Settings) -> dict[str, Any]:
     """Open the parts of `Stores`; return them by the names of its parameters."""
+    from jc1.access.keys import Keys
     from jc1.cache import create_cache
     from jc1.database import open_database
+    from jc1.database.keys import KeyRepository
     from jc1.database.presets import PresetRepository
     from jc1.embedding import create_embedder
     from jc1.memory import open_memory
@@ -160,6 +165,7 @@ def _opened(settings: Settings) -> dict[str, Any]:
         "memory": open_memory(settings, database, embedder),
         "sessions": Sessions(database, cache=cache, on_delete=replies.forget),
         "presets": Presets(PresetRepository(database)),
+        "keys": Keys(KeyRepository(database)),
         "telemetry": Telemetry(keep=settings.traces, cache=cache),
         "embedder": embedder,
         "replies": replies,

@@ -29,6 +29,8 @@ SCOPES = {
     ADMIN: "Everything, and the keys and everybody's usage.",
 }
 """What may be allowed to a caller, each with what it allows."""
+USUAL_SCOPES = frozenset({"chat", "embed", "vision", "speech", "memory:read", "memory:write"})
+"""What a key allows that is made without saying: everything about what is its owner's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jc1.cli import presets
+from jc1.cli import keys, presets
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
 
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(memory_app, name="memory")
 app.add_typer(presets.app, name="presets")
+app.add_typer(keys.app, name="keys")
 app.command()(presets.rollback)
 
 

@@ -209,3 +209,33 @@ vacuums_owed = Table(
     Column("since", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )
+
+# A revoked key keeps its row: while there is any, nobody is let in without one.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("owner", String(MAX_NAME), nullable=False),
+    Column("name", String(MAX_NAME), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    # NULL is all of them.
+    Column("models", JSON(none_as_null=True)),
+    Column("presets", JSON(none_as_null=True)),
+    # SHA-256 of the secret; of the one before, which is good until `grace`.
+    Column("digest", LargeBinary, nullable=False),
+    Column("earlier", LargeBinary),
+    Column("grace", UtcDateTime),
+    Column("created", UtcDateTime, nullable=False),
+    Column("expires", UtcDateTime),
+    Column("last_used", UtcDateTime),
+    Column("revoked", UtcDateTime),
+)
+
+# What signs things that are handed out and come back, shared by every process on the database.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(MAX_NAME), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)

@@ -15,6 +15,8 @@ from openai import OpenAI
 from sqlalchemy import Engine
 
 from jc1 import Settings, Workbench
+from jc1.access.keys import Keys
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
@@ -49,6 +51,7 @@ def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workb
         memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(keep=settings.traces),
     )
 

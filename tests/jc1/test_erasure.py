@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import Engine, update
 
 from jc1 import Settings, SyncPipeline, Workbench
+from jc1.access.keys import Keys
 from jc1.database import writing
+from jc1.database.keys import KeyRepository
 from jc1.database.tables import records, turns
 from jc1.documents.ingest import ingest
 from jc1.documents.parts import Part
@@ -83,6 +85,7 @@ def workbench(home: Path, database: Engine, embedder: Embedder) -> Workbench:
         memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=None,  # type: ignore[arg-type]
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(),
     )
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from jc1 import Message, Settings, Token, Workbench
+from jc1.access.keys import Keys
 from jc1.cache.lmdb import LmdbCache
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.embedding.cached import CachedEmbedder
@@ -68,6 +70,7 @@ async def counting(
         memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(),
     ) as workbench:
         yield workbench, calls

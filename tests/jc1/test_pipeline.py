@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from jc1 import Message, Settings, Workbench
+from jc1.access.keys import Keys
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt
@@ -70,6 +72,7 @@ def make(home: Path, embedder: Embedder) -> Make:
             memory=DatabaseMemory(database, embedder),
             sessions=Sessions(database),
             presets=Presets(PresetRepository(database)),
+            keys=Keys(KeyRepository(database)),
             telemetry=Telemetry(keep=settings.traces),
         )
 

@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from jc1 import Settings, Workbench
+from jc1.access.keys import Keys
 from jc1.cli.main import app
 from jc1.database import open_database
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
@@ -100,6 +102,7 @@ async def test_closing_ends_the_engine_then_what_is_being_stored_then_the_stores
         memory=Memory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(),
         resources=[Resource("embedder"), Resource("cache")],
     )

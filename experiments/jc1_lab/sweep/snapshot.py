@@ -11,9 +11,11 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from jc1.access.keys import Keys
 from jc1.cache import create_cache
 from jc1.cache.null import NullCache
 from jc1.database import open_database
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding import create_embedder
 from jc1.embedding.cached import CachedEmbedder
@@ -131,6 +133,7 @@ class Snapshot:
             memory=self.memory,
             sessions=Sessions(self._database),
             presets=Presets(PresetRepository(self._database)),
+            keys=Keys(KeyRepository(self._database)),
             telemetry=Telemetry(keep=1),
             embedder=self._embedder,
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from jc1 import Preset, Settings, Workbench
+from jc1.access.keys import Keys
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.decoding import Decoding
 from jc1.embedding.base import Embedder
@@ -75,6 +77,7 @@ async def workbench(home: Path, embedder: Embedder) -> AsyncIterator[Workbench]:
         memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(keep=settings.traces),
     ) as made:
         yield made

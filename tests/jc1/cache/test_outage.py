@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from jc1 import Settings, Workbench
+from jc1.access.keys import Keys
 from jc1.cache.breaker import Breaker
 from jc1.cache.redis import RedisCache
 from jc1.cache.replies import ReplyCache
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.embedding.cached import CachedEmbedder
@@ -47,6 +49,7 @@ async def workbench(home: Path, embedder: Embedder, server: RedisServer) -> Asyn
         memory=DatabaseMemory(database, CachedEmbedder(embedder, cache)),
         sessions=Sessions(database, cache=cache, on_delete=replies.forget),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(cache=cache),
         replies=replies,
         resources=(cache,),

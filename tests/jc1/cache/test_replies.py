@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from jc1 import Decoding, Message, Settings, Workbench
+from jc1.access.keys import Keys
 from jc1.cache import create_cache
 from jc1.cache.lmdb import LmdbCache
 from jc1.cache.namespaces import REPLY, owned
 from jc1.cache.replies import ReplyCache
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt, Step
@@ -67,6 +69,7 @@ def make(home: Path, embedder: Embedder) -> Make:
             memory=DatabaseMemory(database, embedder),
             sessions=Sessions(database, cache=cache, on_delete=replies.forget),
             presets=Presets(PresetRepository(database)),
+            keys=Keys(KeyRepository(database)),
             telemetry=Telemetry(cache=cache),
             replies=replies,
             resources=(cache,),

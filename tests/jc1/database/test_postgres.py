@@ -9,9 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -22,12 +22,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, insert, select
 
 import jc1.sessions
+from jc1.access.keys import Keys
 from jc1.cache.redis import RedisCache
 from jc1.database import open_database, reading, writing
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.database.schema import VERSION_TABLE, upgrade
 from jc1.database.tables import metadata, owners
-from jc1.errors import Conflict
+from jc1.errors import Conflict, Unauthenticated
 from jc1.memory.base import Filter, Imported, NewRecord, Retrieval, Selection
 from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
@@ -125,6 +127,24 @@ def test_replicas_that_share_a_cache_read_the_same_history(
     for cache in caches:
         cache.close()
     there._database.dispose()
+
+
+async def test_keys_rotated_at_once_keep_a_secret_that_somebody_has(database: Engine) -> None:
+    keys = Keys(KeyRepository(database))
+    first = keys.create("ann", models={"jc1-tiny"})
+    with ThreadPoolExecutor(4) as pool:
+        issued = list(pool.map(lambda _: keys.rotate(first.key.id, grace=timedelta(hours=1)), range(4)))
+        signed_by = set(pool.map(lambda _: keys.signing_secret("session"), range(4)))
+    assert len(signed_by) == 1
+    good = []
+    for it in issued:
+        with suppress(Unauthenticated):
+            good.append(await keys.authenticate(it.token))
+    assert [key.models for key in good] == [{"jc1-tiny"}] * 2
+    keys.revoke(first.key.id)
+    assert not keys.any_valid()
+    keys.close()
+    assert keys.get(first.key.id).last_used is not None
 
 
 def test_versions_of_a_preset_saved_at_once_are_refused_or_numbered(database: Engine) -> None:
