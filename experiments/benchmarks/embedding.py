@@ -57,9 +57,9 @@ def measure(
         "sentences": len(SENTENCES),
         "chosen": f"openvino_{default.precision}",
         "threads": default.threads,
-        "texts_per_s": {name: round(len(SENTENCES) / median(taken), 1) for name, taken in batches.items()},
-        "one_sentence_ms": {name: round(median(taken) * 1e3, 2) for name, taken in singles.items()},
-        "one_sentence_ms_least": {name: round(min(taken) * 1e3, 2) for name, taken in singles.items()},
+        "texts_per_s": {name: round(len(SENTENCES) / median(times), 1) for name, times in batches.items()},
+        "one_sentence_ms": {name: round(median(times) * 1e3, 2) for name, times in singles.items()},
+        "one_sentence_ms_least": {name: round(min(times) * 1e3, 2) for name, times in singles.items()},
     }
     rates = results["texts_per_s"]
     results["ratio_to_sentence_transformers"] = round(rates[results["chosen"]] / rates["sentence_transformers_f32"], 2)
@@ -81,20 +81,20 @@ def _cached_lookups(embedder: Embedder, urls: Sequence[str]) -> dict[str, dict[s
     with tempfile.TemporaryDirectory() as folder:
         caches: dict[str, Cache] = {"lmdb": LmdbCache(Path(folder) / "cache")}
         caches |= {f"redis_{url.partition(':')[0]}": RedisCache(url) for url in urls}  # no password is printed
-        found = {name: _cached_lookup(embedder, cache) for name, cache in caches.items()}
+        figures = {name: _cached_lookup(embedder, cache) for name, cache in caches.items()}
         for cache in caches.values():
             cache.close()
-    return found
+    return figures
 
 
 def _cached_lookup(embedder: Embedder, cache: Cache, lookups: int = 5000) -> dict[str, float]:
     cached = CachedEmbedder(embedder, cache)
     cached.embed(SENTENCES)
-    taken = sorted(seconds(partial(cached.embed, [SENTENCES[index % len(SENTENCES)]])) for index in range(lookups))
+    times = sorted(seconds(partial(cached.embed, [SENTENCES[index % len(SENTENCES)]])) for index in range(lookups))
     totals = cache.lookups.totals()
     assert totals["embedding", "error"] == 0, "the cache does not answer"
     assert totals["embedding", "hit"] >= lookups
-    return {"median": round(median(taken) * 1e6, 1), "p90": round(taken[lookups * 9 // 10] * 1e6, 1)}
+    return {"median": round(median(times) * 1e6, 1), "p90": round(times[lookups * 9 // 10] * 1e6, 1)}
 
 
 def _new_process() -> None:

@@ -46,15 +46,15 @@ FREE = (
 
 def memory_questions(count: int) -> list[list[Message]]:
     """Return `count` dialogues, each cut off after a question that its memories answer."""
-    found: list[list[Message]] = []
+    dialogues: list[list[Message]] = []
     seed = 0
-    while len(found) < count:
+    while len(dialogues) < count:
         seed += 1
         turns = Writer(random.Random(f"benchmark-{seed}")).write(Shape(facts=6, turns=2, noise=0.3)).turns
         at = next((i for i, turn in enumerate(turns) if turn.kind == "told"), None)
         if at is not None:
-            found.append([Message(turn.role, turn.text) for turn in turns[:at]])
-    return found
+            dialogues.append([Message(turn.role, turn.text) for turn in turns[:at]])
+    return dialogues
 
 
 async def overhead(model: str, tokens: int, rounds: int) -> dict[str, Any]:
@@ -117,9 +117,9 @@ async def speculation(draft: str) -> dict[str, Any]:
             speeds[kind], acceptance[kind] = {}, {}
             for name, conversations in prompts.items():
                 await _run(engine, conversations, 8)
-                found = {c: [await _run(engine, conversations, c) for _ in range(ROUNDS)] for c in (1, 8)}
-                speeds[kind][name] = {c: statistics.median(run[0] for run in runs) for c, runs in found.items()}
-                drafted, accepted = (sum(run[i] for runs in found.values() for run in runs) for i in (1, 2))
+                by_load = {c: [await _run(engine, conversations, c) for _ in range(ROUNDS)] for c in (1, 8)}
+                speeds[kind][name] = {c: statistics.median(run[0] for run in runs) for c, runs in by_load.items()}
+                drafted, accepted = (sum(run[i] for runs in by_load.values() for run in runs) for i in (1, 2))
                 acceptance[kind][name] = accepted / drafted if drafted else None
         finally:
             await engine.close()
@@ -168,7 +168,7 @@ async def sharding() -> dict[str, Any]:
     for ranks in (1, 2):
         engine = create_engine(Settings(engine="deepspeed", ranks=ranks))
         await engine.start()
-        results[f"ranks_{ranks}"] = {"bytes_by_rank": [held["bytes"] for held in engine.shards]}
+        results[f"ranks_{ranks}"] = {"bytes_by_rank": [shard["bytes"] for shard in engine.shards]}
         await engine.close()
     return results
 

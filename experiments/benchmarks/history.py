@@ -64,8 +64,8 @@ def _measured(sessions: dict[str, Sessions], owner: str, turns: int, repetitions
             one.append(owner, f"{turns} {name}", user=USER, reply=REPLY)
             grown[name].append(seconds(partial(one.history, owner, f"{turns} {name}")))
     return {
-        "again": {name: round(median(taken) * 1e3, 2) for name, taken in again.items()},
-        "grown": {name: round(median(taken) * 1e3, 2) for name, taken in grown.items()},
+        "again": {name: round(median(times) * 1e3, 2) for name, times in again.items()},
+        "grown": {name: round(median(times) * 1e3, 2) for name, times in grown.items()},
     }
 
 

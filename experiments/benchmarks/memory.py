@@ -82,13 +82,13 @@ class Texts:
         self._shares = 1 / np.arange(1, vocabulary + 1)
 
     def sentences(self, count: int) -> list[str]:
-        return self._said(count, 5, 25, self._shares)
+        return self._texts(count, 5, 25, self._shares)
 
     def queries(self, count: int) -> list[str]:
         """Return queries of 3 to 8 words, none among the 100 most frequent ones, as a search leaves stopwords out."""
-        return self._said(count, 3, 8, np.where(np.arange(len(self._shares)) < 100, 0, self._shares))
+        return self._texts(count, 3, 8, np.where(np.arange(len(self._shares)) < 100, 0, self._shares))
 
-    def _said(self, count: int, least: int, most: int, shares: NDArray[np.float64]) -> list[str]:
+    def _texts(self, count: int, least: int, most: int, shares: NDArray[np.float64]) -> list[str]:
         lengths = self._random.integers(least, most + 1, count)
         up_to = np.cumsum(shares / shares.sum())
         chosen = np.searchsorted(up_to, self._random.random(int(lengths.sum())))
@@ -128,18 +128,18 @@ def one(sizes: Sequence[int], queries: int) -> dict[str, Any]:
             began = time.perf_counter()
             memory.search("ann", "warm", Retrieval())
             first = time.perf_counter() - began
-            asked = [memory.search("ann", query, Retrieval(k=10)).seconds["recall"] for query in texts.queries(queries)]
-            results[f"{size} records"] = {"first_ms": _ms(first), "search_ms": _percentiles(asked)}
+            times = [memory.search("ann", query, Retrieval(k=10)).seconds["recall"] for query in texts.queries(queries)]
+            results[f"{size} records"] = {"first_ms": _ms(first), "search_ms": _percentiles(times)}
     embedder = EnglishEmbedder()
     with memory_of(RandomEmbedder()) as memory:
         fill(memory, "ann", texts.sentences(sizes[0]))
         memory._embedder = embedder  # the records' vectors stay as they are: only queries are embedded from here on
-        asked = []
+        times = []
         for query in texts.queries(queries):
             began = time.perf_counter()
             memory.search("ann", query, Retrieval(k=10))
-            asked.append(time.perf_counter() - began)
-        results[f"{sizes[0]} records"]["with_embedding_ms"] = _percentiles(asked[1:])
+            times.append(time.perf_counter() - began)
+        results[f"{sizes[0]} records"]["with_embedding_ms"] = _percentiles(times[1:])
     embedder.close()
     return results
 
@@ -159,10 +159,10 @@ def many(owners: int, size: int, queries: int) -> dict[str, Any]:
         warm: list[float] = []
         for query in texts.queries(queries):
             owner = int(random.integers(often) if random.random() < 0.9 else random.integers(owners))
-            held = memory.holds(f"owner-{owner}")
+            in_memory = memory.holds(f"owner-{owner}")
             began = time.perf_counter()
             memory.search(f"owner-{owner}", query, Retrieval(k=10))
-            (warm if held else first).append(time.perf_counter() - began)
+            (warm if in_memory else first).append(time.perf_counter() - began)
             touched.add(owner)
         return {
             "records": owners * size,

@@ -130,7 +130,7 @@ def _figures(whole: Sequence[float], stages: Sequence[dict[str, float]]) -> dict
         "requests": len(whole),
         "whole_ms": {"p50": statistics.median(whole), "p95": statistics.quantiles(whole, n=20)[-1]},
         "stages_ms_p50": {
-            stage: 1e3 * statistics.median(taken[stage] for taken in stages if stage in taken) for stage in stages[0]
+            stage: 1e3 * statistics.median(spans[stage] for spans in stages if stage in spans) for stage in stages[0]
         },
     }
 

@@ -37,7 +37,7 @@ async def differences(
     reference: Engine, other: Engine, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 48
 ) -> list[Difference]:
     """Return the first difference of each conversation's greedy replies; both engines get the reference's token ids."""
-    found = []
+    result = []
     for number, messages in enumerate(conversations):
         prompt = EnginePrompt(tuple(messages), tuple(reference.tokenize(messages)))
         expected, gaps = await _greedy(reference, prompt, max_tokens, gaps=True)
@@ -46,7 +46,7 @@ async def differences(
             continue
         length = min(len(expected), len(given))
         at = next((i for i in range(length) if expected[i] != given[i]), length)
-        found.append(
+        result.append(
             Difference(
                 number,
                 at,
@@ -55,7 +55,7 @@ async def differences(
                 gaps[at] if at < len(gaps) else float("inf"),
             )
         )
-    return found
+    return result
 
 
 async def _greedy(

@@ -70,8 +70,8 @@ class Measured:
 
 def _means(questions: Sequence[Sequence[int | None]]) -> dict[str, float]:
     def mean(values: Iterable[float]) -> float:
-        found = list(values)
-        return round(sum(found) / len(found), 4) if found else 0.0
+        numbers = list(values)
+        return round(sum(numbers) / len(numbers), 4) if numbers else 0.0
 
     def recall(depth: int) -> float:
         return mean(sum(r is not None and r < depth for r in ranks) / len(ranks) for ranks in questions)
@@ -97,9 +97,9 @@ def measure(
         for name, search in _baselines(conversation, embedder, k).items():
             for question in conversation.questions:
                 began = time.perf_counter()
-                found = search(question.text)
+                turns = search(question.text)
                 measured[name].seconds["search"].append(time.perf_counter() - began)
-                measured[name].add(question, found)
+                measured[name].add(question, turns)
     return measured
 
 
@@ -123,10 +123,10 @@ def _ask_memory(
         ways |= {f"jc1 without {name}": replace(plain, weights={name: 0.0}) for name in WEIGHTS}
         for name, retrieval in ways.items():
             for question in conversation.questions:
-                found = memory.search(conversation.name, question.text, retrieval)
-                for stage, seconds in found.seconds.items():
+                recall = memory.search(conversation.name, question.text, retrieval)
+                for stage, seconds in recall.seconds.items():
                     measured[name].seconds[stage].append(seconds)
-                measured[name].add(question, [_source(receipt.record) for receipt in found.receipts])
+                measured[name].add(question, [_source(receipt.record) for receipt in recall.receipts])
     finally:
         memory.close()
 
@@ -152,8 +152,8 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
     from jc1.memory.index.words import terms
     from jc1.stopwords import remove_stopwords
 
-    turns = [said.turn for said in conversation.turns]
-    texts = [f"{said.speaker}: {said.text}" for said in conversation.turns]
+    turns = [turn.turn for turn in conversation.turns]
+    texts = [f"{turn.speaker}: {turn.text}" for turn in conversation.turns]
     vectors = np.concatenate([embedder.embed(texts[i : i + 256]) for i in range(0, len(texts), 256)])
     index = OwnerIndex(lambda _: FaissVectors(embedder.dimension))
     index.put(
@@ -167,7 +167,7 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
         collection.add(ids=[str(j) for j in part], embeddings=[vectors[j] for j in part])
 
     def by_words(question: str, depth: int = k) -> list[int]:
-        scores = index.bm25(terms(remove_stopwords(question))).own
+        scores = index.bm25(terms(remove_stopwords(question))).text
         best: list[int] = np.argsort(-scores, kind="stable")[:depth].tolist()
         return best
 
@@ -177,14 +177,14 @@ def _baselines(conversation: Conversation, embedder: Embedder, k: int) -> dict[s
 
     def fused(question: str) -> list[int]:
         scores: dict[int, float] = defaultdict(float)
-        for found in (by_words(question, DEPTH), by_vector(question, DEPTH)):
-            for rank, i in enumerate(found, start=1):
+        for ranking in (by_words(question, DEPTH), by_vector(question, DEPTH)):
+            for rank, i in enumerate(ranking, start=1):
                 scores[i] += 1 / (PLAIN_K + rank)
         return sorted(scores, key=lambda i: -scores[i])[:k]
 
     def chroma(question: str) -> list[int]:
-        found = collection.query(query_embeddings=[embedder.embed([question])[0]], n_results=k)
-        return [int(i) for i in found["ids"][0]]
+        hits = collection.query(query_embeddings=[embedder.embed([question])[0]], n_results=k)
+        return [int(i) for i in hits["ids"][0]]
 
     searches: dict[str, Callable[[str], list[int]]] = {
         "bm25": by_words,

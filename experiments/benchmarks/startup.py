@@ -40,11 +40,11 @@ def serve_ready(home: Path) -> float:
     began = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        found = re.search(r"http://\S+?(?=/ui)", server.stdout.readline())
-        if found is None:
+        url = re.search(r"http://\S+?(?=/ui)", server.stdout.readline())
+        if url is None:
             raise SystemExit("jc1 serve did not start: its messages are above")
         try:
-            with urllib.request.urlopen(f"{found[0]}/health/ready", timeout=60):
+            with urllib.request.urlopen(f"{url[0]}/health/ready", timeout=60):
                 return time.perf_counter() - began
         finally:
             server.send_signal(signal.SIGTERM)
@@ -54,7 +54,7 @@ def measure(repeats: int = 5) -> dict[str, Any]:
     """Measure every figure in seconds: median and each run."""
     bare = statistics.median(timed([sys.executable, "-c", "pass"], repeats))
     runs = {
-        "import_jc1": [own - bare for own in timed([sys.executable, "-c", "import jc1"], repeats)],
+        "import_jc1": [run - bare for run in timed([sys.executable, "-c", "import jc1"], repeats)],
         "help": timed([sys.executable, "-m", "jc1", "--help"], repeats),
     }
     with tempfile.TemporaryDirectory() as home:
@@ -62,13 +62,13 @@ def measure(repeats: int = 5) -> dict[str, Any]:
         runs["serve_ready"] = [serve_ready(Path(home)) for _ in range(max(1, repeats // 2))]
     figures = {
         name: {
-            "median_s": statistics.median(taken),
-            "runs_s": taken,
+            "median_s": statistics.median(times),
+            "runs_s": times,
             "acceptance_s": ACCEPTANCE[name],
             "goal_s": ACCEPTANCE[name] / 2,
-            "met": statistics.median(taken) <= ACCEPTANCE[name],
+            "met": statistics.median(times) <= ACCEPTANCE[name],
         }
-        for name, taken in runs.items()
+        for name, times in runs.items()
     }
     return {"python_start_s": bare, **figures}
 

@@ -54,8 +54,8 @@ def false_verdicts(sweeps: int, trials: int, seed: int) -> dict[str, Any]:
     for _ in range(sweeps):
         chances = difficulties(generator, PROMPTS, 0.6)
         scores = answers(generator, np.tile(chances, (trials + 1, 1)))  # (trials + 1, prompts), the baseline first
-        found = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
-        count += any(comparison.verdict != "not distinguishable" for comparison in found.values())
+        comparisons = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
+        count += any(comparison.verdict != "not distinguishable" for comparison in comparisons.values())
     return {"sweeps": sweeps, "trials": trials, "share": count / sweeps, "met": count / sweeps <= LIMIT}
 
 
@@ -132,9 +132,9 @@ def coverage(suites: int, seed: int) -> list[dict[str, Any]]:
                     parts = [
                         compare_all(dict(enumerate(part)), np.zeros(prompts)) for part in np.array_split(table, 20)
                     ]
-                    ends = np.array([(own.low, own.high) for compared in parts for own in compared.values()])
+                    ends = np.array([(one.low, one.high) for compared in parts for one in compared.values()])
                 else:
-                    ends = np.array([(own.low, own.high) for own in map(interval, table)])
+                    ends = np.array([(one.low, one.high) for one in map(interval, table)])
                 share = _holding(ends, truth)
                 cell = {
                     "of": of,
@@ -163,10 +163,10 @@ def _exact(prompts: int, share: float) -> tuple[float, float]:
 
     numbers = np.arange(prompts + 1)
     ends = np.array(
-        [(own.low, own.high) for own in (interval((np.arange(prompts) < k).astype(float)) for k in numbers)]
+        [(one.low, one.high) for one in (interval((np.arange(prompts) < k).astype(float)) for k in numbers)]
     )
-    held = binom.pmf(numbers, prompts, share)[(ends[:, 0] <= share) & (share <= ends[:, 1])]
-    return float(held.sum()), float(held.sum() - min(held[0], held[-1]))
+    chances = binom.pmf(numbers, prompts, share)[(ends[:, 0] <= share) & (share <= ends[:, 1])]
+    return float(chances.sum()), float(chances.sum() - min(chances[0], chances[-1]))
 
 
 def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
     as a share of what each prompt still lacks.
     """
     generator = np.random.default_rng(seed)
-    found = called = 0
+    led = called = 0
     for _ in range(sweeps):
         chances = difficulties(generator, prompts, 0.6)
         better = chances + (1 - chances) * gain / 0.4
@@ -184,13 +184,13 @@ def power(sweeps: int, gain: float, prompts: int, trials: int, seed: int) -> dic
         scores = answers(generator, np.vstack([np.tile(chances, (trials, 1)), better]))
         compared = compare_all({i: scores[i] for i in range(1, trials + 1)}, scores[0])
         best = max(compared, key=lambda number: scores[number].mean())
-        found += best == trials
+        led += best == trials
         called += compared[trials].verdict == "better"
     return {
         "gain": gain,
         "prompts": prompts,
         "trials": trials,
-        "best_score": found / sweeps,
+        "best_score": led / sweeps,
         "called_better": called / sweeps,
         "planned_mde": mde(prompts, comparisons=trials),
     }
@@ -203,14 +203,14 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
     which is better by .01.
     """
     generator = np.random.default_rng(seed)
-    lost, asked = 0, 0
+    lost, rows = 0, 0
     means = np.maximum(0.05, 0.8 - (step * np.arange(trials) if step else 0.01 * (np.arange(trials) > 0)))
     for _ in range(sweeps):
         hard = generator.uniform(-0.2, 0.2, prompts)
         scores = answers(generator, np.clip(means[:, None] + hard, 0.01, 0.99))  # (trials, prompts)
         running = set(range(trials))
         for before, seen in pairwise([0, *interim_looks(prompts, trials=trials), prompts]):
-            asked += (seen - before) * len(running)
+            rows += (seen - before) * len(running)
             if seen < prompts:
                 running -= dominated({i: scores[i, :seen] for i in sorted(running)}, trials=trials)
         lost += 0 not in running
@@ -221,7 +221,7 @@ def racing(sweeps: int, trials: int, prompts: int, step: float, seed: int) -> di
         "looks": interim_looks(prompts, trials=trials),
         "sweeps": sweeps,
         "best_given_up": lost / sweeps,
-        "rows_saved": 1 - asked / (sweeps * trials * prompts),
+        "rows_saved": 1 - rows / (sweeps * trials * prompts),
         "met": lost / sweeps < 0.01,
     }
 
@@ -232,9 +232,9 @@ def measure(sweeps: int = 1000, suites: int = 2000) -> dict[str, Any]:
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()
-        found = work()
+        result = work()
         seconds[name] = time.perf_counter() - began
-        return found
+        return result
 
     sizes = ((0.15, 32, 16), (0.15, 64, 16), (0.15, 128, 16), (0.25, 32, 16), (0.25, 64, 16), (0.25, 64, 64))
     cells = timed("coverage", lambda: coverage(suites, 2))

@@ -52,7 +52,7 @@ Part = Literal["fact", "near", "chatter"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Statement:
     """One message of a user, and what it is in its case."""
 
     text: str
@@ -64,7 +64,7 @@ class Case:
     """The statements of an owner, in order, and the questions for the fact, whose last statement is the newest."""
 
     attribute: str
-    said: tuple[Said, ...]
+    statements: tuple[Statement, ...]
     questions: tuple[str, ...]
 
 
@@ -110,29 +110,30 @@ class Writer:
         filled = {"x": x, "they": "she" if x in SHE else "he"}
         # Each of another thing: two statements on the same one would be an update of their own.
         near = [
-            Said(self._styled(wording, "first", {**filled, "o": o, "w": r.choice(others)}), "near")
+            Statement(self._styled(wording, "first", {**filled, "o": o, "w": r.choice(others)}), "near")
             for wording, o in zip(r.sample(self.half(attribute, "near"), 4), different, strict=True)
         ]
         first = self._styled(r.choice(self.half(attribute, "first")), "first", {**filled, "v": values[0]})
-        said = [*self._chatter(), Said(first, "fact"), *near[:2], *self._chatter()]
+        statements = [*self._chatter(), Statement(first, "fact"), *near[:2], *self._chatter()]
         wordings = r.sample(self.half(attribute, "update"), updates)
         for i, wording in enumerate(wordings):
             text = self._styled(wording, "update", {**filled, "old": values[i], "v": values[i + 1]})
-            said += [Said(text, "fact"), *near[2 + i : 4 - updates + 1 + i], *self._chatter()]
-        asked = [
+            statements += [Statement(text, "fact"), *near[2 + i : 4 - updates + 1 + i], *self._chatter()]
+        questions = [
             self._styled(wording, "ask", filled, plain=True) for wording in r.sample(self.half(attribute, "ask"), 2)
         ]
-        return Case(attribute["name"], tuple(said), tuple(asked))
+        return Case(attribute["name"], tuple(statements), tuple(questions))
 
     def half(self, of: Mapping[str, Any], part: str) -> list[str]:
         """Return this half of a list of wordings."""
-        found = _listed(of[part])
-        random.Random(f"{self.split}/{of.get('name', '')}/{part}").shuffle(found)
-        return found[self._held_out :: 2]
+        wordings = _listed(of[part])
+        random.Random(f"{self.split}/{of.get('name', '')}/{part}").shuffle(wordings)
+        return wordings[self._held_out :: 2]
 
-    def _chatter(self) -> list[Said]:
+    def _chatter(self) -> list[Statement]:
         return [
-            Said(text, "chatter") for text in self.rng.sample(self.half(self.shared, "chatter"), self.rng.randint(0, 2))
+            Statement(text, "chatter")
+            for text in self.rng.sample(self.half(self.shared, "chatter"), self.rng.randint(0, 2))
         ]
 
     def _styled(self, wording: str, kind: str, filled: Mapping[str, str], *, plain: bool = False) -> str:
@@ -174,10 +175,10 @@ def measure(cases: Sequence[Case], embedder: Embedder) -> list[Outcome]:
 def _outcome(memory: DatabaseMemory, owner: str, case: Case) -> Outcome:
     from jc1.memory.base import NewRecord, Retrieval
 
-    added = memory.add(owner, [NewRecord(said.text) for said in case.said])
-    told = list(zip(case.said, (memory.get(owner, record.id) for record in added), strict=True))
-    *older, newest = [record for said, record in told if said.part == "fact"]
-    strays = [said.text for said, record in told if said.part != "fact" and record.superseded_by]
+    added = memory.add(owner, [NewRecord(statement.text) for statement in case.statements])
+    pairs = list(zip(case.statements, (memory.get(owner, record.id) for record in added), strict=True))
+    *older, newest = [record for statement, record in pairs if statement.part == "fact"]
+    strays = [statement.text for statement, record in pairs if statement.part != "fact" and record.superseded_by]
     if newest.superseded_by:
         strays.append(newest.text)
     failures = {WRONG} if strays else set()
@@ -208,7 +209,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
     right = sum(not outcome.failures for outcome in outcomes)
     interval = binomtest(right, len(outcomes)).proportion_ci(method="wilson")
-    beside = sum(said.part != "fact" for outcome in outcomes for said in outcome.case.said)
+    beside = sum(statement.part != "fact" for outcome in outcomes for statement in outcome.case.statements)
     strays = sum(len(outcome.strays) for outcome in outcomes)
     attributes = dict.fromkeys(outcome.case.attribute for outcome in outcomes)
     return {
@@ -254,9 +255,9 @@ def _failures(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         if outcome.failures:
             yield f"{outcome.case.attribute}: {', '.join(sorted(outcome.failures))}"
-            for said in outcome.case.said:
-                if said.part != "chatter":
-                    yield f"  {said.part:<5}{'x' if said.text in outcome.strays else ' '} {said.text}"
+            for statement in outcome.case.statements:
+                if statement.part != "chatter":
+                    yield f"  {statement.part:<5}{'x' if statement.text in outcome.strays else ' '} {statement.text}"
 
 
 def _summary(half: str, measured: Mapping[str, Any]) -> Iterator[str]:

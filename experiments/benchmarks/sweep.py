@@ -76,8 +76,8 @@ async def _measured(
             ]
             for number, preset in enumerate(_presets(trials))
         ]
-        together = [request for own in requests for request in own]
-        single = [own[i % len(own)] for i, own in zip(range(alone), itertools.cycle(requests), strict=False)]
+        together = [request for some in requests for request in some]
+        single = [some[i % len(some)] for i, some in zip(range(alone), itertools.cycle(requests), strict=False)]
         seconds: dict[str, list[float]] = {"one batch": [], "trial after trial": [], "one at a time": []}
         await _timed(workbench, [requests[0]], scoring, folder, in_flight)  # warm
         for _ in range(rounds):
@@ -89,13 +89,13 @@ async def _measured(
         await engines.close()
         snapshot.close()
         store.close()
-    medians = {name: statistics.median(told) for name, told in seconds.items()}
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
     medians["an engine start for each trial"] = medians["trial after trial"] + (trials - 1) * start
     return {
         "engine": settings.engine,
         "requests": len(together),
         "start_s": round(start, 2),
-        "seconds": {name: [round(value, 2) for value in told] for name, told in seconds.items()},
+        "seconds": {name: [round(value, 2) for value in times] for name, times in seconds.items()},
         "requests_per_second": {name: round(len(together) / value, 1) for name, value in medians.items()},
         "ratio_to_one_batch": {name: round(value / medians["one batch"], 2) for name, value in medians.items()},
     }
@@ -110,7 +110,7 @@ async def _timed(
 ) -> float:
     """Return the seconds for the batches, one after the other; each is drained before the next begins."""
     await workbench.engine.forget_prefixes()
-    with tempfile.TemporaryDirectory(dir=folder) as own, SweepStore(Path(own)) as store:
+    with tempfile.TemporaryDirectory(dir=folder) as directory, SweepStore(Path(directory)) as store:
         began = time.perf_counter()
         for requests in batches:
             await run_requests(workbench, requests, store, scoring=scoring, in_flight=in_flight)
@@ -120,11 +120,11 @@ async def _timed(
 def _presets(count: int) -> list[Preset]:
     """Return so many ways to sample, as a sweep would try them; after 64 they repeat."""
     ways = itertools.product((0.3, 0.6, 0.9, 1.2), (0.7, 0.8, 0.9, 1.0), (0, 10, 20, 50))
-    made = [
+    presets = [
         Preset(f"trial-{i}", decoding={"temperature": temperature, "top_p": top_p, "top_k": top_k})
         for i, (temperature, top_p, top_k) in enumerate(ways)
     ]
-    return [made[i % len(made)] for i in range(count)]
+    return [presets[i % len(presets)] for i in range(count)]
 
 
 if __name__ == "__main__":

@@ -42,18 +42,21 @@ class Promotion:
 
     def lines(self) -> list[str]:
         """Return the outcome in sentences for a person."""
-        told = []
+        sentences = []
         if self.forced:
-            told.append(f"Forced: {self.forced}.")
+            sentences.append(f"Forced: {self.forced}.")
         elif self.comparison is not None:
-            told.append(
+            sentences.append(
                 f"{self.preset.reference} is {relation(self.comparison)} {self.against}{figures(self.comparison)}."
             )
         if not self.saved:
-            told.append(f"This trial was promoted before, as {self.preset.reference}: no other version was saved.")
+            sentences.append(f"This trial was promoted before, as {self.preset.reference}: no other version was saved.")
         if self.before == self.preset.reference:
-            return [*told, f"{self.alias} is {self.preset.reference}, as it was."]
-        return [*told, f"{self.alias} is {self.preset.reference}" + (f", was {self.before}." if self.before else ".")]
+            return [*sentences, f"{self.alias} is {self.preset.reference}, as it was."]
+        return [
+            *sentences,
+            f"{self.alias} is {self.preset.reference}" + (f", was {self.before}." if self.before else "."),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome for scripts, without the score of each prompt."""
@@ -172,8 +175,8 @@ def _compare(
             it.
     """
     subject = f"Trial {trial} of {result.name!r}"
-    own = _heldout(result, trial)
-    if own is None:
+    heldout = _heldout(result, trial)
+    if heldout is None:
         doubt = f"{subject} was not measured on prompts held out from the search, where the best of many is flattered"
         advice = f"promote the winner, trial {result.verified.trial}" if result.verified else "run the sweep to its end"
         return None, doubt, advice
@@ -183,7 +186,7 @@ def _compare(
             return None, f"{subject} is {against} itself", "promote another trial"
         comparison = result.verified.comparison
     elif scores := _same_prompts(current, result, trial):
-        comparison = _paired(trial, own[1], scores, result)
+        comparison = _paired(trial, heldout[1], scores, result)
     else:
         return (
             None,
@@ -211,9 +214,9 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
 
     A reference would not tell: each database has its own.
     """
-    own, baseline = result.resolve(TrialSettings.of(preset)), result.resolve(result.baseline.settings)
+    settings, baseline = result.resolve(TrialSettings.of(preset)), result.resolve(result.baseline.settings)
     ran = result.settings | _engine(result, result.baseline)
-    return own.model_copy(update={"engine": {}}) == baseline.model_copy(update={"engine": {}}) and all(
+    return settings.model_copy(update={"engine": {}}) == baseline.model_copy(update={"engine": {}}) and all(
         ran.get(name) == value for name, value in preset.engine.items()
     )
 
@@ -221,28 +224,28 @@ def _is_baseline(preset: Preset, result: SweepResult) -> bool:
 def _same_prompts(preset: Preset, result: SweepResult, trial: int) -> Mapping[str, float] | None:
     """Return the preset's score on each held-out prompt of `result`, if it was measured on just these, by the same
     metric, with the same model and over the same memory as the trial."""
-    own = _conditions(result, result.trial(trial))
+    conditions = _conditions(result, result.trial(trial))
     # Presets saved before these were remembered: from sweeps without an owner, and by an embedder that is not known.
-    measured = {"owner": None, "memory": "", "embedder": own["embedder"], **preset.measured}
+    measured = {"owner": None, "memory": "", "embedder": conditions["embedder"], **preset.measured}
     scores = measured.get("scores")
     if result.verified is None or not scores or scores.keys() != result.verified.scores.keys():
         return None
     same_suite = measured.get("suite", {}).get("digest") == result.suite.digest
-    return scores if same_suite and all(measured.get(name) == value for name, value in own.items()) else None
+    return scores if same_suite and all(measured.get(name) == value for name, value in conditions.items()) else None
 
 
-def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], result: SweepResult) -> Comparison:
+def _paired(trial: int, scores: Mapping[str, float], other: Mapping[str, float], result: SweepResult) -> Comparison:
     import numpy as np
 
     from jc1_lab.statistics import compare_all
 
-    prompts = sorted(own)
-    found: Comparison = compare_all(
-        {trial: np.array([own[prompt] for prompt in prompts])},
+    prompts = sorted(scores)
+    comparison: Comparison = compare_all(
+        {trial: np.array([scores[prompt] for prompt in prompts])},
         np.array([other[prompt] for prompt in prompts]),
         direction=result.objectives[result.primary],
     )[trial]
-    return found
+    return comparison
 
 
 # What is saved
@@ -251,8 +254,8 @@ def _paired(trial: int, own: Mapping[str, float], other: Mapping[str, float], re
 def _is_of(preset: Preset, result: SweepResult, trial: int | None) -> bool:
     """Tell whether the preset was promoted from this very trial."""
     measured = preset.measured
-    own = (result.name, result.created, trial)
-    return (measured.get("sweep"), measured.get("created"), measured.get("trial")) == own
+    identity = (result.name, result.created, trial)
+    return (measured.get("sweep"), measured.get("created"), measured.get("trial")) == identity
 
 
 def _compared(preset: Preset) -> tuple[str, Comparison | None]:
@@ -261,9 +264,9 @@ def _compared(preset: Preset) -> tuple[str, Comparison | None]:
     return stored.pop("against", "what was before"), Comparison(**stored) if stored else None
 
 
-def _name(sweep: str, taken: set[str]) -> str:
+def _name(sweep: str, names: set[str]) -> str:
     name = re.sub(r"[^\w.-]+", "-", sweep).strip("-.")[:NAME_LENGTH] or "sweep"
-    return f"sweep-{name}" if name in taken else name
+    return f"sweep-{name}" if name in names else name
 
 
 def _engine(result: SweepResult, trial: Trial) -> dict[str, Any]:
@@ -299,7 +302,7 @@ def _remember(
     result: SweepResult, trial: Trial, against: str, comparison: Comparison | None, *, forced: bool
 ) -> dict[str, Any]:
     """Return the figures that the preset remembers, as plain JSON values."""
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "run": result.mlflow_run,
         "sweep": result.name,
         "created": result.created,
@@ -311,14 +314,14 @@ def _remember(
         "search": trial.metrics[result.primary].model_dump() if result.primary in trial.metrics else None,
     }
     if (heldout := _heldout(result, trial.number)) is not None and result.verified is not None:
-        found["heldout"] = heldout[0].model_dump()
-        found["baseline"] = {"name": result.baseline_name, **result.verified.baseline.model_dump()}
-        found["scores"] = dict(heldout[1])
+        figures["heldout"] = heldout[0].model_dump()
+        figures["baseline"] = {"name": result.baseline_name, **result.verified.baseline.model_dump()}
+        figures["scores"] = dict(heldout[1])
     if comparison is not None:
-        found["difference"] = {"against": against, **comparison.model_dump()}
+        figures["difference"] = {"against": against, **comparison.model_dump()}
     if trial.latency:
-        found["latency"] = [_latency(latency) for latency in trial.latency]
-    return found
+        figures["latency"] = [_latency(latency) for latency in trial.latency]
+    return figures
 
 
 def _latency(latency: Latency) -> dict[str, Any]:

@@ -67,14 +67,14 @@ def folder_of(name: str, settings: Settings) -> Path:
 
 def list_runs(settings: Settings) -> Listing:
     """Return every sweep, from folders and from MLflow. An MLflow that does not answer is a `problem`, no error."""
-    found = {(sweep.name, sweep.created): sweep for sweep in _in_folders(settings)}
+    sweeps = {(sweep.name, sweep.created): sweep for sweep in _in_folders(settings)}
     try:
         for sweep in _in_mlflow(settings):
-            found.setdefault((sweep.name, sweep.created), sweep)
+            sweeps.setdefault((sweep.name, sweep.created), sweep)
         problem = ""
     except (PackageMissing, TrackingUnavailable) as error:
         problem = error.message
-    return Listing(sorted(found.values(), key=lambda sweep: sweep.created, reverse=True), problem)
+    return Listing(sorted(sweeps.values(), key=lambda sweep: sweep.created, reverse=True), problem)
 
 
 def find(reference: str, settings: Settings) -> SweepResult:
@@ -122,11 +122,11 @@ def _texts_in_mlflow(client: MlflowClient, result: SweepResult) -> Texts:
         int(child.data.tags[tracking.TRIAL]): child.info.run_id
         for child in tracking.pages(client, run.info.experiment_id, tracking.children_of(result.mlflow_run))
     }
-    asked = _artifact(client, result.mlflow_run, tracking.PROMPTS)
+    prompts = _artifact(client, result.mlflow_run, tracking.PROMPTS)
     quoted = {0, 0 if result.winner is None else result.winner} & children.keys()
     tables = {number: _artifact(client, children[number], tracking.REPLIES) for number in sorted(quoted)}
     return Texts(
-        {item: Asked(one["prompt"], tuple(one["references"])) for item, one in json.loads(asked or "{}").items()},
+        {item: Asked(one["prompt"], tuple(one["references"])) for item, one in json.loads(prompts or "{}").items()},
         [record for number, table in tables.items() if table for record in records(table, number)],
     )
 

@@ -74,10 +74,10 @@ def main() -> None:
             return
     else:
         model = Llama(Size())
-        found = load(arguments.build, model)
-        if found is None:
+        checkpoint = load(arguments.build, model)
+        if checkpoint is None:
             raise SystemExit(f"no checkpoint in {arguments.build}: run `python -m experiments.tiny` first")
-        state = found
+        state = checkpoint
     _export(model, encoder, {"step": state.step, "tokens": state.tokens}, pieces, arguments.folder)
     if arguments.command == "train":
         _evaluate(arguments.folder, arguments.quick)

@@ -58,14 +58,14 @@ in {steps:,} steps. Apache-2.0.
 def acceptance(model: Path, draft: Path, *, dialogues: int = 60) -> dict[str, Any]:
     """Count drafted and accepted tokens of `draft` beside `model`, by set."""
     encoder = Encoder(model / "tokenizer.model")
-    found = cases(encoder, dialogues, held=True, seed=7)
+    held_out = cases(encoder, dialogues, held_out=True, seed=7)
     items = [json.loads(line) for line in HANDWRITTEN.read_text(encoding="utf-8").splitlines()]
     hand = [Case(tuple(encoder.prompt(handwritten_prompt(item))), "", "handwritten") for item in items]
-    counted = asyncio.run(_counts(model, draft, [*found, *hand]))
+    counted = asyncio.run(_counts(model, draft, [*held_out, *hand]))
     figures = {
-        "held_out": _sum([n for case, n in zip(found, counted, strict=False)]),
-        "told": _sum([n for case, n in zip(found, counted, strict=False) if case.kind == "told"]),
-        "handwritten": _sum(counted[len(found) :]),
+        "held_out": _sum([n for case, n in zip(held_out, counted, strict=False)]),
+        "told": _sum([n for case, n in zip(held_out, counted, strict=False) if case.kind == "told"]),
+        "handwritten": _sum(counted[len(held_out) :]),
     }
     print(json.dumps(figures, indent=2))
     return figures
@@ -107,7 +107,7 @@ def write_draft_card(folder: Path, figures: dict[str, Any]) -> None:
         parameters=parameters / 1e6,
         tokens=TOKENS,
         wanted=WANTED,
-        held=figures["held_out"]["acceptance"],
+        held_out=figures["held_out"]["acceptance"],
         held_n=figures["held_out"]["replies"],
         told=figures["told"]["acceptance"],
         told_n=figures["told"]["replies"],

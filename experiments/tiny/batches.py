@@ -101,10 +101,10 @@ def pool(seed: int, number: int, progress: float, encoder: Encoder, *, batches: 
     total = 0
     while total < batches * tokens:
         rough = rng if rng.random() < 0.4 else None
-        made = row(dialogue(rng, writer, progress), encoder, rough, rng.choice((0.2, 0.5, 1.0)))
-        if made.replies and len(made.ids) <= LONGEST:
-            rows.append(made)
-            total += len(made.ids)
+        one = row(dialogue(rng, writer, progress), encoder, rough, rng.choice((0.2, 0.5, 1.0)))
+        if one.replies and len(one.ids) <= LONGEST:
+            rows.append(one)
+            total += len(one.ids)
     # By length, so that little is padding; a group is full where its padded size reaches `tokens`.
     rows.sort(key=lambda r: len(r.ids))
     groups: list[list[Row]] = [[]]

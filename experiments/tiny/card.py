@@ -85,10 +85,10 @@ def write_card(folder: Path, figures: dict[str, Any]) -> None:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     training = json.loads(header["__metadata__"].get("training", "{}"))
     count = sum(_product(t["shape"]) for name, t in header.items() if name != "__metadata__")
-    generated, held = figures["generated"], figures["held_out"]
+    generated, held_out = figures["generated"], figures["held_out"]
     reached = {
         "generated": generated["exact"],
-        "held_out": held["exact"],
+        "held_out": held_out["exact"],
         "handwritten": figures["handwritten"]["right"],
         "not_told": min(figures["not_told"].values()),
     }
@@ -101,14 +101,14 @@ def write_card(folder: Path, figures: dict[str, Any]) -> None:
         vocabulary=config["vocab_size"],
         megabytes=weights.stat().st_size / 1e6,
         generated_n=generated["replies_measured"],
-        held_n=held["replies_measured"],
+        held_n=held_out["replies_measured"],
         generated=generated["exact"],
         generated_told=generated["told"],
         generated_not_told=generated["not_told"],
         generated_noted=generated["noted"],
         generated_chat=generated["chat"],
-        held_out=held["exact"],
-        held_told=held["told"],
+        held_out=held_out["exact"],
+        held_told=held_out["told"],
         precision=figures["not_told"]["precision"],
         recall=figures["not_told"]["recall"],
         handwritten=figures["handwritten"]["right"],

@@ -46,11 +46,11 @@ def evaluate(folder: Path, *, quick: bool = False) -> dict[str, Any]:
     encoder = Encoder(folder / "tokenizer.model")
     model = Greedy(folder, encoder)
     dialogues = 60 if quick else 400
-    figures: dict[str, Any] = {"generated": _exact(model, cases(encoder, dialogues, held=False))}
-    figures["held_out"] = _exact(model, cases(encoder, dialogues, held=True))
+    figures: dict[str, Any] = {"generated": _exact(model, cases(encoder, dialogues, held_out=False))}
+    figures["held_out"] = _exact(model, cases(encoder, dialogues, held_out=True))
     figures["not_told"] = _not_told(figures)
     if not quick:
-        figures["distant"] = _exact(model, cases(encoder, 12, held=False, tokens=1500))
+        figures["distant"] = _exact(model, cases(encoder, 12, held_out=False, tokens=1500))
     figures["handwritten"] = handwritten(model, encoder)
     for name in ("generated", "held_out"):
         figures[name].pop("replies")
@@ -63,11 +63,11 @@ def evaluate(folder: Path, *, quick: bool = False) -> dict[str, Any]:
     return figures
 
 
-def cases(encoder: Encoder, dialogues: int, *, held: bool, tokens: int = 0, seed: int = 5) -> list[Case]:
+def cases(encoder: Encoder, dialogues: int, *, held_out: bool, tokens: int = 0, seed: int = 5) -> list[Case]:
     """Return each reply of unseen dialogues as a case; with `tokens`, only those after about so long a prompt."""
-    rng = random.Random(f"evaluate-{seed}-{held}-{tokens}")
-    writer = Writer(rng, held=held)
-    found: list[Case] = []
+    rng = random.Random(f"evaluate-{seed}-{held_out}-{tokens}")
+    writer = Writer(rng, held_out=held_out)
+    result: list[Case] = []
     for _ in range(dialogues):
         if tokens:
             turns = writer.write(Shape(facts=10, turns=24, noise=1.0, history=24)).turns
@@ -78,8 +78,8 @@ def cases(encoder: Encoder, dialogues: int, *, held: bool, tokens: int = 0, seed
                 continue
             prompt = encoder.prompt([Message(t.role, t.text) for t in turns[:i]])
             if not tokens or tokens - 150 <= len(prompt) <= tokens + 150:
-                found.append(Case(tuple(prompt), turn.text, turn.kind))
-    return found
+                result.append(Case(tuple(prompt), turn.text, turn.kind))
+    return result
 
 
 def _exact(model: Greedy, cases: Sequence[Case]) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def _share(right: Sequence[bool]) -> float:
 def _not_told(figures: dict[str, Any]) -> dict[str, float]:
     """Return precision and recall of the reply 'not told', over the questions of both generated sets."""
     pairs = [p for name in ("generated", "held_out") for p in figures[name]["replies"]]
-    asked = [(kind == "not_told", said) for kind, said in pairs if kind in ("told", "not_told")]
-    both = sum(due and said for due, said in asked)
-    said, due = sum(s for _, s in asked), sum(d for d, _ in asked)
-    return {"precision": round(both / max(1, said), 3), "recall": round(both / max(1, due), 3)}
+    questions = [(kind == "not_told", refused) for kind, refused in pairs if kind in ("told", "not_told")]
+    both = sum(due and refused for due, refused in questions)
+    refused, due = sum(s for _, s in questions), sum(d for d, _ in questions)
+    return {"precision": round(both / max(1, refused), 3), "recall": round(both / max(1, due), 3)}
 
 
 def handwritten_prompt(item: dict[str, Any]) -> list[Message]:
@@ -124,8 +124,8 @@ def is_right(item: dict[str, Any], reply: str) -> bool:
     expected = item["expect"]
     if expected in ("not_told", "cannot"):
         return reply == (NOT_TOLD if expected == "not_told" else CANNOT)
-    said = [re.search(rf"(?<!\w){re.escape(e)}(?!\w)", reply) for e in expected]
-    return all(said) and not any(a in reply for a in item.get("avoid", []))
+    matches = [re.search(rf"(?<!\w){re.escape(e)}(?!\w)", reply) for e in expected]
+    return all(matches) and not any(a in reply for a in item.get("avoid", []))
 
 
 def handwritten(model: Greedy, encoder: Encoder) -> dict[str, Any]:

@@ -183,25 +183,25 @@ def step(
 
 def _line(state: State, plan: Plan, loss: float, share: float) -> str:
     done = state.progress(plan)
-    left = state.seconds / done * (1 - done) / 60
+    minutes = state.seconds / done * (1 - done) / 60
     bar = "#" * round(20 * done)
     speed = f"{state.tokens / 1e6:.1f}M tokens {state.tokens / state.seconds:.0f}/s"
-    return f"[{bar:<20}] {done:6.1%} step {state.step} loss {loss:.3f} rate {share:.2f} {speed}, {left:.0f} min left"
+    return f"[{bar:<20}] {done:6.1%} step {state.step} loss {loss:.3f} rate {share:.2f} {speed}, {minutes:.0f} min left"
 
 
 def measuring(encoder: Encoder, count: int = 160, seed: int = 99) -> list[Batch]:
     """Return a fixed set of dialogues of all kinds that training does not draw, half of them with held-out values."""
     rows = []
-    for held in (False, True):
-        rng = random.Random(f"measure-{seed}-{held}")
-        writer = Writer(rng, held=held)
+    for held_out in (False, True):
+        rng = random.Random(f"measure-{seed}-{held_out}")
+        writer = Writer(rng, held_out=held_out)
         for _ in range(count // 2):
             dialogue = writer.write(shape(rng, rng.random()))
             for turn in dialogue.turns:
-                turn.kind = turn.kind and ("new_" if held and turn.kind in ("told", "noted") else "") + turn.kind
-            made = row(dialogue, encoder)
-            if made.replies:
-                rows.append(made)
+                turn.kind = turn.kind and ("new_" if held_out and turn.kind in ("told", "noted") else "") + turn.kind
+            one = row(dialogue, encoder)
+            if one.replies:
+                rows.append(one)
     rows.sort(key=lambda r: len(r.ids))
     return [collate(rows[i : i + 16], encoder.end) for i in range(0, len(rows), 16)]
 
@@ -259,13 +259,13 @@ def load(folder: Path, model: Llama, optimizer: Optimizer | None = None) -> Stat
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
     """Yield a list that is not empty once Ctrl-C or SIGTERM came: the step is finished and a checkpoint written."""
-    asked: list[int] = []
+    signals: list[int] = []
     try:
-        before = {n: signal.signal(n, lambda n, _: asked.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, lambda n, _: signals.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
         before = {}  # not the main thread: whoever runs that one decides
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -61,7 +61,7 @@ def show(run: Run, html: Html = None, home: Home = None, as_json: Json = False) 
             [
                 str(trial.number),
                 result.baseline_name if trial.number == 0 else trial.label,
-                report.told(trial.metrics.get(result.primary)),
+                report.interval_text(trial.metrics.get(result.primary)),
                 style.signed(between.difference) if (between := trial.comparison) else "",
                 trial.comparison.verdict if trial.comparison else "",
                 "" if trial.state == "measured" else f"{trial.state}: {trial.reason}",
@@ -97,9 +97,9 @@ def compare(runs: Runs, html: Html = None, home: Home = None, as_json: Json = Fa
                 [
                     result.name,
                     f"{result.suite.name} {result.suite.digest[:8]}",
-                    report.told(baseline),
+                    report.interval_text(baseline),
                     f"#{best.number} {best.label}" if best else "",
-                    report.told(won),
+                    report.interval_text(won),
                     where,
                     result.verified.comparison.verdict if result.verified else "",
                 ]

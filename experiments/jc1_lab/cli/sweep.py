@@ -111,8 +111,8 @@ def _print_plan(plan: Any, as_json: bool) -> None:
         print_json(plan.model_dump(mode="json"))
         return
     width = max(len(name) for name, _ in plan.lines())
-    for name, told in plan.lines():
-        print(f"{name:<{width}}  {told}")
+    for name, content in plan.lines():
+        print(f"{name:<{width}}  {content}")
 
 
 def _print_result(result: Any, folder: Path) -> None:
@@ -138,7 +138,7 @@ def _print_result(result: Any, folder: Path) -> None:
 
 
 def _row(trial: Any, metric: str, result: Any) -> list[str]:
-    told: Any = trial.metrics[metric]
+    score: Any = trial.metrics[metric]
     compared = trial.comparison
     against = (
         f"{compared.difference:+.3f} ({compared.low:+.3f} to {compared.high:+.3f}), {compared.verdict}"
@@ -154,4 +154,4 @@ def _row(trial: Any, metric: str, result: Any) -> list[str]:
         if trial.state != "measured"
         else ""
     )
-    return [str(trial.number), trial.label, f"{told.mean:.3f}", f"{told.low:.3f} to {told.high:.3f}", against, mark]
+    return [str(trial.number), trial.label, f"{score.mean:.3f}", f"{score.low:.3f} to {score.high:.3f}", against, mark]

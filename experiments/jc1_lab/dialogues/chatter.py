@@ -55,8 +55,8 @@ class Chatter:
 
     def small_talk(self) -> tuple[str, str]:
         """Return a message of small talk and the answer to it."""
-        reply, said = self.rng.choice(SMALL_TALK)
-        text = self.rng.choice(said)
+        reply, messages = self.rng.choice(SMALL_TALK)
+        text = self.rng.choice(messages)
         if text[-1] != "!":
             question = reply.startswith(("I am", "I can"))
             text += self.rng.choice(("?", "?", "") if question else (".", "!", "", ""))

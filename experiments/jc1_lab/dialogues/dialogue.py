@@ -125,9 +125,9 @@ def shape(rng: random.Random, level: float) -> Shape:
 class Writer:
     """Writes dialogues. One seed and one shape give one dialogue."""
 
-    def __init__(self, rng: random.Random, *, held: bool = False) -> None:
+    def __init__(self, rng: random.Random, *, held_out: bool = False) -> None:
         self.rng = rng
-        self.words = Words(rng, held)
+        self.words = Words(rng, held_out)
         self.grammar = Grammar(rng, self.words)
         self.chatter = Chatter(rng, self.words)
 
@@ -158,7 +158,7 @@ class Scene:
         self.facts: dict[tuple[str, str, str, str], Fact] = {}
         self.old: dict[tuple[str, str, str, str], str] = {}
         self.block: dict[tuple[str, str, str, str], Fact] = {}
-        self.said: dict[tuple[str, str, str, str], Fact] = {}
+        self.conversation: dict[tuple[str, str, str, str], Fact] = {}
         self.implied: set[str] = set()
         self.people: dict[str, Who] = {}
         self.shared_nouns: set[str] = set()
@@ -219,7 +219,7 @@ class Scene:
 
     def known(self) -> dict[tuple[str, str, str, str], Fact]:
         """Return the facts that a reply can rely on: those said, and those of the memory block once it is shown."""
-        return {**(self.block if self.shown else {}), **self.said}
+        return {**(self.block if self.shown else {}), **self.conversation}
 
     def use(self, who: Who) -> str:
         """Draw how to refer to somebody who has both a role and a name."""
@@ -311,13 +311,13 @@ class Scene:
     def recorded(self, fact: Fact, old: str) -> list[tuple[Role, str]]:
         """Return a fact as it may have been stored: the user's statement, the assistant's words, or both."""
         r = self.rng
-        said: tuple[Role, str] = ("user", self.tell(self.grammar.tell(fact, old=old), change=bool(old)))
+        statement: tuple[Role, str] = ("user", self.tell(self.grammar.tell(fact, old=old), change=bool(old)))
         noted: tuple[Role, str] = ("assistant", confirm(fact.canon()))
         p = r.random()
         if p < 0.75 or (fact.who.role and fact.who.name):
-            return [said]
+            return [statement]
         if p < 0.88:
-            return [said, noted]
+            return [statement, noted]
         if p < 0.94:
             return [noted]
         replied: tuple[Role, str] = ("assistant", answer(fact.canon()))
@@ -325,8 +325,8 @@ class Scene:
 
     def missed(self, fact: Fact) -> list[tuple[Role, str]]:
         """Return a question that could not be answered at the time."""
-        asked: tuple[Role, str] = ("user", self.ask(*self.grammar.ask(fact, self.use(fact.who))))
-        return [asked, ("assistant", NOT_TOLD)] if self.rng.random() < 0.6 else [asked]
+        question: tuple[Role, str] = ("user", self.ask(*self.grammar.ask(fact, self.use(fact.who))))
+        return [question, ("assistant", NOT_TOLD)] if self.rng.random() < 0.6 else [question]
 
     def beside(self) -> list[tuple[Role, str]]:
         """Return small talk, a remark or a question that was stored too."""
@@ -337,14 +337,14 @@ class Scene:
             remark: tuple[Role, str] = ("user", self.tell(mine))
             return [remark, ("assistant", confirm(yours))] if r.random() < 0.3 else [remark]
         if p < 0.65:
-            said, reply = self.chatter.small_talk()
+            text, reply = self.chatter.small_talk()
         elif p < 0.75:
-            said, reply = self.chatter.request()
+            text, reply = self.chatter.request()
         else:
             fact = self.new_fact(r.choice(list(self.facts.values())) if self.facts else None)
-            said, reply = self.ask(*self.grammar.ask(fact)), NOT_TOLD
-        asked: tuple[Role, str] = ("user", said)
-        return [asked, ("assistant", reply)] if r.random() < 0.5 else [asked]
+            text, reply = self.ask(*self.grammar.ask(fact)), NOT_TOLD
+        question: tuple[Role, str] = ("user", text)
+        return [question, ("assistant", reply)] if r.random() < 0.5 else [question]
 
     # the conversation
 
@@ -362,8 +362,8 @@ class Scene:
         for _ in range(self.shape.turns):
             self.turn()
         if records and first < len(self.turns):
-            held = self.turns[first]
-            self.turns[first] = Turn("user", with_memories(Message.user(held.text), records).text)
+            message = self.turns[first]
+            self.turns[first] = Turn("user", with_memories(Message.user(message.text), records).text)
         head = [Turn("system", system)] if system else []
         return Dialogue(head + self.turns)
 
@@ -382,8 +382,8 @@ class Scene:
         else:
             self.chat()
 
-    def say(self, said: str, reply: str, kind: str, *values: str) -> None:
-        self.turns.append(Turn("user", said))
+    def say(self, text: str, reply: str, kind: str, *values: str) -> None:
+        self.turns.append(Turn("user", text))
         self.turns.append(Turn("assistant", reply, kind, values))
 
     def ask_told(self, known: dict[tuple[str, str, str, str], Fact]) -> None:
@@ -405,11 +405,11 @@ class Scene:
             ]
             if same and not last.who.shared:
                 fact = r.choice(same)
-                said = r.choice(("and {}", "what about {}", "and what about {}", "how about {}")).format(
+                text = r.choice(("and {}", "what about {}", "and what about {}", "how about {}")).format(
                     fact.fill(CONTINUED[fact.attribute.key], by_user=True)
                 )
                 self.last_asked = fact
-                self.say(self.sentence(said, "?"), answer(fact.canon()), "told", fact.value)
+                self.say(self.sentence(text, "?"), answer(fact.canon()), "told", fact.value)
                 return
         # 2) From the value to what has it
         use = self.use(fact.who)
@@ -419,9 +419,9 @@ class Scene:
             and r.random() < 0.08
             and fact.value[0].isupper()
         ):
-            said = fact.fill(r.choice(fact.attribute.reverse), by_user=True)
+            text = fact.fill(r.choice(fact.attribute.reverse), by_user=True)
             noun = fact.fill("{my} {x}", by_user=False)
-            self.say(self.sentence(said, "?"), answer(f"{fact.value} is {noun}"), "told", noun)
+            self.say(self.sentence(text, "?"), answer(f"{fact.value} is {noun}"), "told", noun)
             self.last_asked = None
             return
         # 3) Two questions in one
@@ -443,9 +443,9 @@ class Scene:
 
     def direct(self, fact: Fact, use: str) -> tuple[str, bool]:
         """Return a direct question about the fact."""
-        while not (asked := self.grammar.ask(fact, use))[1]:
+        while not (question := self.grammar.ask(fact, use))[1]:
             pass
-        return asked
+        return question
 
     def ask_unknown(self, known: dict[tuple[str, str, str, str], Fact]) -> None:
         """Add a question that nothing answers, most often one that something nearly answers."""
@@ -453,9 +453,9 @@ class Scene:
         facts = list(known.values())
         p = r.random()
         if p < 0.1:
-            said, reply = self.chatter.world()
-            if not any(value in said.lower() for value in (*self.values, *(n.lower() for n in self.people))):
-                self.say(said, reply, "not_told")
+            text, reply = self.chatter.world()
+            if not any(value in text.lower() for value in (*self.values, *(n.lower() for n in self.people))):
+                self.say(text, reply, "not_told")
                 self.last_asked = None
                 return
         fact = self.new_fact(r.choice(facts) if facts and r.random() < 0.85 else None)
@@ -480,14 +480,14 @@ class Scene:
             and fact.attribute.key in CONTINUED
             and r.random() < 0.3
         ):
-            said = self.sentence(
+            text = self.sentence(
                 r.choice(("and {}", "what about {}")).format(fact.fill(CONTINUED[fact.attribute.key], by_user=True)),
                 "?",
             )
         else:
-            said = self.ask(*self.grammar.ask(fact))
+            text = self.ask(*self.grammar.ask(fact))
         self.last_asked = fact
-        self.say(said, NOT_TOLD, "not_told")
+        self.say(text, NOT_TOLD, "not_told")
 
     def tell_fact(self) -> None:
         """Add a new fact, a change of one, two at once, a correction of what was just said, or a remark."""
@@ -504,8 +504,8 @@ class Scene:
         if before and p < 0.18 and len(self.turns) and self.turns[-1].kind == "noted":
             fact = self.changed(before)
             self.keep(fact)
-            self.said[fact.key] = fact
-            said = r.choice(
+            self.conversation[fact.key] = fact
+            text = r.choice(
                 (
                     "no, {v}",
                     "sorry, I meant {v}",
@@ -517,16 +517,16 @@ class Scene:
                     "oops, {v}",
                 )
             ).format(v=fact.value, old=before.value)
-            self.say(self.sentence(said), confirm(fact.canon(self.last_use)), "noted", fact.value)
+            self.say(self.sentence(text), confirm(fact.canon(self.last_use)), "noted", fact.value)
             self.last_told = fact
             return
         # 3) A change of something told before
-        pool = list({**self.block, **self.said}.values())
+        pool = list({**self.block, **self.conversation}.values())
         if pool and p < 0.45:
             base = r.choice(pool)
             fact, use = self.changed(base), self.use(base.who)
             self.keep(fact)
-            self.said[fact.key] = fact
+            self.conversation[fact.key] = fact
             self.say(
                 self.tell(self.grammar.tell(fact, old=base.value, use=use), change=True),
                 confirm(fact.canon(use)),
@@ -535,18 +535,18 @@ class Scene:
             )
             self.last_told, self.last_use = fact, use
             if not self.shown and base.who.role and base.who.name and base.key in self.block:
-                self.said.pop(fact.key)
+                self.conversation.pop(fact.key)
                 self.block[fact.key] = fact
             return
         # 4) A new fact, sometimes two at once
         fact = self.new_fact(r.choice(pool) if pool and r.random() < 0.5 else None)
         self.keep(fact)
-        self.said[fact.key] = fact
+        self.conversation[fact.key] = fact
         clause = self.grammar.tell(fact)
         if p > 0.86:
             other, use = self.companion(fact)
             self.keep(other)
-            self.said[other.key] = other
+            self.conversation[other.key] = other
             joint = r.choice((" and ", " and ", ", and ", ". ", "; "))
             second = self.grammar.tell(other, use=use)
             if joint == " and " and clause.startswith("I ") and second.startswith("I ") and r.random() < 0.5:
@@ -580,6 +580,6 @@ class Scene:
         return self.new_fact(fact if r.random() < 0.3 else None), ""
 
     def chat(self) -> None:
-        said, reply = self.chatter.small_talk() if self.rng.random() < 0.6 else self.chatter.request()
+        text, reply = self.chatter.small_talk() if self.rng.random() < 0.6 else self.chatter.request()
         self.last_asked = self.last_told = None
-        self.say(said, reply, "chat")
+        self.say(text, reply, "chat")

@@ -134,7 +134,7 @@ class Attribute:
 def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
     """Read the attributes and the verbs with their past from attributes.toml."""
     data = tomllib.loads(Path(__file__).with_name("attributes.toml").read_text(encoding="utf-8"))
-    found = []
+    attributes = []
     for entry in data["attribute"]:
         nouns = tuple(n for name in entry.pop("lists", ()) for n in LISTS[name]) or _split(entry.pop("nouns", ""))
         nouns = nouns or ("",)
@@ -142,8 +142,8 @@ def _load() -> tuple[tuple[Attribute, ...], dict[str, str]]:
             name: _split(entry.pop(name, "")) for name in ("tell", "change", "ask", "indirect", "reverse")
         }
         value = getattr(Words, entry.pop("value"))
-        found.append(Attribute(value=value, nouns=nouns, **wordings, **entry))
-    return tuple(found), data["past"]
+        attributes.append(Attribute(value=value, nouns=nouns, **wordings, **entry))
+    return tuple(attributes), data["past"]
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 def lists(path: Path) -> dict[str, tuple[str, ...]]:
     """Read the sections of a list file: `[name]`, then items separated by bars."""
-    found: dict[str, tuple[str, ...]] = {}
+    sections: dict[str, tuple[str, ...]] = {}
     for section in path.read_text(encoding="utf-8").split("\n[")[1:]:
         name, _, body = section.partition("]")
-        found[name] = tuple(" ".join(item.split()) for item in body.split("|"))
-    return found
+        sections[name] = tuple(" ".join(item.split()) for item in body.split("|"))
+    return sections
 
 
 LISTS = lists(Path(__file__).with_name("lists.txt"))
@@ -57,13 +57,13 @@ HELD_SYLLABLES = Syllables(LISTS["starts held"], LISTS["vowels held"], LISTS["en
 class Words:
     """A source of values. `held` draws from lists and syllables that training never sees."""
 
-    def __init__(self, rng: random.Random, held: bool = False) -> None:
+    def __init__(self, rng: random.Random, held_out: bool = False) -> None:
         self.rng = rng
-        self.held = held
-        self.syllables = HELD_SYLLABLES if held else TRAIN_SYLLABLES
+        self.held_out = held_out
+        self.syllables = HELD_SYLLABLES if held_out else TRAIN_SYLLABLES
 
-    def pick(self, train: Sequence[str], held: Sequence[str]) -> str:
-        return self.rng.choice(held if self.held else train)
+    def pick(self, train: Sequence[str], held_out: Sequence[str]) -> str:
+        return self.rng.choice(held_out if self.held_out else train)
 
     def made_up(self, capital: bool | None = None) -> str:
         """Draw a word that nobody has seen: one to three syllables, capitalised two times out of three unless told."""

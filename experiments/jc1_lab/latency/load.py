@@ -117,7 +117,7 @@ async def drive(
     """
     check(load)
     began = time.perf_counter()
-    found: dict[int, Sample] = {}
+    samples: dict[int, Sample] = {}
 
     def clock() -> float:
         return time.perf_counter() - began
@@ -143,7 +143,7 @@ async def drive(
                 timing.stages,
                 timing.whole,
             )
-        found[number] = sample
+        samples[number] = sample
         if watcher:
             watcher.ended(sample)
 
@@ -165,4 +165,4 @@ async def drive(
                     group.create_task(one(number, calls[number], at))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return [found[number] for number in sorted(found)]
+    return [samples[number] for number in sorted(samples)]

@@ -44,15 +44,15 @@ class Objective:
     tpot: float | None = None
     total: float | None = None
 
-    def kept(self, sample: Sample) -> bool:
+    def met_by(self, sample: Sample) -> bool:
         """Tell whether the request succeeded and kept every limit. With one token there is no `tpot` to miss."""
         pairs = ((sample.ttft, self.ttft), (sample.tpot, self.tpot), (sample.total, self.total))
         return sample.ok and all(limit is None or seen is None or seen <= limit for seen, limit in pairs)
 
     def __str__(self) -> str:
         names = {"first token": self.ttft, "each next token": self.tpot, "whole reply": self.total}
-        told = [f"{name} within {limit * 1000:g} ms" for name, limit in names.items() if limit is not None]
-        return ", ".join(told) or "any reply"
+        limits = [f"{name} within {limit * 1000:g} ms" for name, limit in names.items() if limit is not None]
+        return ", ".join(limits) or "any reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ async def measure(
     `owner` says whose memories are read, of a workbench; memory is never written. The other arguments, and what is
     raised, are those of `measure_members`.
     """
-    asked = PipelineTarget(target, owner) if isinstance(target, Workbench) else target
+    member = PipelineTarget(target, owner) if isinstance(target, Workbench) else target
     return await measure_members(
-        {number: (asked, preset) for number, preset in presets.items()},
+        {number: (member, preset) for number, preset in presets.items()},
         prompts,
         loads,
         requests=requests,
@@ -138,7 +138,7 @@ async def measure_members(
     for load in loads:
         loading.check(load)
     # 1) The blocks: round by round, under each load, the members in turns
-    found: dict[tuple[int, int], list[Block]] = {}
+    by_member: dict[tuple[int, int], list[Block]] = {}
     count = len(members) * len(loads) * blocks
     for turn in range(blocks):
         for at, load in enumerate(loads):
@@ -150,18 +150,18 @@ async def measure_members(
                 if warm_up:
                     await drive(calls[:warm_up], seed=f"warm-up-{seed}-{turn}-{at}")
                 samples = await drive(calls[warm_up:], seed=f"{seed}-{turn}-{at}")
-                done = sum(map(len, found.values())) + 1
+                done = sum(map(len, by_member.values())) + 1
                 block = Block(done, count, member, load, samples, max(sample.ended for sample in samples))
-                found.setdefault((member, at), []).append(block)
+                by_member.setdefault((member, at), []).append(block)
                 if on_block:
                     on_block(block)
     # 2) The figures of each member under each load
     results: dict[int, list[Latency]] = {}
     for member in members:
-        summed = (summary(found[member, at], objective) for at in range(len(loads)))
+        summed = (summary(by_member[member, at], objective) for at in range(len(loads)))
         results[member] = [latency for latency in summed if latency is not None]
     if not any(results.values()):
-        codes = {sample.outcome for measured in found.values() for block in measured for sample in block.samples}
+        codes = {sample.outcome for measured in by_member.values() for block in measured for sample in block.samples}
         raise EngineFailed(f"No request succeeded ({', '.join(sorted(codes))}): try one of them alone to see why.")
     return results
 
@@ -223,7 +223,7 @@ def summary(blocks: Sequence[Block], objective: Objective | None = None) -> Late
         total=percentiles([sample.total for sample in good]),
         tokens_per_second=sum(sample.tokens for sample in good) / seconds,
         requests_per_second=len(good) / seconds,
-        goodput=sum(map(objective.kept, good)) / seconds if objective else None,
+        goodput=sum(map(objective.met_by, good)) / seconds if objective else None,
         stages={
             name: statistics.median(sample.stages[name] for sample in good if name in sample.stages) for name in stages
         },

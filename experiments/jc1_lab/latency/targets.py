@@ -163,13 +163,13 @@ class ServerTarget:
         for name in OTHERWISE:
             if name in decoding.chosen:
                 raise UnsupportedDecoding(name, "server", "measure a pipeline whose engine is openai instead.")
-        said = [{"role": message.role, "content": message.text} for message in item.messages]
+        messages = [{"role": message.role, "content": message.text} for message in item.messages]
         if preset.system and all(message.role != "system" for message in item.messages):
-            said.insert(0, {"role": "system", "content": preset.system})
+            messages.insert(0, {"role": "system", "content": preset.system})
         fields = {**decoding.chosen, "max_tokens": decoding.max_tokens, "temperature": decoding.temperature}
         return {
             "model": self.model,
-            "messages": said,
+            "messages": messages,
             "extra_body": {**fields, **_seeded(decoding, seed), **self._extra},
         }
 

@@ -127,27 +127,27 @@ class Dashboard:
         with self.figure.batch_update():
             self.figure.data = ()
             self.figure.add_traces(traces)
-            self.figure.layout.title.update(text=f"<b>{self._title}</b>", subtitle_text=self._told())
+            self.figure.layout.title.update(text=f"<b>{self._title}</b>", subtitle_text=self._caption())
             self.figure.layout.yaxis4.dtick = 1 if max(count for _, count in self._flight) <= 5 else None
             slices = math.ceil(max(self._flight[-1][0], 1.0) / self._slice(good))
             self.figure.update_xaxes(range=[0, slices * self._slice(good)])
         return self.figure
 
-    def _told(self) -> str:
+    def _caption(self) -> str:
         good = [sample for sample in self.samples if sample.ok]
         failed = len(self.samples) - len(good)
-        told = [f"{len(self.samples)} requests ended" + (f", {failed} failed" if failed else "")]
+        parts = [f"{len(self.samples)} requests ended" + (f", {failed} failed" if failed else "")]
         if good:
             ttft = percentiles([sample.ttft for sample in good])
             last = "p99" if len(good) >= 100 else "slowest"
-            told.append(f"first token p50 {_ms(ttft.p50)}, p90 {_ms(ttft.p90)}, {last} {_ms(ttft.p99)}")
+            parts.append(f"first token p50 {_ms(ttft.p50)}, p90 {_ms(ttft.p90)}, {last} {_ms(ttft.p99)}")
             span = max(sample.ended for sample in self.samples)
             rate = f"{len(good) / span:.3g} replies a second"
             if self._objective is not None:
-                kept = sum(map(self._objective.kept, good))
-                rate += f", goodput {kept / span:.3g}"
-            told.append(rate)
-        return " · ".join(told)
+                within = sum(map(self._objective.met_by, good))
+                rate += f", goodput {within / span:.3g}"
+            parts.append(rate)
+        return " · ".join(parts)
 
     def _times(
         self,
@@ -159,11 +159,11 @@ class Dashboard:
         legend: bool = False,
     ) -> Iterable[go.Scatter]:
         """Yield a dot for each request, running percentiles, and the objective's limit."""
-        kept = [self._objective is None or self._objective.kept(sample) for sample in samples]
+        within = [self._objective is None or self._objective.met_by(sample) for sample in samples]
         name = "request" if self._objective is None else "kept the objective"
         on = {"xaxis": axis, "yaxis": axis.replace("x", "y"), "hoverinfo": "skip", "showlegend": legend}
         for wanted, called, colour in ((True, name, BLUE), (False, "missed it", ORANGE)):
-            chosen = [(s.ended, v) for s, v, k in zip(samples, values, kept, strict=True) if k is wanted]
+            chosen = [(s.ended, v) for s, v, k in zip(samples, values, within, strict=True) if k is wanted]
             if chosen or wanted:
                 yield go.Scatter(
                     x=[_short(at) for at, _ in chosen],
@@ -177,7 +177,7 @@ class Dashboard:
         for share, dash in (("p50", "solid"), ("p90", "dot")):
             yield go.Scatter(
                 x=[_short(sample.ended) for sample in samples],
-                y=[_short(getattr(found, share) * 1000) for found in running],
+                y=[_short(getattr(one, share) * 1000) for one in running],
                 mode="lines",
                 name=f"{share}, last {RECENT}",
                 line={"color": QUIET, "width": 2, "dash": dash, "shape": "hv"},

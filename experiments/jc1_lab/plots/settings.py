@@ -31,8 +31,8 @@ def varied(result: SweepResult) -> dict[str, dict[int, Value]]:
     trials = [trial for trial in result.trials if result.primary in trial.metrics]
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings.flat()))
     whole = {t.number: {"system": DEFAULT_SYSTEM} | result.resolve(t.settings).flat() for t in trials}
-    found = {name: {number: _value(ran.get(name)) for number, ran in whole.items()} for name in names}
-    return {name: values for name, values in found.items() if len(set(values.values())) > 1}
+    values_by_name = {name: {number: _value(ran.get(name)) for number, ran in whole.items()} for name in names}
+    return {name: values for name, values in values_by_name.items() if len(set(values.values())) > 1}
 
 
 def parallel_coordinates(result: SweepResult) -> go.Figure:
@@ -47,7 +47,7 @@ def parallel_coordinates(result: SweepResult) -> go.Figure:
         scale, ticks = _scale(values)
         for trial in trials:
             places[trial.number].append(scale[values[trial.number]])
-        _axis(figure, depth - row, name, [(scale[tick], _said(name, tick)) for tick in ticks])
+        _axis(figure, depth - row, name, [(scale[tick], _value_text(name, tick)) for tick in ticks])
     unit, marks = _unit([trial.metrics[result.primary].mean for trial in trials], result.primary)
     metric = result.primary.replace("_", " ")
     _axis(figure, 0, metric, marks)
@@ -133,10 +133,12 @@ def heatmap(result: SweepResult) -> go.Figure:
             hoverinfo="skip",
         )
         figure.update_xaxes(
-            title_text=escape(across), tickvals=list(range(len(columns))), ticktext=[_said(across, c) for c in columns]
+            title_text=escape(across),
+            tickvals=list(range(len(columns))),
+            ticktext=[_value_text(across, c) for c in columns],
         )
         figure.update_yaxes(
-            title_text=escape(down), tickvals=list(range(len(rows))), ticktext=[_said(down, r) for r in rows]
+            title_text=escape(down), tickvals=list(range(len(rows))), ticktext=[_value_text(down, r) for r in rows]
         )
     figure.update_layout(
         height=110 + 64 * max(len(set(binned[down].values())) if pairs else 1, 1),
@@ -233,7 +235,7 @@ def _explained(one: dict[int, Value], other: dict[int, Value], scores: dict[int,
     return sum(len(inside) * (fmean(inside) - middle) ** 2 for inside in cells.values()) / len(cells)
 
 
-def _said(name: str, value: Value) -> str:
+def _value_text(name: str, value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return escape(value if len(value) <= 22 else f"{value[:21]}…")

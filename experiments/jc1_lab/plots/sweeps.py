@@ -150,13 +150,13 @@ def winner(result: SweepResult) -> go.Figure:
             scores.append(("baseline, search", result.baseline.metrics[result.primary], style.BASELINE))
         if result.primary in best.metrics:
             scores.append((f"winner #{best.number}, search", best.metrics[result.primary], style.WINNER))
-        if own := best.comparison:
-            differences.append(("difference, search", own.difference, own.low, own.high))
+        if comparison := best.comparison:
+            differences.append(("difference, search", comparison.difference, comparison.low, comparison.high))
     if result.verified:
         scores.append(("baseline, held out", result.verified.baseline, style.BASELINE))
         scores.append((f"winner #{result.verified.trial}, held out", result.verified.heldout, style.WINNER))
-        held = result.verified.comparison
-        differences.append(("difference, held out", held.difference, held.low, held.high))
+        comparison = result.verified.comparison
+        differences.append(("difference, held out", comparison.difference, comparison.low, comparison.high))
     figure = make_subplots(
         rows=2, row_heights=[max(len(scores), 1), max(len(differences), 1) + 0.4], vertical_spacing=0.26
     )
@@ -305,8 +305,8 @@ def compare(results: Sequence[SweepResult]) -> go.Figure:
             if interval:
                 name = f"{escape(result.name)}, {what}{', search' if where == 'search' else ''}"
                 rows.append(name)
-                low, high, told = interval.low, interval.high, f"{interval.mean:.2f}"
-                _dot(figure, None, name, interval.mean, low, high, colour, told)
+                low, high, label = interval.low, interval.high, f"{interval.mean:.2f}"
+                _dot(figure, None, name, interval.mean, low, high, colour, label)
     _base(figure, height=110 + 34 * len(rows))
     metrics = {result.primary for result in results}
     metric = metrics.pop() if len(metrics) == 1 else ""
@@ -327,19 +327,19 @@ def _apart(result: SweepResult, trials: Sequence[Trial], across: str, widest: fl
     """Return the trials whose names can be written beside them: winner, baseline and Pareto members, each unless it
     would cover one before it."""
     tallest = 1.0 if result.primary == SCORE else max(trial.metrics[result.primary].mean for trial in trials)
-    found: dict[int, tuple[float, float]] = {}
+    places: dict[int, tuple[float, float]] = {}
     for trial in sorted(trials, key=lambda trial: _standing(result, trial)):
         x, y = trial.metrics[across].mean, trial.metrics[result.primary].mean
-        covers = any(abs(x - u) <= 0.09 * widest and abs(y - v) <= 0.08 * tallest for u, v in found.values())
+        covers = any(abs(x - u) <= 0.09 * widest and abs(y - v) <= 0.08 * tallest for u, v in places.values())
         if role(result, trial) in ("winner", "baseline", "Pareto member") and not covers:
-            found[trial.number] = x, y
-    return set(found)
+            places[trial.number] = x, y
+    return set(places)
 
 
 def _standing(result: SweepResult, trial: Trial) -> tuple[bool, bool, float]:
     """Return a key for sorting: the baseline, the winner, then by the primary metric."""
-    own = trial.metrics.get(result.primary)
-    better = -result.sign * own.mean if own else math.inf
+    interval = trial.metrics.get(result.primary)
+    better = -result.sign * interval.mean if interval else math.inf
     return trial.number != result.baseline.number, trial.number != result.winner, better
 
 
@@ -376,7 +376,7 @@ def _rows(figure: go.Figure, order: Iterable[str] | None = None) -> go.Figure:
 
 
 def _dot(
-    figure: go.Figure, row: int | None, name: str, mean: float, low: float, high: float, colour: str, told: str
+    figure: go.Figure, row: int | None, name: str, mean: float, low: float, high: float, colour: str, label: str
 ) -> None:
     """Draw a mean with its interval, the figures above it."""
     place = {"row": row, "col": 1} if row else {}
@@ -385,7 +385,7 @@ def _dot(
         y=[name],
         mode="markers+text",
         marker={"color": colour, "size": 11},
-        text=[told],
+        text=[label],
         textposition="top center",
         textfont={"color": colour, "size": 13},
         cliponaxis=False,
@@ -398,7 +398,7 @@ def _dot(
             "thickness": 2,
             "width": 0,
         },
-        hovertemplate=f"{name}: {told}, 95 % interval {low:.2f} to {high:.2f}<extra></extra>",
+        hovertemplate=f"{name}: {label}, 95 % interval {low:.2f} to {high:.2f}<extra></extra>",
         **place,
     )
 

@@ -61,12 +61,12 @@ class Suite:
 
         Raises `InvalidSuite` where two items have one id.
         """
-        kept = tuple(items)
-        twice = next((own for own, count in Counter(item.id for item in kept).items() if count > 1), None)
+        prompts = tuple(items)
+        twice = next((item_id for item_id, count in Counter(item.id for item in prompts).items() if count > 1), None)
         if twice is not None:
             raise InvalidSuite(f"Two prompts of {name} have the id {twice!r}: give each its own.", param="suite")
-        told = {item.owner: tuple(memories.get(item.owner, ())) for item in kept if item.owner is not None}
-        return cls(name, kept, source, digest(kept, told), told)
+        told_by_owner = {item.owner: tuple(memories.get(item.owner, ())) for item in prompts if item.owner is not None}
+        return cls(name, prompts, source, digest(prompts, told_by_owner), told_by_owner)
 
 
 def refuse(problems: Sequence[str], unit: str) -> None:
@@ -80,7 +80,7 @@ def refuse(problems: Sequence[str], unit: str) -> None:
 
 def digest(items: Sequence[Item], memories: Mapping[str, Sequence[NewRecord]]) -> str:
     """Return the SHA-256, in hex, of items and memories as JSON: keys sorted, fields with their default left out."""
-    content = {"items": _plain([*items]), "memories": {owner: _plain(own) for owner, own in memories.items()}}
+    content = {"items": _plain([*items]), "memories": {owner: _plain(theirs) for owner, theirs in memories.items()}}
     return sha256(json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
     """Return the value in JSON's types."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = ((part.name, getattr(value, part.name), part.default) for part in fields(value) if part.compare)
-        return {name: _plain(own) for name, own, default in parts if default is MISSING or own != default}
+        return {name: _plain(content) for name, content, default in parts if default is MISSING or content != default}
     if isinstance(value, frozenset):
         return sorted(_plain(entry) for entry in value)
     if isinstance(value, list | tuple):

@@ -114,9 +114,9 @@ class SweepStore:
 
     def add(self, record: EvalRecord) -> None:
         """Keep a record. Raises `sqlite3.IntegrityError` where it is there already."""
-        own = (*record.key, record.seed, record.outcome, record.finish_reason)
+        columns = (*record.key, record.seed, record.outcome, record.finish_reason)
         lists = map(_json, (record.texts, record.scores, record.drafts))
-        self._write(_ADD, *own, *lists)
+        self._write(_ADD, *columns, *lists)
         self._records[record.key] = record
 
     def ordered(self) -> list[EvalRecord]:

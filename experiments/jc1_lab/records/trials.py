@@ -90,18 +90,18 @@ class TrialSettings(BaseModel):
 
     def label(self, beside: TrialSettings | None = None) -> str:
         """Return the settings in a line, or only those that differ from `beside`."""
-        own = self.flat()
+        flat = self.flat()
         if beside is None:
-            return " ".join(f"{name}={_short(value)}" for name, value in own.items()) or "JC1's defaults"
+            return " ".join(f"{name}={_short(value)}" for name, value in flat.items()) or "JC1's defaults"
         other = beside.flat()
         standard = Decoding().model_dump()
         names = [
             name
-            for name in {**own, **other}
-            if own.get(name, standard.get(name)) != other.get(name, standard.get(name))
+            for name in {**flat, **other}
+            if flat.get(name, standard.get(name)) != other.get(name, standard.get(name))
         ]
-        told = [f"{name}={_short(own[name])}" if name in own else f"{name} by default" for name in names]
-        return " ".join(told) or "as the baseline"
+        parts = [f"{name}={_short(flat[name])}" if name in flat else f"{name} by default" for name in names]
+        return " ".join(parts) or "as the baseline"
 
 
 def engine_key(settings: Settings, engine: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def find(name: str) -> Measure:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found: Any = importlib.import_module(module)
+        scorer: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InvalidSuite(
             f"The scorer {name!r} cannot be imported: no module {error.name!r}. Install it, or run this in its folder.",
@@ -89,13 +89,13 @@ def find(name: str) -> Measure:
         ) from error
     try:
         for part in path.split("."):
-            found = getattr(found, part)
+            scorer = getattr(scorer, part)
     except AttributeError:
         raise InvalidSuite(f"The scorer {name!r} is not there: {module!r} has no {path!r}.", param="scorer") from None
     of_mlflow = sys.modules.get("mlflow.genai.scorers.base")
-    if of_mlflow is not None and isinstance(found, of_mlflow.Scorer):
-        return _of_mlflow(name, found)
-    return _of_python(name, found)
+    if of_mlflow is not None and isinstance(scorer, of_mlflow.Scorer):
+        return _of_mlflow(name, scorer)
+    return _of_python(name, scorer)
 
 
 def _of_python(name: str, function: Any) -> Measure:
@@ -125,36 +125,36 @@ def _of_mlflow(name: str, scorer: Any) -> Measure:
 
     def measure(item: Item, reply: Reply) -> object:
         first = {"expected_response": item.references[0]} if item.references else {}
-        said = scorer.run(
+        answer = scorer.run(
             inputs={"messages": [{"role": message.role, "content": message.text} for message in item.messages]},
             outputs=reply.text,
             expectations={**first, "references": list(item.references)},
         )
-        return _only(said)
+        return _only(answer)
 
     return measure
 
 
-def _only(said: Any) -> object:
+def _only(answer: Any) -> object:
     """Return the value in an answer of MLflow: itself, or that of its one `Feedback`. Raises `NoAnswer`."""
     from mlflow.entities import Feedback
 
-    if isinstance(said, list) and len(said) == 1:
-        (said,) = said
-    if isinstance(said, Feedback):
-        if said.error is not None:
-            raise NoAnswer(f"{said.error.error_code}: {said.error.error_message}")
-        said = said.value
-    if said is None:
+    if isinstance(answer, list) and len(answer) == 1:
+        (answer,) = answer
+    if isinstance(answer, Feedback):
+        if answer.error is not None:
+            raise NoAnswer(f"{answer.error.error_code}: {answer.error.error_message}")
+        answer = answer.value
+    if answer is None:
         raise NoAnswer("there is no value")
-    return said
+    return answer
 
 
-def value_of(said: object) -> object:
+def value_of(answer: object) -> object:
     """Return a float where the answer is a number, a truth value or a word for one, anything else as it is."""
-    if isinstance(said, str):
-        return WORDS.get(said.strip().casefold(), said)
+    if isinstance(answer, str):
+        return WORDS.get(answer.strip().casefold(), answer)
     try:
-        return float(said)  # type: ignore[arg-type]
+        return float(answer)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return said
+        return answer

@@ -29,8 +29,8 @@ def _recall(item: Item, reply: Reply) -> float | None:
 
 
 def _logprob(item: Item, reply: Reply) -> float | None:
-    found = [token.logprob for token in reply.choices[0].logprobs or ()]
-    mean = fmean(found) if found else -math.inf
+    logprobs = [token.logprob for token in reply.choices[0].logprobs or ()]
+    mean = fmean(logprobs) if logprobs else -math.inf
     return mean if math.isfinite(mean) else None
 
 
@@ -68,12 +68,12 @@ class Metric:
     about: str
     needs: Literal["", "references", "evidence", "logprobs"] = ""
     quality: bool = False
-    asked: bool = False
+    opt_in: bool = False
     better: Literal["max", "min", ""] = ""
 
 
 def _quality(measure: Callable[..., float], about: str, needs: Literal["", "references"] = "references") -> Metric:
-    return Metric("text", measure, about, needs, quality=True, asked=True, better="max")
+    return Metric("text", measure, about, needs, quality=True, opt_in=True, better="max")
 
 
 METRICS: dict[str, Metric] = {
@@ -92,9 +92,9 @@ METRICS: dict[str, Metric] = {
         better="min",
     ),
     "logprob": Metric(
-        "reply", _logprob, "mean log probability of the reply's tokens (natural)", "logprobs", asked=True, better="max"
+        "reply", _logprob, "mean log probability of the reply's tokens (natural)", "logprobs", opt_in=True, better="max"
     ),
-    "perplexity": Metric("reply", _perplexity, "e to the negative `logprob`", "logprobs", asked=True, better="min"),
+    "perplexity": Metric("reply", _perplexity, "e to the negative `logprob`", "logprobs", opt_in=True, better="min"),
     "prompt_tokens": Metric("reply", _prompt_tokens, "tokens read, memories included", better="min"),
     "output_tokens": Metric("reply", _output_tokens, "tokens written", better="min"),
     "accepted_length": Metric(

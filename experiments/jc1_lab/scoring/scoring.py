@@ -45,15 +45,15 @@ def create_scoring(names: Sequence[str], suite: Suite) -> Scoring:
     refuse([problem for item in suite.items if (problem := _problem(item, suite))], "prompt")
     for name in names:
         _check(name, suite)
-    own = dict.fromkeys(item.scorer for item in suite.items)
-    for name in own:
+    of_prompts = dict.fromkeys(item.scorer for item in suite.items)
+    for name in of_prompts:
         if is_path(name) and name not in names:
             raise InvalidSuite(
                 f"Prompts of {suite.name} have the scorer {name!r}, which is code of yours or somebody else's: name "
                 "it among the metrics too if it may run.",
                 param="suite",
             )
-    return Scoring(names, {name: find(name) for name in dict.fromkeys([*names, *own]) if is_custom(name)})
+    return Scoring(names, {name: find(name) for name in dict.fromkeys([*names, *of_prompts]) if is_custom(name)})
 
 
 def _problem(item: Item, suite: Suite) -> str:
@@ -119,11 +119,11 @@ class Scoring:
     the scorers from outside allow that."""
 
     def __init__(self, names: Iterable[str], custom: dict[str, Measure]) -> None:
-        asked = set(names)
+        chosen = set(names)
         self._custom = custom
         self._logged: set[str] = set()
         """Scorers from outside that raised before."""
-        self._metrics = [name for name, m in METRICS.items() if m.of != "prompt" and (name in asked or not m.asked)]
+        self._metrics = [name for name, m in METRICS.items() if m.of != "prompt" and (name in chosen or not m.opt_in)]
         self.needs_logprobs = any(METRICS[name].needs == "logprobs" for name in self._metrics)
         """Whether `Decoding.logprobs` is to be 0 or more."""
         self.blocking = bool(custom)
@@ -134,23 +134,23 @@ class Scoring:
 
         Raises `InvalidSuite` naming the scorer whose answer is no number, or no score.
         """
-        found = {name: self._measured(name, item, reply) for name in (*self._metrics, *self._custom)}
+        scores = {name: self._measured(name, item, reply) for name in (*self._metrics, *self._custom)}
         if item.scorer != NO_SCORER:
-            value = found[item.scorer] if item.scorer in found else self._measured(item.scorer, item, reply)
-            found = {SCORE: self._score(item, value), **found}
-        return {name: value for name, value in found.items() if value is not None}
+            value = scores[item.scorer] if item.scorer in scores else self._measured(item.scorer, item, reply)
+            scores = {SCORE: self._score(item, value), **scores}
+        return {name: value for name, value in scores.items() if value is not None}
 
     def failed(self, item: Item) -> dict[str, float]:
         """Return the scores of a prompt whose request failed: 0 in `score` and each metric of quality that applies."""
-        found = {} if item.scorer == NO_SCORER else {SCORE: 0.0}
+        scores = {} if item.scorer == NO_SCORER else {SCORE: 0.0}
         for name in self._metrics:
             metric = METRICS[name]
             missing = (metric.needs == "references" and not item.references) or (
                 metric.needs == "evidence" and not item.evidence
             )
             if metric.quality and not missing:
-                found[name] = 0.0
-        return found
+                scores[name] = 0.0
+        return scores
 
     def raised(self, scores: Mapping[str, float]) -> list[str]:
         """Return the scorers from outside that raised for a reply with these scores: the others gave a number."""
@@ -161,8 +161,8 @@ class Scoring:
 
         `texts` is one at least.
         """
-        found = {name: metric.measure(texts) for name, metric in METRICS.items() if metric.of == "prompt"}
-        return {name: value for name, value in found.items() if value is not None}
+        scores = {name: metric.measure(texts) for name, metric in METRICS.items() if metric.of == "prompt"}
+        return {name: value for name, value in scores.items() if value is not None}
 
     def _score(self, item: Item, value: float | None) -> float:
         if value is None:
@@ -183,7 +183,7 @@ class Scoring:
 
     def _measured_by_custom(self, name: str, item: Item, reply: Reply) -> float | None:
         try:
-            said = value_of(self._custom[name](item, reply))
+            answer = value_of(self._custom[name](item, reply))
         except Exception as error:  # whatever that code raises: one reply must not end a sweep
             if name not in self._logged:
                 self._logged.add(name)
@@ -194,9 +194,9 @@ class Scoring:
                     exc_info=error,
                 )
             return None
-        if not isinstance(said, float) or not math.isfinite(said):
+        if not isinstance(answer, float) or not math.isfinite(answer):
             raise InvalidSuite(
-                f"The scorer {name!r} gave the prompt {item.id!r} {said!r:.80}: it must return a finite number.",
+                f"The scorer {name!r} gave the prompt {item.id!r} {answer!r:.80}: it must return a finite number.",
                 param="scorer",
             )
-        return said
+        return answer

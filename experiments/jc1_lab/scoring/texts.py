@@ -34,30 +34,30 @@ def plain(text: str) -> str:
     except between digits (3.5, 15:30) and a minus before one. Symbols stay.
     """
 
-    def kept(mark: re.Match[str]) -> str:
+    def replacement(mark: re.Match[str]) -> str:
         return mark[0] if mark["kept"] or not unicodedata.category(mark[0]).startswith("P") else ""
 
     folded = unicodedata.normalize("NFKC", text).replace(_MINUS, "-").casefold()
-    return " ".join(_MARKS.sub(kept, folded).split())
+    return " ".join(_MARKS.sub(replacement, folded).split())
 
 
 def exact(text: str, references: Sequence[str]) -> float:
     """Return 1 where the text is one of the references, compared as `plain`, else 0."""
-    said = plain(text)
-    return float(any(said == plain(r) if plain(r) else text.strip() == r.strip() for r in references))
+    reply = plain(text)
+    return float(any(reply == plain(r) if plain(r) else text.strip() == r.strip() for r in references))
 
 
 def contains(text: str, references: Sequence[str]) -> float:
     """Return 1 where one of the references stands in the text as whole words, compared as `plain`, else 0."""
-    said = f" {plain(text)} "
-    return float(any(f" {plain(r)} " in said if plain(r) else r.strip() in text for r in references))
+    reply = f" {plain(text)} "
+    return float(any(f" {plain(r)} " in reply if plain(r) else r.strip() in text for r in references))
 
 
 def f1(text: str, references: Sequence[str]) -> float:
     """Return the best token F1 with a reference, words as SQuAD has them: lower case, without ASCII punctuation and
     articles (P. Rajpurkar and others, EMNLP 2016, and their evaluate-v2.0.py)."""
-    said = _squad(text)
-    return max((overlap(said, _squad(reference)) for reference in references), default=0.0)
+    reply = _squad(text)
+    return max((overlap(reply, _squad(reference)) for reference in references), default=0.0)
 
 
 def _squad(text: str) -> list[str]:
@@ -73,15 +73,15 @@ def overlap(some: Sequence[str], others: Sequence[str]) -> float:
 
 def number_in(text: str) -> Decimal | None:
     """Return the last number of a text; commas between thousands and a currency's sign before it are left out."""
-    found = _NUMBER.findall(text.replace(_MINUS, "-"))
-    return Decimal(re.sub(r"[,$€£]", "", found[-1])) if found else None
+    numbers = _NUMBER.findall(text.replace(_MINUS, "-"))
+    return Decimal(re.sub(r"[,$€£]", "", numbers[-1])) if numbers else None
 
 
 def number(text: str, references: Sequence[str]) -> float:
     """Return 1 where the last number of the text equals the last one of a reference, else 0, as GSM8K is scored
     (`flexible-extract` of EleutherAI's lm-evaluation-harness)."""
-    said = number_in(text)
-    return float(said is not None and any(said == number_in(reference) for reference in references))
+    answer = number_in(text)
+    return float(answer is not None and any(answer == number_in(reference) for reference in references))
 
 
 def valid_json(text: str, references: Sequence[str] = ()) -> float:
@@ -103,15 +103,15 @@ def _refuse(constant: str) -> Never:
 def repetition(text: str) -> float:
     """Return the share of 4-grams of words that stood in the text before: 1 - distinct / all, 0 below four words
     (`seq-rep-4` of S. Welleck and others, ICLR 2020, which counts tokens)."""
-    found = _ngrams(_words(text), REPEATED)
-    return 1 - len(set(found)) / len(found) if found else 0.0
+    ngrams = _ngrams(_words(text), REPEATED)
+    return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
 def distinct(texts: Sequence[str], size: int) -> float | None:
     """Return the share of distinct n-grams of words among all of them, of all texts together; `None` where there is
     none (J. Li and others, NAACL 2016, who divide by words). More texts of the same kind have less."""
-    found = [ngram for text in texts for ngram in _ngrams(_words(text), size)]
-    return len(set(found)) / len(found) if found else None
+    ngrams = [ngram for text in texts for ngram in _ngrams(_words(text), size)]
+    return len(set(ngrams)) / len(ngrams) if ngrams else None
 
 
 def self_similarity(texts: Sequence[str]) -> float | None:

@@ -54,9 +54,9 @@ class MlflowSink:
 
     def begin(self, plan: Plan, created: str, store: SweepStore) -> str:
         """Open the run, or find the one of before again where it is still there."""
-        kept = store.get("mlflow")
-        if kept and kept["uri"] == self._shown and exists(kept["run"], self._uri):
-            self._run = str(kept["run"])
+        previous = store.get("mlflow")
+        if previous and previous["uri"] == self._shown and exists(previous["run"], self._uri):
+            self._run = str(previous["run"])
         else:
             about = plan.model_dump(mode="json", exclude={"suite": {"search", "heldout"}}) | {"created": created}
             self._run = begin(plan.name, self._uri, about=about)
@@ -135,9 +135,9 @@ def finish(result: SweepResult, store: SweepStore, uri: str) -> str:
 
 
 def _experiment(client: MlflowClient, uri: str) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment:
+        return str(experiment.experiment_id)
     return str(client.create_experiment(EXPERIMENT, artifact_location=connection.artifact_location(uri)))
 
 
@@ -145,8 +145,8 @@ def _parent(client: MlflowClient, experiment: str, result: SweepResult) -> Run:
     if result.mlflow_run and (run := _run(client, result.mlflow_run)):
         return run
     of_that_time = f"tags.`{SWEEP}` = {_quoted(result.name)} AND tags.`{CREATED}` = {_quoted(result.created)}"
-    found = client.search_runs([experiment], of_that_time, max_results=1)
-    return found[0] if found else client.create_run(
+    runs = client.search_runs([experiment], of_that_time, max_results=1)
+    return runs[0] if runs else client.create_run(
         experiment,
         start_time=_milliseconds(result.created),
         run_name=result.name,
@@ -254,7 +254,7 @@ def _log_sweep(client: MlflowClient, result: SweepResult, store: SweepStore, par
     files = {
         RESULT: result.model_dump_json(indent=1),
         "space.yaml": yaml.safe_dump(result.space, sort_keys=False, allow_unicode=True),
-        PROMPTS: fields.as_json({item: asdict(asked) for item, asked in store.prompts().items()}),
+        PROMPTS: fields.as_json({item: asdict(prompt) for item, prompt in store.prompts().items()}),
     }
     _put(client, run_id, files)
     if (store.folder / REPORT).exists():

@@ -90,7 +90,7 @@ def table(records: Sequence[EvalRecord]) -> str:
 def records(table: str, trial: int) -> list[EvalRecord]:
     """Return the records that `table` wrote of a trial, several choices as one text."""
     content = json.loads(table)
-    own = ("item", "text", "outcome", "split", "repeat", "seed")
+    columns = ("item", "text", "outcome", "split", "repeat", "seed")
     rows = [dict(zip(content["columns"], values, strict=True)) for values in content["data"]]
     return [
         EvalRecord(
@@ -101,7 +101,7 @@ def records(table: str, trial: int) -> list[EvalRecord]:
             row["seed"],
             row["outcome"],
             texts=(row["text"],),
-            scores={name: value for name, value in row.items() if name not in own and value is not None},
+            scores={name: value for name, value in row.items() if name not in columns and value is not None},
         )
         for row in rows
     ]
@@ -114,13 +114,13 @@ def parameters(settings: TrialSettings) -> dict[str, Any]:
 
 def names(keys: Iterable[str]) -> dict[str, str]:
     """Return what MLflow takes as names, on every system that it runs on, by key; no two keys have the same."""
-    taken: dict[str, str] = {}
+    names_by_key: dict[str, str] = {}
     for key in keys:
         name = re.sub(r"[^\w\-. ]", "_", key)[:MAX_NAME]
-        if name in taken.values():
+        if name in names_by_key.values():
             name = f"{name[: MAX_NAME - 9]}_{sha256(key.encode()).hexdigest()[:8]}"
-        taken[key] = name
-    return taken
+        names_by_key[key] = name
+    return names_by_key
 
 
 def text(value: Any) -> str:

@@ -61,20 +61,20 @@ def headline(result: SweepResult) -> str:
         return f"No trial was left beside the baseline {result.baseline_name}: each was stopped early or refused."
     best = result.trial(result.winner)
     if result.verified:
-        found, where = result.verified.comparison, "on held-out prompts"
+        comparison, where = result.verified.comparison, "on held-out prompts"
         score, other = result.verified.heldout.mean, result.verified.baseline.mean
     elif best.comparison:
-        found, where = best.comparison, "in the search, not yet verified on held-out prompts"
+        comparison, where = best.comparison, "in the search, not yet verified on held-out prompts"
         score, other = best.metrics[result.primary].mean, result.baseline.metrics[result.primary].mean
     else:
         return f"Trial #{best.number} leads ({best.label}); it was not compared with the baseline."
     name = f"Trial #{best.number} ({best.label})"
     figures = f"{score:.2f} against {other:.2f} {where}"
-    ends = f"{style.signed(found.low)} to {style.signed(found.high)}"
-    between = f"{style.signed(found.difference)}, {found.interval_name} {ends}"
-    if found.verdict == "not distinguishable":
+    ends = f"{style.signed(comparison.low)} to {style.signed(comparison.high)}"
+    between = f"{style.signed(comparison.difference)}, {comparison.interval_name} {ends}"
+    if comparison.verdict == "not distinguishable":
         return f"Not distinguishable from the baseline: {name[0].lower()}{name[1:]} has {figures} ({between})."
-    return f"{name} is {found.verdict} than the baseline: {figures} ({between})."
+    return f"{name} is {comparison.verdict} than the baseline: {figures} ({between})."
 
 
 def html(result: SweepResult, texts: Texts) -> str:
@@ -126,13 +126,13 @@ def ordered(result: SweepResult) -> list[Trial]:
     """Return the trials, best score first; those that were given up or refused last."""
 
     def place(trial: Trial) -> tuple[bool, float]:
-        own = trial.metrics.get(result.primary)
-        return trial.state != "measured", -result.sign * own.mean if own else math.inf
+        interval = trial.metrics.get(result.primary)
+        return trial.state != "measured", -result.sign * interval.mean if interval else math.inf
 
     return sorted(result.trials, key=place)
 
 
-def told(interval: Interval | None) -> str:
+def interval_text(interval: Interval | None) -> str:
     """Return `0.84 (0.72 to 0.97)`, or nothing."""
     return f"{interval.mean:.2f} ({_minus(interval.low)} to {_minus(interval.high)})" if interval else ""
 
@@ -174,10 +174,10 @@ def _tradeoff(result: SweepResult) -> tuple[str, str]:
 def _facts(result: SweepResult) -> list[dict[str, str]]:
     states = [trial.state for trial in result.trials]
     other = ", ".join(
-        f"{states.count(state)} {said}" for state, said in (("stopped", "stopped early"), ("refused", "refused"))
+        f"{states.count(state)} {words}" for state, words in (("stopped", "stopped early"), ("refused", "refused"))
         if state in states
     )  # fmt: skip
-    held = len(result.suite.heldout)
+    heldout = len(result.suite.heldout)
     search = result.search
     plan = [f"{search['kind']} search" if "kind" in search else ""]
     plan.append(f"up to {repeats} repeats" if (repeats := search.get("repeats")) else "")
@@ -191,7 +191,7 @@ def _facts(result: SweepResult) -> list[dict[str, str]]:
         {
             "name": "Prompts in the search",
             "value": str(len(result.suite.search)),
-            "more": f"{held} more held out" if held else "none held out",
+            "more": f"{heldout} more held out" if heldout else "none held out",
         },
         {"name": "Replies asked", "value": f"{result.rows:,}", "more": ", ".join(filter(None, plan))},
         *([effect] if result.mde is not None else []),
@@ -238,10 +238,12 @@ def _pairs(result: SweepResult, texts: Texts) -> tuple[list[dict[str, Any]], int
     if result.winner is None:
         return [], 0
     if result.verified:
-        split, own, other = "heldout", result.verified.scores, result.verified.baseline_scores
+        split, scores, other = "heldout", result.verified.scores, result.verified.baseline_scores
     else:
-        split, own, other = "search", result.trial(result.winner).scores, result.baseline.scores
-    apart = sorted((i for i in own if i in other and own[i] != other[i]), key=lambda i: (-abs(own[i] - other[i]), i))
+        split, scores, other = "search", result.trial(result.winner).scores, result.baseline.scores
+    apart = sorted(
+        (i for i in scores if i in other and scores[i] != other[i]), key=lambda i: (-abs(scores[i] - other[i]), i)
+    )
     shown = apart[:_MAX_PAIRS]
     replies: dict[tuple[int, str], list[EvalRecord]] = {}
     for record in texts.records:
@@ -253,15 +255,15 @@ def _pairs(result: SweepResult, texts: Texts) -> tuple[list[dict[str, Any]], int
             "item": item,
             "prompt": _cut(texts.prompts.get(item, nothing).prompt),
             "right": _cut(" or ".join(texts.prompts.get(item, nothing).references)),
-            "baseline": _said(replies[0, item], result.primary, other[item]),
-            "winner": _said(replies[result.winner, item], result.primary, own[item]),
+            "baseline": _quote(replies[0, item], result.primary, other[item]),
+            "winner": _quote(replies[result.winner, item], result.primary, scores[item]),
         }
         for item in shown
         if (0, item) in replies and (result.winner, item) in replies
     ], len(apart)
 
 
-def _said(rows: Sequence[EvalRecord], metric: str, mean: float) -> tuple[str, str]:
+def _quote(rows: Sequence[EvalRecord], metric: str, mean: float) -> tuple[str, str]:
     """Return the mean score of a prompt, and the reply that comes nearest to it, with its own score if that differs."""
 
     def apart(row: EvalRecord) -> float:

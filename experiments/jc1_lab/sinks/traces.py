@@ -72,16 +72,16 @@ def _spans(line: Mapping[str, Any], identity: bytes) -> list[Span]:
     }
     spans = [_span(identity, 0, "request", began, length, line["outcome"], whole)]
     for number, stage in enumerate(line["spans"], 1):
-        told: dict[str, Any] = {"mlflow.spanType": _TYPES.get(stage["stage"], "TASK")}
+        attributes: dict[str, Any] = {"mlflow.spanType": _TYPES.get(stage["stage"], "TASK")}
         if stage["stage"] == "recall":
-            told["mlflow.spanOutputs"] = line.get("recalled") or []
+            attributes["mlflow.spanOutputs"] = line.get("recalled") or []
         start = began + round(stage["start"] * 1e9)
-        spans.append(_span(identity, number, stage["stage"], start, round(stage["seconds"] * 1e9), "ok", told))
+        spans.append(_span(identity, number, stage["stage"], start, round(stage["seconds"] * 1e9), "ok", attributes))
     return spans
 
 
 def _span(
-    identity: bytes, number: int, name: str, start: int, length: int, outcome: str, told: Mapping[str, Any]
+    identity: bytes, number: int, name: str, start: int, length: int, outcome: str, fields: Mapping[str, Any]
 ) -> Span:
     """Return a span, its times in nanoseconds; span 0 is the request, and parent of the others."""
     from mlflow.entities import Span
@@ -89,7 +89,7 @@ def _span(
     def span_id(of: int) -> str:
         return b64encode(sha256(identity + of.to_bytes(4, "big")).digest()[:8]).decode()
 
-    attributes = {"mlflow.traceRequestId": _trace_id(identity), **told}
+    attributes = {"mlflow.traceRequestId": _trace_id(identity), **fields}
     return Span.from_dict(
         {
             "trace_id": b64encode(identity[:16]).decode(),

@@ -39,9 +39,9 @@ class Expression:
         """Read an expression. Raises `ValueError` telling what in `text` cannot be read."""
         if len(text) > LONGEST:
             raise ValueError(f"is longer than {LONGEST} characters")
-        found = cls(text)
+        expression = cls(text)
         try:
-            nodes = list(ast.walk(found._tree))
+            nodes = list(ast.walk(expression._tree))
         except (SyntaxError, RecursionError, MemoryError):
             raise ValueError("is no expression: write one such as 'temperature > 0 or top_p == 1'") from None
         for node in nodes:
@@ -51,7 +51,7 @@ class Expression:
                     f"holds {ast.unparse(node)!r}: use names of dimensions, numbers, texts, comparisons, in, and, or, "
                     "not, + - * /"
                 )
-        return found
+        return expression
 
     @cached_property
     def _tree(self) -> ast.Expression:
@@ -81,7 +81,7 @@ class Expression:
             else:
                 names[name] = value
         # Only keys of the sections can be reached with a dot.
-        fields = {field for own in names.values() if isinstance(own, dict) for field in own}
+        fields = {field for group in names.values() if isinstance(group, dict) for field in group}
         evaluator = EvalWithCompoundTypes(operators=_OPERATORS, names=names, allowed_attrs={dict: fields})
         evaluator.functions = {}
         try:

@@ -138,7 +138,7 @@ def check(section: str, field: str, value: Any) -> Any:
     if isinstance(value, bool) and kind in (int, float):
         raise ValueError("should be a number")
     if section == "retrieval" and field not in _RETRIEVAL:
-        return _told(lambda: TypeAdapter(bool).validate_python(value))
+        return _with_reason(lambda: TypeAdapter(bool).validate_python(value))
     if section == "decoding":
         return _plain(_field_of(Decoding, field, value))
     checked = _field_of(Settings, _RETRIEVAL.get(field, field) if section == "retrieval" else field, value)
@@ -244,14 +244,14 @@ def _field_of(model: type[BaseModel], field: str, value: Any) -> Any:
     try:
         return getattr(model.model_validate({**rest, field: value}), field)
     except ValidationError as error:
-        if any(found["loc"] for found in error.errors(include_url=False)):
+        if any(problem["loc"] for problem in error.errors(include_url=False)):
             raise ValueError(_reason(error)) from None
     # Only its company is wrong, such as 'n' above 1 without a temperature.
     annotation: Any = model.model_fields[field].annotation
-    return _told(lambda: TypeAdapter(annotation).validate_python(value))
+    return _with_reason(lambda: TypeAdapter(annotation).validate_python(value))
 
 
-def _told(work: Callable[[], Any]) -> Any:
+def _with_reason(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except ValidationError as error:
@@ -269,5 +269,5 @@ def _plain(value: Any) -> Any:
     Token ids, the keys of 'logit_bias', become texts, which `Decoding` reads as numbers again.
     """
     if isinstance(value, Mapping):
-        return {str(name): own for name, own in value.items()}
+        return {str(name): item for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -61,7 +61,7 @@ class _Reading:
             self.problems.append(f"engine: {starts:,} combinations, each of which starts an engine: give fewer values")
         if not dimensions and not self.problems:
             self.problems.append("nothing is set: give a field of decoding, system, retrieval or engine")
-        found = {
+        result = {
             "dimensions": dimensions,
             "constraints": self._constraints(dimensions),
             "objectives": self._objectives(),
@@ -71,7 +71,7 @@ class _Reading:
         }
         if self.problems:
             raise InvalidSpace(f"{self.source} cannot be used: " + "; ".join(self.problems) + ".")
-        return found
+        return result
 
     def _mapping(self, name: str, raw: object) -> Mapping[Any, Any]:
         if raw is None or isinstance(raw, Mapping):
@@ -80,12 +80,12 @@ class _Reading:
         return {}
 
     def _fields(self, section: str, dimensions: dict[str, Dimension]) -> None:
-        for own, raw in self._mapping(section, self.raw[section]).items():
-            name = own if section == "decoding" else f"{section}.{own}"
-            if not self._known(section, own):
+        for field, raw in self._mapping(section, self.raw[section]).items():
+            name = field if section == "decoding" else f"{section}.{field}"
+            if not self._known(section, field):
                 continue
             try:
-                dimensions[name] = dimension(section, own, raw)
+                dimensions[name] = dimension(section, field, raw)
             except ValueError as error:
                 self.problems.append(f"{name}: {error}")
                 self.failed.add(name)
@@ -93,13 +93,13 @@ class _Reading:
             if section == "engine" and dimensions[name].count is None:
                 self.problems.append(f"{name}: each value starts an engine, so give a list, or a range with a step")
 
-    def _known(self, section: str, own: object) -> bool:
-        if own in known(section):
+    def _known(self, section: str, field: object) -> bool:
+        if field in known(section):
             return True
-        if (why := NOT_VARIED.get(section, {}).get(str(own))) is not None:
-            self.problems.append(f"{section} may not set {own}: {why}")
+        if (why := NOT_VARIED.get(section, {}).get(str(field))) is not None:
+            self.problems.append(f"{section} may not set {field}: {why}")
         else:
-            self.problems.append(f"{section} has no {own!r}: known are {', '.join(known(section))}")
+            self.problems.append(f"{section} has no {field!r}: known are {', '.join(known(section))}")
         return False
 
     def _system(self, dimensions: dict[str, Dimension]) -> dict[str, str]:
@@ -119,11 +119,11 @@ class _Reading:
         return {}
 
     def _constraints(self, dimensions: Mapping[str, Dimension]) -> tuple[Constraint, ...]:
-        found: list[Constraint] = []
+        constraints: list[Constraint] = []
         raw = self.raw.get("constraints") or []
         for one in raw if isinstance(raw, list | tuple) else [raw]:
             if callable(one):
-                found.append(one)
+                constraints.append(one)
                 continue
             try:
                 expression = Expression.parse(str(one))
@@ -135,8 +135,8 @@ class _Reading:
                     f"the constraint {one!r} names {unknown[0]!r}, which this space does not set: it sets "
                     f"{', '.join(dimensions) or 'nothing'}"
                 )
-            found.append(expression)
-        return tuple(found)
+            constraints.append(expression)
+        return tuple(constraints)
 
     def _objectives(self) -> dict[str, Literal["max", "min"]]:
         raw = self._mapping("objectives", self.raw.get("objectives"))
@@ -164,11 +164,11 @@ class _Reading:
                 "baseline should be a preset's name, or a mapping of decoding, system, retrieval, engine"
             )
             return None
-        found: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, Any]] = {}
         before = len(self.problems)
         for section, values in raw.items():
             if section in SETTINGS:
-                found[section] = self._single(section, values)
+                sections[section] = self._single(section, values)
             elif section != "system":
                 self.problems.append(f"baseline has no {section!r}: known are decoding, system, retrieval, engine")
         system = raw.get("system")
@@ -177,20 +177,20 @@ class _Reading:
         if len(self.problems) > before:
             return None
         try:
-            Decoding.parse(found.get("decoding", {}))
+            Decoding.parse(sections.get("decoding", {}))
         except InvalidDecoding as error:
             self.problems.append(f"baseline.decoding: {error.message.rstrip('.')}")
             return None
-        if "retrieval" in found:
-            found["retrieval"] = recalled(found["retrieval"], given=True)
-        return TrialSettings(**found, **({} if system is None else {"system": systems.get(system, system)}))
+        if "retrieval" in sections:
+            sections["retrieval"] = recalled(sections["retrieval"], given=True)
+        return TrialSettings(**sections, **({} if system is None else {"system": systems.get(system, system)}))
 
     def _single(self, section: str, values: object) -> dict[str, Any]:
-        found = {}
-        for own, value in self._mapping(f"baseline.{section}", values).items():
-            if self._known(section, own):
+        fields = {}
+        for field, value in self._mapping(f"baseline.{section}", values).items():
+            if self._known(section, field):
                 try:
-                    found[own] = check(section, own, value)
+                    fields[field] = check(section, field, value)
                 except ValueError as error:
-                    self.problems.append(f"baseline.{section}.{own}: {value!r} {error}")
-        return found
+                    self.problems.append(f"baseline.{section}.{field}: {value!r} {error}")
+        return fields

@@ -115,8 +115,8 @@ class _Listed:
             self.points.sort(key=lambda point: places[key(point)])
 
     def ask(self, count: int) -> list[Point]:
-        asked, self.points = self.points[:count], self.points[count:]
-        return asked
+        points, self.points = self.points[:count], self.points[count:]
+        return points
 
     def tell(self, points: Sequence[Point], values: Sequence[tuple[float, ...]]) -> None:
         """Do nothing: no later point depends on it."""
@@ -135,7 +135,7 @@ class _Tpe:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
-        self.left = trials
+        self.remaining = trials
         self.drawn = _Drawn(space, random.Random(seed), engine)
         self.engine = {f"engine.{name}": value for name, value in engine.items()}
         self.varied = {name: one for name, one in space.dimensions.items() if name not in self.engine}
@@ -148,21 +148,21 @@ class _Tpe:
         )
 
     def ask(self, count: int) -> list[Point]:
-        asked: list[Point] = []
-        while len(asked) < min(count, self.left) and (point := self._next()) is not None:
-            asked.append(point)
-        self.left -= len(asked)
-        return asked
+        points: list[Point] = []
+        while len(points) < min(count, self.remaining) and (point := self._next()) is not None:
+            points.append(point)
+        self.remaining -= len(points)
+        return points
 
     def tell(self, points: Sequence[Point], values: Sequence[tuple[float, ...]]) -> None:
         from optuna.trial import TrialState
 
-        for point, told in zip(points, values, strict=True):
+        for point, objectives in zip(points, values, strict=True):
             number = self.numbers[key(point)]
-            if any(math.isnan(value) for value in told):
+            if any(math.isnan(value) for value in objectives):
                 self.study.tell(number, state=TrialState.FAIL)
             else:
-                self.study.tell(number, list(told))
+                self.study.tell(number, list(objectives))
 
     def _next(self) -> Point | None:
         from optuna.trial import TrialState
@@ -235,11 +235,11 @@ def shares(trials: int | None, sizes: Sequence[int | None]) -> list[int | None]:
         return [None] * len(sizes)
     given = [0] * len(sizes)
     while open_ := [i for i, size in enumerate(sizes) if size is None or given[i] < size]:
-        left = trials - sum(given)
-        if not left:
+        unassigned = trials - sum(given)
+        if not unassigned:
             break
         for place, i in enumerate(open_):
-            part = left // len(open_) + (place < left % len(open_))
+            part = unassigned // len(open_) + (place < unassigned % len(open_))
             size = sizes[i]
             given[i] += part if size is None else min(part, size - given[i])
     return [*given]

@@ -99,9 +99,10 @@ class Space:
         points, refused = space._judged
         if points:
             return space
-        told = ", ".join(f"{count} fail {reason.rstrip('.')!r}" for reason, count in refused.most_common(3))
+        reasons = ", ".join(f"{count} fail {reason.rstrip('.')!r}" for reason, count in refused.most_common(3))
         raise InvalidSpace(
-            f"No combination of the space is left to try over the baseline: {told}. Change the space or the baseline."
+            f"No combination of the space is left to try over the baseline: {reasons}. "
+            "Change the space or the baseline."
         )
 
     @property
@@ -124,22 +125,22 @@ class Space:
         refuses none. Those that the constraints rule out were not asked for and do not count."""
         points, refused = self._judged
         ruled_out = {_named(constraint) for constraint in self.constraints}
-        own = Counter({reason: count for reason, count in refused.items() if reason not in ruled_out})
-        if not own:
+        by_decoding = Counter({reason: count for reason, count in refused.items() if reason not in ruled_out})
+        if not by_decoding:
             return ""
         of = f"{len(points) + refused.total():,} combinations" + ("" if self._countable else " drawn at random")
-        return f"{own.total():,} of {of} are no trials: {own.most_common(1)[0][0]}"
+        return f"{by_decoding.total():,} of {of} are no trials: {by_decoding.most_common(1)[0][0]}"
 
     def engines(self) -> list[dict[str, Any]]:
         """Return each combination of the engine's settings under which there is a trial; `[{}]` where none are set."""
         names = [name for name in self.dimensions if name.startswith("engine.")]
         if self._countable:
-            found = [{name: point[name] for name in names} for point in self._judged[0]]
+            points = [{name: point[name] for name in names} for point in self._judged[0]]
         else:
-            found = list(self._product({name: self.dimensions[name] for name in names}))
-            own = [c for c in self.constraints if isinstance(c, Expression) and c.names <= set(names)]
-            found = [values for values in found if all(self._holds(constraint, values) for constraint in own)]
-        unique = {json.dumps(values, sort_keys=True): values for values in found}.values()
+            points = list(self._product({name: self.dimensions[name] for name in names}))
+            constraints = [c for c in self.constraints if isinstance(c, Expression) and c.names <= set(names)]
+            points = [values for values in points if all(self._holds(constraint, values) for constraint in constraints)]
+        unique = {json.dumps(values, sort_keys=True): values for values in points}.values()
         return [{name.removeprefix("engine."): value for name, value in values.items()} for values in unique]
 
     def draw(self, generator: random.Random, engine: Mapping[str, Any] | None = None) -> Point:
@@ -181,29 +182,29 @@ class Space:
             InvalidDecoding: The fields do not go together.
         """
         base = base or self._base
-        found: dict[str, dict[str, Any]] = {section: dict(getattr(base, section)) for section in SETTINGS}
+        sections: dict[str, dict[str, Any]] = {section: dict(getattr(base, section)) for section in SETTINGS}
         system = base.system
         for name, value in point.items():
             if name not in self.dimensions:
                 raise InvalidSpace(f"The space has no dimension {name!r}: it has {', '.join(self.dimensions)}.")
-            section, _, own = name.rpartition(".")
+            section, _, field = name.rpartition(".")
             if name == "system":
                 system = self.systems.get(value, value)
             else:
-                found[section or "decoding"][own] = value
-        Decoding.parse(found["decoding"])
-        found["retrieval"] = recalled(found["retrieval"], given=_K in point)
-        return TrialSettings(system=system, **found)
+                sections[section or "decoding"][field] = value
+        Decoding.parse(sections["decoding"])
+        sections["retrieval"] = recalled(sections["retrieval"], given=_K in point)
+        return TrialSettings(system=system, **sections)
 
     def describe(self) -> dict[str, Any]:
         """Return the space as JSON, from which `Space.parse` makes it again, but for constraints that are functions."""
         described: dict[str, Any] = {}
         for name, one in self.dimensions.items():
-            section, _, own = name.rpartition(".")
+            section, _, field = name.rpartition(".")
             if name == "system":
                 described["system"] = dict(self.systems) or one.describe()
             else:
-                described.setdefault(section or "decoding", {})[own] = one.describe()
+                described.setdefault(section or "decoding", {})[field] = one.describe()
         if texts := [constraint.text for constraint in self.constraints if isinstance(constraint, Expression)]:
             described["constraints"] = texts
         if isinstance(self.baseline, TrialSettings):
@@ -225,12 +226,12 @@ class Space:
     def _judged(self) -> tuple[list[Point], Counter[str]]:
         """Return trials, and why other combinations are none: of all, or of a random sample where they are too many."""
         if self._countable:
-            found = [*{key(point): point for point in map(self.point, self._product(self.dimensions))}.values()]
+            combinations = [*{key(point): point for point in map(self.point, self._product(self.dimensions))}.values()]
         else:
             generator = random.Random(0)
-            found = [self.draw(generator) for _ in range(TRIED)]
+            combinations = [self.draw(generator) for _ in range(TRIED)]
         points, refused = [], Counter[str]()
-        for point in found:
+        for point in combinations:
             if (reason := self.refusal(point)) is None:
                 points.append(point)
             else:

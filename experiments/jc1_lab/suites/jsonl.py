@@ -54,9 +54,9 @@ class Problems:
 def read_lines(path: Path, shape: type[Line]) -> list[tuple[int, Line]]:
     """Return every line as `shape`, with its number. Raises `InvalidSuite`."""
     problems = Problems(path)
-    found = [(number, parsed(shape, value, number, problems)) for number, value in values(path, problems)]
+    lines = [(number, parsed(shape, value, number, problems)) for number, value in values(path, problems)]
     problems.check()
-    return [(number, line) for number, line in found if line is not None]
+    return [(number, line) for number, line in lines if line is not None]
 
 
 def values(path: Path, problems: Problems) -> Iterator[tuple[int, Any]]:

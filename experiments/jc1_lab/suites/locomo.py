@@ -117,20 +117,20 @@ def read(path: Path) -> list[Conversation]:
 def _conversation(entry: dict[str, Any], number: int) -> Conversation:
     spoken = entry["conversation"]
     turns: list[Said] = []
-    for key, said in spoken.items():
+    for key, session in spoken.items():
         if not re.fullmatch(r"session_\d+", key):
             continue
         when = moment(spoken[f"{key}_date_time"])
-        for i, turn in enumerate(said):
+        for i, turn in enumerate(session):
             caption = f" [{turn['blip_caption']}]" if turn.get("blip_caption") else ""
             where = _turns(turn["dia_id"])[0]
             turns.append(Said(where, turn["speaker"], f"{turn['text']}{caption}", when + timedelta(minutes=i)))
-    known = {said.turn for said in turns}
+    known = {turn.turn for turn in turns}
     questions = []
-    for asked in entry["qa"]:
-        evidence = frozenset(turn for text in asked["evidence"] for turn in _turns(text)) & known
-        if asked["category"] in CATEGORIES and evidence:
-            questions.append(Question(asked["question"], asked["category"], evidence, str(asked.get("answer", ""))))
+    for qa in entry["qa"]:
+        evidence = frozenset(turn for text in qa["evidence"] for turn in _turns(text)) & known
+        if qa["category"] in CATEGORIES and evidence:
+            questions.append(Question(qa["question"], qa["category"], evidence, str(qa.get("answer", ""))))
     return Conversation(f"conversation-{number}", tuple(sorted(turns, key=lambda t: t.turn)), tuple(questions))
 
 
@@ -148,14 +148,14 @@ def records(conversation: Conversation) -> list[NewRecord]:
     """Return the conversation's turns as records for memory."""
     return [
         NewRecord(
-            said.text,
+            turn.text,
             kind="statement",
-            created=said.when,
-            session=f"session-{said.turn[0]}",
-            turn=said.turn[1],
-            speaker=said.speaker,
+            created=turn.when,
+            session=f"session-{turn.turn[0]}",
+            turn=turn.turn[1],
+            speaker=turn.speaker,
         )
-        for said in conversation.turns
+        for turn in conversation.turns
     ]
 
 
@@ -183,12 +183,12 @@ def _sessions(value: object) -> object:
     """Return a conversation's turns and time by session, which stand side by side in the file."""
     if not isinstance(value, Mapping):
         return value
-    found: dict[str, dict[str, Any]] = {}
-    for key, said in value.items():
+    sessions: dict[str, dict[str, Any]] = {}
+    for key, turns in value.items():
         if re.fullmatch(r"session_\d+", key):
             when = f"{key}_date_time"
-            found[key] = {"turns": said} | ({"date_time": value[when]} if when in value else {})
-    return found
+            sessions[key] = {"turns": turns} | ({"date_time": value[when]} if when in value else {})
+    return sessions
 
 
 class _Asked(BaseModel):

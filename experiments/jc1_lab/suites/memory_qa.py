@@ -41,30 +41,30 @@ def generate(count: int = ITEMS, *, seed: int = 0) -> tuple[list[Item], dict[str
         category = CATEGORIES[i % len(CATEGORIES)]
         number = i // len(CATEGORIES)
         owner = f"{category.replace(' ', '-')}-{number:03d}"
-        item, told = _item(random.Random(f"memory-qa/{seed}/{owner}"), owner, category)
+        item, records = _item(random.Random(f"memory-qa/{seed}/{owner}"), owner, category)
         items.append(item)
-        memories[owner] = told
+        memories[owner] = records
     return items, memories
 
 
 def _item(rng: random.Random, owner: str, category: str) -> tuple[Item, tuple[NewRecord, ...]]:
-    told = rng.randint(16, 24) if category == "many memories" else rng.randint(4, 7)
-    scene = Scene(Writer(rng), Shape(facts=told, turns=1, noise=NOISE))
-    asked = _about(scene, category)
-    scene.keep(asked)
-    statements = [(fact, scene.tell(scene.grammar.tell(fact))) for fact in _beside(scene, asked, told)]
-    answered = asked
+    count = rng.randint(16, 24) if category == "many memories" else rng.randint(4, 7)
+    scene = Scene(Writer(rng), Shape(facts=count, turns=1, noise=NOISE))
+    target = _about(scene, category)
+    scene.keep(target)
+    statements = [(fact, scene.tell(scene.grammar.tell(fact))) for fact in _beside(scene, target, count)]
+    answered = target
     if category == "superseded":
-        answered = scene.changed(asked)
+        answered = scene.changed(target)
         first = rng.randrange(len(statements))
-        statements.insert(first, (asked, scene.tell(scene.grammar.tell(asked))))
-        change = scene.tell(scene.grammar.tell(answered, old=asked.value), change=True)
+        statements.insert(first, (target, scene.tell(scene.grammar.tell(target))))
+        change = scene.tell(scene.grammar.tell(answered, old=target.value), change=True)
         statements.insert(rng.randint(first + 1, len(statements)), (answered, change))
     elif category != "not told":
-        statements.insert(rng.randint(0, len(statements)), (asked, scene.tell(scene.grammar.tell(asked))))
+        statements.insert(rng.randint(0, len(statements)), (target, scene.tell(scene.grammar.tell(target))))
     records = _records(rng, [text for _, text in statements])
     evidence = [record for (fact, _), record in zip(statements, records, strict=True) if fact is answered]
-    question = scene.ask(*scene.grammar.ask(asked, scene.use(asked.who)))
+    question = scene.ask(*scene.grammar.ask(target, scene.use(target.who)))
     item = Item(
         id=owner,
         messages=(Message.user(question),),
@@ -88,14 +88,14 @@ def _about(scene: Scene, category: str) -> Fact:
             return fact
 
 
-def _beside(scene: Scene, asked: Fact, count: int) -> list[Fact]:
+def _beside(scene: Scene, target: Fact, count: int) -> list[Fact]:
     """Draw facts that are not asked for, every third easily mistaken for the one that is."""
-    found: list[Fact] = []
-    while len(found) < count:
-        fact = scene.new_fact(asked if len(found) % 3 == 0 else None)
+    facts: list[Fact] = []
+    while len(facts) < count:
+        fact = scene.new_fact(target if len(facts) % 3 == 0 else None)
         scene.keep(fact)
-        found.append(fact)
-    return found
+        facts.append(fact)
+    return facts
 
 
 def _records(rng: random.Random, texts: list[str]) -> tuple[NewRecord, ...]:

@@ -142,11 +142,11 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
             if all_told:  # otherwise the line that is missing was told already
                 problems.add(number, f"no line tells the memories of {owner!r}")
             continue
-        told = memories[owner] if owner is not None else ()
-        if wrong := [i for i in prompt.evidence if not 0 <= i < len(told)]:
-            problems.add(number, f"the evidence {wrong[0]} is none of the {len(told)} memories, counted from 0")
+        records = memories[owner] if owner is not None else ()
+        if wrong := [i for i in prompt.evidence if not 0 <= i < len(records)]:
+            problems.add(number, f"the evidence {wrong[0]} is none of the {len(records)} memories, counted from 0")
             continue
-        evidence = frozenset((told[i].session or "", told[i].turn or 0) for i in prompt.evidence)
+        evidence = frozenset((records[i].session or "", records[i].turn or 0) for i in prompt.evidence)
         items.append(
             Item(
                 name,
@@ -163,13 +163,13 @@ def jsonl(path: Path) -> tuple[list[Item], dict[str, tuple[NewRecord, ...]]]:
     return items, memories
 
 
-def _records(said: _Memories) -> tuple[NewRecord, ...]:
+def _records(memories: _Memories) -> tuple[NewRecord, ...]:
     """Return the memories numbered within their sessions from 1; those without a time are a minute apart."""
     numbers: dict[str, int] = defaultdict(int)
-    found = []
-    for i, memory in enumerate(said):
+    records = []
+    for i, memory in enumerate(memories):
         numbers[memory.session] += 1
-        found.append(
+        records.append(
             NewRecord(
                 memory.text,
                 memory.role,
@@ -179,4 +179,4 @@ def _records(said: _Memories) -> tuple[NewRecord, ...]:
                 speaker=memory.speaker,
             )
         )
-    return tuple(found)
+    return tuple(records)

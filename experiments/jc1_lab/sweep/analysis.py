@@ -30,35 +30,35 @@ ByPrompt = dict[str, dict[str, float]]
 
 def by_prompt(rows: Sequence[EvalRecord], items: Sequence[Item], scoring: Scoring) -> ByPrompt:
     """Return the means of one trial's rows by metric and prompt; a failed request counts as `Scoring.failed` says."""
-    found: ByPrompt = defaultdict(dict)
+    means: ByPrompt = defaultdict(dict)
     of_item: dict[str, list[EvalRecord]] = defaultdict(list)
     for row in rows:
         of_item[row.item].append(row)
     for item in items:
-        asked = of_item.get(item.id, [])
+        records = of_item.get(item.id, [])
         values: dict[str, list[float]] = defaultdict(list)
-        for row in asked:
-            told = row.scores if row.outcome == OK else scoring.failed(item)
-            for metric, value in told.items():
+        for row in records:
+            scores = row.scores if row.outcome == OK else scoring.failed(item)
+            for metric, value in scores.items():
                 values[metric].append(value)
-        texts = [text for row in asked for text in row.texts]
+        texts = [text for row in records for text in row.texts]
         for metric, value in (scoring.replies(item, texts) if len(texts) > 1 else {}).items():
             values[metric].append(value)
         for metric, measured in values.items():
-            found[metric][item.id] = sum(measured) / len(measured)
-    return dict(found)
+            means[metric][item.id] = sum(measured) / len(measured)
+    return dict(means)
 
 
 def unanswered(rows: Iterable[EvalRecord]) -> set[str]:
     """Return the prompts that got no answer at all, by item id."""
-    told = list(rows)
-    return {row.item for row in told} - {row.item for row in told if row.outcome == OK}
+    records = list(rows)
+    return {row.item for row in records} - {row.item for row in records if row.outcome == OK}
 
 
-def fair(own: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
+def fair(means: ByPrompt, baseline: ByPrompt, unanswered: Set[str]) -> ByPrompt:
     """Return a trial's metrics without those that it lacks on prompts which it left unanswered and the baseline did
     not: their mean over the other prompts would flatter it."""
-    return {m: told for m, told in own.items() if not unanswered & (baseline.get(m, {}).keys() - told.keys())}
+    return {m: values for m, values in means.items() if not unanswered & (baseline.get(m, {}).keys() - values.keys())}
 
 
 def records_of(store: SweepStore, trial: int, split: Split, items: Sequence[Item], repeats: int) -> list[EvalRecord]:
@@ -71,8 +71,8 @@ def matched(
     means: Mapping[int, ByPrompt], metric: str, items: Sequence[Item]
 ) -> tuple[list[str], dict[int, NDArray[np.float64]]]:
     """Return the prompts on which every trial has the metric, and each trial's values there, shape (prompts,)."""
-    shared = [item.id for item in items if all(item.id in told.get(metric, {}) for told in means.values())]
-    return shared, {n: np.array([told[metric][i] for i in shared], np.float64) for n, told in means.items()}
+    shared = [item.id for item in items if all(item.id in by_metric.get(metric, {}) for by_metric in means.values())]
+    return shared, {n: np.array([by_metric[metric][i] for i in shared], np.float64) for n, by_metric in means.items()}
 
 
 def compared(
@@ -84,20 +84,22 @@ def compared(
     """
     baseline = means[0].get(metric, {})
     by_prompts: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, told in means.items():
-        if number and (shared := tuple(item for item in baseline if item in told.get(metric, {}))):
+    for number, by_metric in means.items():
+        if number and (shared := tuple(item for item in baseline if item in by_metric.get(metric, {}))):
             by_prompts[shared].append(number)
-    found: dict[int, Comparison] = {}
+    results: dict[int, Comparison] = {}
     for shared, numbers in by_prompts.items():
         table = {n: np.array([means[n][metric][i] for i in shared], np.float64) for n in numbers}
-        own = np.array([baseline[i] for i in shared], np.float64)
-        found |= statistics.compare_all(table, own, comparisons=comparisons, direction=direction, seed=seed)
-    return found
+        of_baseline = np.array([baseline[i] for i in shared], np.float64)
+        results |= statistics.compare_all(table, of_baseline, comparisons=comparisons, direction=direction, seed=seed)
+    return results
 
 
 def intervals(means: ByPrompt) -> dict[str, Interval]:
     """Return the mean of each metric over its prompts, with its interval."""
-    return {name: statistics.interval(np.array([*own.values()], np.float64)) for name, own in sorted(means.items())}
+    return {
+        name: statistics.interval(np.array([*values.values()], np.float64)) for name, values in sorted(means.items())
+    }
 
 
 def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, Any]:
@@ -115,9 +117,9 @@ def figures(means: ByPrompt, items: Sequence[Item], primary: str) -> dict[str, A
 
 def acceptance(rows: Iterable[EvalRecord]) -> list[float]:
     """Return the mean share of accepted drafts at each position, of replies that speculation helped to write."""
-    told = [row.drafts for row in rows if row.drafts]
-    longest = max(map(len, told), default=0)
-    return [float(np.mean([drafts[i] for drafts in told if len(drafts) > i])) for i in range(longest)]
+    replies = [row.drafts for row in rows if row.drafts]
+    longest = max(map(len, replies), default=0)
+    return [float(np.mean([drafts[i] for drafts in replies if len(drafts) > i])) for i in range(longest)]
 
 
 def best(trials: Sequence[Trial], metric: str, direction: Direction) -> int | None:
@@ -127,9 +129,9 @@ def best(trials: Sequence[Trial], metric: str, direction: Direction) -> int | No
     where there is nothing to compare with.
     """
     sign = 1 if direction == "max" else -1
-    told = [(sign * t.comparison.difference, -t.number) for t in trials if t.comparison]
-    told = told or [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
-    return -max(told)[1] if told else None
+    ranked = [(sign * t.comparison.difference, -t.number) for t in trials if t.comparison]
+    ranked = ranked or [(sign * t.metrics[metric].mean, -t.number) for t in trials if metric in t.metrics]
+    return -max(ranked)[1] if ranked else None
 
 
 def objectives_of(

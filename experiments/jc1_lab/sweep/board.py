@@ -45,7 +45,7 @@ class TrialBoard:
         self.trials: list[TrialState] = []
         self._sweep = sweep
         self._store = store
-        self._kept = store.settings()
+        self._stored = store.settings()
 
     def add(self, settings: TrialSettings) -> TrialState:
         """Return the trial of these settings: a new one, or the one that has them already."""
@@ -53,8 +53,8 @@ class TrialBoard:
         for trial in self.trials:
             if trial.key == key:
                 return trial
-        own = engine_key(self._sweep.settings, settings.engine)
-        trial = TrialState(len(self.trials), settings, key, own, settings.repeats(self._sweep.repeats))
+        engine = engine_key(self._sweep.settings, settings.engine)
+        trial = TrialState(len(self.trials), settings, key, engine, settings.repeats(self._sweep.repeats))
         self._number(trial)
         self.trials.append(trial)
         return trial
@@ -62,10 +62,10 @@ class TrialBoard:
     def _number(self, trial: TrialState) -> None:
         """Keep which settings the records of that number have. Raises `Conflict` where they had others."""
         settings = trial.settings.model_dump(mode="json")
-        if trial.number == len(self._kept):
+        if trial.number == len(self._stored):
             self._store.add_trial(trial.number, settings)
-            self._kept.append(settings)
-        elif self._kept[trial.number] != settings:
+            self._stored.append(settings)
+        elif self._stored[trial.number] != settings:
             raise Conflict(
                 f"Trial {trial.number} of the sweep {self._sweep.name!r} was begun with other settings: resume it with "
                 "the space and the code that it had then, or choose another --name.",
@@ -77,10 +77,11 @@ class TrialBoard:
         metric, direction = self._sweep.primary
         measured = [trial for trial in self.trials if trial.state == "measured" and trial.prompts >= len(items)]
         means = {trial.number: self.means(trial, "search", items) for trial in measured}
-        shared, values = analysis.matched({n: told for n, told in means.items() if told.get(metric)}, metric, items)
+        means = {number: by_metric for number, by_metric in means.items() if by_metric.get(metric)}
+        shared, values = analysis.matched(means, metric, items)
         if not shared:
             return 0
-        signed = {number: told if direction == "max" else -told for number, told in values.items()}
+        signed = {number: scores if direction == "max" else -scores for number, scores in values.items()}
         behind = statistics.dominated(signed, trials=self._sweep.plan.trials)
         stopped = [trial for trial in running if trial.number in behind and trial.number != 0]
         for trial in stopped:
@@ -100,9 +101,11 @@ class TrialBoard:
     def means(self, trial: TrialState, split: Split, items: Sequence[Item]) -> analysis.ByPrompt:
         """Return the means of the trial's answers to these prompts, as far as it can be held against the baseline."""
         records = analysis.records_of(self._store, trial.number, split, items, trial.repeats)
-        found = analysis.by_prompt(records, items, self._sweep.scoring)
-        left = analysis.unanswered(records)
-        return analysis.fair(found, self.means(self.trials[0], split, items), left) if left and trial.number else found
+        figures = analysis.by_prompt(records, items, self._sweep.scoring)
+        unanswered = analysis.unanswered(records)
+        if unanswered and trial.number:
+            return analysis.fair(figures, self.means(self.trials[0], split, items), unanswered)
+        return figures
 
     def results(self) -> list[Trial]:
         """Return every trial with its figures, those that were measured whole compared with the baseline."""
@@ -118,7 +121,7 @@ class TrialBoard:
         for trial in self.trials:
             items = self._sweep.items[: trial.prompts]
             records = analysis.records_of(self._store, trial.number, "search", items, trial.repeats)
-            own = analysis.figures(means[trial.number], items, metric) if trial.number in means else {}
+            figures = analysis.figures(means[trial.number], items, metric) if trial.number in means else {}
             results.append(
                 Trial(
                     number=trial.number,
@@ -131,7 +134,7 @@ class TrialBoard:
                     failed=sum(record.outcome != OK for record in records),
                     comparison=compared.get(trial.number),
                     acceptance=analysis.acceptance(records),
-                    **own,
+                    **figures,
                 )
             )
         return self._with_front(results)
@@ -142,7 +145,7 @@ class TrialBoard:
         if len(objectives) < 2:  # all that share the best mean would be in front
             return [*results]
         points = {t.number: analysis.objectives_of(t.metrics, objectives) for t in results if t.state == "measured"}
-        front = statistics.pareto({n: told for n, told in points.items() if told}, [*objectives.values()])
+        front = statistics.pareto({n: point for n, point in points.items() if point}, [*objectives.values()])
         return [t.model_copy(update={"pareto": t.number in front}) for t in results]
 
     def winner(self, results: Sequence[Trial]) -> int | None:

@@ -46,13 +46,13 @@ class Plan(BaseModel):
     latency_requests: int
     mde: float | None
 
-    def asked(self) -> dict[str, Any]:
+    def fixed_on_resume(self) -> dict[str, Any]:
         """Return what answers depend on, as JSON holds it: how the best are timed afterwards is not in it."""
         return self.model_dump(mode="json", exclude={"latency_requests"})
 
     def lines(self) -> list[tuple[str, str]]:
         """Return contents and sizes as a person reads them: names and values."""
-        told = [
+        rows = [
             ("suite", f"{self.suite.name}, {len(self.suite.search)} prompts to search and "
                       f"{len(self.suite.heldout)} held out, SHA-256 {self.suite.digest[:12]}"),
             ("baseline", self.baseline_name),
@@ -67,12 +67,12 @@ class Plan(BaseModel):
             ("cost", f"at most {self.tokens:,} new tokens in search and held-out evaluation"),
         ]  # fmt: skip
         if self.mde is not None:
-            told.append(
+            rows.append(
                 ("can show", f"a difference of {self.mde:.3f} in {next(iter(self.objectives))}, in four of five "
                              "cases, where the scores of a prompt under two settings differ with a standard deviation "
                              "of 0.5")
             )  # fmt: skip
-        return told
+        return rows
 
 
 def _settings(engine: dict[str, Any]) -> str:
@@ -88,8 +88,8 @@ class Cost(NamedTuple):
 
 def cost(settings: TrialSettings, repeats: int) -> Cost:
     """Return what a prompt costs under these settings, asked `repeats` times where they sample."""
-    decoding, asked = Decoding.parse(settings.decoding), settings.repeats(repeats)
-    return Cost(asked, asked * decoding.max_tokens * decoding.n)
+    decoding, times = Decoding.parse(settings.decoding), settings.repeats(repeats)
+    return Cost(times, times * decoding.max_tokens * decoding.n)
 
 
 def most(space: Space, *, trials: int, repeats: int) -> Cost:

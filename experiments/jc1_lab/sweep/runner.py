@@ -71,8 +71,8 @@ async def run(sweep: Sweep, *, resume: bool, progress: Progress, sinks: Sequence
         created = _begin(sweep, store, resume=resume)
         references = [await asyncio.to_thread(sink.begin, sweep.plan, created, store) for sink in sinks]
         try:
-            found = await Run(sweep, store, progress).measure()
-            result = outcome.result_of(found, sweep, store, created, next(filter(None, references), ""))
+            measured = await Run(sweep, store, progress).measure()
+            result = outcome.result_of(measured, sweep, store, created, next(filter(None, references), ""))
             for sink in sinks:
                 await asyncio.to_thread(sink.finish, result, store)
         except BaseException as error:
@@ -84,8 +84,8 @@ async def run(sweep: Sweep, *, resume: bool, progress: Progress, sinks: Sequence
 
 def _begin(sweep: Sweep, store: SweepStore, *, resume: bool) -> str:
     """Keep the plan, or hold it against the one that is kept; return when the sweep was begun, in ISO 8601."""
-    kept = store.get("plan")
-    if kept is None:
+    stored = store.get("plan")
+    if stored is None:
         items = (*sweep.items, *sweep.heldout)
         store.put_prompts({item.id: Asked(item.messages[-1].text, item.references) for item in items})
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -95,14 +95,14 @@ def _begin(sweep: Sweep, store: SweepStore, *, resume: bool) -> str:
         raise Conflict(
             f"There is a sweep {sweep.name!r}: continue it with --resume, or choose another --name.", param="name"
         )
-    asked = sweep.plan.asked()
-    if changed := [name for name in asked if kept["plan"].get(name) != asked[name]]:
+    fixed = sweep.plan.fixed_on_resume()
+    if changed := [name for name in fixed if stored["plan"].get(name) != fixed[name]]:
         raise Conflict(
             f"The sweep {sweep.name!r} was begun with another {', '.join(changed)}: resume it with what it had "
             "then, or choose another --name.",
             param="name",
         )
-    return str(kept["created"])
+    return str(stored["created"])
 
 
 def _tell_failed(sinks: Sequence[Sink], status: Literal["KILLED", "FAILED"]) -> None:

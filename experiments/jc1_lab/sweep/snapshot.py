@@ -49,22 +49,22 @@ class FrozenMemory:
 
     def __init__(self, memory: DatabaseMemory) -> None:
         self._memory = memory
-        self._found: dict[Any, Recall] | None = {}
+        self._results: dict[Any, Recall] | None = {}
 
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
-        """As `DatabaseMemory.search`; no turn of a session is in the prompt while a sweep runs."""
-        if self._found is None:
+        """Search as `DatabaseMemory` does; no turn of a session is in the prompt while a sweep runs."""
+        if self._results is None:
             return self._memory.search(owner, query, retrieval)
         key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
-        if key not in self._found:
-            self._found[key] = self._memory.search(owner, query, retrieval)
-        return self._found[key]
+        if key not in self._results:
+            self._results[key] = self._memory.search(owner, query, retrieval)
+        return self._results[key]
 
     def search_anew(self) -> None:
         """Make every search from now on, as serving does: how long it takes is measured."""
-        self._found = None
+        self._results = None
 
     def close(self) -> None:
         """Do nothing: the snapshot closes the memory."""
@@ -89,30 +89,32 @@ class Snapshot:
         self._owner = owner or NOBODY
         # Queries are embedded every time, as those of users are, who seldom ask the same again.
         self._embedder = create_embedder(settings, NullCache())
-        folder, kept = store.folder, store.get("memory")
-        if kept is None:
-            for left in folder.glob(f"{MEMORY}*"):
-                left.unlink()
+        folder, stored = store.folder, store.get("memory")
+        if stored is None:
+            for leftover in folder.glob(f"{MEMORY}*"):
+                leftover.unlink()
         self._database = open_database(f"sqlite:///{folder / MEMORY}")
         # The vectors of a copy need no server: they are searched the same way.
-        own = settings.model_copy(update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""})
-        if kept is None:
-            digest = self._fill(own, suite, settings, owner, progress)
-            store.put("memory", kept := {"suite": suite.digest, "owner": owner, "digest": digest})
-        self.digest: str = kept["digest"]
+        copy_settings = settings.model_copy(
+            update={"home": folder, "database": "", "vectors": "faiss", "chroma_url": ""}
+        )
+        if stored is None:
+            digest = self._fill(copy_settings, suite, settings, owner, progress)
+            store.put("memory", stored := {"suite": suite.digest, "owner": owner, "digest": digest})
+        self.digest: str = stored["digest"]
         """The SHA-256 of the owner's own records; empty without an owner."""
-        self._memory = open_memory(own, self._database, self._embedder)
+        self._memory = open_memory(copy_settings, self._database, self._embedder)
         self.memory = FrozenMemory(self._memory)
 
     def _fill(
-        self, own: Settings, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None
+        self, copy_settings: Settings, suite: Suite, settings: Settings, owner: str | None, progress: Progress | None
     ) -> str:
         """Put all records into the copy; return the digest of the owner's."""
         total = sum(map(len, suite.memories.values()))
         done = 0
         with closing(create_cache(settings)) as cache:
             embedder = CachedEmbedder(self._embedder, cache)
-            with closing(open_memory(own, self._database, embedder)) as memory:
+            with closing(open_memory(copy_settings, self._database, embedder)) as memory:
                 for name, records in suite.memories.items():
                     for start in range(0, len(records), MAX_ADDED):
                         memory.add(name, records[start : start + MAX_ADDED])

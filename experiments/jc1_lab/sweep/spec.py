@@ -126,8 +126,8 @@ class Sweep:
         self.loads, self.requests, self.blocks, self.objective = tuple(loads), requests, blocks, objective
         self.metrics = list(dict.fromkeys([*self.space.objectives, *self.space.scorers, *scorers]))
         self.scoring = create_scoring(self.metrics, self.suite)
-        own = Decoding.parse(self.baseline.decoding)
-        if reason := unavailable_reason(self.primary[0], own, repeats=self.baseline.repeats(repeats)):
+        decoding = Decoding.parse(self.baseline.decoding)
+        if reason := unavailable_reason(self.primary[0], decoding, repeats=self.baseline.repeats(repeats)):
             raise InvalidSpace(f"The baseline cannot be compared: {reason}. Choose another baseline or objective.")
         self.items, self.heldout = split(self.suite, holdout, seed)
         self._check_owner()
@@ -185,18 +185,18 @@ class Sweep:
     @cached_property
     def groups(self) -> list[Group]:
         """Return the engines to start, the baseline's first; the space's combinations lie over its settings."""
-        own = self.baseline.engine
-        found = {engine_key(self.settings, own): Group(own, None)}
+        base = self.baseline.engine
+        by_key = {engine_key(self.settings, base): Group(base, None)}
         for varied in self.space.engines():
-            engine = {**own, **varied}
-            found[engine_key(self.settings, engine)] = Group(engine, varied)
-        return [*found.values()]
+            engine = {**base, **varied}
+            by_key[engine_key(self.settings, engine)] = Group(engine, varied)
+        return [*by_key.values()]
 
     @cached_property
     def plan(self) -> Plan:
         """Return what will run at most, and what it can show."""
         trials = min(x for x in (self.trials, self.space.size) if x is not None)
-        own = cost(self.baseline, self.repeats)
+        baseline = cost(self.baseline, self.repeats)
         search = most(self.space, trials=trials, repeats=self.repeats)
         winner = most(self.space, trials=1, repeats=self.repeats)
         items, heldout = len(self.items), len(self.heldout)
@@ -215,9 +215,9 @@ class Sweep:
             trials=trials + 1,
             repeats=self.repeats,
             racing=self.races(trials),
-            requests=(own.requests + search.requests) * items,
-            tokens=(own.tokens + search.tokens) * items + (own.tokens + winner.tokens) * heldout,
-            heldout_requests=(own.requests + winner.requests) * heldout,
+            requests=(baseline.requests + search.requests) * items,
+            tokens=(baseline.tokens + search.tokens) * items + (baseline.tokens + winner.tokens) * heldout,
+            heldout_requests=(baseline.requests + winner.requests) * heldout,
             latency_requests=len(self.loads) * self.blocks * self.requests,
             mde=statistics.mde(items, comparisons=trials) if self._by_score else None,
         )
@@ -255,8 +255,8 @@ class Sweep:
         """Return those of the settings that a trial's answers depend on."""
         names = ("engine", "preset", *RESOLVED_SETTINGS, "embedder", "embedder_model", "base_url")
         shown = self.settings.shown()
-        own = [name for name in EngineSettings.__dataclass_fields__ if name != "api_key"]
-        return {name: shown[name] for name in dict.fromkeys((*names, *own))}
+        fields = [name for name in EngineSettings.__dataclass_fields__ if name != "api_key"]
+        return {name: shown[name] for name in dict.fromkeys((*names, *fields))}
 
 
 def _space(given: Mapping[str, Any] | str | Path) -> Space:

@@ -46,10 +46,10 @@ async def time_best(
         "objective": sweep.objective and asdict(sweep.objective),
     }
     before = store.get("latency") or {}
-    kept = before["trials"] if before.get("timing") == how else {}
+    stored = before["trials"] if before.get("timing") == how else {}
     by_engine: dict[str, list[TrialState]] = {}
     for trial in members:
-        if sweep.loads and str(trial.number) not in kept:
+        if sweep.loads and str(trial.number) not in stored:
             by_engine.setdefault(trial.engine, []).append(trial)
     if sweep.loads and len({trial.engine for trial in members}) > 1:
         note("Latencies of different engine settings were measured one engine after the other.")
@@ -75,6 +75,10 @@ async def time_best(
             owner=lambda item: snapshot.owner_of(item.owner),
             on_block=lambda _: on_block(),
         )
-        kept |= {str(number): [one.model_dump(mode="json") for one in latencies] for number, latencies in timed.items()}
-        store.put("latency", {"timing": how, "trials": kept})
-    return {trial.number: [Latency.model_validate(one) for one in kept.get(str(trial.number), [])] for trial in members}
+        stored |= {
+            str(number): [one.model_dump(mode="json") for one in latencies] for number, latencies in timed.items()
+        }
+        store.put("latency", {"timing": how, "trials": stored})
+    return {
+        trial.number: [Latency.model_validate(one) for one in stored.get(str(trial.number), [])] for trial in members
+    }

@@ -17,7 +17,7 @@ from experiments.benchmarks.supersession import (
     Case,
     Half,
     Outcome,
-    Said,
+    Statement,
     Writer,
     figures,
     measure,
@@ -59,9 +59,9 @@ def test_a_memory_that_supersedes_whatever_was_said_before_fails(monkeypatch: py
 
 
 def test_a_case_needs_the_newest_to_be_recalled() -> None:
-    told = (Said("My cat is called Ada.", "fact"), Said("My cat is now called Bo.", "fact"))
+    told = (Statement("My cat is called Ada.", "fact"), Statement("My cat is now called Bo.", "fact"))
     asked, nothing = (Case("", told, (question,)) for question in ("What is my cat called?", "xyz"))
-    beside = tuple(Said(f"I like xyz number {i}.", "near") for i in range(20))
+    beside = tuple(Statement(f"I like xyz number {i}.", "near") for i in range(20))
     assert [o.failures for o in measure([asked], HashingEmbedder())] == [frozenset()]
     lost = Case("", (*told, *beside), nothing.questions)
     assert [o.failures for o in measure([lost], HashingEmbedder())] == [frozenset({UNSEEN})]
@@ -80,7 +80,7 @@ def test_the_halves_share_no_wording_and_a_seed_gives_the_same_cases() -> None:
 
 
 def test_a_report_counts_what_went_wrong() -> None:
-    case = Case("home", (Said("a", "fact"), Said("b", "near"), Said("c", "fact")), ("d",))
+    case = Case("home", (Statement("a", "fact"), Statement("b", "near"), Statement("c", "fact")), ("d",))
     found = figures([Outcome(case, frozenset())] * 3 + [Outcome(case, frozenset({KEPT, WRONG}), ("b",))])
     assert (found["cases"], found["right"]) == (4, 0.75)
     assert 0.3 < found["interval"][0] < 0.75 < found["interval"][1] < 1

@@ -18,9 +18,9 @@ from jc1_lab.dialogues.words import HELD_SYLLABLES, LISTS, TRAIN_SYLLABLES
 TINY = BUNDLED / "jc1-tiny"
 
 
-def written(count: int, *, held: bool = False, seed: int = 3) -> list[Dialogue]:
+def written(count: int, *, held_out: bool = False, seed: int = 3) -> list[Dialogue]:
     rng = random.Random(seed)
-    writer = Writer(rng, held=held)
+    writer = Writer(rng, held_out=held_out)
     return [writer.write(shape(rng, rng.random())) for _ in range(count)]
 
 
@@ -29,10 +29,10 @@ def test_the_same_seed_writes_the_same_dialogues() -> None:
     assert written(40) != written(40, seed=4)
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["training", "held out"])
-def test_every_answer_was_said_before_the_question(held: bool) -> None:
+@pytest.mark.parametrize("held_out", [False, True], ids=["training", "held out"])
+def test_every_answer_was_said_before_the_question(held_out: bool) -> None:
     answers = 0
-    for one in written(300, held=held):
+    for one in written(300, held_out=held_out):
         for i, turn in enumerate(one.turns):
             if turn.kind == "told":
                 answers += 1

@@ -292,12 +292,12 @@ GOOD = Sample(0.0, 0.0, 1.0, 0.2, tokens=5, stages={"queue": 0.1, "decode": 0.8}
     ids=str,
 )
 def test_an_objective_is_kept_in_every_part(objective: Objective, kept: bool) -> None:
-    assert objective.kept(GOOD) is kept
-    assert not objective.kept(replace(GOOD, outcome="engine_failed"))
+    assert objective.met_by(GOOD) is kept
+    assert not objective.met_by(replace(GOOD, outcome="engine_failed"))
 
 
 def test_a_reply_of_one_token_has_no_time_per_token_to_miss() -> None:
-    assert Objective(tpot=0.001).kept(replace(GOOD, tokens=1))
+    assert Objective(tpot=0.001).met_by(replace(GOOD, tokens=1))
 
 
 def test_rates_are_over_the_spans_and_stages_are_medians() -> None:
