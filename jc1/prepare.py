@@ -105,7 +105,7 @@ async def _preset(bench: Workbench, reference: str) -> Preset:
 
 
 def _fit_history(request: Request) -> int:
-    """Returns how many messages gave way."""
+    """Fit the history into the budget; return how many messages gave way."""
     history = fit_history(
         request.resolved.system,
         request.history,

@@ -37,7 +37,7 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
 
 
 def _sources(trace: Trace, request: Request) -> Sources:
-    """What stood in the prompt."""
+    """Return what stood in the prompt: recalled records and turns."""
     ids = [record["id"] for record in trace.recalled if record["id"] not in trace.dropped_memories]
     return Sources(tuple(ids), frozenset(request.turns))
 

@@ -108,16 +108,16 @@ class Settings(BaseModel):
 
     @property
     def database_url(self) -> str:
-        """The database's URL, filled in from the home folder where none is set."""
+        """Return the database's URL, filled in from the home folder where none is set."""
         return self.database or f"sqlite:///{self.home / 'jc1.db'}"
 
     @property
     def tracking(self) -> str:
-        """MLflow's tracking URI, filled in from the home folder where none is set."""
+        """Return MLflow's tracking URI, filled in from the home folder where none is set."""
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     def shown(self) -> dict[str, Any]:
-        """The settings as they may be shown: secrets are hidden, those inside URLs and `engine_args` too."""
+        """Return the settings as they may be shown: secrets are hidden, those inside URLs and `engine_args` too."""
         values = self.model_dump(mode="json")
         for name in ("database", "base_url", "redis_url", "tracking_uri"):
             values[name] = without_passwords(values[name])
@@ -126,12 +126,12 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None) -> Settings:
-        """The settings in force. Raises `InvalidSettings` naming the value, its source and what would be right."""
+        """Return the settings in force. Raises `InvalidSettings` naming the value, its source and what is allowed."""
         return cls.load_with_sources(flags)[0]
 
     @classmethod
     def load_with_sources(cls, flags: Mapping[str, Any] | None = None) -> tuple[Settings, dict[str, str]]:
-        """The settings in force and, by name, where each value came from."""
+        """Return the settings in force and, by name, where each value came from."""
         given = {k: v for k, v in (flags or {}).items() if v is not None}
         environment = {
             name.removeprefix(_PREFIX).lower(): value for name, value in os.environ.items() if name.startswith(_PREFIX)
@@ -178,12 +178,12 @@ class Settings(BaseModel):
 
 
 def is_secret(name: str) -> bool:
-    """Whether what has such a name opens something: a password, a token, the key of an API."""
+    """Return whether what has such a name opens something: a password, a token, the key of an API."""
     return _SECRET.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()) is not None
 
 
 def without_passwords(url: str) -> str:
-    """A URL as it may be shown: the password, or token, before its host is hidden, and secrets among its parameters."""
+    """Hide what a URL may not show: the password, or token, before its host, and secrets among its parameters."""
     hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
     hidden = re.sub(r"(?i)^(https?://)[^:/@?#]+@", r"\1***@", hidden)
     return re.sub(
@@ -200,7 +200,7 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _expanded(path: str | Path) -> Path:
-    """`path` with `~` filled in. Raises `HomeUnusable` where nobody's home is known."""
+    """Return `path` with `~` filled in. Raises `HomeUnusable` where nobody's home is known."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

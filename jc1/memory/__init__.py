@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_memory(settings: Settings, database: Engine, embedder: Embedder) -> DatabaseMemory:
-    """The memory in `database`, its vectors where the settings say.
+    """Return the memory in `database`, its vectors where the settings say.
 
     Raises `InvalidSettings` and `VectorsUnavailable` where that is Chroma and cannot be used.
     """

@@ -115,7 +115,7 @@ class Receipt:
 
     @property
     def quoted(self) -> Record:
-        """The record as a prompt holds it: of a long one, the passage."""
+        """Return the record as a prompt holds it: of a long one, the passage."""
         return self.record if self.passage is None else replace(self.record, text=self.passage)
 
 

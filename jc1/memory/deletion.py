@@ -77,12 +77,12 @@ _Selected = Callable[[FromClause], ColumnElement[bool]]
 
 
 def selection(what: str | Selection) -> Selection:
-    """A selection, or the record of which the id is given."""
+    """Return the selection, or one of the record whose id is given."""
     return Selection(records=(what,)) if isinstance(what, str) else what
 
 
 def preview(connection: Connection, owner: str, what: Selection) -> ForgetImpact:
-    """What `hide` would hide, and which records that stay hold the same text, or all of its words."""
+    """Return what `hide` would hide, and which records that stay hold the same text, or all of its words."""
     chosen = _choose(connection, owner, what, hidden=False)
     impact = _impact(connection, chosen)
     if not chosen.texts:
@@ -198,7 +198,7 @@ def _hide(database: Engine, owner: str, rows: Sequence[_Row], now: datetime) -> 
 
 
 def _rows(connection: Connection, chosen: _Chosen) -> Sequence[_Row]:
-    """The turns and then the records that are chosen, oldest first: what supersedes a record comes after it."""
+    """Return the turns and then the records that are chosen, oldest first: what supersedes a record comes after it."""
     turn_keys = select(turns.c.session, turns.c.number).where(chosen.turns).order_by(turns.c.created, turns.c.number)
     record_keys = select(records.c.seq).where(chosen.records).order_by(records.c.created, records.c.seq)
     keys = dict.fromkeys((*((row.session, row.number) for row in connection.execute(turn_keys)), *chosen.places))
@@ -214,17 +214,17 @@ def _these(owner: str, part: Sequence[_Row]) -> _Chosen:
 
 
 def _seqs(part: Sequence[_Row]) -> Sequence[int]:
-    """The records among these rows."""
+    """Return the records among these rows."""
     return [row for row in part if isinstance(row, int)]
 
 
 def _sessions(part: Sequence[_Row]) -> Sequence[str]:
-    """The sessions of the turns among these rows."""
+    """Return the sessions of the turns among these rows."""
     return list(dict.fromkeys(row[0] for row in part if not isinstance(row, int)))
 
 
 def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool) -> _Chosen:
-    """The rows that a selection takes, of those that are hidden or of those that are not."""
+    """Return the rows that a selection takes, of those that are hidden or of those that are not."""
     mine = (records.c.owner == owner) & (HIDDEN if hidden else ~HIDDEN)
     their_turns = (turns.c.owner == owner) & (~SAID if hidden else SAID)
     if what.everything:
@@ -258,7 +258,7 @@ def _choose(connection: Connection, owner: str, what: Selection, *, hidden: bool
 
 
 def _with_replies(connection: Connection, owner: str, selected: _Selected, *, hidden: bool) -> _Chosen:
-    """The records that are selected and the replies that repeat them, with the turns of these replies.
+    """Return the records that are selected and the replies that repeat them, with the turns of these replies.
 
     Of what is hidden, only what was hidden together belongs together.
     """
@@ -272,8 +272,10 @@ def _with_replies(connection: Connection, owner: str, selected: _Selected, *, hi
 
 
 def _places(connection: Connection, rows: Sequence[Row[Any]], their_turns: ColumnElement[bool]) -> list[_Place]:
-    """The turns in which these records were said. One that holds none of their texts, today's and earlier ones, has
-    only its number in common, say after an import."""
+    """Return the turns in which these records were said.
+
+    One that holds none of their texts, today's and earlier ones, has only its number in common, say after an import.
+    """
     earlier = select(records.c.session, records.c.turn, records.c.document, edits.c.text).join_from(edits, records)
     texts = defaultdict[_Place, set[str]](set)
     for start in range(0, len(rows), ROWS):
@@ -296,7 +298,7 @@ def _places(connection: Connection, rows: Sequence[Row[Any]], their_turns: Colum
 
 
 def _turn(row: Row[Any]) -> tuple[str, int] | None:
-    """The session and number of the turn in which a record was said, if it was in one."""
+    """Return the session and number of the turn in which a record was said, if it was in one."""
     return None if row.document is not None or row.session is None or row.turn is None else (row.session, row.turn)
 
 
@@ -312,7 +314,7 @@ def _impact(connection: Connection, chosen: _Chosen) -> ForgetImpact:
 
 
 def _alike(text: str) -> ColumnElement[bool]:
-    """Whether a record has `text` in it, or in another order the words of it that say something."""
+    """Return the condition that a record has `text` in it, or in another order the words of it that say something."""
     words = words_of(text)[:MAX_WORDS]
     return or_(holding(text), and_(*map(holding, words))) if len(words) > 1 else holding(text)
 

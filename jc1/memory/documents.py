@@ -24,12 +24,12 @@ _SHOWN = records.c.forgotten.is_(None)
 
 
 def session_of(digest: str, parts: int) -> str:
-    """The name under which the parts of one version of a document are kept together: what it holds, how many it has."""
+    """Return the name that the parts of one version of a document share: what it holds, how many it has."""
     return f"document:{digest}/{parts}"
 
 
 def stored(connection: Connection, owner: str, limit: int) -> tuple[Document, ...]:
-    """The owner's documents, the one whose first part was stored last first."""
+    """Return the owner's documents, the one whose first part was stored last first."""
     began = func.min(records.c.created).label("created")
     query = (
         select(
@@ -51,7 +51,7 @@ def stored(connection: Connection, owner: str, limit: int) -> tuple[Document, ..
 
 
 def numbers(connection: Connection, owner: str, title: str, session: str) -> frozenset[int]:
-    """The numbers of the parts of one version that are there and not forgotten."""
+    """Return the numbers of the parts of one version that are there and not forgotten."""
     query = select(records.c.turn).where(_of(owner, title), records.c.session == session, _SHOWN)
     return frozenset(connection.execute(query).scalars())
 
@@ -89,6 +89,6 @@ def _of(owner: str, title: str) -> ColumnElement[bool]:
 
 
 def _missing(session: str | None, parts: int) -> int:
-    """How many parts of a version are not there; of what was not stored as a document, none is known of."""
+    """Return how many parts of a version are missing; of what was not stored as a document, none is known of."""
     named = _SESSION.fullmatch(session or "")
     return max(0, int(named["parts"]) - parts) if named else 0

@@ -101,13 +101,13 @@ class Line(_Model):
     history: tuple[_Edit, ...] = ()
 
     def record(self, owner: str, record_id: str) -> Record:
-        """The record that this becomes. What supersedes it is linked when all are there."""
+        """Return the record that this becomes. What supersedes it is linked when all are there."""
         values = {**dict(self), "id": record_id, "superseded_by": None}
         del values["history"], values["repeats"]
         return Record(owner=owner, **values)
 
     def earlier(self) -> tuple[Edit, ...]:
-        """The record's history."""
+        """Return the record's history."""
         return tuple(Edit(edit.text, edit.replaced) for edit in self.history)
 
 
@@ -121,7 +121,7 @@ class _Item:
 
 
 def export_lines(connection: Connection, owner: str) -> Iterator[str]:
-    """The owner's records in the order in which they were stored, each a line of JSON."""
+    """Yield the owner's records in the order in which they were stored, each a line of JSON."""
     query = select(*SHOWN).where(records.c.owner == owner, ~HIDDEN).order_by(records.c.seq)
     for rows in connection.execution_options(yield_per=ROWS).execute(query).mappings().partitions():
         page = [Record(**row) for row in rows]
@@ -192,7 +192,7 @@ class Import:
             yield batch
 
     def _others_than(self, ids: Collection[str]) -> bool:
-        """Whether the owner has records besides those of the file."""
+        """Return whether the owner has records besides those of the file."""
         theirs = (records.c.owner == self._owner) & ~HIDDEN
         with reading(self._database) as connection:
             total = count(connection, records, theirs)
@@ -333,7 +333,7 @@ def _insert(connection: Connection, new: Collection[tuple[Record, _Item]], embed
 
 
 def _ids(connection: Connection, owner: str, ids: Iterable[str]) -> dict[str, str]:
-    """The id that a file's id has, or will have, with this owner: another one where somebody else has that id.
+    """Return the id that each id of a file has, or will have, with this owner: another one where somebody else has it.
 
     The other one follows from owner and id, so that importing a file twice finds it again.
     """
@@ -353,7 +353,7 @@ def _derived(owner: str, record_id: str) -> str:
 
 
 def _histories(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Edit, ...]]:
-    """The earlier texts of those records that have any."""
+    """Return the earlier texts of those records that have any."""
     histories: dict[str, tuple[Edit, ...]] = {}
     query = select(edits).where(edits.c.record.in_(ids)).order_by(edits.c.record, edits.c.number)
     for row in connection.execute(query):

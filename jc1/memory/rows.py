@@ -25,8 +25,10 @@ ROWS = 1000
 
 
 def extract_subjects(record: Record) -> Subjects:
-    """What the record is about, if it is one that may supersede another: what the user states, not what a document or
-    somebody else says."""
+    """Return what the record is about, if it is one that may supersede another.
+
+    That is what the user states, not what a document or somebody else says.
+    """
     tells = record.role == "user" and record.kind == "statement" and record.document is None and record.speaker is None
     return subjects(record.text) if tells else Subjects()
 
@@ -76,7 +78,7 @@ def supersede(connection: Connection, record: Record, statement: Subjects, versi
 
 
 def supersede_changed(connection: Connection, owner: str, version: int) -> None:
-    """`supersede` for every statement that this version changed and that counts, oldest first; then replies follow."""
+    """Let every statement that this version changed and that counts `supersede`, oldest first; then refresh replies."""
     query = select(records.c.id).where(
         (records.c.owner == owner) & (records.c.changed == version) & ~HIDDEN & records.c.superseded_by.is_(None),
         ~records.c.excluded,
@@ -118,6 +120,6 @@ def relink_superseded(
 
 
 def count(connection: Connection, table: FromClause, where: ColumnElement[bool]) -> int:
-    """How many rows of a table these are."""
+    """Count the rows of a table that meet a condition."""
     number: int = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
     return number

@@ -128,7 +128,7 @@ class DatabaseMemory:
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
     ) -> Recall:
-        """The records that answer `query`, best first: every statement before any question or reply.
+        """Return the records that answer `query`, best first: every statement before any question or reply.
 
         `already_read` is a session and those of its turns that stand in the prompt as history: their records are left
         out. Superseded, excluded and outdated records are never among those found.
@@ -210,14 +210,14 @@ class DatabaseMemory:
                 provenance.link_turn(connection, owner, session, turn, repeated)
 
     def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
-        """At most 1,000 of the owner's documents, the one that was stored last first."""
+        """Return at most 1,000 of the owner's documents, the one that was stored last first."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
         with reading(self._database) as connection:
             return documents.stored(connection, owner, limit)
 
     def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
-        """The numbers of the parts of one version of a document that are stored, from 1."""
+        """Return the numbers of the parts of one version of a document that are stored, from 1."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return documents.numbers(connection, owner, check_name(title, "title"), check_name(session, "session"))
@@ -231,26 +231,26 @@ class DatabaseMemory:
         )
 
     def get(self, owner: str, record_id: str) -> Record:
-        """One record. Raises `UnknownRecord`."""
+        """Return one record. Raises `UnknownRecord`."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return queries.read(connection, owner, record_id)
 
     def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
-        """A page of at most 1,000 of the owner's records, newest first, superseded ones included."""
+        """Return a page of at most 1,000 of the owner's records, newest first, superseded ones included."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
         with reading(self._database) as connection:
             return queries.page(connection, owner, only, limit, cursor)
 
     def history(self, owner: str, record_id: str) -> tuple[Edit, ...]:
-        """The record's earlier texts, oldest first. Raises `UnknownRecord`."""
+        """Return the record's earlier texts, oldest first. Raises `UnknownRecord`."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return queries.history(connection, queries.read(connection, owner, record_id).id)
 
     def statistics(self, owner: str) -> Statistics:
-        """The owner's records in figures."""
+        """Return the owner's records in figures."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return queries.statistics(connection, owner)
@@ -271,7 +271,7 @@ class DatabaseMemory:
             return editing.mark(connection, owner, record_id, pinned, excluded)
 
     def preview(self, owner: str, what: str | Selection) -> ForgetImpact:
-        """What `forget` would hide; nothing is changed. Raises as it does."""
+        """Return what `forget` would hide; nothing is changed. Raises as it does."""
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return deletion.preview(connection, owner, deletion.selection(what))
@@ -309,13 +309,13 @@ class DatabaseMemory:
         return vacuum(self._database, elsewhere)
 
     def owners(self) -> tuple[str, ...]:
-        """Everybody who has, or had, records or sessions: for the daily purge alone."""
+        """Return everybody who has, or had, records or sessions: for the daily purge alone."""
         query = select(owners.c.owner).union(select(sessions.c.owner))
         with reading(self._database) as connection:
             return tuple(sorted(connection.execute(query).scalars()))
 
     def export_lines(self, owner: str) -> Generator[str]:
-        """The owner's records as JSON, one a line, as they are at one moment; without vectors and what is forgotten.
+        """Yield the owner's records as lines of JSON, as they are at one moment; without vectors and what is forgotten.
         Close the iterator where it is left early."""
         check_name(owner, "owner")
         return self._exported(owner)
@@ -337,7 +337,7 @@ class DatabaseMemory:
         return job.run(progress or (lambda done, total: None))
 
     def holds(self, owner: str) -> bool:
-        """Whether the owner's index is built, so that a search need not build it."""
+        """Return whether the owner's index is built, so that a search need not build it."""
         with self._indexes_lock:
             cached = self._indexes.get(owner)
         return cached is not None and cached.index is not None
@@ -380,7 +380,7 @@ class DatabaseMemory:
                     del sizes[owner], self._indexes[owner]
 
     def _refreshed(self, owner: str, cached: _CachedIndex) -> OwnerIndex:
-        """The owner's index, in step with the database. The index's lock is held."""
+        """Return the owner's index, in step with the database. The index's lock is held."""
         from jc1.memory.index.index import OwnerIndex, Row
 
         if cached.index is not None and cached.index.needs_rebuild:
@@ -413,7 +413,7 @@ class DatabaseMemory:
         return cached.index
 
     def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> tuple[Vectors, NDArray[np.int64]]:
-        """The rows' stored vectors, one after the other, and how many each row has.
+        """Return the rows' stored vectors, one after the other, and how many each row has.
 
         Those that another embedder made, or of a long text that was not embedded to its end, are made and stored anew.
         """
@@ -449,7 +449,7 @@ class DatabaseMemory:
         )
 
     def _embedded(self, texts: Sequence[Sequence[str]]) -> Sequence[bytes]:
-        """The vectors of texts, each given as its passages, as they are stored: those of a text one after the other."""
+        """Return the vectors of texts, each given as its passages, as they are stored: a text's one after the other."""
         every = builtins.list(chain.from_iterable(texts))
         stored: builtins.list[bytes] = []
         for start in range(0, len(every), EMBEDDED_AT_ONCE):
@@ -460,7 +460,7 @@ class DatabaseMemory:
 
 
 def _checked(text: str) -> str:
-    """The text as a record holds it. Raises `InvalidRequest` or `RequestTooLarge` where it cannot be one's."""
+    """Return the text as a record holds it. Raises `InvalidRequest` or `RequestTooLarge` where it cannot be one's."""
     text = as_text(text).strip()
     if not text:
         raise InvalidRequest("The text is empty: write what is to be remembered.", param="text")
@@ -473,7 +473,7 @@ def _checked(text: str) -> str:
 
 
 def _record(owner: str, new: NewRecord, now: datetime) -> Record:
-    """The record that `new` will be, checked."""
+    """Return the record that `new` will be, checked."""
     text = _checked(new.text)
     if new.created is not None and new.created.tzinfo is None:
         raise InvalidRequest("The time has no zone: give it one, UTC for instance.", param="created")
@@ -496,7 +496,7 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
 def _no_longer_recalled(
     connection: Connection, theirs: ColumnElement[bool], known: set[int], changed: Sequence[SqlRow[*tuple[Any, ...]]]
 ) -> set[int]:
-    """Of the known rows, those that are not to be recalled any more: changed so, or deleted."""
+    """Return those of the known rows that are not to be recalled any more: changed so, or deleted."""
     silent = {row.seq for row in changed if not row.recalled}
     stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
     if len(known - silent) == stored:
@@ -506,7 +506,7 @@ def _no_longer_recalled(
 
 
 def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
-    """The replies among the records, each with the message it answers, if that is there, and its sources."""
+    """Return the replies among the records, each with the message it answers, if that is there, and its sources."""
     replies: list[tuple[Record, Record | None, Sources]] = []
     messages: dict[tuple[str | None, int | None], Record] = {}
     for item, record in zip(new, added, strict=True):

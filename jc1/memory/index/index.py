@@ -133,7 +133,7 @@ class OwnerIndex:
 
     @property
     def size(self) -> int:
-        """How many vectors there are: one for each record, of long ones one for each passage."""
+        """Return how many vectors there are: one for each record, of long ones one for each passage."""
         return len(self.statements.vectors) + len(self.others.vectors)
 
     def put(self, rows: Sequence[Row], vectors: Vectors, counts: NDArray[np.int64] | None = None) -> None:
