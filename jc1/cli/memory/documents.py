@@ -10,13 +10,32 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from jc1.cli.memory.shared import opened_memory
+from jc1.cli.options import Home, Json, Owner
 from jc1.errors import InvalidRequest, RequestTooLarge
 
 if TYPE_CHECKING:
     from jc1.documents.ingest import Ingested
     from jc1.workbench import Stores
+
+
+def ingest(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown, plain text or PDF.")],
+    title: Annotated[
+        str | None, typer.Option(help="What the document is cited by.", show_default="the file's name")
+    ] = None,
+    owner: Owner = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Remember documents, part by part; one of the same title takes the place of the version before."""
+    with opened_memory(home, owner) as (stores, whose):
+        if not ingest_files(stores, whose, files, title, as_json=as_json):
+            raise typer.Exit(1)
 
 
 def ingest_files(

@@ -23,39 +23,6 @@ def test_a_memory_is_edited_marked_shown_and_counted(jc1: Run) -> None:
     assert re.search(r"kinds: statement +1\n", re.sub(" +\n", "\n", ok(jc1("memory", "stats"))))
 
 
-def test_forgetting_shows_what_goes_asks_and_can_be_undone_until_it_is_purged(jc1: Run) -> None:
-    ok(jc1("chat", "My cat is called Ada.", "--session", "s"))
-    asked = jc1("memory", "forget", "--session", "s", stdin="n\n")
-    assert asked.returncode == 1
-    assert "My cat is called Ada." in asked.stdout
-    assert (
-        "2 records (0 of them replies that repeat what was selected), 0 earlier texts, 1 session turn" in asked.stdout
-    )
-    assert asked.stdout.endswith("Nothing was forgotten.\n")
-    done = ok(jc1("memory", "forget", "--session", "s", stdin="y\n"))
-    assert "forgotten: 2 records, 1 turn" in done
-    assert "`jc1 memory restore` brings it back until" in done
-    assert json.loads(ok(jc1("memory", "list", "--forgotten", "--json")))["total"] == 2
-    assert ok(jc1("memory", "restore", "--session", "s")) == "restored: 2 records, 1 turn\n"
-    assert ok(jc1("memory", "purge")).startswith("purged: 0 records, 0 earlier texts, 0 turns\n")
-    gone = ok(jc1("memory", "forget", "--all", "--yes", "--purge"))
-    assert "purged: 2 records, 0 earlier texts, 1 turn\nJC1 does not reach:\n- Backups" in gone
-    ok(jc1("memory", "forget", ok(jc1("memory", "add", "One.")).strip(), "--yes"))
-    assert ok(jc1("memory", "purge", "--now", "--yes")).startswith("purged: 1 record, ")
-
-
-def test_memories_are_carried_from_one_owner_to_another(jc1: Run) -> None:
-    ok(jc1("memory", "add", "I live in Oslo."))
-    whole = ok(jc1("memory", "export", "-"))
-    assert ok(jc1("memory", "export", "out.jsonl")) == "exported: 1 record to out.jsonl\n"
-    assert ok(jc1("memory", "import", "out.jsonl", "--owner", "ann")).startswith("imported: 1 record;")
-    again = json.loads(ok(jc1("memory", "import", "-", "--owner", "ann", "--json", stdin=whole)))
-    assert again == {"added": 0, "same": 1, "kept": 0}
-    wrong = jc1("memory", "import", "-", stdin=whole + "{}\n")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
-    assert "Line 2" in wrong.stderr
-
-
 def test_what_cannot_be_done_is_one_line_and_a_status(jc1: Run) -> None:
     for arguments, code in (
         (("forget", "mem_none", "--yes"), "[record_not_found]"),
