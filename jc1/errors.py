@@ -26,6 +26,7 @@
     ├── Refused                    refused                  403
     │   ├── HostRefused            host_refused             403
     │   └── OriginRefused          origin_refused           403
+    ├── RateLimited                rate_limit_exceeded      429
     ├── Conflict                   conflict                 409
     │   └── NotSignificant         not_significant          409
     ├── InvalidSettings            invalid_settings         500
@@ -33,6 +34,7 @@
     │   ├── HomeUnusable           home_unusable            500
     │   └── PackageMissing         package_missing          500
     └── Unavailable                unavailable              503
+        ├── Overloaded             overloaded               503
         ├── EngineUnavailable      engine_unavailable       503
         ├── EngineFailed           engine_failed            500
         ├── EmbedderUnavailable    embedder_unavailable     503
@@ -259,6 +261,13 @@ class OriginRefused(Refused):
     code = "origin_refused"
 
 
+class RateLimited(Jc1Error):
+    """The caller has used up a limit of its own; the header `retry-after` says for how long."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+
+
 class Conflict(Jc1Error):
     """The request contradicts what is there, for instance a name that is taken."""
 
@@ -304,6 +313,12 @@ class Unavailable(Jc1Error):
 
     code = "unavailable"
     status = 503
+
+
+class Overloaded(Unavailable):
+    """More requests wait than the settings allow; the header `retry-after` says when to come back."""
+
+    code = "overloaded"
 
 
 class EngineUnavailable(Unavailable):

@@ -60,6 +60,7 @@ class Pipeline:
         session: str | None = None,
         memory: MemoryMode = "on",
         preset: str | Preset | None = None,
+        trace: Trace | None = None,
         **decoding: Any,
     ) -> AsyncGenerator[Event, None]:
         """Reply to a conversation's last message, event by event: `Recalled`, `Token` ..., `Done`.
@@ -72,6 +73,8 @@ class Pipeline:
             session: Makes the stored conversation the history: only the last message counts, earlier ones are taken
                 as resent.
             preset: A reference as `Presets.resolve` takes it, or a preset that need not be saved.
+            trace: Where to write down what the request goes through, for who made it before; `owner` and `session` are
+                then the trace's.
             decoding: Fields of `Decoding`, which go before the preset's.
 
         Raises:
@@ -79,9 +82,7 @@ class Pipeline:
             Unavailable: And its kin, when a part fails.
         """
         bench = self._bench
-        trace = Trace(
-            owner=owner or bench.settings.owner, session=session, model=bench.engine.model, engine=bench.engine.name
-        )
+        trace = trace or bench.begin_trace(owner, session)
         request: Request | None = None
         storing: asyncio.Task[None] | None = None
         writing = ReplyBuilder(trace)

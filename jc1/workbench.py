@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from jc1.access.guarded import GuardedPipeline
 from jc1.cache.null import NullCache
 from jc1.cache.replies import ReplyCache
-from jc1.errors import InvalidRequest
+from jc1.errors import EmbedderUnavailable, InvalidRequest
 from jc1.pipeline import Pipeline
 from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
+from jc1.trace import Trace
 
 if TYPE_CHECKING:
     from jc1.access.keys import Keys
@@ -57,6 +59,13 @@ class Stores:
         self._embedder = embedder
         self._resources = tuple(resources)
 
+    @property
+    def embedder(self) -> Embedder:
+        """Return what embeds texts. Raises `EmbedderUnavailable` where there is nothing."""
+        if self._embedder is None:
+            raise EmbedderUnavailable("Nothing here embeds texts: start JC1 with an embedder.")
+        return self._embedder
+
     async def close(self) -> None:
         """Give back indexes, connections and files."""
         for resource in (self.keys, self.memory, *self._resources):
@@ -73,6 +82,7 @@ class Workbench(Stores):
         super().__init__(settings, **stores)
         self.engine = engine
         self.pipeline = Pipeline(self)
+        self.guarded = GuardedPipeline(self)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
@@ -110,6 +120,12 @@ class Workbench(Stores):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+    def begin_trace(self, owner: str | None = None, session: str | None = None) -> Trace:
+        """Return the trace of a request that begins now, by the settings' owner where none is named."""
+        return Trace(
+            owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
+        )
 
     def unmet(self, preset: Preset) -> dict[str, UnmetRequirement]:
         """Return what the running engine lacks for `preset`, by setting."""

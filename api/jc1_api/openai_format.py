@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from jc1.access.guarded import GuardedEvent
 from jc1.engines import base
 from jc1.engines.base import FinishReason
 from jc1.errors import Jc1Error
@@ -187,7 +188,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
 
 
 async def chunks(
-    first: Sequence[Event], events: AsyncGenerator[Event, None], *, model: str, include_usage: bool
+    first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None], *, model: str, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role and contents, then its
     finish reason, the usage if asked for, `[DONE]`.
@@ -240,7 +241,9 @@ def story(trace: Trace) -> dict[str, Any]:
     return {name: fields[name] for name in Story.model_fields}
 
 
-async def _chained(first: Sequence[Event], rest: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+async def _chained(
+    first: Sequence[Event], rest: AsyncGenerator[GuardedEvent, None]
+) -> AsyncGenerator[GuardedEvent, None]:
     for event in first:
         yield event
     async for event in rest:

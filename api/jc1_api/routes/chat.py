@@ -7,7 +7,6 @@ The shapes of replies are `jc1_api.openai_format`'s.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
@@ -16,7 +15,6 @@ from pydantic import Field, model_validator
 
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest, UnknownModel
-from jc1.reply import Done, Event, Token
 from jc1.request import MemoryMode
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
@@ -25,8 +23,9 @@ from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
 from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
+from jc1_api.replies import begun, whole
 from jc1_api.routing import Router
-from jc1_api.sse import EventStream, until_disconnect
+from jc1_api.sse import EventStream
 
 router = Router(tags=["chat"])
 
@@ -196,8 +195,9 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
     """
     decoding = body.decoding()
     messages = [to_message(message) for message in body.messages]
+    principal = request.state.principal
     choices: dict[str, Any] = {
-        "owner": request.state.principal.acting_for(body.user),
+        "owner": principal.acting_for(body.user),
         "session": body.session,
         "memory": body.memory or "on",
         "preset": preset_of(body, workbench),
@@ -205,25 +205,13 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
     }
     model = workbench.engine.model
     with named_as_sent(body.sent_names()):
+        events = workbench.guarded.stream(principal, messages, **choices)
         if not body.stream:
-            async with until_disconnect(request.receive):
-                reply = await workbench.pipeline.chat(messages, **choices)
-            return JSONResponse(completion(reply, model))
-        events = workbench.pipeline.stream(messages, **choices)
-        async with until_disconnect(request.receive):
-            first = await _until_first_token(events)
+            reply, headers = await whole(events, request.receive)
+            return JSONResponse(completion(reply, model), headers=headers)
+        start = await begun(events, request.receive)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return EventStream(chunks(first, events, model=model, include_usage=include_usage))
-
-
-async def _until_first_token(events: AsyncGenerator[Event, None]) -> list[Event]:
-    """Return the events up to the first token: an error before it can still be an HTTP status."""
-    first: list[Event] = []
-    async for event in events:
-        first.append(event)
-        if isinstance(event, Token | Done):
-            break
-    return first
+    return EventStream(chunks(start.first, events, model=model, include_usage=include_usage), start.headers)
 
 
 def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import chain, pairwise
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from jc1 import Settings, Workbench
+from jc1.access.principal import ADMIN, Principal
 from jc1.decoding import Decoding
 from jc1.engines.echo import EchoEngine
 from jc1.errors import DatabaseUnavailable, StorageFull
@@ -28,8 +30,9 @@ from jc1_ui.components.log import Message
 from jc1_ui.tabs.chat import Chat, Updates, build
 from tests.ui.conftest import until
 
-PAGE = gr.Request(session_hash="page")
-OTHER = gr.Request(session_hash="other page")
+VISITOR = SimpleNamespace(principal=Principal("local", frozenset({ADMIN})))
+PAGE = gr.Request(session_hash="page", state=VISITOR)
+OTHER = gr.Request(session_hash="other page", state=VISITOR)
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

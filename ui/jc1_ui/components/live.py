@@ -17,8 +17,8 @@ from jc1.errors import Jc1Error
 from jc1.reply import Done, Recalled, Token
 
 if TYPE_CHECKING:
+    from jc1.access.guarded import GuardedEvent
     from jc1.memory.base import Receipt
-    from jc1.reply import Event
     from jc1.trace import Trace
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class LiveReply:
     token, then `decode`. `trace` is there once the reply is whole.
     """
 
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+    def __init__(self, events: AsyncGenerator[GuardedEvent, None]) -> None:
         self.text = ""
         self.reasoning = ""
         """What the model thought first, where the engine tells the two apart."""
@@ -127,7 +127,7 @@ class LiveReply:
         self.finished = True
         self._changed.set()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: GuardedEvent) -> None:
         match event:
             case Recalled(receipts):
                 self.receipts, self.stage = receipts, "prefill"

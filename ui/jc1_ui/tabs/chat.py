@@ -164,8 +164,9 @@ class Chat:
         if not text.strip() or not session:
             return
         changes = controls.changes(values, baseline)
-        stream = self.workbench.pipeline.stream
-        reply = LiveReply(stream(text, owner=self.owner, session=session, memory=mode, preset=preset, **changes))
+        stream = self.workbench.guarded.stream
+        asked = {"owner": self.owner, "session": session, "memory": mode, "preset": preset, **changes}
+        reply = LiveReply(stream(request.state.principal, text, **asked))
         page = request.session_hash or ""
         # From here on the visitor may leave the conversation, which ends the reply.
         self._replies[page] = reply
