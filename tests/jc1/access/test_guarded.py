@@ -10,7 +10,9 @@ import pytest
 
 from jc1 import Settings, Workbench
 from jc1.access.guarded import Admitted
+from jc1.access.keys import Keys
 from jc1.access.principal import ADMIN, Principal
+from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
@@ -34,6 +36,7 @@ async def workbench(home: Path, embedder: Embedder) -> AsyncIterator[Workbench]:
         memory=DatabaseMemory(database, embedder),
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
+        keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(),
         embedder=embedder,
     )
