@@ -1,4 +1,4 @@
-"""Errors as clients see them: OpenAI's shape, JC1's stable codes, and never the text of a foreign exception.
+"""Errors as clients see them: in OpenAI's shape or Anthropic's, with stable codes, and no foreign exception's text.
 
 Knows how an exception becomes a status and a body. Knows nothing about what the routes do.
 """
@@ -18,8 +18,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from jc1.errors import InvalidRequest, Jc1Error, NotFound
+from jc1_api import anthropic_errors
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,14 @@ def error_body(error: Jc1Error) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
-def error_response(error: Jc1Error, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return the error as a whole response, with its own headers and `headers`."""
-    return JSONResponse(error_body(error), error.status, {**error.headers, **(headers or {})})
+def error_response(error: Jc1Error, scope: Scope, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the error as a whole response, in the shape of the address, with its own headers and others besides."""
+    headers = {**error.headers, **(headers or {})}
+    if scope["path"] not in anthropic_errors.PATHS:
+        return JSONResponse(error_body(error), error.status, headers)
+    request_id = scope["state"]["request_id"]
+    body = anthropic_errors.anthropic_error_body(error, request_id)
+    return JSONResponse(body, error.status, {**headers, "request-id": request_id})
 
 
 def unexpected(error: BaseException, where: str) -> InternalError:
@@ -91,17 +98,17 @@ def install(app: FastAPI) -> None:
     """Give every error that a route raises its shape. What no handler takes, the gate turns into `InternalError`."""
 
     @app.exception_handler(Jc1Error)
-    async def known(_: Request, error: Jc1Error) -> Response:
-        return error_response(error)
+    async def known(request: Request, error: Jc1Error) -> Response:
+        return error_response(error, request.scope)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return error_response(explain(error.errors(), error.body))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return error_response(explain(error.errors(), error.body), request.scope)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         headers = {"allow": _allowed(request)} if error.status_code == MethodNotAllowed.status else error.headers
-        return error_response(_from_status(request, error), headers)
+        return error_response(_from_status(request, error), request.scope, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def disconnected(_: Request, __: ClientDisconnect) -> Response:

@@ -6,6 +6,7 @@ Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access.br
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ DISCARD_SECONDS = 5.0
 
 class Gate:
     """Default deny. Admitted requests find their `Principal` in `request.state.principal`.
+
+    Every answer has an `x-request-id`: `request.state.request_id`, where a route may put its trace's instead.
 
     A body may have `max_body_bytes`; for a route in `larger`, `POST /path`, what stands there under
     the name of its setting.
@@ -69,13 +72,15 @@ class Gate:
         await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = _Response(send, private=scope["path"].startswith("/v1/"), head=scope["method"] == "HEAD")
+        state = scope.setdefault("state", {})
+        state["request_id"] = f"req_{uuid.uuid4().hex}"
+        response = _Response(send, state, private=scope["path"].startswith("/v1/"), head=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
         body = _Body(receive, response, *usual)
         try:
-            scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
+            state["principal"] = self.access.admit(_caller(scope))
             body.check_announced(scope)
             await self.app(scope, body.receive, response.send)
         except RequestTooLarge as error:
@@ -94,8 +99,9 @@ class _Response:
     The answer to HEAD is that to GET without its body, and ends where the body would begin.
     """
 
-    def __init__(self, send: Send, *, private: bool, head: bool) -> None:
+    def __init__(self, send: Send, state: Mapping[str, Any], *, private: bool, head: bool) -> None:
         self._send = send
+        self._state = state
         self._head = head
         self._ended = False
         self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if private else {})}
@@ -110,7 +116,8 @@ class _Response:
             self.started = True
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
-            headers += [(name, value) for name, value in self._headers.items() if name not in present]
+            own = {**self._headers, b"x-request-id": self._state["request_id"].encode()}
+            headers += [(name, value) for name, value in own.items() if name not in present]
             message = {**message, "headers": headers}
         elif self._head:
             self._ended = True
@@ -122,7 +129,7 @@ class _Response:
         if self.started:
             return
         self.refusal = None
-        whole = error_response(error, {"connection": "close"} if discard else None)
+        whole = error_response(error, scope, {"connection": "close"} if discard else None)
         await self.send({"type": "http.response.start", "status": whole.status_code, "headers": whole.raw_headers})
         await self.send({"type": "http.response.body", "body": whole.body, "more_body": discard is not None})
         if discard is not None:

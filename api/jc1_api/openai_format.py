@@ -6,7 +6,6 @@ dictionary a token; the tests hold them against the models. Knows nothing about 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import uuid
@@ -24,12 +23,11 @@ from jc1.errors import Jc1Error
 from jc1.reply import Done, Event, Reply, Token
 from jc1.trace import Trace
 from jc1_api.errors import error_body, unexpected
+from jc1_api.replies import chained
+from jc1_api.sse import event
 
 IMPOSSIBLE = -9999.0
 """What OpenAI reports for a token of probability 0: JSON has no minus infinity."""
-
-_LINE_ENDS = {end: f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
-"""Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
 
 ROLE = {"role": "assistant", "content": ""}
 """What the first chunk of a choice says."""
@@ -207,7 +205,7 @@ async def chunks(
     begun: set[int] = set()
     async with aclosing(events):
         try:
-            async for happened in _chained(first, events):
+            async for happened in chained(first, events):
                 if isinstance(happened, Token):
                     index, text = happened.index, happened.text
                     if index not in begun:
@@ -241,15 +239,6 @@ def story(trace: Trace) -> dict[str, Any]:
     return {name: fields[name] for name in Story.model_fields}
 
 
-async def _chained(
-    first: Sequence[Event], rest: AsyncGenerator[GuardedEvent, None]
-) -> AsyncGenerator[GuardedEvent, None]:
-    for event in first:
-        yield event
-    async for event in rest:
-        yield event
-
-
 def _head(kind: str, model: str) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -258,14 +247,6 @@ def _head(kind: str, model: str) -> dict[str, Any]:
         "model": model,
         "system_fingerprint": None,
     }
-
-
-def event(value: dict[str, Any]) -> bytes:
-    """Return a JSON value as one server-sent event."""
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for end, escaped in _LINE_ENDS.items():
-        data = data.replace(end, escaped)
-    return b"data: " + data.encode() + b"\n\n"
 
 
 def _usage(trace: Trace) -> dict[str, int]:

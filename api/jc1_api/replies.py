@@ -1,19 +1,22 @@
 """Replies as routes take them from the guarded pipeline: whole, or begun, and the headers that go out with them.
 
-Knows what comes before the first token, and that a client that goes away meanwhile takes its request with it. Knows
-nothing about wire formats.
+Knows how a model's name stands for a preset, what comes before the first token, and that a client that goes away
+meanwhile takes its request with it. Knows nothing about wire formats.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from starlette.types import Receive
+from fastapi import Request
 
 from jc1.access.guarded import Admitted, GuardedEvent
-from jc1.reply import Done, Event, Reply, Token
+from jc1.errors import InvalidRequest, UnknownModel
+from jc1.reply import Done, Event, Recalled, Reply
+from jc1.trace import Trace
+from jc1.workbench import Workbench
 from jc1_api.sse import until_disconnect
 
 
@@ -21,36 +24,59 @@ from jc1_api.sse import until_disconnect
 class Begun:
     """A stream up to its first token: until then an error is an HTTP status. `headers` go out with it."""
 
+    trace: Trace
     first: list[Event] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def whole(events: AsyncGenerator[GuardedEvent, None], receive: Receive) -> tuple[Reply, dict[str, str]]:
+async def whole(events: AsyncGenerator[GuardedEvent, None], request: Request) -> tuple[Reply, dict[str, str]]:
     """Return the reply that the events end with, and the headers that go out with it."""
-    headers: dict[str, str] = {}
-    async with until_disconnect(receive), aclosing(events):
+    async with until_disconnect(request.receive), aclosing(events):
+        headers = _admitted(await anext(events), request).headers
         async for event in events:
-            if isinstance(event, Admitted):
-                headers = headers_of(event)
-            elif isinstance(event, Done):
+            if isinstance(event, Done):
                 return event.reply, headers
     raise AssertionError("a stream ends with Done or raises")
 
 
-async def begun(events: AsyncGenerator[GuardedEvent, None], receive: Receive) -> Begun:
-    """Return the events up to the first token; the rest stays in `events`."""
-    start = Begun()
-    async with until_disconnect(receive):
+async def begun(events: AsyncGenerator[GuardedEvent, None], request: Request) -> Begun:
+    """Return the events up to the first that is part of the reply; the rest stays in `events`."""
+    async with until_disconnect(request.receive):
+        start = _admitted(await anext(events), request)
         async for event in events:
-            if isinstance(event, Admitted):
-                start.headers = headers_of(event)
-                continue
+            assert not isinstance(event, Admitted)
             start.first.append(event)
-            if isinstance(event, Token | Done):
+            if not isinstance(event, Recalled):
                 break
     return start
 
 
-def headers_of(event: Admitted) -> dict[str, str]:
-    """Return the headers of the answer to a request that was let in."""
-    return {"x-request-id": event.trace_id, **event.headers}
+def _admitted(event: GuardedEvent, request: Request) -> Begun:
+    """Return the start of a reply whose trace is what the answer is known by, also when it becomes an error."""
+    assert isinstance(event, Admitted)
+    request.state.request_id = event.trace.id
+    return Begun(event.trace, headers=dict(event.headers))
+
+
+async def chained(
+    first: Sequence[Event], rest: AsyncGenerator[GuardedEvent, None]
+) -> AsyncGenerator[GuardedEvent, None]:
+    """Yield the events that were taken from a stream already, and then its rest."""
+    for event in first:
+        yield event
+    async for event in rest:
+        yield event
+
+
+def preset_of(model: str, preset: str | None, workbench: Workbench) -> str | None:
+    """Return the preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
+    served = workbench.engine.model
+    if model == served:
+        return preset
+    if not model.startswith(f"{served}@"):
+        raise UnknownModel(f"No model {model!r} here: {served!r} is served, see /v1/models.", param="model")
+    if preset is not None:
+        raise InvalidRequest(f"{model!r} and 'preset' both name a preset: send one.", param="preset")
+    if named := model.removeprefix(f"{served}@"):
+        return named
+    raise UnknownModel(f"{model!r} names no preset: see /v1/models.", param="model")

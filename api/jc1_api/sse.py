@@ -1,26 +1,44 @@
-"""Cancellation by disconnect: a client that goes away takes its work with it.
+"""Server-sent events, and cancellation by disconnect: a client that goes away takes its work with it.
 
-Knows how a disconnect or the server's end becomes a cancellation. Knows nothing about what is cancelled.
+Knows how an event is written, and how a disconnect or the server's end becomes a cancellation. Knows nothing about what
+is cancelled, or what events say.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, wait
 from contextlib import aclosing, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from jc1.errors import EngineUnavailable
+from jc1.errors import EngineUnavailable, Jc1Error
 from jc1_api.errors import error_body
-from jc1_api.openai_format import event
 
 T = TypeVar("T")
+
+_LINE_ENDS = {end: f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+"""Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
+
+
+def event(value: dict[str, Any], name: str | None = None) -> bytes:
+    """Return a JSON value as one server-sent event, with its name where the format names its events."""
+    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for end, escaped in _LINE_ENDS.items():
+        data = data.replace(end, escaped)
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {data}\n\n".encode()
+
+
+def openai_failure(error: Jc1Error) -> bytes:
+    """Return the event of a chat completion that broke off."""
+    return event(error_body(error))
 
 
 @asynccontextmanager
@@ -81,15 +99,22 @@ class EventStream(Response):
     """Server-sent events from a generator of whole chunks, which is closed when the client goes away.
 
     The generator turns its errors into chunks: once the response has begun there is no status to change. What it
-    cannot see is that the server stops and waits no longer: that is an event of its own.
+    cannot see is that the server stops and waits no longer: that is an event of its own, by `failed`.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+        *,
+        failed: Callable[[Jc1Error], bytes] = openai_failure,
+    ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self._chunks = chunks
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -100,5 +125,5 @@ class EventStream(Response):
         except ClientDisconnect:
             return
         except EngineUnavailable as stopping:
-            await send({"type": "http.response.body", "body": event(error_body(stopping)), "more_body": True})
+            await send({"type": "http.response.body", "body": self._failed(stopping), "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jc1.access.principal import Principal
     from jc1.embedding.base import Vectors
     from jc1.messages import Message
+    from jc1.trace import Trace
     from jc1.workbench import Workbench
 
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class Admitted:
     """Event: the request was let in. The first of all, before anything of it is done."""
 
-    trace_id: str
+    trace: Trace
+    """The request's, as far as it has come."""
     headers: Mapping[str, str]
     """What is left of the caller's limits, as OpenAI's `x-ratelimit-*`."""
 
@@ -78,7 +80,7 @@ class GuardedPipeline:
         _check_preset(principal, preset or bench.settings.preset)
         # 2) Run it.
         trace = bench.begin_trace(owner or principal.owner, session)
-        yield Admitted(trace.id, {})
+        yield Admitted(trace, {})
         events = bench.pipeline.stream(messages, trace=trace, preset=preset, **options)
         async with aclosing(events):
             async for event in events:

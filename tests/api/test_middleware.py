@@ -297,3 +297,17 @@ async def test_a_slow_discard_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sent[0]["status"] == 413
     assert json.loads(sent[1]["body"])["error"]["code"] == "request_too_large"
     assert not sent[-1].get("more_body")
+
+
+async def test_every_answer_has_an_id_and_where_there_is_a_trace_it_is_the_traces(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    others = [await client.get(path) for path in ("/version", "/nothing", "/docs")]
+    others.append(await client.get("/version", headers=ELSEWHERE))
+    ids = [response.headers["x-request-id"] for response in others]
+    assert len({*ids}) == len(ids)
+    assert all(id.startswith("req_") for id in ids)
+    asked = {"model": "echo", "messages": [{"role": "user", "content": "Hi."}]}
+    for fields in ({}, {"stream": True}, {"temperature": -1}, {"temperature": -1, "stream": True}):
+        response = await client.post("/v1/chat/completions", json={**asked, **fields})
+        assert response.headers["x-request-id"] == workbench.telemetry.recent.list()[0].id, fields

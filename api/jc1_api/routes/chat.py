@@ -14,16 +14,15 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 
 from jc1.decoding import Decoding
-from jc1.errors import InvalidRequest, UnknownModel
+from jc1.errors import InvalidRequest
 from jc1.request import MemoryMode
-from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.docs import schema_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
 from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
-from jc1_api.replies import begun, whole
+from jc1_api.replies import begun, preset_of, whole
 from jc1_api.routing import Router
 from jc1_api.sse import EventStream
 
@@ -200,29 +199,15 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
         "owner": principal.acting_for(body.user),
         "session": body.session,
         "memory": body.memory or "on",
-        "preset": preset_of(body, workbench),
+        "preset": preset_of(body.model, body.preset, workbench),
         **decoding,
     }
     model = workbench.engine.model
     with named_as_sent(body.sent_names()):
         events = workbench.guarded.stream(principal, messages, **choices)
         if not body.stream:
-            reply, headers = await whole(events, request.receive)
+            reply, headers = await whole(events, request)
             return JSONResponse(completion(reply, model), headers=headers)
-        start = await begun(events, request.receive)
+        start = await begun(events, request)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     return EventStream(chunks(start.first, events, model=model, include_usage=include_usage), start.headers)
-
-
-def preset_of(body: ChatRequest, workbench: Workbench) -> str | None:
-    """Return the preset that `model` (as `model@preset`) or `preset` names. Raises `UnknownModel` for another model."""
-    model = workbench.engine.model
-    if body.model == model:
-        return body.preset
-    if not body.model.startswith(f"{model}@"):
-        raise UnknownModel(f"No model {body.model!r} here: {model!r} is served, see /v1/models.", param="model")
-    if body.preset is not None:
-        raise InvalidRequest(f"{body.model!r} and 'preset' both name a preset: send one.", param="preset")
-    if preset := body.model.removeprefix(f"{model}@"):
-        return preset
-    raise UnknownModel(f"{body.model!r} names no preset: see /v1/models.", param="model")

@@ -55,7 +55,7 @@ async def test_a_reply_comes_after_the_word_that_it_was_admitted_and_is_remember
     admitted, done = events[0], events[-1]
     assert isinstance(admitted, Admitted)
     assert isinstance(done, Done)
-    assert done.reply.trace.id == admitted.trace_id
+    assert done.reply.trace.id == admitted.trace.id
     assert [record.text for record in workbench.memory.list("ann").records][-1] == "My cat is called Ada."
 
 
