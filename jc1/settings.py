@@ -5,6 +5,7 @@ Knows names, types and precedence. Knows nothing about what the values do.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -45,6 +46,8 @@ class Settings(BaseModel):
     home: Path = Field(default_factory=lambda: _expanded(DEFAULT_HOME), description="Where JC1 keeps its state.")
     host: str = Field("127.0.0.1", description="Address to listen on; loopback only while there are no keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    trusted_proxies: str = Field("", description="Proxies whose X-Forwarded-For and -Proto hold: addresses, networks.")
+    session_hours: float = Field(12, gt=0, le=8760, description="How long a browser stays signed in with a key.")
     engine: str = Field(AUTO, description="What runs the model.")
     model: str = _engine("model")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = _engine("dtype")
@@ -99,6 +102,16 @@ class Settings(BaseModel):
         choices = known[str(info.field_name)]
         if value not in choices:
             raise ValueError(f"here there are {', '.join(choices)}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for name in filter(None, (part.strip() for part in value.split(","))):
+            try:
+                ipaddress.ip_network(name)
+            except ValueError:
+                raise ValueError(f"{name!r} is no address or network: write 10.0.0.1 or 10.0.0.0/8") from None
         return value
 
     @field_validator("engine_args", mode="before")

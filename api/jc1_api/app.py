@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import jc1
-from jc1.access.browser import Access
+from jc1.access.gate import Access
+from jc1.access.sign_in import SignIns
 from jc1.erasure import purging_daily
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
@@ -55,9 +56,10 @@ def create_app(workbench: Workbench) -> FastAPI:
     app.state.workbench = workbench
     app.state.started = int(time.time())
     settings = workbench.settings
+    app.state.sign_ins = sign_ins = SignIns(workbench.keys, settings.session_hours)
     app.add_middleware(
         Gate,
-        access=Access(settings.owner),
+        access=Access(settings.owner, workbench.keys, sign_ins),
         max_body_bytes=settings.max_body_bytes,
         larger={
             f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),

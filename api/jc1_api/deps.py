@@ -1,11 +1,12 @@
-"""Dependencies of the routes: the workbench, and the owner that a request is about.
+"""Dependencies of the routes: the workbench, the scope that a route asks for, and the owner that a request is about.
 
-Knows where the app and the gate leave them. Whom a caller may act for, `jc1.access.principal` decides.
+Knows where the app and the gate leave them. What a caller may do, and for whom, `jc1.access.principal` decides.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
@@ -27,6 +28,24 @@ async def _owner(
 ) -> str:
     owner: str = request.state.principal.acting_for(user)
     return owner
+
+
+@dataclass(frozen=True)
+class Required:
+    """The dependency that lets those through who have a scope. `jc1_api.routing.Route` asks it before all else."""
+
+    scope: str
+
+    async def __call__(self, request: Request) -> None:
+        request.state.principal.require(self.scope)
+
+
+def requires(scope: str) -> Any:
+    """Return the dependency of a route on a scope, for its `dependencies`.
+
+    Every route has one, unless it is for all who have a key. It raises `Refused`.
+    """
+    return Depends(Required(scope))
 
 
 TheWorkbench = Annotated[Workbench, Depends(_workbench)]

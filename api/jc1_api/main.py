@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jc1.access.browser import check_listen
+from jc1.access.browser import check_listen, is_loopback
 from jc1.errors import InvalidSettings, PortInUse
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from jc1.settings import Settings
@@ -57,20 +58,33 @@ def serve(settings: Settings) -> None:
     The port is taken before anything slow is loaded: a caller that comes early waits instead of being turned away.
 
     Raises:
-        InvalidSettings: The address cannot be listened on.
+        InvalidSettings: The address cannot be listened on, or other machines reach it and there is no key.
         PortInUse: It is taken.
         Jc1Error: What `Workbench.open` and `Workbench.start` raise.
     """
-    check_listen(settings.host)
     settings.prepare_home()
+    check_listen(settings.host, any_keys=not is_loopback(settings.host) and _any_keys(settings))
     with _listen(settings.host, settings.port) as listener:
         _log_to_stderr(settings.log_level)
         # What is loaded now stays: looking through it for garbage takes a fifth of the start, and pauses replies later.
         gc.disable()
-        _run(build(settings), listener)
+        _run(build(settings), listener, settings)
 
 
-def _run(app: FastAPI, listener: socket.socket) -> None:
+def _any_keys(settings: Settings) -> bool:
+    """Return whether there is a key that opens anything."""
+    from jc1.access.keys import Keys
+    from jc1.database import open_database
+    from jc1.database.keys import KeyRepository
+
+    database = open_database(settings.database_url)
+    try:
+        return Keys(KeyRepository(database)).any_valid()
+    finally:
+        database.dispose()
+
+
+def _run(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     import uvicorn
 
     host, port = listener.getsockname()[:2]
@@ -94,17 +108,7 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
                         task.cancel()
                 await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
-    config = uvicorn.Config(
-        app,
-        # Run here, so that an error at the start is the caller's to tell and not a traceback in uvicorn's log.
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    config = _config(app, settings)
 
     async def run() -> None:
         async with app.router.lifespan_context(app):
@@ -113,6 +117,24 @@ def _run(app: FastAPI, listener: socket.socket) -> None:
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
+
+
+def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        # Run by `_run`, so that an error at the start is the caller's to tell and not a traceback in uvicorn's log.
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Anybody can send these headers. They hold where one of these proxies did, and say nothing from elsewhere.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        ws="none",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
 
 
 def _end_heartbeats(app: FastAPI) -> None:

@@ -1,6 +1,6 @@
 """The gate before everything that is served, mounts included: who may ask, how much may be sent, and what never leaks.
 
-Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access.browser`.
+Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access.gate`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jc1.access.browser import Access, Caller
-from jc1.errors import Jc1Error, Refused, RequestTooLarge
+from jc1.access.browser import Caller
+from jc1.access.gate import Access
+from jc1.errors import Jc1Error, RequestTooLarge, Unauthenticated
 from jc1_api.errors import error_response, unexpected
 
 SECURITY_HEADERS = {
@@ -24,6 +27,12 @@ SECURITY_HEADERS = {
 }
 PRIVATE_HEADERS = {b"cache-control": b"no-store"}
 """For `/v1`: what is somebody's own stays out of every cache on the way."""
+SESSION_COOKIE = "jc1_session"
+SIGN_IN = "/sign-in"
+OPEN = frozenset({"/health", "/health/live", "/health/ready", SIGN_IN, "/favicon.ico", "/manifest.json"})
+"""The addresses that ask for no key where there are keys."""
+PAGES = frozenset({"/", "/ui", "/ui/"})
+"""Where somebody without a key is led to the sign-in."""
 POLICY_VIOLATION = 1008
 """WebSocket close code, RFC 6455 section 7.4.1."""
 DISCARD_BYTES = 64_000_000
@@ -63,8 +72,8 @@ class Gate:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            scope.setdefault("state", {})["principal"] = self.access.admit(_caller(scope))
-        except Refused:
+            await self._admit(scope)
+        except Jc1Error:
             # ASGI: the connection is announced first, and only then can it be refused.
             await receive()
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
@@ -80,9 +89,13 @@ class Gate:
         usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
         body = _Body(receive, response, *usual)
         try:
-            state["principal"] = self.access.admit(_caller(scope))
+            await self._admit(scope)
             body.check_announced(scope)
             await self.app(scope, body.receive, response.send)
+        except Unauthenticated as error:
+            await response.answer(
+                RedirectResponse(SIGN_IN, 303) if _opens_page(scope) else error_response(error, scope)
+            )
         except RequestTooLarge as error:
             response.refusal = response.refusal or error
         except Jc1Error as error:
@@ -91,6 +104,11 @@ class Gate:
             await response.fail(unexpected(error, f"{scope['method']} {scope['path']}"), scope)
         if response.refusal is not None:
             await response.fail(response.refusal, scope, discard=body.discard)
+
+    async def _admit(self, scope: Scope) -> None:
+        """Put the principal where the app finds it. Raises what `Access.admit` does."""
+        open_to_all = scope["path"] in OPEN
+        scope.setdefault("state", {})["principal"] = await self.access.admit(_caller(scope), open_to_all=open_to_all)
 
 
 class _Response:
@@ -126,10 +144,13 @@ class _Response:
 
     async def fail(self, error: Jc1Error, scope: Scope, discard: Any = None) -> None:
         """Answer with the error, if nothing was answered yet; `discard` takes in the rest of the body meanwhile."""
+        await self.answer(error_response(error, scope, {"connection": "close"} if discard else None), discard)
+
+    async def answer(self, whole: Response, discard: Any = None) -> None:
+        """Send a whole response, if nothing was answered yet."""
         if self.started:
             return
         self.refusal = None
-        whole = error_response(error, scope, {"connection": "close"} if discard else None)
         await self.send({"type": "http.response.start", "status": whole.status_code, "headers": whole.raw_headers})
         await self.send({"type": "http.response.body", "body": whole.body, "more_body": discard is not None})
         if discard is not None:
@@ -189,7 +210,16 @@ def _caller(scope: Scope) -> Caller:
         origin=_header(scope, b"origin"),
         fetch_site=_header(scope, b"sec-fetch-site"),
         fetch_mode=_header(scope, b"sec-fetch-mode"),
+        authorization=_header(scope, b"authorization"),
+        api_key=_header(scope, b"x-api-key"),
+        session=HTTPConnection(scope).cookies.get(SESSION_COOKIE),
     )
+
+
+def _opens_page(scope: Scope) -> bool:
+    """Return whether somebody opens the page in a browser. Browsers say so; over plain HTTP only by what they take."""
+    navigates = _header(scope, b"sec-fetch-mode") == "navigate" or "text/html" in (_header(scope, b"accept") or "")
+    return scope["method"] == "GET" and scope["path"] in PAGES and navigates
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """The checks that every route of the API makes before its own code runs: nothing that was sent is ignored.
 
-Knows which query parameters, form fields and kind of body a route takes, from its declaration. What stands in a JSON
-body is checked by the route's own models, which refuse unknown fields.
+Knows which scopes, query parameters, form fields and kind of body a route takes, from its declaration. What stands in a
+JSON body is checked by the route's own models, which refuse unknown fields.
 
 No HTML form can send JSON. So a form in a page or in a rendered reply changes and removes nothing, whoever presses it.
 """
@@ -19,6 +19,7 @@ from fastapi.params import Body
 from fastapi.routing import APIRoute
 
 from jc1.errors import InvalidRequest
+from jc1_api.deps import Required
 from jc1_api.errors import Error, UnsupportedMediaType
 
 MULTIPART = "multipart/form-data"
@@ -29,7 +30,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 class Route(APIRoute):
-    """A route that refuses unknown and repeated query parameters and form fields, and bodies of another kind."""
+    """A route that refuses callers without its scopes, unknown and repeated parameters, and bodies of another kind."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -37,8 +38,12 @@ class Route(APIRoute):
         parameters = {field.alias for field in dependant.query_params}
         fields = {field.alias for field in dependant.body_params}
         media_types = self._media_types()
+        required = [it.call for it in self.dependant.dependencies if isinstance(it.call, Required)]
 
         async def checked(request: Request) -> Response:
+            # First, since FastAPI would read the whole body before it asks them.
+            for scope in required:
+                await scope(request)
             _check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
             _check_media_type(request, media_types)
             if MULTIPART in media_types:

@@ -1,7 +1,7 @@
-"""The rules of the gate: who may ask, and from where; the same for API and UI.
+"""What a request says about where it comes from: hosts and origins.
 
-Knows hosts and origins, and who asks where there are no keys. Knows nothing about any web framework: the API's
-middleware hands it what a request says about itself, before its body is read.
+Knows loopback, and what browsers tell of the page that sent a request. Knows nothing about any web framework, and
+nothing about keys (`jc1.access.gate`).
 
 **Without keys** JC1 serves the people of this machine only. It listens on loopback, answers callers on loopback, and
 does so under a loopback name: a name that somebody else's DNS points here (rebinding) is refused. A browser says which
@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from jc1.access.principal import ADMIN, Principal, check_owner
 from jc1.errors import HostRefused, InvalidSettings, OriginRefused, Refused
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?")
@@ -27,7 +25,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class Caller:
     """What a request says about itself; header values as they were sent, `None` when absent.
 
-    `peer` is the address at the other end of the connection, `None` where there is none (a Unix socket).
+    `peer` is the address at the other end of the connection, `None` where there is none (a Unix socket). A header that
+    was sent twice is empty. `session` is the value of the cookie that a sign-in left.
     """
 
     method: str
@@ -36,42 +35,42 @@ class Caller:
     origin: str | None = None
     fetch_site: str | None = None
     fetch_mode: str | None = None
+    authorization: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    session: str | None = field(default=None, repr=False)
 
 
-class Access:
-    """The gate's decision. `hosts` are names besides the loopback ones under which this server may be addressed."""
+def check_local(caller: Caller) -> None:
+    """Let the people of this machine pass.
 
-    def __init__(self, owner: str, *, hosts: Iterable[str] = ()) -> None:
-        self._everyone = Principal(check_owner(owner), frozenset({ADMIN}))
-        self._hosts = frozenset(name.lower() for name in hosts)
-
-    def admit(self, caller: Caller) -> Principal:
-        """Return the principal that a caller is.
-
-        Raises:
-            Refused: It calls from another machine.
-            HostRefused: It addresses this server by a name that is not one of its own.
-            OriginRefused: A browser sends it for a page that is not JC1's.
-        """
-        if caller.peer is not None and not is_loopback(caller.peer):
-            raise Refused("Without keys JC1 answers callers on this machine only.")
-        host = _split(caller.host or "")
-        if host is None or not (is_loopback(host[0]) or host[0] in self._hosts):
-            raise HostRefused("This server answers for localhost, 127.0.0.1 and [::1]: use one of these names.")
-        if caller.origin is not None and not _same(caller.origin, host):
-            raise OriginRefused("The request comes from a web page of another origin, which may not use this server.")
-        follows_link = caller.method in ("GET", "HEAD") and caller.fetch_mode == "navigate"
-        if caller.fetch_site in ("cross-site", "same-site") and not follows_link:
-            raise OriginRefused("The request comes from a web page of another site, which may not use this server.")
-        return self._everyone
+    Raises:
+        Refused: The request comes from another machine.
+        HostRefused: It addresses this server by a name that is not one of its own.
+        OriginRefused: A browser sends it for a page that is not JC1's.
+    """
+    if caller.peer is not None and not is_loopback(caller.peer):
+        raise Refused("Without keys JC1 answers callers on this machine only.")
+    host = _split(caller.host or "")
+    if host is None or not is_loopback(host[0]):
+        raise HostRefused("This server answers for localhost, 127.0.0.1 and [::1]: use one of these names.")
+    check_page(caller)
 
 
-def check_listen(host: str) -> None:
-    """Raise `InvalidSettings` unless `host` is an address that only this machine can reach."""
-    if not is_loopback(host):
+def check_page(caller: Caller) -> None:
+    """Let requests pass that no browser sends for a page of another origin. Raises `OriginRefused`."""
+    if caller.origin is not None and not _same(caller.origin, _split(caller.host or "")):
+        raise OriginRefused("The request comes from a web page of another origin, which may not use this server.")
+    follows_link = caller.method in ("GET", "HEAD") and caller.fetch_mode == "navigate"
+    if caller.fetch_site in ("cross-site", "same-site") and not follows_link:
+        raise OriginRefused("The request comes from a web page of another site, which may not use this server.")
+
+
+def check_listen(host: str, *, any_keys: bool) -> None:
+    """Raise `InvalidSettings` where other machines could reach `host` and there are no keys to tell who they are."""
+    if not any_keys and not is_loopback(host):
         raise InvalidSettings(
-            f"Listening on {host!r} would let other machines in, and there are no keys to tell who they are: "
-            "use --host 127.0.0.1, and reach it from elsewhere through an SSH tunnel."
+            f"Listening on {host!r} would let other machines in, and there is no valid key to tell who they are: make "
+            "one with `jc1 keys create`, or use --host 127.0.0.1, and reach it from elsewhere through an SSH tunnel."
         )
 
 
@@ -96,11 +95,11 @@ def _split(authority: str) -> tuple[str, int | None] | None:
     return match["name"].lower(), int(match["port"]) if match["port"] else None
 
 
-def _same(origin: str, host: tuple[str, int | None]) -> bool:
+def _same(origin: str, host: tuple[str, int | None] | None) -> bool:
     """Return whether a page of `origin` was served under `host`: name and port are the same."""
     scheme, _, authority = origin.partition("://")
     page = _split(authority)
     default = _DEFAULT_PORTS.get(scheme)
-    if page is None or default is None:
+    if host is None or page is None or default is None:
         return False
     return (page[0], page[1] or default) == (host[0], host[1] or default)

@@ -43,7 +43,8 @@ NAME_LENGTH = 200
 
 State = Literal["valid", "expired", "revoked"]
 
-_TOKEN = re.compile(r"jc1_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_ID = re.compile(r"[0-9a-f]{12}")
+_TOKEN = re.compile(rf"jc1_({_ID.pattern})_([A-Za-z0-9_-]{{43}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Keys:
 
     def __init__(self, rows: KeyRepository, *, clock: Callable[[], datetime] = _now) -> None:
         self._rows = rows
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._recent: OrderedDict[str, tuple[datetime, Key | None]] = OrderedDict()
         self._changes = 0
@@ -144,10 +145,10 @@ class Keys:
             InvalidRequest: An argument is none that a key can have; `param` names it.
         """
         limits = limits or Limits()
-        now = self._clock()
+        now = self.clock()
         _check(owner, name, scopes, limits, expires, now)
-        secret = secrets.token_urlsafe(32)
         key_id = secrets.token_hex(6)
+        token = _token(key_id)
         values = {
             "id": key_id,
             "owner": owner,
@@ -156,12 +157,12 @@ class Keys:
             "limits": limits.to_dict(),
             "models": None if models is None else sorted(set(models)),
             "presets": None if presets is None else sorted(set(presets)),
-            "digest": _digest(secret),
+            "digest": digest_of(token),
             "created": now,
             "expires": expires,
         }
         self._rows.add(values)
-        return self._issued(key_id, secret)
+        return self._issued(key_id, token)
 
     def list(self) -> list[Key]:
         """Return every key that was ever made, the newest first."""
@@ -184,24 +185,24 @@ class Keys:
         """
         if not timedelta() <= grace <= timedelta(days=366):
             raise InvalidRequest("'grace' is a time from 0 to a year.", param="grace")
-        now = self._clock()
+        now = self.clock()
         if (state := self.get(key_id).state(now)) != "valid":
             raise Conflict(f"The key {key_id!r} is {state}: make a new one.")
-        secret = secrets.token_urlsafe(32)
-        if not self._rows.rotate(key_id, _digest(secret), now + grace if grace else None):
+        token = _token(key_id)
+        if not self._rows.rotate(key_id, digest_of(token), now + grace if grace else None):
             raise Conflict(f"The key {key_id!r} was revoked meanwhile: make a new one.")
-        return self._issued(key_id, secret)
+        return self._issued(key_id, token)
 
     def revoke(self, key_id: str) -> Key:
         """End a key for good: here at once, in other processes within `FRESH`. Raises `UnknownKey`."""
         self.get(key_id)
-        self._rows.revoke(key_id, self._clock())
+        self._rows.revoke(key_id, self.clock())
         self._forget(key_id)
         return self.get(key_id)
 
     def any_valid(self) -> bool:
         """Return whether there is a key that opens anything now."""
-        now = self._clock()
+        now = self.clock()
         return any(key.state(now) == "valid" for key in self.list())
 
     def signing_secret(self, name: str) -> bytes:
@@ -210,7 +211,7 @@ class Keys:
 
     async def exist(self) -> bool:
         """Return whether a key was ever made; that another process makes the first is seen within `FRESH`."""
-        now = self._clock()
+        now = self.clock()
         if not self._exist and not _is_fresh(self._asked, now):
             # Never back to False: a key may be made here while another thread looks.
             if await asyncio.to_thread(self._rows.any):
@@ -223,8 +224,8 @@ class Keys:
         match = _TOKEN.fullmatch(token)
         key = await self.find(match[1]) if match else None
         # As much work for an id that is none: how long a refusal takes does not tell which ids there are.
-        digest = _digest(match[2] if match else token)
-        now = self._clock()
+        digest = digest_of(token)
+        now = self.clock()
         matches = [hmac.compare_digest(digest, known) for known in (key.digests(now) if key else (bytes(32),))]
         if key is None or not any(matches):
             raise invalid()
@@ -233,10 +234,12 @@ class Keys:
 
     async def find(self, key_id: str) -> Key | None:
         """Return a key as it was at most `FRESH` ago; None where there is none."""
+        if not _ID.fullmatch(key_id):
+            return None
         with self._lock:
             read, key = self._recent.get(key_id, (None, None))
             changes = self._changes
-        if _is_fresh(read, now := self._clock()):
+        if _is_fresh(read, now := self.clock()):
             return key
         row = await asyncio.to_thread(self._rows.get, key_id)
         key = None if row is None else _key(row)
@@ -250,7 +253,7 @@ class Keys:
 
     def used(self, key: Key) -> None:
         """Store, in a thread and once a minute, that a key was used."""
-        now = self._clock()
+        now = self.clock()
         before = self._touched.get(key.id) or key.last_used
         if before is None or now - before >= TOUCH:
             self._touched[key.id] = now
@@ -266,9 +269,9 @@ class Keys:
         except Jc1Error as error:
             log.warning("the last use of the key %s was not stored: %s", key_id, error.message)
 
-    def _issued(self, key_id: str, secret: str) -> Issued:
+    def _issued(self, key_id: str, token: str) -> Issued:
         self._forget(key_id)
-        return Issued(self.get(key_id), f"jc1_{key_id}_{secret}")
+        return Issued(self.get(key_id), token)
 
     def _forget(self, key_id: str) -> None:
         """Keep nothing of what was read of a key before it was changed here."""
@@ -283,13 +286,20 @@ def invalid() -> Unauthenticated:
     return Unauthenticated("This key is unknown, expired or revoked: ask for a new one.")
 
 
+def _token(key_id: str) -> str:
+    """Return a token with a new secret."""
+    return f"jc1_{key_id}_{secrets.token_urlsafe(32)}"
+
+
 def _is_fresh(read: datetime | None, now: datetime) -> bool:
     # A clock that was set back makes nothing fresh for longer.
     return read is not None and timedelta() <= now - read < FRESH
 
 
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+def digest_of(token: str) -> bytes:
+    """Return the digest of a token's secret; of the whole text where it is no token."""
+    match = _TOKEN.fullmatch(token)
+    return hashlib.sha256((match[2] if match else token).encode("utf-8", "surrogatepass")).digest()
 
 
 def _key(row: dict[str, Any]) -> Key:

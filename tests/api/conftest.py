@@ -145,3 +145,8 @@ def openai(server: Server) -> Iterator[OpenAI]:
     """Yield the official client, as its users make it."""
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
         yield made
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that shows a key."""
+    return {"authorization": f"Bearer {token}"}

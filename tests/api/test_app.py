@@ -1,11 +1,18 @@
 """The application's life: it starts and ends with its workbench, and gives everything back when it cannot start."""
 
-import pytest
+from pathlib import Path
 
-from jc1 import Workbench
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from jc1 import Settings, Workbench
+from jc1.access.keys import Keys
+from jc1.database.keys import KeyRepository
 from jc1.engines.echo import EchoEngine
-from jc1.errors import EngineUnavailable
+from jc1.errors import EngineUnavailable, InvalidSettings
 from jc1_api.app import create_app
+from jc1_api.main import _config, serve
 
 
 class Unstartable(EchoEngine):
@@ -35,3 +42,40 @@ async def test_the_workbench_lives_as_long_as_the_app(workbench: Workbench) -> N
     async with app.router.lifespan_context(app):
         assert workbench.engine.healthy
     assert not workbench.engine.healthy
+
+
+@pytest.mark.parametrize(
+    ("proxies", "peer", "forwarded", "status"),
+    [
+        ("", "127.0.0.1", None, 200),
+        ("", "127.0.0.1", "203.0.113.9", 200),
+        ("", "203.0.113.9", "127.0.0.1", 403),
+        ("10.0.0.0/8, ::1", "203.0.113.9", "127.0.0.1", 403),
+        ("10.0.0.0/8, ::1", "10.0.0.7", "127.0.0.1", 200),
+        ("10.0.0.0/8, ::1", "::1", "127.0.0.1, 203.0.113.9", 403),
+        ("10.0.0.0/8, ::1", "10.0.0.7", "127.0.0.1, 203.0.113.9, 10.0.0.8", 403),
+    ],
+)
+async def test_only_a_trusted_proxy_says_who_asks_through_it(
+    workbench: Workbench, proxies: str, peer: str, forwarded: str | None, status: int
+) -> None:
+    settings = Settings(trusted_proxies=proxies)
+    config = _config(create_app(workbench), settings)
+    config.load()
+    transport = httpx.ASGITransport(config.loaded_app, client=(peer, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
+        assert (await client.get("/version", headers=headers)).status_code == status
+
+
+def test_other_machines_are_let_in_once_there_is_a_key_that_is_good(home: Path, database: Engine) -> None:
+    keys = Keys(KeyRepository(database))
+    settings = Settings(home=home, engine="echo", host="box.invalid")
+    with pytest.raises(InvalidSettings, match="jc1 keys create"):
+        serve(settings)
+    key_id = keys.create("ann").key.id
+    with pytest.raises(InvalidSettings, match="cannot be listened on"):
+        serve(settings)  # now only the address is wrong
+    keys.revoke(key_id)
+    with pytest.raises(InvalidSettings, match="jc1 keys create"):
+        serve(settings)

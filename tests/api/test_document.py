@@ -10,6 +10,7 @@ import httpx
 
 import jc1_api.errors
 from jc1 import Workbench
+from jc1.access.principal import SCOPES, USUAL_SCOPES
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
@@ -39,6 +40,13 @@ def test_every_error_is_in_the_table_with_its_status_and_meaning() -> None:
     assert told == {(error.code, error.status, (inspect.getdoc(error) or "").split("\n")[0]) for error in errors()}
     statuses = [int(row[1]) for row in rows("| code | status |")]
     assert statuses == sorted(statuses)
+
+
+def test_every_scope_is_in_the_table() -> None:
+    assert [scope.strip("`") for scope, _ in rows("| scope | allows |")] == [*SCOPES]
+    named = re.search(r"made without `--scope` has (.*?)\. `jc1", DOCUMENT, flags=re.S)
+    assert named is not None
+    assert set(re.findall(r"`([^`]+)`", named[1])) == USUAL_SCOPES
 
 
 def test_the_example_of_an_error_is_one() -> None:

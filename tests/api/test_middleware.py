@@ -11,9 +11,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from sqlalchemy import Engine
 
 from jc1 import Workbench
-from jc1.access.browser import Access
+from jc1.access.gate import Access
+from jc1.access.keys import Keys
+from jc1.access.sign_in import SignIns
+from jc1.database.keys import KeyRepository
 from jc1.errors import StorageFull
 from jc1.memory.base import NewRecord
 from jc1_api.app import create_app
@@ -22,6 +26,13 @@ from tests.api.conftest import Server
 
 ELSEWHERE = {"origin": "http://evil.example"}
 BIG = 10_000_000
+
+
+@pytest.fixture
+def access(database: Engine) -> Access:
+    """Return the gate's decision where there are no keys."""
+    keys = Keys(KeyRepository(database))
+    return Access("local", keys, SignIns(keys, hours=12))
 
 
 async def test_every_address_is_closed_to_other_hosts_and_pages_mounts_and_unknown_ones_too(
@@ -60,7 +71,7 @@ async def test_another_machine_is_refused(workbench: Workbench) -> None:
 
 
 @pytest.mark.parametrize("host", [b"evil.example", b"localhost"])
-async def test_websockets_pass_the_gate_too(host: bytes) -> None:
+async def test_websockets_pass_the_gate_too(access: Access, host: bytes) -> None:
     sent: list[Any] = []
     reached = []
 
@@ -73,16 +84,18 @@ async def test_websockets_pass_the_gate_too(host: bytes) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    gate = Gate(inner, access=Access("local"), max_body_bytes=1000)
-    await gate({"type": "websocket", "headers": [(b"host", host)], "client": ("127.0.0.1", 1)}, receive, send)
+    gate = Gate(inner, access=access, max_body_bytes=1000)
+    await gate(
+        {"type": "websocket", "path": "/", "headers": [(b"host", host)], "client": ("127.0.0.1", 1)}, receive, send
+    )
     if host == b"localhost":
         assert (reached, sent) == (["local"], [])
     else:
         assert (reached, sent) == ([], [{"type": "websocket.close", "code": 1008}])
 
 
-async def test_what_is_neither_http_nor_websocket_nor_lifespan_goes_nowhere() -> None:
-    gate = Gate(None, access=Access("local"), max_body_bytes=1000)  # type: ignore[arg-type]
+async def test_what_is_neither_http_nor_websocket_nor_lifespan_goes_nowhere(access: Access) -> None:
+    gate = Gate(None, access=access, max_body_bytes=1000)  # type: ignore[arg-type]
     await gate({"type": "new"}, None, None)  # type: ignore[arg-type]
 
 
@@ -100,21 +113,21 @@ async def test_a_body_is_counted_while_it_is_read_where_it_announces_no_length(c
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
 
 
-async def test_an_announced_body_is_refused_before_the_app_sees_any_of_it() -> None:
+async def test_an_announced_body_is_refused_before_the_app_sees_any_of_it(access: Access) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("not reached")
 
-    gate = Gate(inner, access=Access("local"), max_body_bytes=1000)
+    gate = Gate(inner, access=access, max_body_bytes=1000)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
         assert (await client.post("/", content=b"x" * 1001)).status_code == 413
 
 
-async def test_a_path_may_have_a_limit_of_its_own() -> None:
+async def test_a_path_may_have_a_limit_of_its_own(access: Access) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "http.request"
         await JSONResponse({})(scope, receive, send)
 
-    gate = Gate(inner, access=Access("local"), max_body_bytes=1000, larger={"POST /large": ("most", 2000)})
+    gate = Gate(inner, access=access, max_body_bytes=1000, larger={"POST /large": ("most", 2000)})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
         answers = [
             await client.post(path, content=b"x" * size)
@@ -124,14 +137,14 @@ async def test_a_path_may_have_a_limit_of_its_own() -> None:
     assert ["raise most." in answer.text for answer in answers] == [False, True, False]
 
 
-async def test_a_mount_that_swallows_the_error_is_answered_for(workbench: Workbench) -> None:
+async def test_a_mount_that_swallows_the_error_is_answered_for(access: Access) -> None:
     """FastAPI turns whatever breaks the reading of a body into a 400 of its own."""
     app = FastAPI()
 
     @app.post("/")
     async def take(body: dict[str, Any]) -> None: ...
 
-    gate = Gate(app, access=Access("local"), max_body_bytes=1000)
+    gate = Gate(app, access=access, max_body_bytes=1000)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://localhost") as client:
         response = await client.post("/", content=chunked(20_000, []), headers={"content-type": "application/json"})
     assert response.status_code == 413
@@ -280,7 +293,7 @@ def test_garbage_on_the_wire_leaves_the_server_standing(server: Server) -> None:
     assert httpx.get(f"{server.url}/health/live", timeout=60).json() == {"status": "ok"}
 
 
-async def test_a_slow_discard_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_discard_ends(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jc1_api.middleware.DISCARD_SECONDS", 0.01)
     sent: list[Any] = []
 
@@ -290,7 +303,7 @@ async def test_a_slow_discard_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    gate = Gate(None, access=Access("local"), max_body_bytes=10)  # type: ignore[arg-type]
+    gate = Gate(None, access=access, max_body_bytes=10)  # type: ignore[arg-type]
     headers = [(b"host", b"localhost"), (b"content-length", b"11")]
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": None}
     await gate(scope, receive, send)

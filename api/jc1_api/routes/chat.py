@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
 from jc1.request import MemoryMode
-from jc1_api.deps import TheWorkbench
+from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import schema_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
@@ -186,6 +186,7 @@ class ChatRequest(Body):
     "/v1/chat/completions",
     response_model=ChatCompletion,
     responses={200: {"content": {EventStream.media_type: {"schema": schema_of(ChatCompletionChunk)}}}},
+    dependencies=[requires("chat")],
 )
 async def chat_completions(body: ChatRequest, request: Request, workbench: TheWorkbench) -> Response:
     """Reply to the last message of a conversation, whole or as a stream.

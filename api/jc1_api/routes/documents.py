@@ -19,7 +19,7 @@ from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
 from jc1.memory.base import Document
 from jc1.memory.store import MAX_PAGE
-from jc1_api.deps import Owner, TheWorkbench
+from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.fields import NewName
 from jc1_api.routing import Router
 from jc1_api.sse import while_connected
@@ -60,7 +60,7 @@ class IngestedDocument(BaseModel):
 _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="ingest")
 
 
-@router.get("", response_model=DocumentList)
+@router.get("", response_model=DocumentList, dependencies=[requires("memory:read")])
 async def list_documents(
     workbench: TheWorkbench,
     owner: Owner,
@@ -70,7 +70,7 @@ async def list_documents(
     return {"data": await asyncio.to_thread(workbench.memory.documents, owner, limit=limit)}
 
 
-@router.post("", status_code=201, response_model=IngestedDocument)
+@router.post("", status_code=201, response_model=IngestedDocument, dependencies=[requires("memory:write")])
 async def ingest_document(
     request: Request,
     workbench: TheWorkbench,

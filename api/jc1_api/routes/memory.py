@@ -36,7 +36,7 @@ from jc1.memory.deletion import MAX_SELECTED
 from jc1.memory.exchange import MAX_LINES, too_many_lines
 from jc1.memory.queries import MAX_CONTAINS
 from jc1.messages import Role
-from jc1_api.deps import Owner, TheWorkbench
+from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import NAME_LENGTH, NOT_BLANK, Body, Flag, Name
 from jc1_api.ndjson import Lines
@@ -191,7 +191,7 @@ class ForgottenMemory(BaseModel):
     restorable_until: datetime = Field(description="At least.")
 
 
-@router.get("", response_model=MemoryPage)
+@router.get("", response_model=MemoryPage, dependencies=[requires("memory:read")])
 async def list_memories(
     workbench: TheWorkbench,
     owner: Owner,
@@ -212,7 +212,7 @@ async def list_memories(
     return await asyncio.to_thread(workbench.memory.list, owner, limit=limit, cursor=cursor, only=only)
 
 
-@router.post("", status_code=201, response_model=MemoryRecord)
+@router.post("", status_code=201, response_model=MemoryRecord, dependencies=[requires("memory:write")])
 async def add_memory(body: NewMemory, workbench: TheWorkbench, owner: Owner) -> Record:
     """Remember a text. A newer statement supersedes the older one on its subject."""
     new = NewRecord(body.text, body.role, body.kind)
@@ -220,7 +220,7 @@ async def add_memory(body: NewMemory, workbench: TheWorkbench, owner: Owner) -> 
     return record
 
 
-@router.get("/search", response_model=Hits)
+@router.get("/search", response_model=Hits, dependencies=[requires("memory:read")])
 async def search_memories(
     workbench: TheWorkbench,
     owner: Owner,
@@ -232,13 +232,18 @@ async def search_memories(
         return await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
 
 
-@router.get("/statistics")
+@router.get("/statistics", dependencies=[requires("memory:read")])
 async def memory_statistics(workbench: TheWorkbench, owner: Owner) -> Statistics:
     """Count the owner's memories, by kind, role, session and document."""
     return await asyncio.to_thread(workbench.memory.statistics, owner)
 
 
-@router.get("/export", response_model=None, responses={200: {"content": {Lines.media_type: LINES}}})
+@router.get(
+    "/export",
+    response_model=None,
+    responses={200: {"content": {Lines.media_type: LINES}}},
+    dependencies=[requires("memory:read")],
+)
 async def export_memories(workbench: TheWorkbench, owner: Owner) -> Lines:
     """Export all memories as they are at one moment, each a line of JSON, with history and links.
 
@@ -247,7 +252,11 @@ async def export_memories(workbench: TheWorkbench, owner: Owner) -> Lines:
     return Lines(workbench.memory.export_lines(owner), filename="memories.jsonl")
 
 
-@router.post("/import", openapi_extra={"requestBody": {"required": True, "content": {Lines.media_type: LINES}}})
+@router.post(
+    "/import",
+    openapi_extra={"requestBody": {"required": True, "content": {Lines.media_type: LINES}}},
+    dependencies=[requires("memory:write")],
+)
 async def import_memories(request: Request, workbench: TheWorkbench, owner: Owner) -> Imported:
     """Take in what an export gave, or nothing where a line is wrong. What is there already stays.
 
@@ -269,13 +278,13 @@ async def import_memories(request: Request, workbench: TheWorkbench, owner: Owne
         )
 
 
-@router.post("/forget/preview", response_model=ForgetPreview)
+@router.post("/forget/preview", response_model=ForgetPreview, dependencies=[requires("memory:read")])
 async def preview_forget(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> ForgetImpact:
     """Show what forgetting this would hide. Nothing is changed."""
     return await asyncio.to_thread(workbench.memory.preview, owner, body.selection())
 
 
-@router.post("/forget")
+@router.post("/forget", dependencies=[requires("memory:write")])
 async def forget_memories(body: MemoryForget, workbench: TheWorkbench, owner: Owner) -> Forgotten:
     """Hide memories and the session turns that hold their texts, at once; with `purge` for good."""
     what = body.selection()
@@ -291,26 +300,30 @@ async def forget_memories(body: MemoryForget, workbench: TheWorkbench, owner: Ow
     )
 
 
-@router.post("/restore")
+@router.post("/restore", dependencies=[requires("memory:write")])
 async def restore_memories(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> Restored:
     """Show again what was forgotten and is not purged yet."""
     return await asyncio.to_thread(erasure.restore, workbench, owner, body.selection())
 
 
-@router.post("/purge")
+@router.post("/purge", dependencies=[requires("memory:write")])
 async def purge_memories(body: MemorySelection, workbench: TheWorkbench, owner: Owner) -> Purged:
     """Remove for good, now, what the owner has forgotten of this."""
     purged = await asyncio.to_thread(erasure.purge, workbench, owner, body.selection())
     return Purged(**asdict(purged), remains=list(erasure.remains(workbench.settings)))
 
 
-@router.get("/{memory_id}", response_model=MemoryRecord)
+@router.get("/{memory_id}", response_model=MemoryRecord, dependencies=[requires("memory:read")])
 async def get_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> Record:
     """Return one memory."""
     return await asyncio.to_thread(workbench.memory.get, owner, memory_id)
 
 
-@router.patch("/{memory_id}", response_model=MemoryRecord)
+@router.patch(
+    "/{memory_id}",
+    response_model=MemoryRecord,
+    dependencies=[requires("memory:read"), requires("memory:write")],  # its answer shows the whole memory
+)
 async def change_memory(memory_id: str, body: MemoryChange, workbench: TheWorkbench, owner: Owner) -> Record:
     """Edit a memory, pin or exclude it. What an edited statement supersedes follows its new text, at its old time."""
     if body.text is not None:
@@ -319,14 +332,14 @@ async def change_memory(memory_id: str, body: MemoryChange, workbench: TheWorkbe
     return await asyncio.to_thread(workbench.memory.mark, owner, memory_id, **marks)
 
 
-@router.get("/{memory_id}/history")
+@router.get("/{memory_id}/history", dependencies=[requires("memory:read")])
 async def memory_history(memory_id: str, workbench: TheWorkbench, owner: Owner) -> MemoryHistory:
     """List what a memory said before it was edited, oldest first."""
     edits = await asyncio.to_thread(workbench.memory.history, owner, memory_id)
     return MemoryHistory(data=list(edits))
 
 
-@router.delete("/{memory_id}")
+@router.delete("/{memory_id}", dependencies=[requires("memory:write")])
 async def forget_memory(memory_id: str, workbench: TheWorkbench, owner: Owner) -> ForgottenMemory:
     """Forget one memory, a message with its replies: hidden at once, and removed when it can no longer be restored."""
     hidden = await asyncio.to_thread(erasure.forget, workbench, owner, memory_id)

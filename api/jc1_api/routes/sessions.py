@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from jc1.errors import UnknownSession
 from jc1.sessions import MAX_PAGE, SessionInfo
-from jc1_api.deps import Owner, TheWorkbench
+from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.fields import NAME_LENGTH
 from jc1_api.routing import Router
 
@@ -55,7 +55,7 @@ class Deleted(BaseModel):
 SessionId = Annotated[str, Path(min_length=1, max_length=NAME_LENGTH)]
 
 
-@router.get("", response_model=SessionList)
+@router.get("", response_model=SessionList, dependencies=[requires("memory:read")])
 async def list_sessions(
     workbench: TheWorkbench,
     owner: Owner,
@@ -65,7 +65,7 @@ async def list_sessions(
     return {"data": await asyncio.to_thread(workbench.sessions.list, owner, limit=limit)}
 
 
-@router.get("/{session_id:path}", response_model=SessionTurns)
+@router.get("/{session_id:path}", response_model=SessionTurns, dependencies=[requires("memory:read")])
 async def get_session(
     session_id: SessionId,
     workbench: TheWorkbench,
@@ -79,7 +79,7 @@ async def get_session(
     return {"session": session_id, "data": turns}
 
 
-@router.delete("/{session_id:path}")
+@router.delete("/{session_id:path}", dependencies=[requires("memory:write")])
 async def delete_session(session_id: SessionId, workbench: TheWorkbench, owner: Owner) -> Deleted:
     """Delete a conversation. What was remembered from it stays until it is forgotten."""
     await asyncio.to_thread(workbench.sessions.delete, owner, session_id)

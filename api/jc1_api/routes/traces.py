@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from jc1_api.deps import Owner, TheWorkbench
+from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/traces", tags=["traces"])
@@ -18,7 +18,7 @@ class Traces(BaseModel):
     data: list[dict[str, Any]] = Field(description="As /v1/traces/{id} gives them, newest first.")
 
 
-@router.get("")
+@router.get("", dependencies=[requires("chat")])
 async def list_traces(
     workbench: TheWorkbench,
     owner: Owner,
@@ -28,7 +28,7 @@ async def list_traces(
     return Traces(data=[trace.to_dict() for trace in workbench.telemetry.recent.list(owner, limit=limit)])
 
 
-@router.get("/{trace_id}")
+@router.get("/{trace_id}", dependencies=[requires("chat")])
 async def get_trace(trace_id: str, workbench: TheWorkbench, owner: Owner) -> dict[str, Any]:
     """Return one request: spans, usage, recalled memories with every score, what had no room."""
     return workbench.telemetry.recent.get(trace_id, owner).to_dict()

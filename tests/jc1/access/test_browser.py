@@ -1,26 +1,25 @@
-"""The gate's rules: who is let in without keys."""
+"""Where a request says it comes from: what passes without keys, and for which pages."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jc1.access.browser import Access, Caller, check_listen, is_loopback
-from jc1.access.principal import ADMIN, Principal
+from jc1.access.browser import Caller, check_listen, check_local, is_loopback
 from jc1.errors import HostRefused, InvalidSettings, OriginRefused, Refused
 
 HERE = "127.0.0.1"
 
 
-def admit(**said: str | None) -> Principal:
+def pass_local(**said: str | None) -> None:
     given: dict[str, str | None] = {"peer": HERE, "host": "localhost:8000", **said}
-    return Access("local").admit(Caller(given.pop("method", None) or "POST", **given))
+    check_local(Caller(given.pop("method", None) or "POST", **given))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LocalHost:1", "127.0.0.1", "127.0.0.1:80", "127.8.9.1:1", "[::1]:8000"]
 )
 def test_a_loopback_name_on_any_port_is_answered(host: str) -> None:
-    assert admit(host=host).owner == "local"
+    pass_local(host=host)
 
 
 @pytest.mark.parametrize(
@@ -33,23 +32,18 @@ def test_a_loopback_name_on_any_port_is_answered(host: str) -> None:
 )  # fmt: skip
 def test_any_other_host_is_refused(host: str | None) -> None:
     with pytest.raises(HostRefused):
-        admit(host=host)
-
-
-def test_a_name_that_the_operator_allows_is_answered() -> None:
-    access = Access("local", hosts=["Box.example"])
-    assert access.admit(Caller("GET", HERE, "box.example:8000")).owner == "local"
+        pass_local(host=host)
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.7", "192.168.1.2", "2001:db8::1", "::ffff:10.0.0.7", "testclient"])
 def test_a_caller_on_another_machine_is_refused_whatever_it_says(peer: str) -> None:
     with pytest.raises(Refused):
-        admit(peer=peer)
+        pass_local(peer=peer)
 
 
 @pytest.mark.parametrize("peer", [None, "127.0.0.1", "::1", "::ffff:127.0.0.1"])
 def test_a_caller_on_this_machine_is_let_in(peer: str | None) -> None:
-    assert admit(peer=peer).may(ADMIN)
+    pass_local(peer=peer)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +57,7 @@ def test_a_caller_on_this_machine_is_let_in(peer: str | None) -> None:
     ],
 )
 def test_its_own_pages_may_ask(host: str, origin: str) -> None:
-    assert admit(host=host, origin=origin, fetch_site="same-origin", fetch_mode="cors")
+    pass_local(host=host, origin=origin, fetch_site="same-origin", fetch_mode="cors")
 
 
 @pytest.mark.parametrize(
@@ -76,35 +70,36 @@ def test_its_own_pages_may_ask(host: str, origin: str) -> None:
 def test_a_page_of_another_origin_may_not_even_read(origin: str) -> None:
     for method in ("GET", "POST"):
         with pytest.raises(OriginRefused):
-            admit(method=method, origin=origin)
+            pass_local(method=method, origin=origin)
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_from_another_site_only_following_a_link_is_allowed(site: str) -> None:
-    assert admit(method="GET", fetch_site=site, fetch_mode="navigate")
+    pass_local(method="GET", fetch_site=site, fetch_mode="navigate")
     for method, mode in [("POST", "navigate"), ("GET", "no-cors"), ("GET", "cors"), ("DELETE", "cors"), ("GET", None)]:
         with pytest.raises(OriginRefused):
-            admit(method=method, fetch_site=site, fetch_mode=mode)
+            pass_local(method=method, fetch_site=site, fetch_mode=mode)
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
 def test_its_own_pages_the_address_bar_and_programs_are_let_in(site: str | None) -> None:
-    assert admit(fetch_site=site)
+    pass_local(fetch_site=site)
 
 
 @given(st.text(), st.text())
 def test_no_header_breaks_the_gate(host: str, origin: str) -> None:
     with pytest.raises(Refused):
-        admit(host=host, origin=origin)
+        pass_local(host=host, origin=origin)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_listening_on_loopback_needs_no_keys(host: str) -> None:
-    check_listen(host)
+    check_listen(host, any_keys=False)
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.4", "box.example"])
-def test_listening_for_other_machines_is_refused_with_the_next_step(host: str) -> None:
-    with pytest.raises(InvalidSettings, match=r"--host 127\.0\.0\.1"):
-        check_listen(host)
+def test_listening_for_other_machines_takes_a_key(host: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"jc1 keys create.*--host 127\.0\.0\.1"):
+        check_listen(host, any_keys=False)
+    check_listen(host, any_keys=True)
