@@ -39,10 +39,9 @@ from experiments.benchmarks.engines import FREE, memory_questions
 from jc1 import Preset
 from jc1.errors import InvalidSettings
 from jc1.messages import Message
-from jc1_lab.latency.measure import measure_members
+from jc1_lab.latency.measure import measure
 from jc1_lab.latency.targets import open_target
-from jc1_lab.plots.dashboard import styled
-from jc1_lab.plots.style import BLUE, GOLD, GREEN, QUIET
+from jc1_lab.plots.style import BLUE, GOLD, GREEN, QUIET, styled
 from jc1_lab.records.items import Item
 from jc1_lab.records.results import Load
 
@@ -192,7 +191,7 @@ LOADS = [Load(concurrency=1), Load(concurrency=4)]
 members = {number: (targets[method], preset) for number, method in enumerate(METHODS)}
 blocks: dict[str, list] = {kind: [] for kind in PROMPTS}
 for kind, items in PROMPTS.items():
-    await measure_members(members, items, LOADS, requests=4, blocks=ROUNDS, warm_up=1, on_block=blocks[kind].append)
+    await measure(members, items, LOADS, requests=4, blocks=ROUNDS, warm_up=1, on_block=blocks[kind].append)
 
 # %% [markdown]
 # A single figure would hide how far it can be trusted. So we take each round by itself: the tokens a second

@@ -36,7 +36,8 @@ from jc1.messages import Message
 from jc1_lab.latency.load import drive
 from jc1_lab.latency.measure import Objective, measure
 from jc1_lab.latency.targets import PipelineTarget, open_target
-from jc1_lab.plots.dashboard import Dashboard, bundle, compare_loads, goodput_curve, watch
+from jc1_lab.plots.dashboard import Dashboard, bundle, watch
+from jc1_lab.plots.latency import compare_loads, goodput_curve
 from jc1_lab.records.items import Item
 from jc1_lab.records.results import Load
 
@@ -105,8 +106,9 @@ await live(closed, Load(concurrency=4))
 # warm up uncounted. Look at the two halves together.
 
 # %%
+members = {0: (target, preset)}
 loads = [Load(concurrency=n) for n in (1, 4, 16, 64)]
-by_concurrency = (await measure(target, {0: preset}, prompts, loads, requests=64, blocks=2, warm_up=2))[0]
+by_concurrency = (await measure(members, prompts, loads, requests=64, blocks=2, warm_up=2))[0]
 compare_loads(by_concurrency, title=f"Closed loop on {TARGET}: what more at a time gains and costs").show()
 
 # %% [markdown]
@@ -172,7 +174,7 @@ Markdown(
 
 # %%
 rates = [Load(rate=share * capacity) for share in (0.4, 0.8, 1.2, 2.0, 4.0)]
-by_rate = (await measure(target, {0: preset}, prompts, rates, requests=96, blocks=2, warm_up=2, objective=OBJECTIVE))[0]
+by_rate = (await measure(members, prompts, rates, requests=96, blocks=2, warm_up=2, objective=OBJECTIVE))[0]
 figure = goodput_curve(by_rate, OBJECTIVE)
 figure.update_yaxes(title_text="replies a second").update_layout(margin_l=64)
 figure.show()

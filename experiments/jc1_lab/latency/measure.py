@@ -23,10 +23,9 @@ from functools import partial
 
 from jc1.errors import EngineFailed, InvalidRequest
 from jc1.presets import Preset
-from jc1.workbench import Workbench
 from jc1_lab.latency import load as loading
 from jc1_lab.latency.load import Sample
-from jc1_lab.latency.targets import PipelineTarget, Target
+from jc1_lab.latency.targets import Target
 from jc1_lab.records.items import Item
 from jc1_lab.records.results import Latency, Load, Percentiles
 
@@ -75,39 +74,6 @@ class _Call:
 
 
 async def measure(
-    target: Workbench | Target,
-    presets: Mapping[int, Preset],
-    prompts: Sequence[Item],
-    loads: Sequence[Load],
-    *,
-    requests: int,
-    blocks: int,
-    warm_up: int,
-    objective: Objective | None = None,
-    seed: int = 0,
-    owner: Callable[[Item], str] | None = None,
-    on_block: Callable[[Block], None] | None = None,
-) -> dict[int, list[Latency]]:
-    """Return the latency of each preset on one target under each load, by the preset's number.
-
-    `owner` says whose memories are read, of a workbench; memory is never written. The other arguments, and what is
-    raised, are those of `measure_members`.
-    """
-    member = PipelineTarget(target, owner) if isinstance(target, Workbench) else target
-    return await measure_members(
-        {number: (member, preset) for number, preset in presets.items()},
-        prompts,
-        loads,
-        requests=requests,
-        blocks=blocks,
-        warm_up=warm_up,
-        objective=objective,
-        seed=seed,
-        on_block=on_block,
-    )
-
-
-async def measure_members(
     members: Mapping[int, tuple[Target, Preset]],
     prompts: Sequence[Item],
     loads: Sequence[Load],

@@ -13,6 +13,9 @@ import plotly.io as pio
 
 from jc1.trace import STAGES
 
+WIDTH = 820
+"""Of a figure, in pixels, where nothing else is said."""
+
 BLUE, ORANGE, GREEN, PINK, GOLD, SKY = "#4f6ef7", "#e8590c", "#009e73", "#c26a9e", "#c99700", "#5ab4e0"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, GOLD, SKY)
 """Told apart with every common colour blindness, after Okabe and Ito (https://jfly.uni-koeln.de/color/)."""
@@ -83,12 +86,25 @@ TEMPLATE = go.layout.Template(
 """What every figure begins from."""
 
 
-def use(*, width: int = 820, height: int = 360) -> None:
+def use(*, width: int = WIDTH, height: int = 360) -> None:
     """Make this the look of every figure of a notebook, with such a size in pixels where it chooses none."""
     template = go.layout.Template(TEMPLATE)
     template.layout.update(width=width, height=height, showlegend=False)
     pio.templates["jc1"] = template
     pio.templates.default = "jc1"
+
+
+def styled(figure: go.Figure, *, width: int = WIDTH, height: int = 360) -> go.Figure:
+    """Give the figure JC1's template and that size, with space for a title and a legend above it. Return it."""
+    figure.update_layout(
+        template=TEMPLATE,
+        width=width,
+        height=height,
+        margin={"l": 56, "r": 16, "t": 64, "b": 44},
+        title={"y": 1 - 12 / height, "yanchor": "top"},
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return figure
 
 
 def see_through(colour: str, opacity: float) -> str:

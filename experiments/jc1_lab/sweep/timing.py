@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jc1_lab.latency.measure import measure
+from jc1_lab.latency.targets import PipelineTarget
 from jc1_lab.records.results import Latency
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ async def time_best(
                 "The prefix cache of a server cannot be emptied over its API: whoever came first in a round read the "
                 "prompts for the others."
             )
+        target = PipelineTarget(workbench, lambda item: snapshot.owner_of(item.owner))
         timed = await measure(
-            workbench,
-            {trial.number: trial.settings.preset(f"trial-{trial.number}") for trial in trials},
+            {trial.number: (target, trial.settings.preset(f"trial-{trial.number}")) for trial in trials},
             (*sweep.items, *sweep.heldout),
             sweep.loads,
             requests=sweep.requests,
@@ -72,7 +73,6 @@ async def time_best(
             warm_up=WARM_UP,
             objective=sweep.objective,
             seed=sweep.seed,
-            owner=lambda item: snapshot.owner_of(item.owner),
             on_block=lambda _: on_block(),
         )
         stored |= {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,8 @@ from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1_lab.latency.load import Sample, Timing
-from jc1_lab.latency.measure import Block, Objective, measure, measure_members, order, percentiles, summary
+from jc1_lab.latency.measure import Block, Objective, measure, order, percentiles, summary
+from jc1_lab.latency.targets import PipelineTarget
 from jc1_lab.records.items import Item
 from jc1_lab.records.results import Latency, Load
 from tests.support.database import new_database
@@ -95,9 +96,12 @@ def recorded(workbench: Workbench) -> list[list[tuple[str, Decoding]]]:
     return blocks
 
 
-async def of_presets(workbench: Workbench, presets: dict[int, Preset], **changes: object) -> dict[int, list[Latency]]:
+async def of_presets(
+    workbench: Workbench, presets: dict[int, Preset], *, owner: Callable[[Item], str] | None = None, **changes: object
+) -> dict[int, list[Latency]]:
     plan = {"prompts": MANY, "loads": ONE, "requests": 4, "blocks": 3, "warm_up": 2, **changes}
-    return await measure(workbench, presets, **plan)  # type: ignore[arg-type]
+    members = {number: (PipelineTarget(workbench, owner), preset) for number, preset in presets.items()}
+    return await measure(members, **plan)  # type: ignore[arg-type]
 
 
 SAMPLED = {n: Preset(f"trial-{n}", decoding={"temperature": 0.5, "max_tokens": 10 + n}) for n in range(3)}
@@ -217,7 +221,7 @@ async def test_a_member_that_only_fails_has_no_figures_and_the_others_do(workben
 async def test_cancelling_frees_the_engine(workbench: Workbench, load: Load) -> None:
     holding = tuple(Item(f"h{i}", (Message.user(f"hold {i}"),)) for i in range(4))
     running = asyncio.create_task(
-        measure(workbench, {0: Preset("a")}, holding, [load], requests=4, blocks=1, warm_up=0)
+        measure({0: (PipelineTarget(workbench), Preset("a"))}, holding, [load], requests=4, blocks=1, warm_up=0)
     )
     engine = workbench.engine
     assert isinstance(engine, Recorder)
@@ -263,7 +267,7 @@ async def test_members_may_be_on_targets_of_their_own() -> None:
             pass
 
     members = {n: (Fixed(seconds), Preset("same")) for n, seconds in {3: 1.0, 8: 2.0}.items()}
-    found = await measure_members(members, MANY, ONE, requests=2, blocks=2, warm_up=0)
+    found = await measure(members, MANY, ONE, requests=2, blocks=2, warm_up=0)
     assert found[3][0].total.p50 == pytest.approx(1.0)
     assert found[8][0].ttft.p50 == pytest.approx(1.0)
 

@@ -81,9 +81,8 @@ async def test_a_servers_memory_is_never_written(server: ServerTarget, address: 
 async def test_a_server_is_measured_like_a_pipeline(server: ServerTarget) -> None:
     presets = {0: Preset("short", decoding={"max_tokens": 3}), 1: Preset("sampled", decoding={"temperature": 0.5})}
     loads = [Load(concurrency=2), Load(rate=200.0)]
-    found = await measure(
-        server, presets, [HELLO], loads, requests=6, blocks=2, warm_up=1, objective=Objective(total=60.0)
-    )
+    members = {number: (server, preset) for number, preset in presets.items()}
+    found = await measure(members, [HELLO], loads, requests=6, blocks=2, warm_up=1, objective=Objective(total=60.0))
     for measured in found.values():
         assert [(latency.load, latency.requests, latency.failed) for latency in measured] == [
             (load, 12, 0) for load in loads
