@@ -1,32 +1,23 @@
 """Memory on this machine: the truth in the database, one derived index for each owner that is in use.
 
-Knows how records are stored and kept in step with the indexes, and which module serves a call: `rows` has the rules of
-superseding, `queries`, `editing`, `deletion` and `exchange` what a person governs. Knows nothing about how an
-index finds candidates, how they are ranked, or which model embeds.
-
-An owner's index is built from the stored vectors when it is first needed. Before each search the owner's version in the
-database tells whether this or another process has written since; then only what changed is read.
+Knows how records are stored, and which module serves a call: `indexes` keeps the indexes, `rows` has the rules of
+superseding, `queries`, `editing`, `deletion` and `exchange` what a person governs. Knows nothing about how an index
+finds candidates, how they are ranked, or which model embeds.
 """
 
 from __future__ import annotations
 
-import builtins
 import secrets
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Container, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Generator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, Any
+from functools import partial
+from typing import IO, TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, insert, select, update
-from sqlalchemy import Row as SqlRow
+from sqlalchemy import Engine, insert, select
 
-from jc1.database.connection import reading, write_in_batches, writing
+from jc1.database.connection import reading, writing
 from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name
@@ -53,14 +44,15 @@ from jc1.memory.base import (
     Statistics,
 )
 from jc1.memory.index.vectors import FaissStore
-from jc1.memory.passages import embedding_texts, passages
-from jc1.memory.rows import HIDDEN, SHOWN, extract_subjects, next_version, supersede
+from jc1.memory.indexes import INDEXED_RECORDS, Indexes
+from jc1.memory.passages import embedding_texts
+from jc1.memory.rows import SHOWN, extract_subjects, next_version, supersede
+from jc1.memory.stored_vectors import encode
 from jc1.memory.supersession.kinds import kind_of
 from jc1.texts import as_text
 
 if TYPE_CHECKING:
-    from jc1.embedding.base import Embedder, Vectors
-    from jc1.memory.index.index import OwnerIndex
+    from jc1.embedding.base import Embedder
     from jc1.memory.index.vectors import VectorStore
 
 MAX_PAGE = 1000
@@ -69,30 +61,8 @@ QUERY_CHARACTERS = 10_000
 """How much of a query counts."""
 MAX_ADDED = 1000
 """Most records that one call adds: they are stored in one transaction, which others wait for."""
-INDEXED_RECORDS = 100_000
-"""How many records, a long one counted by its passages, the indexes of all owners may hold together, at about 4 KB each
-with MiniLM's 384 dimensions."""
-EMPTY_INDEX = 30
-"""How many records an index itself takes the memory of: owners who have none must not fill it either."""
-EMBEDDED_AT_ONCE = 256
-"""Texts that are handed to the embedder in one call."""
 UNDO_DAYS = 7
 """For how long what was forgotten can be restored, where nothing else is said."""
-
-_RECALLED = ~HIDDEN & ~records.c.excluded & ~records.c.outdated & records.c.superseded_by.is_(None)
-_INDEXED = select(
-    *SHOWN, records.c.seq, _RECALLED.label("recalled"), records.c.changed, records.c.vector, records.c.embedder
-)
-_VECTOR = np.dtype("<f2")
-
-
-@dataclass(slots=True)
-class _CachedIndex:
-    """An owner's index, the version it is in step with, and who may touch it."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    index: OwnerIndex | None = None
-    version: int = 0
 
 
 class DatabaseMemory:
@@ -119,11 +89,8 @@ class DatabaseMemory:
     ) -> None:
         self._database = database
         self._embedder = embedder
-        self._vector_store = vectors or FaissStore(embedder.dimension)
-        self._capacity = capacity
+        self._indexes = Indexes(database, embedder, vectors or FaissStore(embedder.dimension), capacity)
         self._undo = timedelta(days=undo_days)
-        self._indexes: OrderedDict[str, _CachedIndex] = OrderedDict()
-        self._indexes_lock = threading.Lock()
 
     def search(
         self, owner: str, query: str, retrieval: Retrieval, *, already_read: tuple[str, Container[int]] | None = None
@@ -146,9 +113,7 @@ class DatabaseMemory:
         vector = self._embedder.embed([query])[0]
         embedded = time.perf_counter()
         words = remove_stopwords(query) if retrieval.stopwords else query
-        cached = self._cached(owner)
-        with cached.lock:
-            index = self._refreshed(owner, cached)
+        with self._indexes.of(owner) as index:
             # What was edited is not what stands there.
             read = frozenset(
                 seq
@@ -156,7 +121,6 @@ class DatabaseMemory:
                 if not index.records[seq].edited
             )
             receipts = search(index, vector, query, words, retrieval, excluded=read)
-        self._evict()
         return Recall(receipts, {"embed": embedded - began, "recall": time.perf_counter() - embedded})
 
     def add(self, owner: str, new: Sequence[NewRecord]) -> tuple[Record, ...]:
@@ -173,7 +137,7 @@ class DatabaseMemory:
         added = [_record(owner, item, now + timedelta(microseconds=i)) for i, item in enumerate(new)]
         if not added:
             return ()
-        blobs = self._embedded([embedding_texts(record.speaker, record.text) for record in added])
+        blobs = encode(self._embedder, [embedding_texts(record.speaker, record.text) for record in added])
         subjects = [extract_subjects(record) for record in added]
         replies = _replies(new, added)
         with reading(self._database) as connection:
@@ -260,7 +224,7 @@ class DatabaseMemory:
         new text, while its time stays. Raises `UnknownRecord`, and as `add` does for the text."""
         text = _checked(text)
         before = self.get(owner, record_id)
-        (vector,) = self._embedded([embedding_texts(before.speaker, text)])
+        (vector,) = encode(self._embedder, [embedding_texts(before.speaker, text)])
         with writing(self._database) as connection:
             return editing.edit(connection, owner, before.id, text, vector, self._embedder.fingerprint)
 
@@ -295,7 +259,7 @@ class DatabaseMemory:
         check_name(owner, "owner")
         purged = deletion.purge(self._database, owner, None if what is None else deletion.selection(what), before)
         if purged != Purged():
-            _drop(self._cached(owner))  # its postings know the words
+            self._indexes.drop(owner)  # its postings know the words
         return purged
 
     def expire(self, owner: str, before: datetime) -> int:
@@ -333,130 +297,21 @@ class DatabaseMemory:
         `InvalidRequest` naming the line, and `RequestTooLarge` for a file of more than 250,000 lines.
         """
         check_name(owner, "owner")
-        job = exchange.Import(self._database, owner, file, self._embedded, self._embedder.fingerprint)
+        job = exchange.Import(self._database, owner, file, partial(encode, self._embedder), self._embedder.fingerprint)
         return job.run(progress or (lambda done, total: None))
 
     def holds(self, owner: str) -> bool:
         """Return whether the owner's index is built, so that a search need not build it."""
-        with self._indexes_lock:
-            cached = self._indexes.get(owner)
-        return cached is not None and cached.index is not None
+        return self._indexes.holds(owner)
 
     def close(self) -> None:
         """Give back indexes and connections."""
-        with self._indexes_lock:
-            indexes = [*self._indexes.values()]
-            self._indexes.clear()
-        for cached in indexes:
-            _drop(cached)
-        self._vector_store.close()
+        self._indexes.close()
         self._database.dispose()
 
     def _exported(self, owner: str) -> Generator[str]:
         with reading(self._database) as connection:
             yield from exchange.export_lines(connection, owner)
-
-    def _cached(self, owner: str) -> _CachedIndex:
-        with self._indexes_lock:
-            cached = self._indexes.setdefault(owner, _CachedIndex())
-            self._indexes.move_to_end(owner)
-            return cached
-
-    def _evict(self) -> None:
-        """Drop the indexes that were not used for longest while all together hold more than the capacity; not the last
-        one used, nor one that is in use."""
-        with self._indexes_lock:
-            sizes = {
-                owner: EMPTY_INDEX + (cached.index.size if cached.index else 0)
-                for owner, cached in self._indexes.items()
-            }
-            for owner in [*self._indexes][:-1]:
-                if sum(sizes.values()) <= self._capacity:
-                    return
-                cached = self._indexes[owner]
-                if cached.lock.acquire(blocking=False):
-                    _discard_index(cached)
-                    cached.lock.release()
-                    del sizes[owner], self._indexes[owner]
-
-    def _refreshed(self, owner: str, cached: _CachedIndex) -> OwnerIndex:
-        """Return the owner's index, in step with the database. The index's lock is held."""
-        from jc1.memory.index.index import OwnerIndex, Row
-
-        if cached.index is not None and cached.index.needs_rebuild:
-            _discard_index(cached)
-        theirs = records.c.owner == owner
-        with reading(self._database) as connection:
-            version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
-            if cached.index is not None and version == cached.version:
-                return cached.index
-            if cached.index is None:
-                rows, removed = connection.execute(_INDEXED.where(theirs, _RECALLED)).all(), set[int]()
-            else:
-                rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
-                removed = _no_longer_recalled(
-                    connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows
-                )
-        fresh = [row for row in rows if row.recalled]
-        vectors, counts = self._vectors(fresh)
-        try:
-            if cached.index is None:
-                cached.index = OwnerIndex(self._vector_store.of(owner, version))
-            cached.index.remove(removed)
-            # The row begins with the record's fields.
-            added = [Row(row.seq, Record(*row[: len(SHOWN)]), f"{row.id}.{row.changed}") for row in fresh]
-            cached.index.put(added, vectors, counts)
-        except BaseException:
-            _discard_index(cached)  # it may hold a part of the change only
-            raise
-        cached.version = version
-        return cached.index
-
-    def _vectors(self, rows: Sequence[SqlRow[*tuple[Any, ...]]]) -> tuple[Vectors, NDArray[np.int64]]:
-        """Return the rows' stored vectors, one after the other, and how many each row has.
-
-        Those that another embedder made, or of a long text that was not embedded to its end, are made and stored anew.
-        """
-        size = self._embedder.dimension * _VECTOR.itemsize
-        stale = [
-            row
-            for row in rows
-            if row.embedder != self._embedder.fingerprint or len(row.vector) != size * len(passages(row.text))
-        ]
-        blobs = {row.seq: row.vector for row in rows}
-        for start in range(0, len(stale), EMBEDDED_AT_ONCE):
-            some = stale[start : start + EMBEDDED_AT_ONCE]
-            encoded = self._embedded([embedding_texts(row.speaker, row.text) for row in some])
-            fresh = [
-                {"row": row.seq, "seen": row.changed, "blob": blob} for row, blob in zip(some, encoded, strict=True)
-            ]
-            blobs.update((vector["row"], vector["blob"]) for vector in fresh)
-            write_in_batches(self._database, "embedding memories anew", fresh, self._store_vectors)
-        stored = np.frombuffer(b"".join(blobs.values()), _VECTOR).reshape(-1, self._embedder.dimension)
-        vectors: Vectors = stored.astype(np.float32)
-        # Of length one again after their rounding to 16 bits.
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
-        return vectors, np.array([len(blob) // size for blob in blobs.values()], np.int64)
-
-    def _store_vectors(self, connection: Connection, vectors: Sequence[Mapping[str, Any]]) -> None:
-        connection.execute(
-            update(records)
-            # Unless it was edited meanwhile.
-            .where(records.c.seq == bindparam("row"), records.c.changed == bindparam("seen"))
-            .values(vector=bindparam("blob"), embedder=self._embedder.fingerprint),
-            vectors,
-        )
-
-    def _embedded(self, texts: Sequence[Sequence[str]]) -> Sequence[bytes]:
-        """Return the vectors of texts, each given as its passages, as they are stored: a text's one after the other."""
-        every = builtins.list(chain.from_iterable(texts))
-        stored: builtins.list[bytes] = []
-        for start in range(0, len(every), EMBEDDED_AT_ONCE):
-            vectors = self._embedder.embed(every[start : start + EMBEDDED_AT_ONCE])  # (passages, dimension)
-            stored.extend(vector.tobytes() for vector in vectors.astype(_VECTOR))
-        blobs = iter(stored)
-        return [b"".join(islice(blobs, len(text))) for text in texts]
 
 
 def _checked(text: str) -> str:
@@ -493,18 +348,6 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
     )
 
 
-def _no_longer_recalled(
-    connection: Connection, theirs: ColumnElement[bool], known: set[int], changed: Sequence[SqlRow[*tuple[Any, ...]]]
-) -> set[int]:
-    """Return those of the known rows that are not to be recalled any more: changed so, or deleted."""
-    silent = {row.seq for row in changed if not row.recalled}
-    stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
-    if len(known - silent) == stored:
-        return silent
-    # Something was deleted, and no row is left to say what.
-    return silent | (known - set(connection.execute(select(records.c.seq).where(theirs)).scalars()))
-
-
 def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
     """Return the replies among the records, each with the message it answers, if that is there, and its sources."""
     replies: list[tuple[Record, Record | None, Sources]] = []
@@ -515,15 +358,3 @@ def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Re
         elif record.role == "assistant" and record.document is None:
             replies.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
     return replies
-
-
-def _drop(cached: _CachedIndex) -> None:
-    with cached.lock:
-        _discard_index(cached)
-
-
-def _discard_index(cached: _CachedIndex) -> None:
-    """Give up an owner's index. Its lock is held."""
-    if cached.index is not None:
-        cached.index.close()
-        cached.index = None

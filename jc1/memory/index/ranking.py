@@ -20,7 +20,8 @@ import numpy as np
 from jc1.embedding.base import Vectors
 from jc1.errors import InvalidRequest
 from jc1.memory.base import Receipt, Retrieval
-from jc1.memory.index.index import Bm25, OwnerIndex, Partition, Scores
+from jc1.memory.index.index import Bm25, OwnerIndex, Scores
+from jc1.memory.index.partition import Partition
 from jc1.memory.index.vectors import Rows
 from jc1.memory.index.words import terms
 
