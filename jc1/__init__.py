@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jc1.reply import Done, Recalled, Reply, Token
     from jc1.settings import Settings
     from jc1.sync import SyncPipeline
+    from jc1.tools import Tool, ToolCall, ToolCallDelta
     from jc1.trace import Trace
     from jc1.workbench import Workbench
 
@@ -33,6 +34,9 @@ __all__ = [
     "Settings",
     "SyncPipeline",
     "Token",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
     "Trace",
     "Workbench",
     "__version__",
@@ -50,6 +54,9 @@ _HOMES = {
     "Settings": "settings",
     "SyncPipeline": "sync",
     "Token": "reply",
+    "Tool": "tools",
+    "ToolCall": "tools",
+    "ToolCallDelta": "tools",
     "Trace": "trace",
     "Workbench": "workbench",
 }

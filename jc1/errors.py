@@ -86,12 +86,12 @@ class EmptyMessage(InvalidRequest):
 
 
 class UnknownRole(InvalidRequest):
-    """A message has a role that is not one of the three."""
+    """A message has a role that is not one of the four."""
 
     code = "unknown_role"
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"Unknown role {role!r}: use 'system', 'user' or 'assistant'.", param="messages")
+        super().__init__(f"Unknown role {role!r}: use 'system', 'user', 'assistant' or 'tool'.", param="messages")
 
 
 class InvalidDecoding(InvalidRequest):

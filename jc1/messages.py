@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from jc1.errors import InvalidRequest, UnknownRole
 from jc1.texts import NOT_TEXT, is_text
+from jc1.tools import ToolCall
 
-Role = Literal["system", "user", "assistant"]
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Message:
 
     role: Role
     content: str | tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant asked for."""
+    tool_call_id: str | None = None
+    """Of a tool's message: the call that it answers."""
 
     @property
     def text(self) -> str:
@@ -73,8 +78,12 @@ class Message:
         return cls("user", content)
 
     @classmethod
-    def assistant(cls, content: str) -> Message:
-        return cls("assistant", content)
+    def assistant(cls, content: str, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
+        return cls("assistant", content, tool_calls)
+
+    @classmethod
+    def tool(cls, content: str, tool_call_id: str) -> Message:
+        return cls("tool", content, tool_call_id=tool_call_id)
 
 
 def conversation_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
@@ -90,7 +99,8 @@ def conversation_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> tu
     for message in parsed:
         if message.role not in ROLES:
             raise UnknownRole(message.role)
-        if not is_text(message.text):
+        calls = "".join(call.id + call.name + call.arguments for call in message.tool_calls)
+        if not is_text(message.text + calls + (message.tool_call_id or "")):
             raise InvalidRequest(f"A message {NOT_TEXT}.", param="messages")
     return parsed
 
@@ -99,12 +109,24 @@ def _of_dict(message: Any) -> Message:
     """Return the message that a dict means. Fields that are None mean nothing: clients send them back with a reply."""
     given = message if isinstance(message, Mapping) else {}
     match {name: value for name, value in given.items() if value is not None}:
-        case {"role": role, "content": str(content), **rest} if not rest:
+        case {"role": "assistant", "tool_calls": [*calls], **rest}:
+            text = _of_dict({**rest, "role": "assistant"})
+            return Message("assistant", text.content, tuple(_of_call(call, message) for call in calls))
+        case {"role": "tool", "tool_call_id": str(answered), **rest}:
+            return Message("tool", _of_dict({**rest, "role": "user"}).content, tool_call_id=answered)
+        case {"role": role, "content": str(content), **rest} if not rest and role != "tool":
             return Message(role, content)
-        case {"role": role, "content": [*parts], **rest} if not rest:
+        case {"role": role, "content": [*parts], **rest} if not rest and role != "tool":
             return Message(role, tuple(_of_part(part, message) for part in parts))
         case {"role": "assistant", **rest} if not rest:
             return Message.assistant("")
+    raise _no_message(message)
+
+
+def _of_call(call: Any, message: Any) -> ToolCall:
+    match call:
+        case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
+            return ToolCall(id, name, arguments)
     raise _no_message(message)
 
 
@@ -118,6 +140,6 @@ def _of_part(part: Any, message: Any) -> TextPart:
 def _no_message(message: Any) -> InvalidRequest:
     return InvalidRequest(
         f"{ascii(message)[:80]} is no message: send a `Message`, or a dict with 'role' and 'content', which is a "
-        "string or a list of {'type': 'text', 'text': ...}.",
+        "string or a list of {'type': 'text', 'text': ...}, and with 'tool_calls' or 'tool_call_id' in OpenAI's form.",
         param="messages",
     )

@@ -23,6 +23,7 @@ from jc1.prompt import build
 from jc1.remember import remember
 from jc1.reply import Done, Event, Recalled, Reply, ReplyBuilder, Token
 from jc1.request import MemoryMode, Request
+from jc1.tools import Tool, ToolCallDelta, toolset_of
 from jc1.trace import Trace, Usage
 
 if TYPE_CHECKING:
@@ -61,20 +62,27 @@ class Pipeline:
         memory: MemoryMode = "on",
         preset: str | Preset | None = None,
         trace: Trace | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] = (),
+        tool_choice: str = "auto",
+        parallel_tool_calls: bool = True,
         **decoding: Any,
     ) -> AsyncGenerator[Event, None]:
-        """Reply to a conversation's last message, event by event: `Recalled`, `Token` ..., `Done`.
+        """Reply to a conversation's last message, event by event: `Recalled`, `Token` and `ToolCallDelta` ..., `Done`.
 
         Closing the generator, or cancelling the task, frees the engine and stores the reply as cancelled.
 
         Args:
-            messages: A user's text, or a conversation that ends with a user message, as `Message`s or dicts.
+            messages: A user's text, or a conversation that ends with a user's or a tool's message, as `Message`s or
+                dicts.
             owner: Whose memory; the settings' owner where none is named.
             session: Makes the stored conversation the history: only the last message counts, earlier ones are taken
-                as resent.
+                as resent. What tools were asked and said since then counts too.
             preset: A reference as `Presets.resolve` takes it, or a preset that need not be saved.
             trace: Where to write down what the request goes through, for who made it before; `owner` and `session` are
                 then the trace's.
+            tools: What the model may ask for. The caller runs it, and sends the conversation again with what came out.
+            tool_choice: `auto` leaves it to the model, `none` forbids calls, `required` or a tool's name demands one.
+            parallel_tool_calls: Whether a reply may hold several calls.
             decoding: Fields of `Decoding`, which go before the preset's.
 
         Raises:
@@ -89,7 +97,10 @@ class Pipeline:
         with bench.telemetry.in_flight():
             try:
                 # 1) prepare: check what was sent, and find what holds for it and which history it has.
-                request = await prepare(bench, trace, messages, memory=memory, preset=preset, decoding=decoding)
+                toolset = toolset_of(tools, tool_choice, parallel=parallel_tool_calls)
+                request = await prepare(
+                    bench, trace, messages, memory=memory, preset=preset, decoding=decoding, tools=toolset
+                )
                 # 2) hear: a recording will become text here. Nothing does that yet, so `prepare` refuses one.
                 # 3) see: a picture will become what the model sees here. The same holds.
                 # 4) tokenize: keep of the history what fits.
@@ -101,13 +112,15 @@ class Pipeline:
                 with trace.stage("prompt"):
                     prompt = await in_thread(request, self._prompt, trace, request, receipts)
                 # 7) generate: the engine's queue, prefill and decode, or a reply that was kept.
-                async with aclosing(self._generate(trace, request, prompt, writing)) as tokens:
-                    async for token in tokens:
-                        yield token
-                # 8) remember: in a task of its own, which ends whatever becomes of this one.
-                storing = self._remembering(trace, request, writing, cancelled=False)
-                with trace.stage("remember"):
-                    await asyncio.shield(storing)
+                async with aclosing(self._generate(trace, request, prompt, writing)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                # 8) remember: in a task of its own, which ends whatever becomes of this one. A reply that calls tools
+                # does not end the turn: it is remembered with the reply that does.
+                if not writing.calls_tools:
+                    storing = self._remembering(trace, request, writing, cancelled=False)
+                    with trace.stage("remember"):
+                        await asyncio.shield(storing)
                 # 9) speak: the reply will be read out here to who asks for a voice. Nobody can yet.
                 # 10) reply: whole, with its trace.
                 trace.outcome = "ok"
@@ -152,23 +165,24 @@ class Pipeline:
             [receipt.quoted for receipt in receipts],
             count=request.tokens.count,
             budget=request.budget,
+            exchange=request.exchange,
         )
         token_ids, count = request.tokens.tokenize(prompt.messages)
         trace.dropped_memories = prompt.dropped_memories
         trace.usage = Usage(prompt_tokens=count)
-        return EnginePrompt(prompt.messages, tuple(token_ids))
+        return EnginePrompt(prompt.messages, tuple(token_ids), request.tools)
 
     async def _generate(
         self, trace: Trace, request: Request, prompt: EnginePrompt, writing: ReplyBuilder
-    ) -> AsyncGenerator[Token, None]:
+    ) -> AsyncGenerator[Token | ToolCallDelta, None]:
         bench = self._bench
         trace.shards = [dict(shard) for shard in bench.engine.shards] or None
         generated = bench.replies.generate(bench.engine, prompt, request.resolved.decoding, trace)
         with writing.timed():
             async with aclosing(generated) as steps:
                 async for step in steps:
-                    if token := writing.add(step):
-                        yield token
+                    for piece in writing.add(step):
+                        yield piece
 
     def _remembering(
         self, trace: Trace, request: Request, writing: ReplyBuilder, *, cancelled: bool

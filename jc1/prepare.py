@@ -10,14 +10,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jc1.errors import InvalidDecoding
 from jc1.language import language_notice
 from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.prompt import MEMORY_SHARE, fit_history, prompt_budget
-from jc1.request import MemoryMode, Request, conversation
+from jc1.request import MemoryMode, Request, conversation, turn_of
 
 if TYPE_CHECKING:
     from jc1.engines.base import Engine
+    from jc1.tools import Toolset
     from jc1.trace import Trace
     from jc1.workbench import Workbench
 
@@ -30,18 +32,19 @@ QUICK_CHARACTERS = 4000
 
 
 class TokenCache:
-    """The token ids of messages, each list of them tokenized once."""
+    """The token ids of messages beside a request's tools, each list of them tokenized once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tools: Toolset | None = None) -> None:
         self._engine = engine
+        self._tools = tools
         self._known: dict[tuple[Message, ...], tuple[list[int], int]] = {}
 
     def tokenize(self, messages: Sequence[Message]) -> tuple[list[int], int]:
         """Return token ids and their number; an engine that tokenizes elsewhere gives an estimated number alone."""
         key = tuple(messages)
         if key not in self._known:
-            token_ids = self._engine.tokenize(key)
-            self._known[key] = token_ids, len(token_ids) or self._engine.count(key)
+            token_ids = self._engine.tokenize(key, self._tools)
+            self._known[key] = token_ids, len(token_ids) or self._engine.count(key, self._tools)
         return self._known[key]
 
     def count(self, messages: Sequence[Message]) -> int:
@@ -56,23 +59,31 @@ async def prepare(
     memory: MemoryMode,
     preset: str | Preset | None,
     decoding: Mapping[str, Any],
+    tools: Toolset | None = None,
 ) -> Request:
     """Return the request that the stages are handed. Raises `InvalidRequest` and its kin where it cannot be served."""
     sent = conversation(messages, memory, bench.settings)
+    if tools is not None or any(m.tool_calls or m.role == "tool" for m in sent):
+        bench.engine.capabilities.check_tools(bench.engine.name)
+    earlier, message, exchange = turn_of(sent)
     if not isinstance(preset, Preset):
         preset = await _preset(bench, preset or bench.settings.preset)
     trace.preset = preset.reference
     system = "\n\n".join(m.text for m in sent if m.role == "system")
     resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory)
+    if tools is not None and resolved.decoding.beam_width > 1:
+        raise InvalidDecoding("Beam search cannot take 'tools': leave them out, or 'beam_width' at 1.", param="tools")
     request = Request(
         owner=trace.owner,
         session=trace.session,
         memory=memory,
         resolved=resolved,
-        message=sent[-1],
-        history=tuple(m for m in sent[:-1] if m.role != "system"),
-        tokens=TokenCache(bench.engine),
+        message=message,
+        history=tuple(m for m in earlier if m.role != "system"),
+        tokens=TokenCache(bench.engine, tools),
         budget=prompt_budget(bench.engine.capabilities.context_length, resolved.decoding.max_tokens),
+        exchange=tuple(m for m in exchange if m.role != "system"),
+        tools=tools,
     )
     if notice := language_notice(bench.engine.model, request.message.text):
         trace.notices = (notice,)
@@ -109,7 +120,7 @@ def _fit_history(request: Request) -> int:
     history = fit_history(
         request.resolved.system,
         request.history,
-        request.message,
+        (request.message, *request.exchange),
         count=request.tokens.count,
         budget=request.budget,
         share=1 - MEMORY_SHARE if request.recalls else 1.0,

@@ -94,13 +94,13 @@ def prompt_budget(context_length: int, max_tokens: int) -> int:
 def fit_history(
     system: str,
     history: Sequence[Message],
-    message: Message,
+    turn: Sequence[Message],
     *,
     count: Callable[[Sequence[Message]], int],
     budget: int,
     share: float = 1.0,
 ) -> tuple[Message, ...]:
-    """Return the newest turns of `history` that fit together with system prompt and new message.
+    """Return the newest turns of `history` that fit together with system prompt and the new turn.
 
     Whole turns give way, oldest first. Nearly always all fit, so that is asked first: it costs one count.
 
@@ -110,19 +110,19 @@ def fit_history(
         share: The part of the budget that history may fill up to.
 
     Raises:
-        PromptTooLong: System prompt and new message alone exceed the budget.
+        PromptTooLong: System prompt and new turn alone exceed the budget.
     """
     head = _head(system)
-    if count((*head, *history, message)) <= int(budget * share):
+    if count((*head, *history, *turn)) <= int(budget * share):
         return tuple(history)
-    bare = count((*head, message))
+    bare = count((*head, *turn))
     if bare > budget:
         raise PromptTooLong(tokens=bare, budget=budget)
     limit = max(int(budget * share), bare)
     # Where a later turn begins: a cut there leaves no reply without its message. Fewer turns take fewer tokens, so half
     # of the places that are left are ruled out by each count.
     starts = [i for i, m in enumerate(history) if m.role == "user"][1:]
-    dropped = bisect_left(starts, True, key=lambda i: count((*head, *history[i:], message)) <= limit)
+    dropped = bisect_left(starts, True, key=lambda i: count((*head, *history[i:], *turn)) <= limit)
     return tuple(history[starts[dropped] :]) if dropped < len(starts) else ()
 
 
@@ -134,15 +134,16 @@ def build(
     *,
     count: Callable[[Sequence[Message]], int],
     budget: int,
+    exchange: Sequence[Message] = (),
 ) -> Prompt:
     """Return the prompt within `budget` tokens; recalled records give way, lowest rank first.
 
     Nearly always all fit, so that is asked first. `recalled` is in order of rank, best first, and `history` what
-    `fit_history` left.
+    `fit_history` left. `exchange` follows the message.
     """
 
     def render(shown: int) -> tuple[Message, ...]:
-        return (*_head(system), *history, with_memories(message, recalled[:shown]))
+        return (*_head(system), *history, with_memories(message, recalled[:shown]), *exchange)
 
     shown = len(recalled)
     if recalled and count(render(shown)) > budget:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from jc1.engines.base import FinishReason, Step, TokenLogprob
 from jc1.memory.base import Receipt
+from jc1.tools import ToolCall, ToolCallDelta
 from jc1.trace import Trace
 
 
@@ -28,6 +29,7 @@ class Choice:
     """What the model thought before it replied, where the engine tells the two apart."""
     stop: str | None = None
     """The stop string that ended the text, where one did and the engine tells which."""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Done:
     reply: Reply
 
 
-Event = Recalled | Token | Done
+Event = Recalled | Token | ToolCallDelta | Done
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class ChoiceBuilder:
     logprobs: list[TokenLogprob] | None = None
     finish_reason: FinishReason | None = None
     stop: str | None = None
+    calls: dict[int, ToolCall] = field(default_factory=dict)
 
     def add(self, step: Step) -> None:
         """Add what one step of the engine brought."""
@@ -90,6 +93,11 @@ class ChoiceBuilder:
         if step.logprobs is not None:
             self.logprobs = self.logprobs or []
             self.logprobs.extend(step.logprobs)
+        for piece in step.calls:
+            call = self.calls.get(piece.call, ToolCall("", "", ""))
+            self.calls[piece.call] = ToolCall(
+                call.id or piece.id, call.name or piece.name, call.arguments + piece.arguments
+            )
         self.finish_reason = step.finish_reason or self.finish_reason
         self.stop = step.stop or self.stop
 
@@ -103,6 +111,7 @@ class ChoiceBuilder:
             logprobs=None if self.logprobs is None else tuple(self.logprobs),
             reasoning=self.reasoning,
             stop=self.stop,
+            tool_calls=tuple(self.calls[number] for number in sorted(self.calls)),
         )
 
 
@@ -120,8 +129,13 @@ class ReplyBuilder:
         """Return the text of the first choice, as far as it was written."""
         return self._choices[0].text if 0 in self._choices else ""
 
-    def add(self, step: Step) -> Token | None:
-        """Add what one step of the engine brought; return its event, None where there is nothing to show."""
+    @property
+    def calls_tools(self) -> bool:
+        """Return whether the first choice asks for tools: then the turn goes on when they have answered."""
+        return 0 in self._choices and bool(self._choices[0].calls)
+
+    def add(self, step: Step) -> list[Token | ToolCallDelta]:
+        """Add what one step of the engine brought; return its events, none where there is nothing to show."""
         trace = self._trace
         if trace.first_token is None:
             trace.first_token = trace.elapsed()
@@ -134,9 +148,10 @@ class ReplyBuilder:
         trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
         if step.score is not None:
             trace.scores = [*(trace.scores or []), step.score]
+        events: list[Token | ToolCallDelta] = list(step.calls)
         if step.text or step.reasoning or step.logprobs:
-            return Token(step.index, step.text, step.token_ids, step.logprobs, step.reasoning)
-        return None
+            events.insert(0, Token(step.index, step.text, step.token_ids, step.logprobs, step.reasoning))
+        return events
 
     @contextmanager
     def timed(self) -> Iterator[None]:

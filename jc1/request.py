@@ -14,6 +14,7 @@ from jc1.decoding import Decoding
 from jc1.errors import EmptyMessage, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
 from jc1.messages import Message, TextPart, conversation_of
+from jc1.tools import Toolset
 
 if TYPE_CHECKING:
     from jc1.prepare import TokenCache
@@ -97,6 +98,9 @@ class Request:
     """Tokens that the prompt may take."""
     turns: tuple[int, ...] = ()
     """The numbers of the session's turns that `history` holds."""
+    exchange: tuple[Message, ...] = ()
+    """What followed the message within its turn: calls of tools, and what the tools said."""
+    tools: Toolset | None = None
 
     @property
     def recalls(self) -> bool:
@@ -105,14 +109,14 @@ class Request:
 
     @property
     def characters(self) -> int:
-        """Return how many characters system prompt, history and message have together."""
-        return len(self.resolved.system) + sum(len(m.text) for m in (*self.history, self.message))
+        """Return how many characters system prompt, history and the turn's own messages have together."""
+        return len(self.resolved.system) + _characters((*self.history, self.message, *self.exchange))
 
 
 def conversation(
     messages: str | Sequence[Message | Mapping[str, Any]], memory: MemoryMode, settings: Settings
 ) -> tuple[Message, ...]:
-    """Return what was sent as messages that end with the user's.
+    """Return what was sent as messages that end with the user's, or with what the tools said to it.
 
     Raises:
         InvalidRequest: It is no conversation, has no text at its end, or holds what no text holds.
@@ -121,13 +125,14 @@ def conversation(
     if memory not in ("on", "read", "off"):
         raise InvalidRequest(f"memory is 'on', 'read' or 'off', not {memory!r}.", param="memory")
     parsed = conversation_of(messages)
-    if not parsed or parsed[-1].role != "user":
-        raise InvalidRequest("The last message must be the user's.", param="messages")
+    if not parsed or parsed[-1].role not in ("user", "tool"):
+        raise InvalidRequest("The last message must be the user's, or a tool's.", param="messages")
+    _check_answers(parsed)
     if len(parsed) > settings.max_messages:
         raise RequestTooLarge(
             f"{len(parsed)} messages, {settings.max_messages} allowed: send fewer, or use a session.", param="messages"
         )
-    size = sum(len(message.text) for message in parsed)
+    size = _characters(parsed)
     if size > settings.max_body_bytes:
         raise RequestTooLarge(
             f"The messages hold {size:,} characters, {settings.max_body_bytes:,} are allowed: shorten them.",
@@ -137,6 +142,35 @@ def conversation(
         raise InvalidRequest(
             "A message holds a picture or a recording, and JC1 reads text alone so far: send text.", param="messages"
         )
-    if not parsed[-1].text.strip():
+    if not turn_of(parsed)[1].text.strip():
         raise EmptyMessage
     return parsed
+
+
+def turn_of(messages: Sequence[Message]) -> tuple[Sequence[Message], Message, Sequence[Message]]:
+    """Return what came before the newest turn, the user's message that opened it, and what followed within it.
+
+    Raises:
+        InvalidRequest: No message is the user's.
+    """
+    for at in range(len(messages) - 1, -1, -1):
+        if messages[at].role == "user":
+            return messages[:at], messages[at], messages[at + 1 :]
+    raise InvalidRequest("No message is the user's: send the one that the tools were called for.", param="messages")
+
+
+def _check_answers(messages: Sequence[Message]) -> None:
+    """Raise `InvalidRequest` where a tool answers what it was not asked."""
+    asked: set[str] = set()
+    for message in messages:
+        if message.role == "tool" and message.tool_call_id not in asked:
+            raise InvalidRequest(
+                f"A tool's message answers the call {message.tool_call_id!r}, which no assistant message before it "
+                "makes: send that message, with its tool_calls, too.",
+                param="messages",
+            )
+        asked.update(call.id for call in message.tool_calls)
+
+
+def _characters(messages: Sequence[Message]) -> int:
+    return sum(len(m.text) + sum(len(call.name) + len(call.arguments) for call in m.tool_calls) for m in messages)

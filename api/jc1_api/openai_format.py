@@ -20,9 +20,12 @@ from jc1.access.guarded import GuardedEvent
 from jc1.engines import base
 from jc1.engines.base import FinishReason
 from jc1.errors import Jc1Error
+from jc1.reply import Choice as WrittenChoice
 from jc1.reply import Done, Event, Reply, Token
+from jc1.tools import ToolCallDelta
 from jc1.trace import Trace
 from jc1_api.errors import error_body, unexpected
+from jc1_api.openai_tools import Call, CallPiece, piece
 from jc1_api.replies import chained
 from jc1_api.sse import event
 
@@ -50,8 +53,9 @@ class Logprobs(BaseModel):
 
 class ReplyMessage(BaseModel):
     role: Literal["assistant"]
-    content: str
+    content: str | None = Field(description="null where the reply is calls alone.")
     refusal: None = None
+    tool_calls: list[Call] | None = None
     reasoning: str | None = Field(None, description="What the model thought first, where a remote server tells it.")
 
 
@@ -140,6 +144,7 @@ class Delta(BaseModel):
     role: Literal["assistant"] | None = None
     content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[CallPiece] | None = None
 
 
 class ChunkChoice(BaseModel):
@@ -169,12 +174,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
         "choices": [
             {
                 "index": choice.index,
-                "message": {
-                    "role": "assistant",
-                    "content": choice.text,
-                    "refusal": None,
-                    **({"reasoning": choice.reasoning} if choice.reasoning else {}),
-                },
+                "message": _message(choice),
                 "logprobs": _logprobs(choice.logprobs),
                 "finish_reason": choice.finish_reason,
             }
@@ -185,11 +185,21 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
     }
 
 
+def _message(choice: WrittenChoice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.tool_calls:
+        message["content"] = choice.text or None
+        message["tool_calls"] = [call.to_dict() for call in choice.tool_calls]
+    if choice.reasoning:
+        message["reasoning"] = choice.reasoning
+    return message
+
+
 async def chunks(
     first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None], *, model: str, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role and contents, then its
-    finish reason, the usage if asked for, `[DONE]`.
+    """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role, contents and calls, then
+    its finish reason, the usage if asked for, `[DONE]`.
 
     `first` are the events that were taken from `events` already. `jc1` rides on the last chunk before `[DONE]`: the
     usage chunk where there is one, else the last finish reason. An error ends the stream as an event of its own.
@@ -206,22 +216,24 @@ async def chunks(
     async with aclosing(events):
         try:
             async for happened in chained(first, events):
-                if isinstance(happened, Token):
-                    index, text = happened.index, happened.text
+                if isinstance(happened, Token | ToolCallDelta):
+                    index = happened.index
                     if index not in begun:
                         begun.add(index)
                         yield event(chunk(index, ROLE))
-                    delta = {"content": text} if text or not happened.reasoning else {}
+                    if isinstance(happened, ToolCallDelta):
+                        yield event(chunk(index, {"tool_calls": [piece(happened)]}))
+                        continue
+                    delta = {"content": happened.text} if happened.text or not happened.reasoning else {}
                     delta |= {"reasoning": happened.reasoning} if happened.reasoning else {}
                     yield event(chunk(index, delta, logprobs=_logprobs(happened.logprobs)))
                 elif isinstance(happened, Done):
-                    reply = happened.reply
-                    choices = reply.choices
+                    choices, trace = happened.reply.choices, happened.reply.trace
                     closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
                     closing += [chunk(choice.index, {}, finish=choice.finish_reason) for choice in choices]
                     if include_usage:
-                        closing.append({**head, "choices": [], "usage": _usage(reply.trace)})
-                    closing[-1]["jc1"] = story(reply.trace)
+                        closing.append({**head, "choices": [], "usage": _usage(trace)})
+                    closing[-1]["jc1"] = story(trace)
                     for last in closing:
                         yield event(last)
                     yield b"data: [DONE]\n\n"

@@ -11,16 +11,15 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from jc1.messages import Message, Part, TextPart
 from jc1_api.fields import Body, Text, refused, without_refused
+from jc1_api.openai_tools import SentCall, to_calls
 
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "annotations": ((), "texts are read without them"),
     "audio": ((), "messages are text"),
-    "function_call": ((), "there are no tools"),
+    "function_call": ((), "it is the older name of 'tool_calls'"),
     "refusal": (("",), "the assistant alone refuses"),
-    "tool_calls": ((), "there are no tools"),
 }
 """Fields of OpenAI's messages that clients send back with a reply, each with the values that say nothing, and why."""
-TOOL_ROLES = ("tool", "function")
 
 
 def _one_or_list(value: object) -> str:
@@ -53,21 +52,29 @@ class _Message(Body):
     @model_validator(mode="before")
     @classmethod
     def _refuse_by_name(cls, values: Any) -> Any:
-        role = values.get("role") if isinstance(values, dict) else None
-        if role in TOOL_ROLES:
-            reason = f"A message of role {role!r} cannot be read: there are no tools. Leave it out."
-            raise refused("role", role, reason)
+        if isinstance(values, dict) and values.get("role") == "function":
+            reason = "A message of role 'function' cannot be read: it is the older name of 'tool'."
+            raise refused("role", "function", reason)
         return without_refused(values, {name: UNSUPPORTED[name] for name in UNSUPPORTED.keys() - cls.model_fields})
 
 
 class AssistantMessage(_Message):
-    """An earlier reply, which may be empty."""
+    """An earlier reply, which may be empty, and may have called tools."""
 
     role: Literal["assistant"]
     content: Content | None = None
     refusal: Text | None = Field(None, description="What the assistant said instead of a reply.")
     parsed: Any = Field(None, description="Accepted; it is the content, as OpenAI's client has read it.")
+    tool_calls: list[SentCall] | None = None
     reasoning: Text | None = Field(None, description="Accepted, as replies have it; no model is told it again.")
+
+
+class ToolMessage(_Message):
+    """What a tool said to a call."""
+
+    role: Literal["tool"]
+    content: Content | None = None
+    tool_call_id: Text
 
 
 class ChatMessage(_Message):
@@ -79,21 +86,29 @@ class ChatMessage(_Message):
 
 
 def _speaker(value: Any) -> str:
-    return "assistant" if isinstance(value, dict) and value.get("role") == "assistant" else "other"
+    role = value.get("role") if isinstance(value, dict) else None
+    return role if role in ("assistant", "tool") else "other"
 
 
 AnyMessage = Annotated[
-    Annotated[ChatMessage, Tag("other")] | Annotated[AssistantMessage, Tag("assistant")], Discriminator(_speaker)
+    Annotated[ChatMessage, Tag("other")]
+    | Annotated[AssistantMessage, Tag("assistant")]
+    | Annotated[ToolMessage, Tag("tool")],
+    Discriminator(_speaker),
 ]
 
 
-def to_message(sent: ChatMessage | AssistantMessage) -> Message:
+def to_message(sent: ChatMessage | AssistantMessage | ToolMessage) -> Message:
     """Return a message as the pipeline takes it."""
     role: Any = "system" if sent.role == "developer" else sent.role
     content = sent.content or ""
     said: str | tuple[Part, ...] = (
         content if isinstance(content, str) else tuple(TextPart(part.text) for part in content)
     )
-    if isinstance(sent, AssistantMessage) and sent.refusal:
+    if isinstance(sent, ToolMessage):
+        return Message(role, said, tool_call_id=sent.tool_call_id)
+    if not isinstance(sent, AssistantMessage):
+        return Message(role, said)
+    if sent.refusal:
         said = (*Message(role, said).parts, TextPart(sent.refusal)) if said else sent.refusal
-    return Message(role, said)
+    return Message(role, said, to_calls(sent.tool_calls or ()))

@@ -64,8 +64,8 @@ async def chained(
     """Yield the events that were taken from a stream already, and then its rest."""
     for event in first:
         yield event
-    async for event in rest:
-        yield event
+    async for later in rest:
+        yield later
 
 
 def preset_of(model: str, preset: str | None, workbench: Workbench) -> str | None:

@@ -28,6 +28,7 @@ from jc1.models import BUNDLED
 from jc1.reply import Token
 from jc1.settings import Settings
 from jc1.tokenizer.tokenizer import load_tokenizer
+from jc1.tools import Toolset
 from jc1.workbench import Workbench
 
 ACCEPTANCE_MS = 2.0
@@ -46,7 +47,7 @@ class CountingEcho(EchoEngine):
         self._model_tokenizer = load_tokenizer(BUNDLED / "jc1-tiny")
         self.tokenized: list[int] = []
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
         token_ids = self._model_tokenizer.chat(messages)
         self.tokenized.append(len(token_ids))
         return token_ids

@@ -36,6 +36,7 @@ from jc1.cache.namespaces import REPLY, owned
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message, TextPart
+from jc1.tools import ToolCallDelta
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class ReplyCache:
             "engine": [engine.name, engine.model, identity, engine.capabilities.context_length],
             "settings": fixed,
             "messages": [_plain(message) for message in prompt.messages],
+            "tools": prompt.tools and prompt.tools.to_dict(),
             "token_ids": prompt.token_ids,
             "decoding": decoding.model_dump(mode="json"),
         }
@@ -154,15 +156,16 @@ def _here() -> list[Any]:
 
 def _plain(message: Message) -> list[Any]:
     """Return a message as plain JSON values, pictures and recordings as their hash."""
+    calls = [[call.id, call.name, call.arguments] for call in message.tool_calls]
     if isinstance(message.content, str):
-        return [message.role, message.content]
+        return [message.role, message.content, calls, message.tool_call_id]
     parts = [
         ["text", part.text]
         if isinstance(part, TextPart)
         else [type(part).__name__, part.media_type, hashlib.sha256(part.data).hexdigest()]
         for part in message.content
     ]
-    return [message.role, parts]
+    return [message.role, parts, calls, message.tool_call_id]
 
 
 def _dumps(steps: Iterable[Step]) -> bytes:
@@ -178,6 +181,7 @@ def _dumps(steps: Iterable[Step]) -> bytes:
             step.usage and [step.usage.prompt_tokens, step.usage.completion_tokens],
             step.reasoning,
             step.stop,
+            [[piece.call, piece.id, piece.name, piece.arguments] for piece in step.calls],
         ]
         for step in steps
     ]
@@ -198,8 +202,11 @@ def _loads(stored: bytes) -> Sequence[Step] | None:
                 usage=None if usage is None else Usage(*usage),
                 reasoning=reasoning,
                 stop=stop,
+                calls=tuple(ToolCallDelta(index, *piece) for piece in calls),
             )
-            for index, text, token_ids, finish_reason, speculation, score, usage, reasoning, stop in json.loads(stored)
+            for index, text, token_ids, finish_reason, speculation, score, usage, reasoning, stop, calls in json.loads(
+                stored
+            )
         ]
     except (ValueError, TypeError):
         return None

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal
 from jc1.decoding import GUIDES, Decoding
 from jc1.errors import EngineUnavailable, UnsupportedDecoding
 from jc1.messages import Message
+from jc1.tools import ToolCallDelta, Toolset
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
     from jc1.tokenizer.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
-"""Why a reply ended. The last two only a remote server says: it withheld the rest, or wants a tool called."""
+"""Why a reply ended. That the rest was withheld only a remote server says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,31 @@ class Capabilities:
     context_length: int
     modalities: frozenset[str] = frozenset({"text"})
     advice: Mapping[str, str] = field(default_factory=dict)
+    tools: bool = False
+    """Whether it takes tools; `advice` has a word on `tools` too."""
 
     def check(self, decoding: Decoding, engine: str) -> None:
         """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
         for name in decoding.chosen:
             if name not in self.decoding:
-                advice = self.advice.get(name, "leave it out, or choose another engine.")
-                raise UnsupportedDecoding(name, engine, advice)
+                raise self._refused(name, engine)
+
+    def check_tools(self, engine: str) -> None:
+        """Raise `UnsupportedDecoding` where the engine takes no tools."""
+        if not self.tools:
+            raise self._refused("tools", engine)
+
+    def _refused(self, name: str, engine: str) -> UnsupportedDecoding:
+        return UnsupportedDecoding(name, engine, self.advice.get(name, "leave it out, or choose another engine."))
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePrompt:
-    """A prompt, as messages and, where the engine tokenizes here, as token ids."""
+    """A prompt, as messages and, where the engine tokenizes here, as token ids; with the tools that may be called."""
 
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...] = ()
+    tools: Toolset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +87,11 @@ class Step:
 
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
-    each. `reasoning` is what a model thought before its reply, where that is told apart; it is no part of the text. The
-    last step of a choice carries `finish_reason`, and the `stop` string that ended it, where one did. `seconds` holds
-    the engine's own figures for `queue` and `prefill`, on the first step that has them; `speculation` comes with the
-    end, and so do a beam's `score` and, from an engine that counts tokens elsewhere, the `usage`.
+    each. `reasoning` is what a model thought before its reply, where that is told apart, and `calls` what it asked of
+    tools; neither is part of the text. The last step of a choice carries `finish_reason`, and the `stop` string that
+    ended it, where one did. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
+    has them; `speculation` comes with the end, and so do a beam's `score` and, from an engine that counts tokens
+    elsewhere, the `usage`.
     """
 
     index: int
@@ -93,6 +105,7 @@ class Step:
     usage: Usage | None = None
     reasoning: str = ""
     stop: str | None = None
+    calls: tuple[ToolCallDelta, ...] = ()
 
 
 UNGUIDED = frozenset(Decoding.model_fields) - frozenset(GUIDES)
@@ -142,18 +155,18 @@ class Engine(ABC):
     def healthy(self) -> bool:
         """Return whether a request would be served now."""
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """Return the token ids of the messages through the model's chat template, with the opening of the reply.
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
+        """Return the token ids of messages and tools through the model's chat template, with the opening of the reply.
 
         Empty where the engine does not tokenize here.
         """
         if self._tokenizer is None:
             raise self._not_running()
-        return self._tokenizer.chat(messages)
+        return self._tokenizer.chat(messages, tools=tools.tools if tools else ())
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return how many tokens the messages take; an engine that does not tokenize here estimates it."""
-        return len(self.tokenize(messages))
+    def count(self, messages: Sequence[Message], tools: Toolset | None = None) -> int:
+        """Return how many tokens messages and tools take; an engine that does not tokenize here estimates it."""
+        return len(self.tokenize(messages, tools))
 
     @abstractmethod
     def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:

@@ -1,4 +1,4 @@
-"""The echo engine: toy logits that repeat the last user message, for tests and for measuring JC1's own cost.
+"""The echo engine: toy logits that repeat the last message, for tests and for measuring JC1's own cost.
 
 Knows bytes and a fixed formula. Knows nothing about models, and imports neither torch nor transformers. Everything else
 about it is real: filters, seeds, stop strings, logprobs, streaming, cancellation.
@@ -29,6 +29,7 @@ from jc1.engines.base import (
     Step,
     TokenLogprob,
 )
+from jc1.engines.call_formats import CallFormat, CallReader
 from jc1.engines.output_processor import OutputProcessor, reply_limit
 from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import (
@@ -45,6 +46,7 @@ from jc1.engines.sampling.reference import (
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
 from jc1.prompt import CLOSE, OPEN
+from jc1.tools import Toolset
 
 Logits = Callable[[Sequence[int]], ArrayLike]
 """From all tokens so far, prompt and reply, to the next one's logits, shape (vocab,)."""
@@ -54,12 +56,17 @@ PEAK = 6.0
 """How far the repeated token's logit stands above a letter's: at temperature 1 it is drawn in 15 of 16 cases."""
 STEPS_BETWEEN_YIELDS = 16
 """Tokens without delay that are produced before the event loop may look after others."""
+CALL = CallFormat("", "", " ", "", several=False)
+"""How a message reads that is repeated as a call: `NAME {...}`."""
 PEAK_STANDS = frozenset({"max_tokens", "stop", "seed"})
 """The fields of `Decoding` that cannot move the formula's most likely token: no need to compute it."""
 
 
 class EchoEngine(Engine):
-    """Repeats the last user message, without its recalled memories, one byte a token.
+    """Repeats the last message, the user's or a tool's, without its recalled memories, one byte a token.
+
+    A message that reads `NAME {...}` is repeated as a call where NAME is one of the request's tools; where a tool has
+    to be called and it does not read so, the first that may be is called without arguments.
 
     `logits` replaces the formula, with `vocabulary` as its tokens; the end token's id follows the last of them, so
     `logits` returns shape (len(vocabulary) + 1,). `delay` is in seconds a token.
@@ -85,6 +92,7 @@ class EchoEngine(Engine):
             decoding=UNGUIDED,
             advice=GUIDES_ADVICE,
             context_length=context_length,
+            tools=True,
         )
         self._running = False
 
@@ -102,8 +110,11 @@ class EchoEngine(Engine):
         """Return a word for the formula, which comes with JC1; logits of somebody's own are not known."""
         return "formula" if self._logits is None and self._vocabulary is BYTES else None
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        """Return the bytes of the messages, each after its role; of another vocabulary, those that are tokens in it."""
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
+        """Return the bytes of the messages, each after its role; of another vocabulary, those that are tokens in it.
+
+        Tools take none.
+        """
         rendered = "".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: "
         if self._vocabulary is BYTES:
             return list(rendered.encode())
@@ -119,13 +130,20 @@ class EchoEngine(Engine):
         token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
         limit = reply_limit(len(token_ids), decoding, self.capabilities.context_length)
         if decoding.beam_width > 1:
-            async with aclosing(self._search(prompt.messages, token_ids, decoding, limit)) as steps:
+            async with aclosing(self._search(prompt, token_ids, decoding, limit)) as steps:
                 async for step in steps:
                     yield step
             return
-        next_token = [self._chooser(prompt.messages, token_ids, decoding, choice) for choice in range(decoding.n)]
+        next_token = [self._chooser(prompt, token_ids, decoding, choice) for choice in range(decoding.n)]
         replies = [
-            OutputProcessor(choice, decoding, limit=limit, end_tokens=(self._end,), stream=_Bytes(self._vocabulary))
+            OutputProcessor(
+                choice,
+                decoding,
+                limit=limit,
+                end_tokens=(self._end,),
+                stream=_Bytes(self._vocabulary),
+                calls=_reader(prompt, choice),
+            )
             for choice in range(decoding.n)
         ]
         seconds = {"queue": 0.0, "prefill": time.perf_counter() - began}
@@ -146,18 +164,18 @@ class EchoEngine(Engine):
             self.active -= 1
 
     async def _search(
-        self, messages: Sequence[Message], prompt: tuple[int, ...], decoding: Decoding, limit: int
+        self, prompt: EnginePrompt, token_ids: tuple[int, ...], decoding: Decoding, limit: int
     ) -> AsyncGenerator[Step, None]:
         """Yield the best beams, one step each."""
         began = time.perf_counter()
-        logits = self._logits or partial(_echo_logits, echoed(messages), len(prompt))
+        logits = self._logits or partial(_echo_logits, _repeated(prompt), len(token_ids))
         search = BeamSearch(decoding, limit=limit, end_tokens=(self._end,))
         self.active += 1
         try:
             while not search.done:
                 await asyncio.sleep(self._delay)
                 # For each live sequence (vocab,), of which the search sees the most likely tokens.
-                logprobs = [log_probabilities(logits((*prompt, *beam.token_ids))) for beam in search.live]
+                logprobs = [log_probabilities(logits((*token_ids, *beam.token_ids))) for beam in search.live]
                 search.step([[(i, float(p[i])) for i in most_likely(p, search.candidates)] for p in logprobs])
         finally:
             self.active -= 1
@@ -168,17 +186,17 @@ class EchoEngine(Engine):
             yield step
 
     def _chooser(
-        self, messages: Sequence[Message], prompt: Sequence[int], decoding: Decoding, choice: int
+        self, prompt: EnginePrompt, token_ids: Sequence[int], decoding: Decoding, choice: int
     ) -> Callable[[], tuple[int, TokenLogprob | None]]:
         """Return what gives the tokens of one choice, one a call."""
         logits = self._logits
         if logits is None:
-            text = echoed(messages)
+            text = _repeated(prompt)
             if PEAK_STANDS.issuperset(decoding.chosen):
                 tokens = chain(text, repeat(self._end))
                 return lambda: (next(tokens), None)
-            logits = partial(_echo_logits, text, len(prompt))
-        return _Sampler(logits, self._end, prompt, decoding, choice, self._text).next
+            logits = partial(_echo_logits, text, len(token_ids))
+        return _Sampler(logits, self._end, token_ids, decoding, choice, self._text).next
 
     def _text(self, token: int) -> str:
         return "<end>" if token == self._end else self._vocabulary[token].decode(errors="replace")
@@ -190,11 +208,30 @@ def from_settings(settings: EngineSettings) -> EchoEngine:
 
 
 def echoed(messages: Sequence[Message]) -> bytes:
-    """Return what the engine repeats: the last user message, without its block of recalled memories."""
-    text = next((message.text for message in reversed(messages) if message.role == "user"), "")
+    """Return what the engine repeats: the last message of the user or a tool, without its recalled memories."""
+    text = next((message.text for message in reversed(messages) if message.role in ("user", "tool")), "")
     if text.startswith(OPEN) and CLOSE in text:
         text = text.partition(CLOSE)[2].removeprefix("\n")
     return text.encode()
+
+
+def _repeated(prompt: EnginePrompt) -> bytes:
+    """Return what is repeated, or the call that has to be there in its place."""
+    text = echoed(prompt.messages)
+    if prompt.tools and prompt.tools.forced and not _is_call(text, prompt.tools):
+        return f"{prompt.tools.callable[0].name} {{}}".encode()
+    return text
+
+
+def _is_call(text: bytes, tools: Toolset) -> bool:
+    name, between, arguments = text.decode().partition(CALL.between)
+    return bool(between) and arguments.startswith("{") and name in [tool.name for tool in tools.callable]
+
+
+def _reader(prompt: EnginePrompt, choice: int) -> CallReader | None:
+    if prompt.tools is None or not _is_call(_repeated(prompt), prompt.tools):
+        return None
+    return CallReader(CALL, prompt.tools, choice, begun=True)
 
 
 def _echo_logits(text: bytes, prompt_tokens: int, token_ids: Sequence[int]) -> Floats:

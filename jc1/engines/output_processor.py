@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.base import FinishReason, Step, TokenLogprob
+from jc1.engines.call_formats import CallReader
 from jc1.errors import PromptTooLong
+from jc1.tools import ToolCallDelta
 
 if TYPE_CHECKING:
     from jc1.tokenizer.tokenizer import Detokenizer
@@ -89,11 +91,19 @@ class OutputProcessor:
     """One choice: takes its tokens and gives the steps that an engine yields.
 
     The token that ends a reply, and those that spelled a stop string, are among `token_ids` (they were produced and are
-    counted) but not in the text. Stop strings, like the end token, count only after `min_tokens`.
+    counted) but not in the text. Stop strings, like the end token, count only after `min_tokens`. `calls` reads calls
+    of tools out of the text, where there are tools.
     """
 
     def __init__(
-        self, index: int, decoding: Decoding, *, limit: int, end_tokens: Collection[int], stream: Detokenizer
+        self,
+        index: int,
+        decoding: Decoding,
+        *,
+        limit: int,
+        end_tokens: Collection[int],
+        stream: Detokenizer,
+        calls: CallReader | None = None,
     ) -> None:
         self.index = index
         self.tokens = 0
@@ -103,6 +113,7 @@ class OutputProcessor:
         self._end_tokens = end_tokens
         self._stream = stream
         self._stops = StopStringMatcher(decoding.stop)
+        self._calls = calls
 
     def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
         """Take the next token; return its step."""
@@ -120,11 +131,20 @@ class OutputProcessor:
             rest, stop = self._stops.push(self._stream.finish())
             text += rest + self._stops.flush()
             self.finish_reason = "stop" if stop else self.finish_reason
-        logprobs = None if logprob is None else (logprob,)
-        return Step(self.index, text, (token_id,), self.finish_reason, logprobs=logprobs, stop=stop)
+        return self._step(text, (token_id,), None if logprob is None else (logprob,), stop)
 
     def end(self, reason: FinishReason) -> Step:
         """End a reply that the engine ended for a reason of its own, after its last token."""
         text, stop = self._stops.push(self._stream.finish())
         self.finish_reason = "stop" if stop else reason
-        return Step(self.index, text + self._stops.flush(), (), self.finish_reason, stop=stop)
+        return self._step(text + self._stops.flush(), (), None, stop)
+
+    def _step(
+        self, text: str, token_ids: tuple[int, ...], logprobs: tuple[TokenLogprob, ...] | None, stop: str | None
+    ) -> Step:
+        deltas: tuple[ToolCallDelta, ...] = ()
+        if self._calls is not None:
+            text, deltas = self._calls.push(text, last=self.finish_reason is not None)
+            if self.finish_reason == "stop" and self._calls.calls:
+                self.finish_reason = "tool_calls"
+        return Step(self.index, text, token_ids, self.finish_reason, logprobs=logprobs, stop=stop, calls=deltas)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jc1.errors import InvalidRequest
 from jc1.messages import Message, TextPart
+from jc1.tools import Tool
 
 if TYPE_CHECKING:
     import jinja2
@@ -28,7 +29,7 @@ PLAIN_TEMPLATE = (
 """For models that ship no chat template."""
 
 _Plain = dict[str, Any]
-"""A message as templates see it: `role` and `content`."""
+"""A message as templates see it: `role` and `content`, with `tool_calls` or `tool_call_id` where it has them."""
 _DELIMITER = re.compile(r"<[^\s<>]{1,60}>|\[[^\s\[\]]{1,60}\]")
 _CONTENT = "\ue000"
 """Stands for any content: a character that no template writes."""
@@ -66,22 +67,34 @@ class ChatTemplate:
             template = named.get("default") or next(iter(named.values()), None)
         return template or PLAIN_TEMPLATE
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    @cached_property
+    def takes_tools(self) -> bool:
+        """Return whether the template has a place for tools."""
+        from jinja2 import TemplateError, meta
+
+        try:
+            return "tools" in meta.find_undeclared_variables(_sandbox().parse(self.source))
+        except TemplateError:
+            return False
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool, tools: Sequence[Tool] = ()) -> str:
         """Return the prompt's text. Where the template takes no system message, its text goes before the first user's.
 
         Args:
             messages: The conversation.
             add_generation_prompt: Whether the opening of the reply follows.
+            tools: What the model may ask for, where the template takes tools.
 
         Raises:
             InvalidRequest: The template takes the messages in neither form.
         """
         from jinja2 import TemplateError
 
-        plain = [{"role": m.role, "content": self._content(m)} for m in messages]
+        plain = [self._plain(message) for message in messages]
+        offered = [self._neutral_json(tool.to_dict()) for tool in tools]
         for form in (plain, _without_system(plain)):
             try:
-                return self._render(form, add_generation_prompt)
+                return self._render(form, add_generation_prompt, offered)
             except TemplateError:
                 continue
         raise InvalidRequest(
@@ -89,10 +102,14 @@ class ChatTemplate:
             param="messages",
         )
 
-    def _render(self, plain: Sequence[_Plain], add_generation_prompt: bool) -> str:
+    def _render(
+        self, plain: Sequence[_Plain], add_generation_prompt: bool, tools: Sequence[dict[str, Any]] = ()
+    ) -> str:
         if self._compiled is None:
             self._compiled = _sandbox().from_string(self.source)
-        return self._compiled.render(messages=plain, add_generation_prompt=add_generation_prompt, **self.tokens)
+        return self._compiled.render(
+            messages=plain, tools=list(tools) or None, add_generation_prompt=add_generation_prompt, **self.tokens
+        )
 
     def _mentions(self, token: str) -> bool:
         """Return whether an added token is the template's, or opens or closes what is: not <b>, which Gemma has."""
@@ -105,14 +122,39 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         marks = set(self.special)
-        talk = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
-        for probe in (talk, talk[1:]):
+        talk: list[_Plain] = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
+        call = {"id": "123456789", "type": "function", "function": {"name": "f", "arguments": {}}}
+        asked: _Plain = {"role": "assistant", "content": "", "tool_calls": [call]}
+        answered: _Plain = {"role": "tool", "content": _CONTENT, "tool_call_id": "123456789"}
+        probes: list[tuple[list[_Plain], list[dict[str, Any]]]] = [(talk, []), (talk[1:], [])]
+        if self.takes_tools:
+            probes.append(([talk[1], asked, answered], [Tool("f").to_dict()]))
+        for probe, tools in probes:
             try:
-                written = self._render(probe, True)
+                written = self._render(probe, True, tools)
             except TemplateError:
                 continue
             marks.update(mark for piece in written.split(_CONTENT) for mark in _DELIMITER.findall(piece))
         return frozenset(marks)
+
+    def _plain(self, message: Message) -> _Plain:
+        plain: _Plain = {"role": message.role, "content": self._content(message)}
+        if message.tool_calls:
+            plain["tool_calls"] = [self._neutral_json(_with_object(call.to_dict())) for call in message.tool_calls]
+        if message.tool_call_id is not None:
+            plain["tool_call_id"] = self._neutral_json(message.tool_call_id)
+        return plain
+
+    def _neutral_json(self, value: Any) -> Any:
+        """Return JSON values with every text in them broken up as a user's is."""
+        match value:
+            case str():
+                return self.neutral(value, self.delimiters | self._mentioned)
+            case Mapping():
+                return {self._neutral_json(name): self._neutral_json(inner) for name, inner in value.items()}
+            case list() | tuple():
+                return [self._neutral_json(inner) for inner in value]
+        return value
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:
         """Return a string where the message is only text; else a list of parts, in which a template places pictures."""
@@ -145,6 +187,16 @@ class ChatTemplate:
             if neutralize(folded := self.fold(word), broken) != folded:
                 words[i] = re.sub(f"([{openings}])", r"\1 ", unicodedata.normalize("NFKC", word))
         return "".join(words)
+
+
+def _with_object(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call with its arguments as an object, which templates write as JSON; as they are where they are none."""
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call
 
 
 def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:

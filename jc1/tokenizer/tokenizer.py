@@ -18,6 +18,7 @@ from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 from jc1.models import unreadable
 from jc1.tokenizer.chat_template import ChatTemplate, any_of, read_json
+from jc1.tools import Tool
 
 if TYPE_CHECKING:
     import sentencepiece
@@ -58,8 +59,10 @@ class Tokenizer(Protocol):
         """Return the text of tokens, special ones left out."""
         ...
 
-    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Return the ids of messages as the model's chat template renders them."""
+    def chat(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, tools: Sequence[Tool] = ()
+    ) -> list[int]:
+        """Return the ids of messages as the model's chat template renders them, with the tools that may be called."""
         ...
 
     def count(self, messages: Sequence[Message]) -> int:
@@ -141,9 +144,11 @@ class _Base(ABC):
     def encode(self, text: str) -> list[int]:
         return self.encode_rendered(self.template.neutral(text, self.template.special))
 
-    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Return the ids of messages as the folder's chat template renders them."""
-        return self.encode_rendered(self.template.render(messages, add_generation_prompt))
+    def chat(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, tools: Sequence[Tool] = ()
+    ) -> list[int]:
+        """Return the ids of messages as the folder's chat template renders them, with the tools that may be called."""
+        return self.encode_rendered(self.template.render(messages, add_generation_prompt, tools))
 
     def count(self, messages: Sequence[Message]) -> int:
         """Return how many tokens messages take as the template renders them, generation prompt included."""

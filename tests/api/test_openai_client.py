@@ -102,7 +102,7 @@ def test_errors_are_the_clients_own(openai: OpenAI, stream: bool) -> None:
     assert (large.value.status_code, large.value.code) == (413, "request_too_large")
     with pytest.raises(sdk.BadRequestError) as tools:
         openai.chat.completions.create(
-            model="echo", messages=HELLO, stream=stream, tools=[{"type": "function", "function": {"name": "f"}}]
+            model="echo", messages=HELLO, stream=stream, tools=[{"type": "function", "function": {"name": "a b"}}]
         )
     assert tools.value.param == "tools"
 

@@ -25,6 +25,7 @@ from jc1.presets import Presets
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from jc1.tokenizer.chat_template import ChatTemplate
+from jc1.tools import Toolset
 from tests.support.database import new_database
 
 
@@ -46,8 +47,8 @@ async def counting(
     calls = Calls()
     tokenize, embed, render = engine.tokenize, embedder.embed, ChatTemplate.render
 
-    def tokenized(messages: Sequence[Message]) -> list[int]:
-        calls.tokenized.append(len(token_ids := tokenize(messages)))
+    def tokenized(messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
+        calls.tokenized.append(len(token_ids := tokenize(messages, tools)))
         return token_ids
 
     def embedded(texts: Sequence[str]) -> Any:

@@ -80,13 +80,13 @@ def turns(n: int) -> list[Message]:
 
 @pytest.mark.parametrize(("budget", "kept"), [(100, 3), (15, 3), (14, 2), (7, 1), (6, 0), (3, 0)])
 def test_the_oldest_whole_turns_give_way(budget: int, kept: int) -> None:
-    history = fit_history("sys", turns(3), Message.user("a b"), count=words, budget=budget)
+    history = fit_history("sys", turns(3), [Message.user("a b")], count=words, budget=budget)
     assert list(history) == turns(3)[len(turns(3)) - 2 * kept :]
 
 
 def test_a_message_that_cannot_fit_is_refused_with_the_figures() -> None:
     with pytest.raises(PromptTooLong) as caught:
-        fit_history("one two", [], Message.user("three four"), count=words, budget=3)
+        fit_history("one two", [], [Message.user("three four")], count=words, budget=3)
     assert (caught.value.tokens, caught.value.budget) == (4, 3)
 
 

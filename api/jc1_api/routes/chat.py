@@ -22,6 +22,7 @@ from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
 from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
+from jc1_api.openai_tools import FunctionTool, ToolChoice, to_choice, to_tools
 from jc1_api.replies import begun, preset_of, whole
 from jc1_api.routing import Router
 from jc1_api.sse import EventStream
@@ -66,14 +67,12 @@ class ResponseFormat(Body):
 
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "audio": ((), "replies are text"),
-    "function_call": (("none", "auto"), "there are no tools"),
-    "functions": ((), "there are no tools"),
+    "function_call": (("none", "auto"), "it is the older name of 'tool_choice'"),
+    "functions": ((), "it is the older name of 'tools'"),
     "modalities": ((["text"],), "replies are text"),
     "prediction": ((), "there is no predicted output"),
     "reasoning_effort": (("none",), "there is no reasoning to set"),
     "store": ((False,), "replies are not stored for retrieval; 'session' and 'memory' say what is kept"),
-    "tool_choice": (("none", "auto"), "there are no tools"),
-    "tools": ((), "there are no tools"),
     "verbosity": ((), "the length of replies is set by 'max_tokens' and the system prompt"),
     "web_search_options": ((), "nothing is searched outside"),
 }
@@ -99,7 +98,7 @@ class ChatRequest(Body):
     """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
 
     model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
-    messages: Annotated[list[AnyMessage], Field(description="The conversation; its last message is the user's.",
+    messages: Annotated[list[AnyMessage], Field(description="The conversation, up to the user's or a tool's message.",
                                                  json_schema_extra={"minItems": 1})]  # fmt: skip
     stream: Flag | None = Field(None, description="Send the reply as server-sent events while it is written.")
     stream_options: StreamOptions | None = None
@@ -130,12 +129,15 @@ class ChatRequest(Body):
         None, description="And this many alternatives to it; takes logprobs true."
     )
 
+    tools: list[FunctionTool] | None = Field(None, description="What the model may ask for; the caller runs it.")
+    tool_choice: ToolChoice | None = Field(None, description="auto (default), none, required, or one of the tools.")
+    parallel_tool_calls: Flag | None = Field(None, description="Whether a reply may hold several calls (default).")
+
     response_format: ResponseFormat | None = None
     regex: Text | None = _knob("regex")
     choice: list[Text] | None = Field(None, description="The reply is one of these.")
     metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
     service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
-    parallel_tool_calls: Flag | None = Field(None, description="Accepted; there are no tools.")
     prompt_cache_key: Text | None = Field(None, description="Accepted; prefixes are found without it.")
     safety_identifier: Text | None = Field(None, description="Accepted, and neither used nor kept.")
 
@@ -201,6 +203,9 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
         "session": body.session,
         "memory": body.memory or "on",
         "preset": preset_of(body.model, body.preset, workbench),
+        "tools": to_tools(body.tools or ()),
+        "tool_choice": to_choice(body.tool_choice),
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
         **decoding,
     }
     model = workbench.engine.model

@@ -23,6 +23,7 @@ from jc1.engines.output_processor import reply_limit
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
 from jc1.messages import Message
+from jc1.tools import Toolset
 from jc1.trace import Usage
 
 log = logging.getLogger(__name__)
@@ -93,11 +94,11 @@ class OpenAIEngine(Engine):
     def healthy(self) -> bool:
         return self._client is not None and self._reached
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
         """Return nothing: the server's tokens are not known here. `count` estimates them."""
         return []
 
-    def count(self, messages: Sequence[Message]) -> int:
+    def count(self, messages: Sequence[Message], tools: Toolset | None = None) -> int:
         """Return an estimate on the safe side: three bytes a token, and a few for each message's frame."""
         return sum(len(message.text.encode()) // 3 + 6 for message in messages)
 

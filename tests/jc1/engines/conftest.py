@@ -23,6 +23,7 @@ from jc1.engines.base import Capabilities, Engine, EnginePrompt, Step
 from jc1.engines.echo import EchoEngine
 from jc1.engines.settings import EngineSettings
 from jc1.messages import Message
+from jc1.tools import Toolset
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -199,8 +200,8 @@ class ThreadedEngine(Engine):
     def healthy(self) -> bool:
         return self.inner.healthy
 
-    def tokenize(self, messages: Sequence[Message]) -> list[int]:
-        return self.inner.tokenize(messages)
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
+        return self.inner.tokenize(messages, tools)
 
     async def there(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
