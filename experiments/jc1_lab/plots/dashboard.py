@@ -298,9 +298,9 @@ def _spread(counts: list[float], width: float, sample: Sample) -> None:
 
 
 def _thinned(steps: Sequence[tuple[float, int]], most: int = 400) -> Sequence[tuple[float, int]]:
-    """Return at most so many of the steps, and the last one."""
-    stride = math.ceil(len(steps) / most)
-    return [*steps[::stride], steps[-1]]
+    """Return the first and the last step, and of those between at most as many as make `most` in all."""
+    stride = max(1, math.ceil((len(steps) - 1) / (most - 1)))
+    return [*steps[:-1:stride], steps[-1]]
 
 
 def _short(value: float) -> float:

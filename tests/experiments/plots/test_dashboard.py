@@ -121,6 +121,17 @@ def test_a_long_load_makes_a_small_figure() -> None:
     assert len(figure.to_json()) < 100_000
 
 
+@pytest.mark.parametrize("steps", [1, 2, 399, 400, 401, 799, 800, 801, 5000])
+def test_requests_in_flight_are_at_most_400_points_from_first_to_last_and_none_twice(steps: int) -> None:
+    dashboard, _ = shown()
+    for at in range(1, steps):
+        dashboard.sent(float(at))
+    points = list(trace(dashboard.draw(), axis="x4").x)
+    assert len(points) == steps if steps <= 400 else 200 <= len(points) <= 400
+    assert (points[0], points[-1]) == (0.0, steps - 1)
+    assert points == sorted(set(points))
+
+
 def test_a_notebook_gets_the_figure_as_plain_json_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pio.renderers, "default", "plotly_mimetype")  # as in a notebook
     _, figure = shown(sample(0.0))
