@@ -57,6 +57,8 @@ class FrozenMemory:
         """Search as `DatabaseMemory` does; no turn of a session is in the prompt while a sweep runs."""
         if self._results is None:
             return self._memory.search(owner, query, retrieval)
+        if owner == NOBODY:  # no record answers, so the query need not be embedded
+            return Recall((), {"embed": 0.0, "recall": 0.0})
         key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
         if key not in self._results:
             self._results[key] = self._memory.search(owner, query, retrieval)
@@ -128,7 +130,11 @@ class Snapshot:
         return item_owner or self._owner
 
     def workbench(self, settings: Settings) -> Workbench:
-        """Return a workbench over the copy, without cached replies, not started; closing it leaves the copy open."""
+        """Return a workbench over the copy, without cached replies, not started; closing it leaves the copy open.
+
+        It does not load the embedder when it starts: the first search does, which a sweep without memory never makes,
+        and before a latency is measured some requests warm up.
+        """
         return Workbench(
             settings.model_copy(update={"cache_replies": 0}),
             engine=create_engine(settings),
@@ -137,7 +143,6 @@ class Snapshot:
             presets=Presets(PresetRepository(self._database)),
             keys=Keys(KeyRepository(self._database)),
             telemetry=Telemetry(keep=1),
-            embedder=self._embedder,
         )
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -200,6 +201,19 @@ def test_memory_is_read_as_it_was_and_never_written(home: Path) -> None:
     assert (result.owner, other.owner) == ("ann", "ann")
     assert other.memory != result.memory
     assert (sweep.folder / "memory.db").read_bytes() == bytes_before
+
+
+def test_the_embedder_is_loaded_where_something_is_recalled_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "jc1.embedding.openvino")
+    suite = echo_suite(6)
+    run(echo_sweep({"decoding": {"max_tokens": [50]}}, suite=suite, holdout=0))
+    tried = {"decoding": {"max_tokens": [50]}, "baseline": {"retrieval": {"k": 0}}}
+    run(echo_sweep(tried, suite=suite, holdout=0, name="off", loads=(Load(concurrency=2),), requests=2))
+    assert not caplog.records
+    owned = [replace(item, owner="ann") for item in suite.items]
+    remembering = Suite.of("remembering", owned, {"ann": [NewRecord("I keep amber in the cellar.")]})
+    run(echo_sweep(tried, suite=remembering, holdout=0, name="remembering"))
+    assert "Loaded all-MiniLM-L6-v2" in caplog.text
 
 
 def test_the_best_are_timed_under_the_loads_asked_for() -> None:
