@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from jc1.errors import Jc1Error, PackageMissing, TrackingUnavailable, UnknownRun
+from jc1.errors import Conflict, Jc1Error, PackageMissing, TrackingUnavailable, UnknownRun
 from jc1_lab.records.evals import Asked
 from jc1_lab.records.results import RESULT, SweepResult
-from jc1_lab.records.store import FILE, SweepStore
+from jc1_lab.records.store import FILE, Held, SweepStore
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected, sqlite_path
 from jc1_lab.sinks.mlflow_fields import records
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from jc1.settings import Settings
 
+RUNNING, INTERRUPTED = "RUNNING", "INTERRUPTED"
+"""What MLflow says of a run that nobody ended, and what that means where no process is at it any more."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -37,7 +40,8 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 class Listed:
     """A sweep in a list. `folder` is `None` where only MLflow has it, `run` is empty where MLflow does not.
 
-    `status` is that of the run (`RUNNING`, `FINISHED` ...), or `FINISHED` of a folder with a result. `found` says in a
+    `status` is `FINISHED` of a folder with a result, else that of the run (`RUNNING`, `FAILED`, `KILLED`), and
+    `INTERRUPTED` where nothing says that it ended and its folder shows that no process is at it. `found` says in a
     sentence what came of it.
     """
 
@@ -70,7 +74,11 @@ def list_runs(settings: Settings) -> Listing:
     sweeps = {(sweep.name, sweep.created): sweep for sweep in _in_folders(settings)}
     try:
         for sweep in _in_mlflow(settings):
-            sweeps.setdefault((sweep.name, sweep.created), sweep)
+            own = sweeps.get((sweep.name, sweep.created))
+            if own is None:
+                sweeps[sweep.name, sweep.created] = sweep
+            elif own.status == INTERRUPTED and sweep.status != RUNNING:
+                sweeps[sweep.name, sweep.created] = replace(own, status=sweep.status)  # how it ended
         problem = ""
     except (PackageMissing, TrackingUnavailable) as error:
         problem = error.message
@@ -193,23 +201,43 @@ def _read(folder: Path) -> SweepResult:
 
 
 def _in_folders(settings: Settings) -> Iterator[Listed]:
+    for folder in sorted((settings.home / "sweeps").glob("*/")):
+        listed = _finished(folder) if (folder / RESULT).exists() else _begun(folder)
+        if listed is not None:
+            yield listed
+
+
+def _finished(folder: Path) -> Listed:
     from jc1_lab.sinks.report import headline
 
-    for path in sorted((settings.home / "sweeps").glob(f"*/{RESULT}")):
-        try:
-            result = _read(path.parent)
-        except Jc1Error as error:
-            yield Listed(path.parent.name, "", "DAMAGED", 0, error.message, path.parent)
-            continue
-        yield Listed(
-            result.name,
-            result.created,
-            "FINISHED",
-            len(result.trials),
-            headline(result),
-            path.parent,
-            result.mlflow_run,
-        )
+    try:
+        result = _read(folder)
+    except Jc1Error as error:
+        return _damaged(folder, error)
+    trials = len(result.trials)
+    return Listed(result.name, result.created, "FINISHED", trials, headline(result), folder, result.mlflow_run)
+
+
+def _begun(folder: Path) -> Listed | None:
+    """Return the sweep that a process left in its folder before it had a result; None where there is none, or one is at
+    it: MLflow tells of that."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        with SweepStore(folder, read_only=True) as store:
+            plan, trials, run = store.get("plan") or {}, len(store.settings()), store.get("mlflow") or {}
+    except Held:
+        return None
+    except Conflict as error:
+        return _damaged(folder, error)
+    except sqlite3.OperationalError:  # it had no time to make the tables
+        plan, trials, run = {}, 0, {}
+    advice = _unknown(folder.name, folder)
+    return Listed(folder.name, plan.get("created", ""), INTERRUPTED, trials, advice, folder, run.get("run", ""))
+
+
+def _damaged(folder: Path, error: Jc1Error) -> Listed:
+    return Listed(folder.name, "", "DAMAGED", 0, error.message, folder)
 
 
 def _in_mlflow(settings: Settings) -> Iterator[Listed]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from jc1 import Settings
 from jc1.errors import UnknownRun
 from jc1_lab.records.evals import Asked
-from jc1_lab.records.store import SweepStore
+from jc1_lab.records.store import FILE, SweepStore
 from jc1_lab.runs import find, find_trial, list_runs, texts
 from jc1_lab.sinks import mlflow as tracking
 from jc1_lab.sinks.mlflow_client import connected
@@ -123,3 +125,50 @@ def test_a_dead_mlflow_leaves_the_folders_and_is_told(tmp_path: Path) -> None:
     listing = list_runs(settings)
     assert [sweep.name for sweep in listing.sweeps] == ["sober-otter"]
     assert "127.0.0.1:9" in listing.problem
+
+
+SWEEP = """
+import sys
+from jc1 import Settings
+from jc1_lab.records.store import FILE, SweepStore
+from jc1_lab.sinks import mlflow as tracking
+
+settings, created = Settings(home=sys.argv[1]), "2026-12-01T00:00:00+00:00"
+store = SweepStore(settings.home / "sweeps" / "long-one")
+store.put("plan", {"created": created, "plan": {}})
+store.add_trial(0, {})
+run = tracking.begin("long-one", settings.tracking, about={"created": created})
+store.put("mlflow", {"uri": "", "run": run})
+print(run, flush=True)
+input()
+"""
+
+
+def test_a_sweep_whose_process_is_gone_is_interrupted_and_how_one_ended_is_kept(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    code = [sys.executable, "-c", SWEEP, str(tmp_path)]
+    with subprocess.Popen(code, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        run = process.stdout.readline().strip()
+        (listed,) = list_runs(settings).sweeps
+        assert (listed.status, listed.run, listed.folder) == ("RUNNING", run, None)
+        process.kill()
+    (listed,) = list_runs(settings).sweeps
+    folder = tmp_path / "sweeps" / "long-one"
+    assert (listed.status, listed.run, listed.trials, listed.folder) == ("INTERRUPTED", run, 1, folder)
+    assert "--name long-one --resume" in listed.found
+    tracking.fail(run, settings.tracking, "FAILED")
+    (listed,) = list_runs(settings).sweeps
+    assert (listed.status, listed.folder) == ("FAILED", folder)
+
+
+def test_a_sweep_that_was_not_tracked_or_had_no_time_for_anything_is_interrupted_too(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    (tmp_path / "sweeps" / "empty").mkdir(parents=True)
+    (tmp_path / "sweeps" / "empty" / FILE).touch()
+    SweepStore(tmp_path / "sweeps" / "untracked").close()
+    with SweepStore(tmp_path / "sweeps" / "under-way"):
+        listed = {sweep.name: sweep.status for sweep in list_runs(settings).sweeps}
+    assert listed == {"empty": "INTERRUPTED", "untracked": "INTERRUPTED"}
+    (tmp_path / "sweeps" / "untracked" / FILE).write_bytes(b"not a database" * 100)
+    assert {sweep.status for sweep in list_runs(settings).sweeps} == {"INTERRUPTED", "DAMAGED"}

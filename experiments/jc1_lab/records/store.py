@@ -48,11 +48,16 @@ SELECT records.* FROM records LEFT JOIN prompts USING (item) ORDER BY trial, spl
 """
 
 
+class Held(Conflict):
+    """Another process writes to the store."""
+
+
 class SweepStore:
     """The store in `folder`, which is made where it is not there, for writing; with `read_only` it must be there.
 
     Raises:
-        Conflict: Another process writes to it, or the file is damaged.
+        Held: Another process writes to it.
+        Conflict: The file is damaged.
         StorageFull: The disk is. This comes from everything that writes, and nothing of that is kept then.
     """
 
@@ -192,7 +197,7 @@ def _connect(folder: Path, read_only: bool) -> sqlite3.Connection:
             connection.close()
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_BUSY:
-            raise Conflict(
+            raise Held(
                 f"Another process runs the sweep {folder.name!r}: wait for it, or give another --name."
             ) from None
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
