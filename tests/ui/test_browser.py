@@ -7,6 +7,7 @@ console holds no error.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
@@ -15,6 +16,9 @@ from jc1.presets import Preset
 from jc1.trace import STAGES
 from tests.ui.conftest import PATIENCE, Open, Server, opened
 from tests.ui.pages import choose, ended, messages, remember, replies, say, write
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 expect.set_options(timeout=PATIENCE * 1000)
@@ -81,6 +85,24 @@ def test_an_error_shows_its_code_and_keeps_the_typed_text(open_page: Open) -> No
     expect(replies(page)).to_have_text(["This one is short."])
     say(page, "This one fits again.")
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_what_is_typed_while_a_message_is_on_its_way_stays_in_the_box(open_page: Open) -> None:
+    page = open_page()
+    box = page.get_by_label("Message", exact=True)
+    on_its_way: list[Route] = []
+    page.route("**/queue/join*", lambda route: on_its_way.append(route), times=1)
+    with page.expect_request("**/queue/join*"):
+        write(page, "The first of two.")
+    write(page, "The second of two.")
+    on_its_way[0].continue_()
+    expect(replies(page)).to_have_text(["The first of two."])
+    ended(page)
+    expect(box).to_have_value("The second of two.")
+    box.press("Enter")
+    expect(replies(page)).to_have_text(["The first of two.", "The second of two."])
+    ended(page)
+    expect(box).to_have_value("")
 
 
 def test_two_visitors_write_at_once_and_a_window_that_closes_frees_the_engine(open_page: Open, server: Server) -> None:

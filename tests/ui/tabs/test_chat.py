@@ -177,7 +177,9 @@ async def test_a_reply_grows_frame_by_frame(chat: Chat) -> None:
 async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_the_last_one_can_send(chat: Chat) -> None:
     frames = [frame async for frame in sending(chat, "Hello there.")]
     assert said(chat, frames[0]) == ["Hello there."]
-    assert frames[0][chat.prompt] == gr.update(value="", submit_btn=False, stop_btn=True)
+    assert frames[0][chat.prompt] == gr.update(submit_btn=False, stop_btn=True)
+    sent = [frame[chat.log.growing].get("sent") for frame in frames if chat.log.growing in frame]
+    assert sent == ["Hello there.", *[None] * (len(sent) - 1)]
     assert "Hello there." in frames[0][chat.conversations]
     assert (await make_ready(chat, "", ""))[chat.prompt] == gr.update(submit_btn=True, stop_btn=False)
 

@@ -105,6 +105,15 @@ const drawMaths = async (block) => {
   }
 };
 
+// The box: what was sent leaves it once the server has it, and what was typed since stays.
+
+const takeOut = (text) => {
+  const typed = document.querySelector("#jc1-prompt textarea");
+  if (typed.value !== text) return;
+  typed.value = "";
+  typed.dispatchEvent(new Event("input", { bubbles: true })); // Gradio has a copy of the value.
+};
+
 // Which conversation
 
 const draw = () => {
@@ -129,6 +138,7 @@ watch("value", () => {
   if (!shown.messages.length && value.messages.length) log.follow = true;
   shown = value;
   draw();
+  if (value.sent !== undefined) takeOut(value.sent);
 });
 
 // Scrolling: the end is followed until the reader scrolls away from it.

@@ -67,6 +67,10 @@ class Log:
         """Return the update that shows what was said before the turn that begins."""
         return {self.settled: {"session": session, "messages": [*messages]}}
 
+    def begin(self, session: str, text: str, reply: Message) -> dict[Any, Any]:
+        """Return the update that shows a turn which begins; the page takes its text out of the box."""
+        return {self.growing: {"session": session, "messages": [user(text), reply], "sent": text}}
+
     def grow(self, session: str, messages: Sequence[Message]) -> dict[Any, Any]:
         """Return the update that shows the turn which is being written."""
         return {self.growing: {"session": session, "messages": [*messages]}}

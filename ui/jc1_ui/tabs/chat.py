@@ -194,13 +194,13 @@ class Chat:
             return
         growing = GrowingReply()
         yield {
-            self.prompt: gr.update(value="", submit_btn=False, stop_btn=True),
+            self.prompt: gr.update(submit_btn=False, stop_btn=True),
             self.notice: "",
             self.failed: "",
             self.conversations: listed,
             self.live: fragments.live_row_of(reply),
             **self.log.settle(session, before),
-            **self.log.grow(session, [log.user(text), growing.message("")]),
+            **self.log.begin(session, text, growing.message("")),
             **(self.story.age() if before else {}),
         }
         # 2) Frames, until the reply is whole, stopped or failed.
