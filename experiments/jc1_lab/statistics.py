@@ -112,17 +112,17 @@ def compare_all(
     if bounded:
         lows, highs = lows.clip(-1, 1), highs.clip(-1, 1)
     # 3) The verdict is in the interval.
-    found = {}
+    results = {}
     for i, number in enumerate(scores):
-        own = differences[i]
-        mean, low, high = float(own.mean()), float(lows[i]), float(highs[i])
-        std = float(own.std(ddof=1)) if prompts > 1 and np.ptp(own) else ASSUMED_STD
-        if np.ptp(own) == 0 and prompts > 1:
+        of_trial = differences[i]
+        mean, low, high = float(of_trial.mean()), float(lows[i]), float(highs[i])
+        std = float(of_trial.std(ddof=1)) if prompts > 1 and np.ptp(of_trial) else ASSUMED_STD
+        if np.ptp(of_trial) == 0 and prompts > 1:
             std = math.sqrt(_unseen(prompts))
         verdict: Verdict = "not distinguishable"
         if low > 0 or high < 0:
             verdict = "better" if (mean > 0) == (direction == "max") else "worse"
-        found[number] = Comparison(
+        results[number] = Comparison(
             difference=mean,
             low=low,
             high=high,
@@ -133,7 +133,7 @@ def compare_all(
             prompts=prompts,
             mde=mde(prompts, comparisons=comparisons, std=std),
         )
-    return found
+    return results
 
 
 def mde(prompts: int, *, comparisons: int, std: float = ASSUMED_STD) -> float:
@@ -163,7 +163,7 @@ def dominated(scores: Mapping[int, Array], *, trials: int) -> set[int]:
     differences = table[table.mean(axis=1).argmax()] - table
     squares = np.square(differences).sum(axis=1)  # (trials,)
     t = differences.sum(axis=1) / np.sqrt(np.where(squares > 0, squares, 1))
-    return {number for number, own in zip(scores, t, strict=True) if math.exp(-own * own / 2) < DROPPED_BEST / trials}
+    return {number for number, x in zip(scores, t, strict=True) if math.exp(-x * x / 2) < DROPPED_BEST / trials}
 
 
 def interim_looks(prompts: int, *, trials: int) -> list[int]:
@@ -184,11 +184,11 @@ def pareto(values: Mapping[int, Sequence[float]], directions: Sequence[Direction
     if not values:
         return set()
     signs = np.array([1.0 if direction == "max" else -1.0 for direction in directions])
-    table = np.array([list(own) for own in values.values()]) * signs  # (trials, objectives)
+    table = np.array([list(row) for row in values.values()]) * signs  # (trials, objectives)
     return {
         number
-        for number, own in zip(values, table, strict=True)
-        if not np.any((table >= own).all(axis=1) & (table > own).any(axis=1))
+        for number, row in zip(values, table, strict=True)
+        if not np.any((table >= row).all(axis=1) & (table > row).any(axis=1))
     }
 
 
@@ -306,8 +306,8 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> _SignFlips:
     draws = 2**prompts if exact else draws
     part = MAX_CELLS // max(prompts, AT_A_TIME)
     total = draws if exact else draws + 1  # the differences as they are count as one draw
-    kept = int(ALPHA * total + 1e-9) + 1
-    ps, below, above = np.empty(trials), np.empty((trials, kept)), np.empty((trials, kept))
+    count = int(ALPHA * total + 1e-9) + 1
+    ps, below, above = np.empty(trials), np.empty((trials, count)), np.empty((trials, count))
     for first in range(0, trials, AT_A_TIME):
         rows = slice(first, first + AT_A_TIME)
         tables = [
@@ -319,7 +319,7 @@ def _sign_flips(differences: Array, draws: int, seed: int) -> _SignFlips:
         means = differences[rows].mean(axis=1)
         towards_zero = np.where((means > 0)[:, None], distances[0], distances[1])
         ps[rows] = (towards_zero >= np.abs(means)[:, None]).mean(axis=1)
-        largest = np.partition(distances, total - kept, axis=2)[:, :, total - kept :]
+        largest = np.partition(distances, total - count, axis=2)[:, :, total - count :]
         below[rows], above[rows] = -np.sort(-largest, axis=2)
     return _SignFlips(ps, total, below, above)
 
@@ -355,8 +355,8 @@ def _signs(prompts: int, draws: int, seed: int, part: int) -> NDArray[np.float32
     else:
         # Another stream than that of the resamples.
         bits = np.random.default_rng([seed, 1, part]).integers(0, 2, (draws, prompts), dtype=np.int8)
-    found: NDArray[np.float32] = (2 * bits - 1).astype(np.float32)
-    return found
+    signs: NDArray[np.float32] = (2 * bits - 1).astype(np.float32)
+    return signs
 
 
 def _holm(ps: Array, comparisons: int) -> tuple[Array, Array]:
@@ -365,11 +365,11 @@ def _holm(ps: Array, comparisons: int) -> tuple[Array, Array]:
     That is .05 over the tests that are left, and after the first that is not rejected that test's.
     """
     order = np.argsort(ps, kind="stable")
-    left = comparisons - np.arange(len(ps))
-    steps = np.minimum(1.0, ps[order] * left)
+    remaining = comparisons - np.arange(len(ps))
+    steps = np.minimum(1.0, ps[order] * remaining)
     adjusted, levels = np.empty_like(ps), np.empty_like(ps)
     adjusted[order] = np.maximum.accumulate(steps)
     accepted = np.flatnonzero(steps > ALPHA)
     last = int(accepted[0]) if len(accepted) else len(ps)
-    levels[order] = ALPHA / left[np.minimum(np.arange(len(ps)), last).clip(max=len(ps) - 1)]
+    levels[order] = ALPHA / remaining[np.minimum(np.arange(len(ps)), last).clip(max=len(ps) - 1)]
     return adjusted, levels

@@ -168,7 +168,7 @@ _TRADES = words(
 
 def left_behind(clause: str) -> Iterator[str]:
     """Yield the subjects that 'I switched to Initech' may be about, where what was left is known."""
-    if (found := _SWITCHED.fullmatch(clause)) and (who := _who(found["who"])):
+    if (match := _SWITCHED.fullmatch(clause)) and (who := _who(match["who"])):
         yield from (f"{who[0]}|{relation}" for relation in ("home", "employer", "job"))
 
 
@@ -177,8 +177,8 @@ def facts(clause: str) -> Iterator[Fact]:
     if len(clause) > LONGEST:
         return
     for wording, read in _wordings():
-        if found := wording.fullmatch(clause):
-            facts = [fact for fact in read(found) if fact is not None]
+        if match := wording.fullmatch(clause):
+            facts = [fact for fact in read(match) if fact is not None]
             if facts:
                 yield from facts
                 return
@@ -250,43 +250,43 @@ Read = Callable[[re.Match[str]], list[Fact | None]]
 def _relation(relation: str) -> Read:
     """Return the reader of a wording that tells one relation of the group `who`, or of the speaker."""
 
-    def read(found: re.Match[str]) -> list[Fact | None]:
-        groups = found.groupdict()
+    def read(match: re.Match[str]) -> list[Fact | None]:
+        groups = match.groupdict()
         who = _who(groups.get("who") or "I")
-        return [_one(who[0], relation, found["v"], multi_valued=who[1])] if who else []
+        return [_one(who[0], relation, match["v"], multi_valued=who[1])] if who else []
 
     return read
 
 
-def _called_by_others(found: re.Match[str]) -> list[Fact | None]:
+def _called_by_others(match: re.Match[str]) -> list[Fact | None]:
     """Read 'My friends call me Bo': a name beside one's own, so that only a change supersedes that."""
-    return [_one("i", "name", found["v"], multi_valued=True)]
+    return [_one("i", "name", match["v"], multi_valued=True)]
 
 
-def _named(found: re.Match[str]) -> list[Fact | None]:
-    name = _noun_phrase(found["x"])
+def _named(match: re.Match[str]) -> list[Fact | None]:
+    name = _noun_phrase(match["x"])
     noun = name.split()[-1]
     if noun in _ATTRIBUTES:
         return []
-    return [_one(name, "name", found["v"], multi_valued=_perhaps_several(name), most=4)]
+    return [_one(name, "name", match["v"], multi_valued=_perhaps_several(name), most=4)]
 
 
-def _one_of(found: re.Match[str]) -> list[Fact | None]:
+def _one_of(match: re.Match[str]) -> list[Fact | None]:
     """Read 'I have a dentist called Tom': there may be another, so that only a change supersedes it."""
-    name = _noun_phrase(f"my {found['x']}")
+    name = _noun_phrase(f"my {match['x']}")
     if name.split(" for ")[0].split()[-1] in _ATTRIBUTES:
-        return [_one(name, "is", found["v"])]
-    if found.groupdict().get("of"):
+        return [_one(name, "is", match["v"])]
+    if match.groupdict().get("of"):
         return []
-    return [_one(name, "name", found["v"], multi_valued=not _one_at_a_time(name), most=4)]
+    return [_one(name, "name", match["v"], multi_valued=not _one_at_a_time(name), most=4)]
 
 
-def _is_named(found: re.Match[str]) -> list[Fact | None]:
+def _is_named(match: re.Match[str]) -> list[Fact | None]:
     """Read 'My boss is Tom' and 'Tom is my boss'."""
-    name, value = _noun_phrase(found["x"]), found["v"]
+    name, value = _noun_phrase(match["x"]), match["v"]
     noun = name.split()[-1]
     # What stands before "is my boss" is a name in small letters, too.
-    before = found.start("v") < found.start("x") and (_one_at_a_time(name) or noun in _PETS)
+    before = match.start("v") < match.start("x") and (_one_at_a_time(name) or noun in _PETS)
     if not (_PROPER.fullmatch(value) or (before and _BARE_NAME.fullmatch(value) and _who(value))):
         return []
     if _ORIGIN.match(value) or _DAY.search(value) or noun in _ATTRIBUTES:
@@ -294,22 +294,22 @@ def _is_named(found: re.Match[str]) -> list[Fact | None]:
     return [_one(name, "name", value, multi_valued=not _one_at_a_time(name) and noun not in _PETS, most=3)]
 
 
-def _favourite(found: re.Match[str]) -> list[Fact | None]:
-    owner = _noun_phrase(found["whose"]) if found.groupdict().get("whose") else "my"
+def _favourite(match: re.Match[str]) -> list[Fact | None]:
+    owner = _noun_phrase(match["whose"]) if match.groupdict().get("whose") else "my"
     multi_valued = owner.split()[-1] in _SEVERAL
     return [
         _one(
             "i" if owner == "my" else owner,
-            _noun_phrase(f"favourite {found['x']}"),
-            found["v"],
+            _noun_phrase(f"favourite {match['x']}"),
+            match["v"],
             multi_valued=multi_valued,
         )
     ]
 
 
-def _attribute(found: re.Match[str]) -> list[Fact | None]:
+def _attribute(match: re.Match[str]) -> list[Fact | None]:
     """Read 'My <noun> is <value>', where the noun is one that there is one of."""
-    name, value = _noun_phrase(found["x"]), found["v"]
+    name, value = _noun_phrase(match["x"]), match["v"]
     *owner, noun = name.split(" for ")[0].split()
     if noun not in _ATTRIBUTES:
         return []
@@ -335,19 +335,19 @@ _OWN = {
 """Relations that one tells about oneself in two ways, by noun: 'my job is', 'I work as'."""
 
 
-def _reached(found: re.Match[str]) -> list[Fact | None]:
+def _reached(match: re.Match[str]) -> list[Fact | None]:
     for name, shape in (("email", _EMAIL), ("phone number", _PHONE), ("address", _STREET)):
-        if shape.fullmatch(found["v"]):
-            return [_one(f"my {name}", "is", found["v"])]
+        if shape.fullmatch(match["v"]):
+            return [_one(f"my {name}", "is", match["v"])]
     return []
 
 
-def _place_or_time(found: re.Match[str]) -> list[Fact | None]:
+def _place_or_time(match: re.Match[str]) -> list[Fact | None]:
     """Read 'My keys are in the drawer', 'the meeting is on Friday at three': a thing's place, or its day and time."""
-    name, value = _noun_phrase(found["x"]), found["v"]
+    name, value = _noun_phrase(match["x"]), match["v"]
     noun = name.split()[-1]
     if noun == "deadline":
-        return _attribute(found)
+        return _attribute(match)
     if noun in _PEOPLE or noun in _ATTRIBUTES - {"car", "date"}:
         return []
     day, clock = _DAY.search(value), _CLOCK.search(value)
@@ -355,48 +355,48 @@ def _place_or_time(found: re.Match[str]) -> list[Fact | None]:
         return [_one(name, "day", value) if day else None, _one(name, "time", value) if clock else None]
     if re.match(rf"{_PREPOSITION}\s+{_PLACE}", value, re.IGNORECASE):
         # "The hotel is in Rome", on another journey, is another hotel.
-        return [_one(name, "place", value, multi_valued=found["x"].lower().startswith("the "))]
+        return [_one(name, "place", value, multi_valued=match["x"].lower().startswith("the "))]
     return []
 
 
-def _put(found: re.Match[str]) -> list[Fact | None]:
+def _put(match: re.Match[str]) -> list[Fact | None]:
     """Read 'I put the drill in the attic': wherever it was, it is there now."""
-    return [fact and replace(fact, multi_valued=False) for fact in _place_or_time(found)]
+    return [fact and replace(fact, multi_valued=False) for fact in _place_or_time(match)]
 
 
-def _moved_to(found: re.Match[str]) -> list[Fact | None]:
+def _moved_to(match: re.Match[str]) -> list[Fact | None]:
     """Read 'The meeting was moved to Friday', '... to the town hall'."""
-    if facts := _place_or_time(found):
+    if facts := _place_or_time(match):
         return facts
-    name, value = _noun_phrase(found["x"]), found["v"]
+    name, value = _noun_phrase(match["x"]), match["v"]
     if name.split()[-1] in _PEOPLE | _ATTRIBUTES:
-        return _attribute(found)
+        return _attribute(match)
     placed = re.match(_PLACE, value, re.IGNORECASE)
     return [_one(name, "place", value)] if placed else []
 
 
-def _counted(found: re.Match[str]) -> list[Fact | None]:
-    counted = found["x"].lower()
+def _counted(match: re.Match[str]) -> list[Fact | None]:
+    counted = match["x"].lower()
     return (
-        [_one("i", f"count {counted}", found["v"], multi_valued=counted not in _COUNTED)]
+        [_one("i", f"count {counted}", match["v"], multi_valued=counted not in _COUNTED)]
         if counted.endswith("s") or counted in _COUNTED
         else []
     )
 
 
-def _born(found: re.Match[str]) -> list[Fact | None]:
-    who = _who(found["who"])
-    if who is None or re.search(r"\d{4}", found["v"]):
+def _born(match: re.Match[str]) -> list[Fact | None]:
+    who = _who(match["who"])
+    if who is None or re.search(r"\d{4}", match["v"]):
         return []
-    return [_one(who[0], "birthday" if found["how"].lower() == "on" else "birthplace", found["v"], multi_valued=who[1])]
+    return [_one(who[0], "birthday" if match["how"].lower() == "on" else "birthplace", match["v"], multi_valued=who[1])]
 
 
-def _birthday(found: re.Match[str]) -> list[Fact | None]:
-    return [_one("i", "birthday", found["v"])] if re.search(r"\d", found["v"]) else []
+def _birthday(match: re.Match[str]) -> list[Fact | None]:
+    return [_one("i", "birthday", match["v"])] if re.search(r"\d", match["v"]) else []
 
 
-def _age(found: re.Match[str]) -> list[Fact | None]:
-    return _relation("age")(found) if found["old"] or found["turned"] or _is_person(found["who"]) else []
+def _age(match: re.Match[str]) -> list[Fact | None]:
+    return _relation("age")(match) if match["old"] or match["turned"] or _is_person(match["who"]) else []
 
 
 def _is_person(phrase: str) -> bool:
@@ -406,8 +406,8 @@ def _is_person(phrase: str) -> bool:
     return listed[0] not in ("my", "our", "the") and phrase[:1].isupper()
 
 
-def _lives_in(found: re.Match[str]) -> list[Fact | None]:
-    return [] if _is_thing(found["who"]) else _relation("home")(found)
+def _lives_in(match: re.Match[str]) -> list[Fact | None]:
+    return [] if _is_thing(match["who"]) else _relation("home")(match)
 
 
 def _is_thing(phrase: str) -> bool:
@@ -415,31 +415,31 @@ def _is_thing(phrase: str) -> bool:
     return listed[0] in ("my", "our", "the") and not (_PEOPLE | _PETS).intersection(listed)
 
 
-def _moved(found: re.Match[str]) -> list[Fact | None]:
+def _moved(match: re.Match[str]) -> list[Fact | None]:
     # "I moved to Oslo in 2010" tells the past, not a change.
-    if _STREET.fullmatch(found["v"]):
-        return _lives_at(found)
-    if _is_thing(found["who"]) or re.search(r"\d|\b(?:last|ago|when|as)\b|^the\s(?![A-Z])", found["v"]):
+    if _STREET.fullmatch(match["v"]):
+        return _lives_at(match)
+    if _is_thing(match["who"]) or re.search(r"\d|\b(?:last|ago|when|as)\b|^the\s(?![A-Z])", match["v"]):
         return []
-    return _relation("home")(found)
+    return _relation("home")(match)
 
 
-def _lives_at(found: re.Match[str]) -> list[Fact | None]:
-    who = _who(found["who"])
+def _lives_at(match: re.Match[str]) -> list[Fact | None]:
+    who = _who(match["who"])
     if who is None:
         return []
-    return [_one("my address" if who[0] == "i" else f"{who[0]}'s address", "is", found["v"], multi_valued=who[1])]
+    return [_one("my address" if who[0] == "i" else f"{who[0]}'s address", "is", match["v"], multi_valued=who[1])]
 
 
-def _house_at(found: re.Match[str]) -> list[Fact | None]:
-    return [_one("my address", "is", found["v"])] if _STREET.fullmatch(found["v"]) else []
+def _house_at(match: re.Match[str]) -> list[Fact | None]:
+    return [_one("my address", "is", match["v"])] if _STREET.fullmatch(match["v"]) else []
 
 
-def _is_a(found: re.Match[str]) -> list[Fact | None]:
-    owned = re.match(r"(?:my|our|the)\s", found["v"], re.IGNORECASE)
-    if not _is_person(found["who"]) or owned or _noun(found["v"]) not in _TRADES:
+def _is_a(match: re.Match[str]) -> list[Fact | None]:
+    owned = re.match(r"(?:my|our|the)\s", match["v"], re.IGNORECASE)
+    if not _is_person(match["who"]) or owned or _noun(match["v"]) not in _TRADES:
         return []
-    return _relation("job")(found)
+    return _relation("job")(match)
 
 
 def _noun(phrase: str) -> str:
@@ -451,31 +451,31 @@ def _is_trade(value: str) -> bool:
     return _noun(value) in _TRADES or _noun(value).endswith(("ist", "ian", "man", "woman", "eer", "yst"))
 
 
-def _due(found: re.Match[str]) -> list[Fact | None]:
-    return [_one(_noun_phrase(found["x"]), "deadline", found["v"])] if _DAY.search(found["v"]) else []
+def _due(match: re.Match[str]) -> list[Fact | None]:
+    return [_one(_noun_phrase(match["x"]), "deadline", match["v"])] if _DAY.search(match["v"]) else []
 
 
-def _named_either(found: re.Match[str]) -> list[Fact | None]:
+def _named_either(match: re.Match[str]) -> list[Fact | None]:
     """Read a name whose thing stands in one of the groups `x` and `y`."""
-    name = _noun_phrase(found["x"] or found["y"])
-    return [_one(name, "name", found["v"], multi_valued=_perhaps_several(name), most=4)]
+    name = _noun_phrase(match["x"] or match["y"])
+    return [_one(name, "name", match["v"], multi_valued=_perhaps_several(name), most=4)]
 
 
-def _noted(found: re.Match[str]) -> list[Fact | None]:
+def _noted(match: re.Match[str]) -> list[Fact | None]:
     """Read 'Locker code: 4312'."""
-    again = _NOTED.fullmatch(f"my {found[0]}")
+    again = _NOTED.fullmatch(f"my {match[0]}")
     return _attribute(again) if again else []
 
 
-def _one_event(found: re.Match[str]) -> list[Fact | None]:
+def _one_event(match: re.Match[str]) -> list[Fact | None]:
     """Read 'I have a haircut on Friday': there may be another, so that only a change supersedes it."""
-    again = _EVENT.fullmatch(f"my {found['a']} is {found['v']}")
+    again = _EVENT.fullmatch(f"my {match['a']} is {match['v']}")
     return [fact and replace(fact, multi_valued=True) for fact in _place_or_time(again)] if again else []
 
 
-def _my_named(found: re.Match[str]) -> list[Fact | None]:
+def _my_named(match: re.Match[str]) -> list[Fact | None]:
     """Read 'The cat I have is called Ada.'"""
-    return [_one(_noun_phrase(f"my {found['a']}"), "name", found["v"], most=4)]
+    return [_one(_noun_phrase(f"my {match['a']}"), "name", match["v"], most=4)]
 
 
 def _wording(pattern: str) -> re.Pattern[str]:
