@@ -19,7 +19,7 @@ from jc1.erasure import purging_daily
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
-from jc1_api.routes import chat, documents, health, memory, metrics, models, presets, sessions, traces
+from jc1_api.routes import chat, documents, health, keys, memory, metrics, models, presets, sessions, traces
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
@@ -30,6 +30,7 @@ ROUTERS = (
     memory.router,
     sessions.router,
     traces.router,
+    keys.router,
     health.router,
     metrics.router,
 )
