@@ -1,12 +1,20 @@
-"""The one precedence: a request before its preset, that before the settings."""
+"""What a request may send, and the one precedence: a request before its preset, that before the settings."""
+
+from __future__ import annotations
+
+from typing import get_args
 
 import pytest
 
 from jc1 import Preset, Settings
-from jc1.errors import InvalidDecoding, InvalidRequest
+from jc1.decoding import Decoding
+from jc1.engines.echo import EchoEngine
+from jc1.errors import EmptyMessage, InvalidDecoding, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
+from jc1.messages import ImagePart, Message, TextPart
+from jc1.prepare import TokenCache
 from jc1.prompt import DEFAULT_SYSTEM
-from jc1.request import check_limits, resolve
+from jc1.request import RESOLVED_SETTINGS, MemoryMode, Request, Resolved, check_limits, conversation, resolve
 
 SETTINGS = Settings(memory_k=5, memory_window=2)
 PRESET = Preset("own", system="Be brief.", decoding={"temperature": 0.5, "top_p": 0.9}, retrieval={"k": 3})
@@ -61,3 +69,58 @@ def test_a_preset_that_asks_for_more_than_the_settings_allow_is_to_blame_itself(
         check_limits(resolve(preset, settings).decoding, settings, preset)
     assert caught.value.param == "preset"
     check_limits(resolve(preset, settings, decoding={field: 1}).decoding, settings, preset, {field})
+
+
+def test_the_settings_that_a_result_keeps_are_all_it_takes_to_resolve_it_again() -> None:
+    under = Settings(memory_k=7, memory_window=3, max_reply_tokens=99)
+    again = Settings(**{name: getattr(under, name) for name in RESOLVED_SETTINGS})
+    assert resolve(PRESET, again) == resolve(PRESET, under)
+    assert resolve(Preset("plain"), again) == resolve(Preset("plain"), under) != resolve(Preset("plain"), Settings())
+
+
+@pytest.mark.parametrize("memory", get_args(MemoryMode))
+def test_a_text_alone_is_a_conversation_in_every_memory_mode(memory: MemoryMode) -> None:
+    assert conversation("Hi", memory, SETTINGS) == (Message.user("Hi"),)
+
+
+HI, HELLO = Message.user("Hi"), Message.assistant("Hello")
+PICTURE = Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))
+
+
+@pytest.mark.parametrize(
+    ("messages", "memory", "error", "param"),
+    [
+        ("Hi", "sometimes", InvalidRequest, "memory"),
+        ([], "on", InvalidRequest, "messages"),
+        ([HI, HELLO], "on", InvalidRequest, "messages"),
+        ([PICTURE], "on", InvalidRequest, "messages"),
+        ([PICTURE, HELLO, HI], "on", InvalidRequest, "messages"),
+        ([HI, HELLO, Message.user(" \n")], "on", EmptyMessage, "messages"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_by_the_field_to_blame(
+    messages: list[Message], memory: MemoryMode, error: type[InvalidRequest], param: str
+) -> None:
+    with pytest.raises(error) as refused:
+        conversation(messages, memory, SETTINGS)
+    assert (type(refused.value), refused.value.param) == (error, param)
+
+
+def test_what_fills_the_limits_is_served_and_one_more_is_too_large() -> None:
+    settings = Settings(max_messages=3, max_body_bytes=1000)
+    full = [HI, Message.assistant("x" * 996), HI]
+    assert conversation(full, "on", settings) == tuple(full)
+    for messages in ([HI, *full[:1], HI, HI], [HI, Message.assistant("x" * 997), HI]):
+        with pytest.raises(RequestTooLarge) as refused:
+            conversation(messages, "on", settings)
+        assert refused.value.param == "messages"
+
+
+def test_a_request_counts_all_that_is_read_and_tells_whether_memories_are_searched() -> None:
+    def request(k: int) -> Request:
+        resolved = Resolved("Be brief.", Decoding(), Retrieval(k=k))
+        return Request("ann", None, "on", resolved, HI, (HI, HELLO), TokenCache(EchoEngine()), budget=100)
+
+    assert request(1).characters == len("Be brief." "Hi" "Hi" "Hello")
+    assert request(1).recalls is True
+    assert request(0).recalls is False

@@ -54,6 +54,7 @@ def test_a_caller_on_this_machine_is_let_in(peer: str | None) -> None:
         ("localhost:80", "http://localhost"),
         ("localhost", "https://localhost:443"),
         ("[::1]:8000", "http://[::1]:8000"),
+        ("LOCALHOST:8000", "http://localhost:8000"),
     ],
 )
 def test_its_own_pages_may_ask(host: str, origin: str) -> None:
@@ -75,7 +76,8 @@ def test_a_page_of_another_origin_may_not_even_read(origin: str) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_from_another_site_only_following_a_link_is_allowed(site: str) -> None:
-    pass_local(method="GET", fetch_site=site, fetch_mode="navigate")
+    for method in ("GET", "HEAD"):
+        pass_local(method=method, fetch_site=site, fetch_mode="navigate")
     for method, mode in [("POST", "navigate"), ("GET", "no-cors"), ("GET", "cors"), ("DELETE", "cors"), ("GET", None)]:
         with pytest.raises(OriginRefused):
             pass_local(method=method, fetch_site=site, fetch_mode=mode)
@@ -92,7 +94,7 @@ def test_no_header_breaks_the_gate(host: str, origin: str) -> None:
         pass_local(host=host, origin=origin)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", "::1", "127.0.0.2"])
 def test_listening_on_loopback_needs_no_keys(host: str) -> None:
     check_listen(host, any_keys=False)
     assert is_loopback(host)

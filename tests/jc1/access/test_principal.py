@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jc1.access.principal import ADMIN, ANY_OWNER, SCOPES, Limits, Principal, check_owner
@@ -35,6 +35,7 @@ def test_a_name_that_cannot_be_an_owners_is_refused(name: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200).filter(str.strip))
+@example("x" * 200)
 def test_every_other_text_may_name_an_owner(name: str) -> None:
     assert check_owner(name) == name
 

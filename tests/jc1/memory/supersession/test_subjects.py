@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jc1.memory.supersession.subjects import subjects
+from jc1.memory.supersession.subjects import Subjects, subjects
 
 
 def supersedes(new: str, old: str) -> bool:
@@ -46,6 +46,8 @@ def supersedes(new: str, old: str) -> bool:
         ("Tom is my boss.", "My boss is Maria now."),
         ("I've lived in Oslo for years.", "I no longer live in Oslo but in Lyon."),
         ("I work at Acme.", "I've left Acme and joined Initech."),
+        ("I work at Acme.", "I left Acme for Initech."),
+        ("I live in Oslo.", "I switched from Oslo to Lyon."),
         ("Ann works at Acme.", "Ann doesn't work at Acme any more, she works at Initech now."),
         ("I am a nurse by profession.", "I retrained and now work as a baker."),
         ("My son is 14.", "My son had a birthday and is 15 now."),
@@ -105,6 +107,7 @@ def test_a_newer_statement_supersedes_the_older_on_its_subject(old: str, new: st
         ("My cat is called Ada, she is black and loves fish.", "My cat is now called Bo."),
         ("I live in Oslo with my brother.", "I moved to Lyon."),
         ("I live in Oslo. It is a quiet street.", "I moved to Lyon."),
+        ("The street is quiet. I live in Oslo.", "I moved to Lyon."),
         # of several, one may have changed
         ("I have 5 bikes.", "I have 6 bikes."),
         # words that are no value
@@ -149,4 +152,29 @@ def test_a_long_text_is_read_in_no_time(text: str) -> None:
 
 def test_a_change_from_something_tells_what_it_supersedes() -> None:
     assert subjects("I moved from Oslo to Lyon.").previous_value == "Oslo"
-    assert subjects("I moved to Lyon.").previous_value == ""
+    assert subjects("I moved from Oslo to Lyon. My cat is called Bo.").previous_value == "Oslo"
+    assert subjects("I moved to Lyon.").previous_value == Subjects().previous_value == ""
+
+
+def about(*names: str, whole: bool = True) -> Subjects:
+    return Subjects(frozenset(names), frozenset(names), whole=whole)
+
+
+def test_a_statement_of_more_than_is_followed_is_never_superseded() -> None:
+    assert about("a", "b", "c", "d").key == "a\nb\nc\nd"
+    assert about("a", "b", "c", "d", "e").key is None
+    assert about("x" * 400).key == "x" * 400
+    assert about("x" * 401).key is None
+    assert about("a", whole=False).key is None
+    assert Subjects(frozenset({"a"})).key is None
+
+
+def test_a_statement_supersedes_those_on_any_of_its_subjects_together_or_alone() -> None:
+    assert about("b", "a", "c").superseded_keys == ("a", "b", "c", "a\nb", "a\nc", "b\nc", "a\nb\nc")
+    assert len(about(*"abcd").superseded_keys) == len(about(*"abcdefgh").superseded_keys) == 2**4 - 1
+
+
+def test_of_what_there_may_be_several_is_named() -> None:
+    found = subjects("My sister is called Ann and my cat is called Bo.")
+    assert found.multi_valued == {"my sister|name"}
+    assert found.about == {"my sister|name", "my cat|name"}
