@@ -124,19 +124,14 @@ class Decoding(BaseModel):
         return {name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default}
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], base: Decoding | None = None) -> Decoding:
-        """Return `values`, checked, over the fields that `base` sets.
-
-        Args:
-            values: Fields by name, as they came from outside.
-            base: What holds where `values` say nothing, such as a preset's decoding.
+    def parse(cls, values: Mapping[str, Any]) -> Decoding:
+        """Return `values`, fields by name as they came from outside, checked.
 
         Raises:
             InvalidDecoding: A field is unknown or out of its range, or two disagree; its `param` is the field.
         """
-        merged = {**(base.model_dump(exclude_unset=True) if base else {}), **values}
         try:
-            return cls.model_validate(merged)
+            return cls.model_validate(dict(values))
         except ValidationError as error:
             raise _explain(error) from None
 
@@ -147,7 +142,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> InvalidDecoding:
-    first = error.errors(include_url=False)[0]
+    first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else None
     if first["type"] == "extra_forbidden":
         return InvalidDecoding(f"Unknown field {field!r}: known are {', '.join(Decoding.model_fields)}.", param=field)
