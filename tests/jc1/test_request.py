@@ -121,6 +121,6 @@ def test_a_request_counts_all_that_is_read_and_tells_whether_memories_are_search
         resolved = Resolved("Be brief.", Decoding(), Retrieval(k=k))
         return Request("ann", None, "on", resolved, HI, (HI, HELLO), TokenCache(EchoEngine()), budget=100)
 
-    assert request(1).characters == len("Be brief." "Hi" "Hi" "Hello")
+    assert request(1).characters == len("Be brief.HiHiHello")
     assert request(1).recalls is True
     assert request(0).recalls is False
