@@ -90,7 +90,7 @@ def squeezed(text: str) -> str:
 
 def without_lead_in(sentence: str) -> str:
     """Return a sentence without greetings, 'actually', 'remember that' and the like at its beginning."""
-    while (found := LEAD_IN.match(sentence)) and found.end():
+    while found := LEAD_IN.match(sentence):
         sentence = sentence[found.end() :]
     return sentence
 

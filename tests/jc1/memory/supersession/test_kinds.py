@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jc1.memory.supersession.kinds import kind_of
+from jc1.memory.supersession.kinds import kind_of, sentences
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ from jc1.memory.supersession.kinds import kind_of
         "Please say when my lesson is.",
         "I can't remember my PIN.",
         "猫の名前は何ですか？",
+        "ما اسم قطتي؟",
+        "... What is my cat called?",
+        "Tell me why my cat is so sad, what can I do?",
+        "How will you remember that my cat is called Ada?",
+        "I have a lesson on Friday, at three?",
     ],
 )
 def test_a_message_that_only_asks_is_a_question(text: str) -> None:
@@ -64,3 +69,8 @@ def test_a_message_that_tells_something_is_a_statement(text: str) -> None:
 @pytest.mark.parametrize("text", ["Noted: your cat is called Ada.", "What is your name?", ""])
 def test_what_the_assistant_says_is_a_reply(text: str) -> None:
     assert kind_of("assistant", text) == "reply"
+
+
+def test_sentences_end_with_marks_of_any_script_and_with_lines() -> None:
+    text = "My cat’s black.  Is yours?\n\n  Mine\tis old 猫はアダです。 元気？"
+    assert sentences(text) == ["My cat's black.", "Is yours?", "Mine is old 猫はアダです。", "元気？"]
