@@ -189,14 +189,14 @@ def clauses(text: str) -> Iterator[Clause]:
             clause = part.strip(" ,.!")
             if _PRONOUN.match(clause) and topic:
                 clause = _PRONOUN.sub(f"{topic} ", clause, count=1)
-            elif _ITS.match(clause) and topic and not topic.lower().startswith(("i", "we")):
+            elif _ITS.match(clause) and topic and topic.lower() not in ("i", "we"):
                 clause = _ITS.sub(f"{topic}'s ", clause, count=1)
             elif re.match(_VERB, clause, re.IGNORECASE) and topic:
                 clause = f"{topic} {clause}"
-            if _BARE_COUNT.fullmatch(clause) and counted:
+            if counted and _BARE_COUNT.match(clause):
                 clause = f"{clause} {counted}"
             counted = clause.split()[-1] if _HAVE_COUNT.fullmatch(clause) else ""
-            if found := _CHANGED_IT.fullmatch(clause) or _CHANGED_IT.match(clause) or _SUBJECT.match(clause):
+            if found := _CHANGED_IT.match(clause) or _SUBJECT.match(clause):
                 topic = found["x"]
             if _CHANGED_IT.fullmatch(clause) or _NO_VALUE.fullmatch(clause):
                 continue
