@@ -295,7 +295,7 @@ class _SignFlips:
     def interval(self, means: Array, levels: Array) -> tuple[Array, Array]:
         """Return both ends for each row's mean: what the test does not reject at the row's level."""
         rows = np.arange(len(means))
-        last = np.floor(levels * self.draws + 1e-9).astype(int).clip(0, self.below.shape[1] - 1)
+        last = np.floor(levels * self.draws + 1e-9).astype(int)
         return means - self.below[rows, last], means + self.above[rows, last]
 
 
@@ -371,5 +371,5 @@ def _holm(ps: Array, comparisons: int) -> tuple[Array, Array]:
     adjusted[order] = np.maximum.accumulate(steps)
     accepted = np.flatnonzero(steps > ALPHA)
     last = int(accepted[0]) if len(accepted) else len(ps)
-    levels[order] = ALPHA / remaining[np.minimum(np.arange(len(ps)), last).clip(max=len(ps) - 1)]
+    levels[order] = ALPHA / remaining[np.minimum(np.arange(len(ps)), last)]
     return adjusted, levels

@@ -42,6 +42,14 @@ def test_of_many_right_or_wrong_answers_the_interval_is_wilson_s(count: int) -> 
     assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=1e-3)
 
 
+@pytest.mark.parametrize("prompts", [5, 64])
+def test_graded_scores_far_from_the_ends_have_student_s_interval(prompts: int) -> None:
+    values = 0.5 + 0.02 * np.sin(np.arange(prompts))
+    known = stats.t.interval(0.95, prompts - 1, values.mean(), stats.sem(values))
+    found = interval(values)
+    assert (found.low, found.high) == pytest.approx(known, rel=0.001)
+
+
 def test_values_that_are_no_scores_have_an_interval_as_student_s_where_they_are_normal() -> None:
     values = np.random.default_rng(0).normal(200, 30, 64)
     known = stats.t.interval(0.95, 63, values.mean(), stats.sem(values))
@@ -85,7 +93,8 @@ def test_interval_verdict_and_corrected_p_never_contradict_each_other(
     prompts = min(map(len, tables))
     trials = {i: np.array(values[:prompts]) for i, values in enumerate(tables)}
     for comparison in compare_all(trials, np.zeros(prompts), comparisons=comparisons).values():
-        assert comparison.low <= comparison.difference <= comparison.high
+        assert -1 <= comparison.low <= comparison.difference <= comparison.high <= 1
+        assert comparison.p <= comparison.p_adjusted <= 1
         told_apart = comparison.low > 0 or comparison.high < 0
         assert told_apart == (comparison.p_adjusted <= 0.05)
         assert told_apart == (comparison.verdict != "not distinguishable")
@@ -134,6 +143,55 @@ def test_equal_trials_are_not_distinguishable_and_their_interval_says_how_much_m
     assert found.mde > 0
 
 
+def test_gains_without_a_loss_have_the_interval_of_agresti_and_min() -> None:
+    own = right(6, 64)
+    found = compare_all({1: own}, np.zeros(64))[1]
+    gained, lost, prompts = 6 + 0.5, 0.5, 64 + 2
+    mean = (gained - lost) / prompts
+    error = math.sqrt(gained + lost - (gained - lost) ** 2 / prompts) / prompts
+    assert (found.low, found.high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.002)
+
+
+@pytest.mark.parametrize(("value", "fewest"), [(0.1, 39), (-0.1, 39), (1.0, 6), (-1.0, 6)])
+def test_a_difference_on_every_prompt_is_told_apart_once_so_few_could_not_hide_the_opposite(
+    value: float, fewest: int
+) -> None:
+    for prompts, told_apart in ((fewest - 1, False), (fewest, True)):
+        found = compare_all({1: np.full(prompts, value)}, np.zeros(prompts))[1]
+        assert (found.verdict != "not distinguishable") == told_apart == (found.p_adjusted <= 0.05)
+    assert compare_all({1: np.full(2, 0.1)}, np.zeros(2))[1].p_adjusted == 1
+
+
+def test_a_trial_is_compared_as_it_would_be_alone() -> None:
+    generator = np.random.default_rng(11)
+    baseline = generator.random(40)
+    own = np.clip(baseline + generator.normal(0.05, 0.2, 40), 0, 1)
+    among = compare_all({1: own, 2: np.zeros(40)}, baseline)
+    alone = compare_all({1: own}, baseline)[1]
+    for field in ("difference", "low", "high", "level", "p", "p_adjusted", "verdict"):
+        assert getattr(among[1], field) == pytest.approx(getattr(alone, field)), field
+    assert among[2].level == pytest.approx(1 - 0.05 / 2)
+
+
+def test_the_last_of_several_clear_differences_is_tested_at_the_whole_level() -> None:
+    found = compare_all({1: np.ones(32), 2: np.ones(32)}, right(4, 32))
+    assert sorted(one.level for one in found.values()) == pytest.approx([0.95, 0.975])
+
+
+def test_what_a_comparison_could_have_shown_follows_from_how_its_differences_vary() -> None:
+    for own in ([0.2, 0.6], [0.3, 0.1, 0.6, 0.4]):
+        varied = compare_all({1: np.array(own)}, np.zeros(len(own)))[1]
+        assert varied.mde == pytest.approx(mde(len(own), comparisons=1, std=float(np.std(own, ddof=1))))
+    alike = compare_all({1: np.full(32, 0.2)}, np.zeros(32))[1]
+    assert alike.mde == pytest.approx(mde(32, comparisons=1, std=math.sqrt(1 - 0.025 ** (1 / 32))))
+    assert compare_all({1: np.ones(1)}, np.zeros(1))[1].mde == mde(1, comparisons=1)
+
+
+def test_one_prompt_tells_its_difference_and_nothing_apart() -> None:
+    found = compare_all({1: np.ones(1)}, np.zeros(1))[1]
+    assert (found.difference, found.verdict) == (1, "not distinguishable")
+
+
 def test_the_verdict_follows_the_direction_that_is_wanted() -> None:
     found = compare_all({1: np.ones(32)}, right(8, 32), direction="max")[1]
     assert (found.difference, found.verdict) == (0.75, "better")
@@ -150,6 +208,7 @@ def test_correction_counts_every_trial_of_the_sweep() -> None:
     assert among.verdict == "not distinguishable"
     assert among.p_adjusted == pytest.approx(min(1, 64 * among.p))
     assert among.mde > alone.mde
+    assert (alone.level, among.level) == pytest.approx((0.95, 1 - 0.05 / 64))
 
 
 def test_holm_s_correction_is_that_of_the_textbook() -> None:
@@ -227,6 +286,7 @@ def test_racing_gives_up_who_is_far_behind_and_nobody_early() -> None:
     assert dominated(trials, trials=64) == {2}
     assert dominated({number: own[:16] for number, own in trials.items()}, trials=64) == set()
     assert dominated({5: np.zeros(32)}, trials=64) == set()
+    assert dominated({0: np.zeros(32), 1: np.ones(32)}, trials=64) == {0}
 
 
 @given(prompts=st.integers(1, 300), trials=st.integers(2, 500))

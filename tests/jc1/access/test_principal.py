@@ -23,8 +23,9 @@ def test_a_caller_acts_for_the_owner_it_names_or_for_the_default() -> None:
 def test_a_caller_without_the_scope_acts_for_its_own_owner_only() -> None:
     ann = Principal("ann", frozenset())
     assert ann.acting_for(None) == ann.acting_for("ann") == "ann"
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         ann.acting_for("ben")
+    assert refused.value.param == "user"
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "a\x00", "\x7f", "\ud800"])
