@@ -224,9 +224,12 @@ async def chunks(
                     if isinstance(happened, ToolCallDelta):
                         yield event(chunk(index, {"tool_calls": [piece(happened)]}))
                         continue
+                    logprobs = _logprobs(happened.logprobs)
+                    if not happened.text and not happened.reasoning and not (logprobs and logprobs["content"]):
+                        continue
                     delta = {"content": happened.text} if happened.text or not happened.reasoning else {}
                     delta |= {"reasoning": happened.reasoning} if happened.reasoning else {}
-                    yield event(chunk(index, delta, logprobs=_logprobs(happened.logprobs)))
+                    yield event(chunk(index, delta, logprobs=logprobs))
                 elif isinstance(happened, Done):
                     choices, trace = happened.reply.choices, happened.reply.trace
                     closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
@@ -273,15 +276,16 @@ def _usage(trace: Trace) -> dict[str, int]:
 def _logprobs(tokens: Sequence[base.TokenLogprob] | None) -> dict[str, Any] | None:
     if tokens is None:
         return None
-    content = [{**_token(token), "top_logprobs": [_token(other) for other in token.top]} for token in tokens]
+    content = [
+        {**_token(token), "top_logprobs": [_token(other) for other in token.top]} for token in tokens if token.in_text
+    ]
     return {"content": content, "refusal": None}
 
 
 def _token(token: base.TokenLogprob | base.Alternative) -> dict[str, Any]:
-    """Return a token as OpenAI reports it; `bytes` is null for a piece of a character, as its text lacks them."""
-    whole = "\ufffd" not in token.text
+    """Return a token as OpenAI reports it; `bytes` is null where nobody knows them."""
     return {
         "token": token.text,
         "logprob": token.logprob if math.isfinite(token.logprob) else IMPOSSIBLE,
-        "bytes": list(token.text.encode()) if whole else None,
+        "bytes": None if token.bytes is None else list(token.bytes),
     }

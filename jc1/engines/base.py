@@ -64,21 +64,30 @@ class EnginePrompt:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A token that could have stood in a place, with the model's log probability (natural)."""
+    """A token that could have stood in a place, with the model's log probability (natural).
+
+    `bytes` are what it adds to the text, where that is known: `text` has U+FFFD for a piece of a character.
+    """
 
     token_id: int
     text: str
     logprob: float
+    bytes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A produced token with its log probability and the most likely alternatives."""
+    """A produced token with its log probability and the most likely alternatives.
+
+    Not `in_text` are the end token, and those that spelled a stop string.
+    """
 
     token_id: int
     text: str
     logprob: float
     top: tuple[Alternative, ...] = ()
+    bytes: tuple[int, ...] | None = None
+    in_text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +96,11 @@ class Step:
 
     `text` may be empty while a character is incomplete or a stop string may be under way. `token_ids` are all that were
     produced, the end token and those that spelled a stop string included; `logprobs`, if asked for, has an entry for
-    each. `reasoning` is what a model thought before its reply, where that is told apart, and `calls` what it asked of
-    tools; neither is part of the text. The last step of a choice carries `finish_reason`, and the `stop` string that
-    ended it, where one did. `seconds` holds the engine's own figures for `queue` and `prefill`, on the first step that
-    has them; `speculation` comes with the end, and so do a beam's `score` and, from an engine that counts tokens
-    elsewhere, the `usage`.
+    each, which comes once it is known whether it is in the text. `reasoning` is what a model thought before its reply,
+    where that is told apart, and `calls` what it asked of tools; neither is part of the text. The last step of a choice
+    carries `finish_reason`, and the `stop` string that ended it, where one did. `seconds` holds the engine's own
+    figures for `queue` and `prefill`, on the first step that has them; `speculation` comes with the end, and so do a
+    beam's `score` and, from an engine that counts tokens elsewhere, the `usage`.
     """
 
     index: int

@@ -196,10 +196,10 @@ class EchoEngine(Engine):
                 tokens = chain(text, repeat(self._end))
                 return lambda: (next(tokens), None)
             logits = partial(_echo_logits, text, len(token_ids))
-        return _Sampler(logits, self._end, token_ids, decoding, choice, self._text).next
+        return _Sampler(logits, self._end, token_ids, decoding, choice, self._bytes).next
 
-    def _text(self, token: int) -> str:
-        return "<end>" if token == self._end else self._vocabulary[token].decode(errors="replace")
+    def _bytes(self, token: int) -> bytes:
+        return b"<end>" if token == self._end else self._vocabulary[token]
 
 
 def from_settings(settings: EngineSettings) -> EchoEngine:
@@ -266,12 +266,12 @@ class _Sampler:
         prompt: Sequence[int],
         decoding: Decoding,
         choice: int,
-        text: Callable[[int], str],
+        bytes_of: Callable[[int], bytes],
     ) -> None:
         self._logits = logits
         self._end = end
         self._decoding = decoding
-        self._text = text
+        self._bytes = bytes_of
         self._token_ids = list(prompt)
         self._prompt = count_tokens(prompt, end + 1)
         self._output = np.zeros_like(self._prompt)
@@ -288,10 +288,13 @@ class _Sampler:
             return token, None
         logprobs = log_probabilities(logits)
         top = tuple(
-            Alternative(other, self._text(other), float(logprobs[other]))
+            Alternative(*self._described(other, logprobs), tuple(self._bytes(other)))
             for other in most_likely(logprobs, self._decoding.logprobs)
         )
-        return token, TokenLogprob(token, self._text(token), float(logprobs[token]), top)
+        return token, TokenLogprob(*self._described(token, logprobs), top, tuple(self._bytes(token)))
+
+    def _described(self, token: int, logprobs: Floats) -> tuple[int, str, float]:
+        return token, self._bytes(token).decode(errors="replace"), float(logprobs[token])
 
 
 class _Bytes:

@@ -7,16 +7,17 @@ about logits, models or threads. Used by the engines that detokenize here.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
-from jc1.engines.base import FinishReason, Step, TokenLogprob
+from jc1.engines.base import Alternative, FinishReason, Step, TokenLogprob
 from jc1.engines.call_formats import CallReader
 from jc1.errors import PromptTooLong
 from jc1.tools import ToolCallDelta
 
 if TYPE_CHECKING:
-    from jc1.tokenizer.tokenizer import Detokenizer
+    from jc1.tokenizer.tokenizer import Detokenizer, Tokenizer
 
 
 def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> int:
@@ -29,6 +30,16 @@ def reply_limit(prompt_tokens: int, decoding: Decoding, context_length: int) -> 
     if room < 1:
         raise PromptTooLong(tokens=prompt_tokens, budget=context_length - 1)
     return min(decoding.max_tokens, room)
+
+
+def produced(tokenizer: Tokenizer, token: int, logprob: float, top: tuple[Alternative, ...]) -> TokenLogprob:
+    """Return what is reported of a token that was produced."""
+    return TokenLogprob(token, tokenizer.piece(token), logprob, top, tuple(tokenizer.bytes_of(token)))
+
+
+def alternative(tokenizer: Tokenizer, token: int, logprob: float) -> Alternative:
+    """Return what is reported of a token that was not."""
+    return Alternative(token, tokenizer.piece(token), logprob, tuple(tokenizer.bytes_of(token)))
 
 
 class StopStringMatcher:
@@ -114,6 +125,7 @@ class OutputProcessor:
         self._stream = stream
         self._stops = StopStringMatcher(decoding.stop)
         self._calls = calls
+        self._logprobs = _PendingLogprobs()
 
     def add(self, token_id: int, logprob: TokenLogprob | None = None) -> Step:
         """Take the next token; return its step."""
@@ -121,8 +133,11 @@ class OutputProcessor:
         stop: str | None = None
         if token_id in self._end_tokens:
             text, self.finish_reason = "", "stop"
+            self._logprobs.add(logprob, in_text=False)
         else:
-            text, stop = self._stops.push(self._stream.push(token_id), heed=self.tokens > self._min_tokens)
+            new = self._stream.push(token_id)
+            self._logprobs.add(logprob, new)
+            text, stop = self._stops.push(new, heed=self.tokens > self._min_tokens)
             if stop:
                 self.finish_reason = "stop"
             elif self.tokens >= self._limit:
@@ -131,20 +146,47 @@ class OutputProcessor:
             rest, stop = self._stops.push(self._stream.finish())
             text += rest + self._stops.flush()
             self.finish_reason = "stop" if stop else self.finish_reason
-        return self._step(text, (token_id,), None if logprob is None else (logprob,), stop)
+        return self._step(text, (token_id,), stop)
 
     def end(self, reason: FinishReason) -> Step:
         """End a reply that the engine ended for a reason of its own, after its last token."""
         text, stop = self._stops.push(self._stream.finish())
         self.finish_reason = "stop" if stop else reason
-        return self._step(text + self._stops.flush(), (), None, stop)
+        return self._step(text + self._stops.flush(), (), stop)
 
-    def _step(
-        self, text: str, token_ids: tuple[int, ...], logprobs: tuple[TokenLogprob, ...] | None, stop: str | None
-    ) -> Step:
+    def _step(self, text: str, token_ids: tuple[int, ...], stop: str | None) -> Step:
+        logprobs = self._logprobs.shown(len(text), last=self.finish_reason is not None)
         deltas: tuple[ToolCallDelta, ...] = ()
         if self._calls is not None:
             text, deltas = self._calls.push(text, last=self.finish_reason is not None)
             if self.finish_reason == "stop" and self._calls.calls:
                 self.finish_reason = "tool_calls"
         return Step(self.index, text, token_ids, self.finish_reason, logprobs=logprobs, stop=stop, calls=deltas)
+
+
+class _PendingLogprobs:
+    """The entries of tokens whose text is held back, while it may still become a stop string."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[int, TokenLogprob]] = []
+        """With where in the text each ends."""
+        self._written = 0
+        self._shown = 0
+
+    def add(self, entry: TokenLogprob | None, text: str = "", *, in_text: bool = True) -> None:
+        """Take a token's entry, and the text that came with it."""
+        self._written += len(text)
+        if entry is not None:
+            # A piece of a character is in the text when the character is.
+            end = self._written + (in_text and not text)
+            self._entries.append((end, entry if in_text else replace(entry, in_text=False)))
+
+    def shown(self, length: int, *, last: bool) -> tuple[TokenLogprob, ...] | None:
+        """Return the entries of what is shown by now, so much of it new; with the `last` those of the rest, too."""
+        self._shown += length
+        known = [entry for end, entry in self._entries if end <= self._shown]
+        self._entries = self._entries[len(known) :]
+        if last:
+            known += [replace(entry, in_text=False) for _, entry in self._entries]
+            self._entries = []
+        return tuple(known) or None

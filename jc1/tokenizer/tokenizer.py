@@ -10,7 +10,7 @@ used and `reason` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ from jc1.errors import EngineUnavailable
 from jc1.messages import Message
 from jc1.models import unreadable
 from jc1.tokenizer.chat_template import ChatTemplate, any_of, read_json
+from jc1.tokenizer.token_bytes import of_sentencepiece, reader_for
 from jc1.tools import Tool
 
 if TYPE_CHECKING:
@@ -70,7 +71,22 @@ class Tokenizer(Protocol):
         ...
 
     def piece(self, token_id: int) -> str:
-        """Return one token by itself, special ones included, as it is shown beside its probability."""
+        """Return one token by itself, special ones included, as it is shown beside its probability; U+FFFD for bytes
+        that are no character alone."""
+        ...
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """Return what one token adds to a reply, to the byte; of a special one, its name."""
+        ...
+
+    @property
+    def special(self) -> Mapping[str, int]:
+        """Return the special tokens, which are no part of a reply's text, and the id of each."""
+        ...
+
+    @property
+    def template(self) -> ChatTemplate:
+        """Return the chat template of the folder."""
         ...
 
     def stream(self) -> Detokenizer:
@@ -86,7 +102,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     folder = Path(folder)
     added = _added_tokens(folder)
-    template = ChatTemplate(folder, {token for token, (_, special) in added.items() if special}, added)
+    special = {token: id for token, (id, is_special) in added.items() if is_special}
+    template = ChatTemplate(folder, set(special), added)
     ends = _end_tokens(folder, added)
     tokenizer = _hugging_face(folder)
     if not (folder / "tokenizer.model").exists():
@@ -94,17 +111,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             raise EngineUnavailable(
                 f"{folder.name!r} holds no tokenizer: add tokenizer.model or tokenizer.json to the folder."
             )
-        return HuggingFace(tokenizer, template, ends, reason="the folder ships no tokenizer.model")
+        return HuggingFace(tokenizer, template, ends, special, reason="the folder ships no tokenizer.model")
     try:
-        pieces = SentencePiece(folder / "tokenizer.model", added, template, ends)
+        pieces = SentencePiece(folder / "tokenizer.model", added, template, ends, special)
     except (RuntimeError, OSError):
         if tokenizer is None:
             raise unreadable(folder, "tokenizer.model") from None
-        return HuggingFace(tokenizer, template, ends, reason="tokenizer.model is not a SentencePiece model")
+        return HuggingFace(tokenizer, template, ends, special, reason="tokenizer.model is not a SentencePiece model")
     if tokenizer is None:
         return pieces
-    reference = HuggingFace(tokenizer, template, ends, reason="")
-    if difference := _difference(pieces, reference, [token for token, (_, special) in added.items() if special]):
+    reference = HuggingFace(tokenizer, template, ends, special, reason="")
+    if difference := _difference(pieces, reference, list(special)):
         reference.reason = difference
         return reference
     return pieces
@@ -122,8 +139,11 @@ def _difference(a: _Base, b: _Base, special: Sequence[str]) -> str:
 class _Base(ABC):
     """What both kinds of tokenizer share: chats and streams."""
 
-    def __init__(self, template: ChatTemplate, end_tokens: tuple[int, ...], reason: str = "") -> None:
+    def __init__(
+        self, template: ChatTemplate, end_tokens: tuple[int, ...], special: Mapping[str, int], reason: str = ""
+    ) -> None:
         self.template = template
+        self.special = special
         self.end_tokens = end_tokens
         self.reason = reason
 
@@ -135,11 +155,14 @@ class _Base(ABC):
     def decode(self, token_ids: Sequence[int]) -> str: ...
 
     @abstractmethod
-    def piece(self, token_id: int) -> str: ...
+    def bytes_of(self, token_id: int) -> bytes: ...
 
     def plain(self, token_id: int) -> str | None:
         """Return what the token adds to a text that has begun, where that is always the same; else None."""
         return None
+
+    def piece(self, token_id: int) -> str:
+        return self.bytes_of(token_id).decode(errors="replace")
 
     def encode(self, text: str) -> list[int]:
         return self.encode_rendered(self.template.neutral(text, self.template.special))
@@ -162,11 +185,16 @@ class SentencePiece(_Base):
     """A `tokenizer.model`, with special and added tokens spliced in by id."""
 
     def __init__(
-        self, model: Path, added: dict[str, tuple[int, bool]], template: ChatTemplate, end_tokens: tuple[int, ...]
+        self,
+        model: Path,
+        added: dict[str, tuple[int, bool]],
+        template: ChatTemplate,
+        end_tokens: tuple[int, ...],
+        special: Mapping[str, int],
     ) -> None:
         import sentencepiece
 
-        super().__init__(template, end_tokens)
+        super().__init__(template, end_tokens, special)
         self.pieces: sentencepiece.SentencePieceProcessor = sentencepiece.SentencePieceProcessor(model_file=str(model))
         self.ids = {token: id for token, (id, _) in added.items()}
         self.names = {id: token for token, (id, _) in added.items()}
@@ -188,10 +216,10 @@ class SentencePiece(_Base):
                 ids += self.pieces.encode(part)
         return ids
 
-    def piece(self, token_id: int) -> str:
-        if token_id in self.texts or token_id in self.names:
-            return self.texts.get(token_id) or self.names[token_id]
-        return self.pieces.id_to_piece(token_id).replace("▁", " ") if token_id < len(self.pieces) else ""
+    def bytes_of(self, token_id: int) -> bytes:
+        if token_id in self.names:
+            return self.names[token_id].encode()
+        return of_sentencepiece(self.pieces.id_to_piece(token_id)) if token_id < self.size else b""
 
     def plain(self, token_id: int) -> str | None:
         if token_id not in self._plain:
@@ -216,19 +244,32 @@ class HuggingFace(_Base):
     """The folder's own `tokenizer.json`."""
 
     def __init__(
-        self, tokenizer: tokenizers.Tokenizer, template: ChatTemplate, end_tokens: tuple[int, ...], *, reason: str
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        template: ChatTemplate,
+        end_tokens: tuple[int, ...],
+        special: Mapping[str, int],
+        *,
+        reason: str,
     ) -> None:
-        super().__init__(template, end_tokens, reason)
+        super().__init__(template, end_tokens, special, reason)
         self.tokenizer = tokenizer
+        self._added = {id: token.content for id, token in tokenizer.get_added_tokens_decoder().items()}
+        self._read = reader_for(tokenizer)
         if tokenizer.normalizer and any(token.normalized for token in tokenizer.get_added_tokens_decoder().values()):
             template.fold = tokenizer.normalizer.normalize_str
 
     def encode_rendered(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def piece(self, token_id: int) -> str:
-        token = self.tokenizer.id_to_token(token_id)
-        return self.tokenizer.decode([token_id], skip_special_tokens=False) or token or ""
+    def bytes_of(self, token_id: int) -> bytes:
+        added = self._added.get(token_id)
+        if added is not None:
+            return added.encode()
+        token = self.tokenizer.id_to_token(token_id) or ""
+        if self._read is not None:
+            return self._read(token)
+        return (self.tokenizer.decode([token_id], skip_special_tokens=False) or token).encode()
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))

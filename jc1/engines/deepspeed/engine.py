@@ -175,9 +175,15 @@ def _step(fields: dict[str, Any]) -> Step:
             "token_ids": tuple(fields["token_ids"]),
             "logprobs": None if logprobs is None else tuple(map(_logprob, logprobs)),
             "usage": None,
+            "calls": (),
         }
     )
 
 
 def _logprob(fields: dict[str, Any]) -> TokenLogprob:
-    return TokenLogprob(**{**fields, "top": tuple(Alternative(**other) for other in fields["top"])})
+    top = tuple(Alternative(**_with_bytes(other)) for other in fields["top"])
+    return TokenLogprob(**{**_with_bytes(fields), "top": top})
+
+
+def _with_bytes(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**fields, "bytes": None if fields["bytes"] is None else tuple(fields["bytes"])}

@@ -185,12 +185,20 @@ def _logprobs(entries: Sequence[Any]) -> tuple[TokenLogprob, ...] | None:
                 _token_id(entry),
                 entry.token,
                 entry.logprob,
-                tuple(Alternative(_token_id(other), other.token, other.logprob) for other in entry.top_logprobs or ()),
+                tuple(
+                    Alternative(_token_id(other), other.token, other.logprob, _bytes(other))
+                    for other in entry.top_logprobs or ()
+                ),
+                _bytes(entry),
             )
             for entry in entries
         )
         or None
     )
+
+
+def _bytes(entry: Any) -> tuple[int, ...] | None:
+    return None if _get(entry, "bytes") is None else tuple(entry.bytes)
 
 
 def _token_id(entry: Any) -> int:

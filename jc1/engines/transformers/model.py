@@ -21,8 +21,8 @@ from torch import Tensor
 
 from jc1.compat.transformers import without_sklearn
 from jc1.decoding import Decoding
-from jc1.engines.base import Alternative, Step, TokenLogprob
-from jc1.engines.output_processor import OutputProcessor
+from jc1.engines.base import Step, TokenLogprob
+from jc1.engines.output_processor import OutputProcessor, alternative, produced
 from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import uniforms
 from jc1.engines.sampling.torch import TorchSampler
@@ -275,9 +275,8 @@ class LoadedModel:
         logprobs = torch.log_softmax(logits.double(), dim=0)
         ranked, order = torch.sort(logprobs, descending=True, stable=True)
         top = zip(order[: decoding.logprobs].tolist(), ranked[: decoding.logprobs].tolist(), strict=True)
-        piece = self._tokenizer.piece
-        alternatives = tuple(Alternative(other, piece(other), value) for other, value in top)
-        return TokenLogprob(token, piece(token), float(logprobs[token]), alternatives)
+        alternatives = tuple(alternative(self._tokenizer, other, value) for other, value in top)
+        return produced(self._tokenizer, token, float(logprobs[token]), alternatives)
 
 
 class _Row:

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import GUIDES, Decoding
-from jc1.engines.base import Alternative, TokenLogprob
+from jc1.engines.base import TokenLogprob
+from jc1.engines.output_processor import alternative, produced
 from jc1.engines.sampling.beam import Candidates
 from jc1.engines.speculation import Speculation, figures
 from jc1.errors import EngineFailed, InvalidDecoding, Jc1Error
@@ -67,11 +68,10 @@ def entries(output: Any, tokenizer: Tokenizer, decoding: Decoding) -> Sequence[T
     """Return what is reported of each token of one output."""
     if decoding.logprobs is None:
         return [None] * len(output.token_ids)
-    piece = tokenizer.piece
     reported = []
     for token, place in zip(output.token_ids, output.logprobs, strict=True):
-        top = tuple(Alternative(i, piece(i), entry.logprob) for i, entry in _ranked(place)[: decoding.logprobs])
-        reported.append(TokenLogprob(token, piece(token), place[token].logprob, top))
+        top = tuple(alternative(tokenizer, i, entry.logprob) for i, entry in _ranked(place)[: decoding.logprobs])
+        reported.append(produced(tokenizer, token, place[token].logprob, top))
     return reported
 
 

@@ -138,9 +138,18 @@ async def test_logprobs_come_for_each_token_and_can_be_read_as_json(client: http
     content = (await ask(client, "é!", **fields))["choices"][0]["logprobs"]["content"]
     assert [len(token["top_logprobs"]) for token in content] == [2, 2]
     assert all(-9999 <= token["logprob"] <= 0 for token in content)
-    assert content[0]["bytes"] is None, "half of a character"
+    assert [byte for token in content for byte in token["bytes"]] == list("é".encode()), "halves of a character"
     streamed = [c["choices"][0]["logprobs"] for c in await stream(client, "é!", **fields)]
     assert [t for logprobs in streamed if logprobs for t in logprobs["content"]] == content
+
+
+async def test_logprobs_are_of_the_text_and_not_of_what_ended_it(client: httpx.AsyncClient) -> None:
+    for ended in ({}, {"stop": "lo"}):
+        choice = (await ask(client, "Hello", logprobs=True, **ended))["choices"][0]
+        spelled = bytes(byte for token in choice["logprobs"]["content"] for byte in token["bytes"])
+        assert spelled.decode() == choice["message"]["content"]
+        chunks = await stream(client, "Hello", logprobs=True, **ended)
+        assert all(c["choices"][0]["delta"] or c["choices"][0]["finish_reason"] for c in chunks)
 
 
 async def test_an_impossible_token_has_the_lowest_number_json_can_hold(

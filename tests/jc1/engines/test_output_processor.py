@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jc1.decoding import Decoding
+from jc1.engines.base import TokenLogprob
 from jc1.engines.output_processor import OutputProcessor, StopStringMatcher, reply_limit
 from jc1.errors import PromptTooLong
 
@@ -125,3 +126,41 @@ def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
     with pytest.raises(PromptTooLong) as caught:
         reply_limit(100, Decoding(), 100)
     assert (caught.value.tokens, caught.value.budget) == (100, 99)
+
+
+def entries(text: str, **decoding: object) -> list[tuple[str, bool]]:
+    """Return the letters whose log probabilities are reported, each with whether it is said to be in the text."""
+    settings = Decoding.parse({"max_tokens": 20, **decoding})
+    writing = OutputProcessor(0, settings, limit=20, end_tokens=(ord("."),), stream=Letters())
+    steps = [writing.add(ord(letter), TokenLogprob(ord(letter), letter, -1.0)) for letter in text]
+    assert "".join(step.text for step in steps) == "".join(e.text for s in steps for e in s.logprobs or () if e.in_text)
+    return [(entry.text, entry.in_text) for step in steps for entry in step.logprobs or ()]
+
+
+def test_log_probabilities_come_for_every_token_and_say_which_are_in_the_text() -> None:
+    assert entries("abc.") == [("a", True), ("b", True), ("c", True), (".", False)]
+    assert entries("abSTUSTOP", stop=["STOP"]) == [*((c, True) for c in "abSTU"), *((c, False) for c in "STOP")]
+    assert entries("abST.", stop=["STOP"]) == [*((c, True) for c in "abST"), (".", False)]
+
+
+class Pairs:
+    """A tokenizer in which two tokens are a character."""
+
+    def __init__(self) -> None:
+        self.half = ""
+
+    def push(self, token_id: int) -> str:
+        self.half += chr(token_id)
+        return self.finish() if len(self.half) == 2 else ""
+
+    def finish(self) -> str:
+        whole, self.half = self.half[:1], ""
+        return whole
+
+
+def test_a_piece_of_a_character_of_a_stop_string_is_not_in_the_text() -> None:
+    writing = OutputProcessor(0, Decoding(stop=("b",)), limit=20, end_tokens=(), stream=Pairs())
+    steps = [writing.add(ord(letter), TokenLogprob(ord(letter), letter, -1.0)) for letter in "aAbB"]
+    assert [(e.text, e.in_text) for step in steps for e in step.logprobs or ()] == [
+        ("a", True), ("A", True), ("b", False), ("B", False),
+    ]  # fmt: skip

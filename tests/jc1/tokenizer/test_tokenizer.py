@@ -26,7 +26,7 @@ def own() -> HuggingFace:
     import tokenizers
 
     loaded = tokenizers.Tokenizer.from_file(str(TINY / "tokenizer.json"))
-    return HuggingFace(loaded, tokenizer.template, tokenizer.end_tokens, reason="")
+    return HuggingFace(loaded, tokenizer.template, tokenizer.end_tokens, tokenizer.special, reason="")
 
 
 REFERENCE = own()
@@ -192,3 +192,34 @@ def test_a_space_right_after_an_added_token_is_streamed_as_it_is_decoded(tmp_pat
     parts = [stream.push(i) for i in ids]
     assert loaded.decode(ids) == "redbird bluetree<call>greenhouse redriver"
     assert "".join([*parts, stream.finish()]) == loaded.decode(ids)
+
+
+@given(texts)
+@settings(max_examples=200, deadline=None)
+def test_the_bytes_of_tokens_add_up_to_the_text(text: str) -> None:
+    for one in (tokenizer, REFERENCE):
+        ids = one.encode(text)
+        spelled = b"".join(map(one.bytes_of, ids)).decode()
+        assert spelled.removeprefix(" ") == one.decode(ids).removeprefix(" ")
+
+
+def test_the_bytes_of_a_byte_level_vocabulary_are_those_its_letters_stand_for(tmp_path: Path) -> None:
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    plain.decoder = decoders.ByteLevel()
+    plain.add_special_tokens(["<end>"])
+    plain.save(str(tmp_path / "tokenizer.json"))
+    loaded = load_tokenizer(tmp_path)
+    text = "a \n\x00é日😀"
+    assert [loaded.bytes_of(i) for i in loaded.encode(text)] == [bytes([byte]) for byte in text.encode()]
+    assert (loaded.bytes_of(256), loaded.special) == (b"<end>", {"<end>": 256})
+    assert loaded.piece(loaded.encode("é")[0]) == "\ufffd"
+
+
+def test_a_byte_token_is_its_byte_and_not_its_name() -> None:
+    (newline,) = [i for i in range(1024) if tokenizer.pieces.id_to_piece(i) == "<0x0A>"]
+    assert (tokenizer.piece(newline), tokenizer.bytes_of(newline)) == ("\n", b"\n")

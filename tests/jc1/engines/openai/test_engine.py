@@ -115,11 +115,12 @@ async def test_logprobs_are_passed_on(stub: Stub) -> None:
         "token": "hi",
         "logprob": -0.1,
         "bytes": None,
-        "top_logprobs": [{"token": "hi", "logprob": -0.1, "bytes": None}],
+        "top_logprobs": [{"token": "hi", "logprob": -0.1, "bytes": [104, 105]}],
     }
     stub.chunks = [chunk("hi", logprobs={"content": [entry], "refusal": None}), chunk(finish="stop"), USAGE]
     steps = await steps_of(await started(stub), logprobs=1)
-    assert [(t.text, t.logprob, len(t.top)) for t in steps[0].logprobs] == [("hi", -0.1, 1)]
+    assert [(t.text, t.logprob, t.bytes) for t in steps[0].logprobs] == [("hi", -0.1, None)]
+    assert [(t.text, t.bytes) for t in steps[0].logprobs[0].top] == [("hi", (104, 105))]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
