@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jc1.engines.deepspeed.rank import LENGTH
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable
 
@@ -26,8 +27,6 @@ START_SECONDS = 600.0
 """How long the ranks may take to load."""
 END_SECONDS = 5.0
 """How long they may take to end when asked, before they are killed."""
-LONGEST_LINE = 2**24
-"""Bytes of one message from rank 0."""
 ENVIRONMENT = {"DS_BUILD_OPS": "0", "HF_HUB_OFFLINE": "1", "GLOO_SOCKET_IFNAME": "lo"}
 """Nothing is compiled ahead, nothing is looked for on the hub, and the ranks meet on this machine alone."""
 
@@ -76,7 +75,7 @@ class Ranks:
                 connected.set_result(None)
 
         address = f"{self._folder}/rank0"
-        self._server = await asyncio.start_unix_server(accept, address, limit=LONGEST_LINE)
+        self._server = await asyncio.start_unix_server(accept, address)
         port = int(self._settings.engine_args.get("master_port", 0)) or _free_port()
         if not _is_free(port):
             raise EngineUnavailable(
@@ -123,15 +122,12 @@ class Ranks:
             raise RankDied from None
 
     async def receive(self) -> dict[str, Any]:
-        """Return rank 0's next message. Raises `RankDied` where none will come: half a line is none."""
+        """Return rank 0's next message. Raises `RankDied` where none will come: half a message is none."""
         assert self._reader is not None
         try:
-            line = await self._reader.readline()
-        except OSError:
-            line = b""
-        if not line.endswith(b"\n"):
-            raise RankDied
-        return dict(json.loads(line))
+            return await read_message(self._reader)
+        except (OSError, asyncio.IncompleteReadError):
+            raise RankDied from None
 
     async def end(self) -> None:
         """Ask the ranks to end, then see to it: no process and no file is left. May be called again, and meanwhile."""
@@ -153,6 +149,12 @@ class Ranks:
         if self._server is not None:
             self._server.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+async def read_message(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """Return the next message that a rank's `Wire` sent, however long it is: a line would have a limit."""
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    return dict(json.loads(await reader.readexactly(length)))
 
 
 def _free_port() -> int:

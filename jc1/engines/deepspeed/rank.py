@@ -1,9 +1,10 @@
 """One rank of the DeepSpeed engine: holds its share of the weights (ZeRO-3) and generates in step with the others.
 
-Started by DeepSpeed's launcher, once a rank. Rank 0 talks to the engine over a Unix socket, one JSON object a line, and
-hands each command on; all ranks then do the same steps, since a layer's weights can be gathered only by all of them
-together. A cancellation is a flag that rank 0 broadcasts at each step. Knows ZeRO-3 and the protocol; what generating
-means is `jc1.engines.transformers.model`'s. Knows nothing about requests waiting.
+Started by DeepSpeed's launcher, once a rank. Rank 0 talks to the engine over a Unix socket: it gets one JSON object a
+line, answers with objects that each follow their length in bytes, and hands each command on; all ranks then do the same
+steps, since a layer's weights can be gathered only by all of them together. A cancellation is a flag that rank 0
+broadcasts at each step. Knows ZeRO-3 and the protocol; what generating means is `jc1.engines.transformers.model`'s.
+Knows nothing about requests waiting.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import queue
 import socket
+import struct
 import sys
 import threading
 import time
@@ -28,6 +30,9 @@ LAST_SECONDS = 5.0
 """How long rank 0 outlives the engine at most."""
 HEARTBEAT_SECONDS = 5.0
 """Idle ranks wait for rank 0's word no longer than this, so that one that has died is noticed."""
+
+LENGTH = struct.Struct(">Q")
+"""What goes before each message to the engine: the number of its bytes."""
 
 
 def main() -> None:
@@ -60,7 +65,8 @@ class Wire:
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
-        self._socket.sendall(json.dumps(message).encode() + b"\n")
+        body = json.dumps(message).encode()
+        self._socket.sendall(LENGTH.pack(len(body)) + body)
 
     def _read(self) -> None:
         for line in self._lines:
