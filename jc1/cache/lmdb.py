@@ -9,11 +9,15 @@ half stays free for LMDB's copy-on-write.
 Durability. A commit is not flushed to the disk (15 µs; flushed it is 4 ms on a common SSD): a killed process loses
 nothing, since the kernel has the pages, but a power cut may tear the file, and LMDB trusts what it reads. So the files
 lie in a folder with the name of the machine's boot, and what another boot left is deleted unread.
+
+Processes. LMDB opens a lock file and a data file by their names, one after the other. Who opened the lock of one pair
+and the data of the next would write beside others, so files are opened and deleted by one process at a time (`_alone`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import logging
 import os
@@ -21,7 +25,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,7 +160,8 @@ class LmdbCache:
                 # What cannot be removed must not be found, nor what is damaged. Other threads may be reading the
                 # mapped pages, so the deleted file stays open, where no lookup gets to it any more.
                 store.usable = False
-                shutil.rmtree(store.folder, ignore_errors=True)
+                with contextlib.suppress(OSError), _alone(store.folder.parent):
+                    shutil.rmtree(store.folder, ignore_errors=True)
         finally:
             store.leave()
         return None
@@ -213,9 +218,10 @@ class _Store:
             self.usable = False
             self._condition.wait_for(lambda: self._inside == 0)
         self.environment.close()
-        for name in ("data.mdb", "lock.mdb"):
-            (self.folder / name).unlink(missing_ok=True)
-        self._open()
+        with _alone(self.folder.parent):
+            for name in ("data.mdb", "lock.mdb"):
+                (self.folder / name).unlink(missing_ok=True)
+            self._open()
         with self._condition:
             self.usable = True
         return True
@@ -276,7 +282,7 @@ def _acquire(folder: Path, max_bytes: int) -> _Store:
     """Return the store in a folder, which all of this process share; a damaged file is replaced by an empty one."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     booted = folder / _boot()
-    with _stores_lock:
+    with _stores_lock, _alone(folder):
         store = _stores.get(booted)
         if store is not None and store.enter():
             store.users += 1
@@ -294,6 +300,17 @@ def _acquire(folder: Path, max_bytes: int) -> _Store:
         assert store is not None
         _stores[booted] = store
         return store
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time open or delete the files of a cache. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _open_store(booted: Path, max_bytes: int) -> _Store:

@@ -260,3 +260,35 @@ assert cache.get("n", b"key") == b"value"
 cache.close()
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "cache")], cwd=ROOT, check=True)
+
+
+CLEARER = """
+import sys
+from pathlib import Path
+from jc1.cache.lmdb import LmdbCache
+cache = LmdbCache(Path(sys.argv[1]))
+for _ in iter(sys.stdin.readline, ""):
+    print(cache.vacuum(), flush=True)
+"""
+
+
+def test_two_processes_that_begin_the_file_anew_at_once_never_mix_the_files_of_both(tmp_path: Path) -> None:
+    def opened(process: subprocess.Popen[str], name: str) -> set[str]:
+        links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        return {link.partition(name)[2] for link in links if name in link}
+
+    code = [sys.executable, "-c", CLEARER, str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with subprocess.Popen(code, **pipes) as first, subprocess.Popen(code, **pipes) as second:
+        for _ in range(100):
+            for process in (first, second):
+                process.stdin.write("\n")
+                process.stdin.flush()
+            assert [process.stdout.readline() for process in (first, second)] == ["True\n"] * 2
+            # The one that came first has the deleted pair, or both have the new one.
+            for process in (first, second):
+                data, lock = opened(process, "data.mdb"), opened(process, "lock.mdb")
+                assert data == lock
+                assert len(data) == 1
+        for process in (first, second):
+            process.stdin.close()
