@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -86,6 +86,8 @@ differences = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0]), 
 
 
 @given(tables=st.lists(differences, min_size=1, max_size=5), comparisons=st.integers(1, 20))
+@example(tables=[[-1.0, 0.0]], comparisons=1)
+@example(tables=[[1.0, 0.0]], comparisons=1)
 @settings(max_examples=60, deadline=None)
 def test_interval_verdict_and_corrected_p_never_contradict_each_other(
     tables: list[list[float]], comparisons: int
@@ -188,8 +190,8 @@ def test_what_a_comparison_could_have_shown_follows_from_how_its_differences_var
 
 
 def test_one_prompt_tells_its_difference_and_nothing_apart() -> None:
-    found = compare_all({1: np.ones(1)}, np.zeros(1))[1]
-    assert (found.difference, found.verdict) == (1, "not distinguishable")
+    found = compare_all({1: np.full(1, 0.5)}, np.zeros(1))[1]
+    assert (found.difference, found.low < 0, found.verdict) == (0.5, True, "not distinguishable")
 
 
 def test_the_verdict_follows_the_direction_that_is_wanted() -> None:
