@@ -283,6 +283,7 @@ NOT_PLAIN = {
         ("keys", "My keys are in the car tonight."),
         ("home", "I'm temporarily living in Rome."),
         ("meeting", "This week, the meeting is on Monday."),
+        ("meeting", "The meeting is on Monday this week."),
         ("address", "While the house is painted, my address is 7 Harbour Road."),
         ("home", "For now I live in Lyon, until May."),
     ],
@@ -377,6 +378,7 @@ def test_what_is_not_meant_plainly_is_not_superseded_either(kind: str) -> None:
         ('My cat is called "Ada".', 'My cat is called "Ada".'),
         ("My dogs' names aren't 'Rex' and 'Bo'.", "My dogs' names aren't 'Rex' and 'Bo'."),
         ("“I live in Rome", "«»"),
+        ('He said "I moved".', "He said «»."),
         ("> I live in Rome\nreally", "«»\nreally"),
     ],
 )
