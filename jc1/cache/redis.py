@@ -24,7 +24,8 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis import Redis
@@ -199,18 +200,29 @@ def _client(url: str) -> Any:
 
     Raises `InvalidSettings`, without the URL: it may hold a password.
     """
-    try:
-        client = Redis.from_url(
-            url,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=CALL_SECONDS,
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
-            protocol=2,  # one round trip less to connect, and nothing here needs the newer one
-            driver_info=None,
-        )
+    with readable():
+        client = Redis.from_url(url, **connection_options(Retry))
         client.connection_pool.make_connection()
+    return client
+
+
+def connection_options(retry: type[Any]) -> dict[str, Any]:
+    """Return how connections are made and for how long they are waited for; `retry` is redis-py's class of the kind."""
+    return {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": CALL_SECONDS,
+        "retry": retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+        "protocol": 2,  # one round trip less to connect, and nothing here needs the newer one
+        "driver_info": None,
+    }
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raise `InvalidSettings` where redis-py cannot read a URL in the body."""
+    try:
+        yield
     except (ValueError, TypeError, RedisError):
         raise InvalidSettings(
             "redis_url cannot be read: write redis://host:6379/0, rediss://... for TLS, or unix:///path/to/socket."
         ) from None
-    return client

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -230,6 +231,19 @@ api_keys = Table(
     Column("expires", UtcDateTime),
     Column("last_used", UtcDateTime),
     Column("revoked", UtcDateTime),
+)
+
+# What each key asked of each model on each day (UTC); the key is empty where there are none.
+usage = Table(
+    "usage",
+    metadata,
+    Column("key", String(12), primary_key=True),
+    Column("model", String(MAX_NAME), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
 )
 
 # What signs things that are handed out and come back, shared by every process on the database.
