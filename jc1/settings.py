@@ -14,13 +14,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from jc1.engines.registry import AUTO, described, engines
 from jc1.engines.settings import default_of
 from jc1.errors import HomeUnusable, InvalidSettings
 
 _PREFIX = "JC1_"
+ModelLimit = Literal["requests_per_minute", "tokens_per_minute"]
 DEFAULT_HOME = "~/.jc1"
 _SECRET = re.compile(
     r"(^|[^a-z])(password|passwd|passphrase|secret|token|credentials?|authorization|signature|sig|(api|access|private)_?key)"
@@ -88,6 +98,15 @@ class Settings(BaseModel):
     max_messages: int = Field(500, ge=1, description="Most messages in a request.")
     max_reply_tokens: int = Field(4096, ge=1, description="Most tokens of a reply that a request may ask for.")
     max_n: int = Field(8, ge=1, le=64, description="Most replies a request may ask for.")
+    requests_per_minute: int = Field(0, ge=0, description="Requests a minute of a key that has no limit; 0 is any.")
+    tokens_per_minute: int = Field(0, ge=0, description="Tokens a minute of a key that has no limit; 0 is any.")
+    tokens_per_day: int = Field(0, ge=0, description="Tokens a day (UTC) of a key that has no limit; 0 is any.")
+    concurrent: int = Field(0, ge=0, description="Replies at the same time to a key that has no limit; 0 is any.")
+    model_limits: dict[str, dict[ModelLimit, PositiveInt]] = Field(
+        default_factory=dict, description="Limits of a model for all keys together: requests_ and tokens_per_minute."
+    )
+    max_running: int = Field(256, ge=1, description="Most requests that run at the same time; others wait.")
+    max_waiting: int = Field(128, ge=0, description="Most requests that wait; more are turned away.")
     traces: int = Field(500, ge=1, description="Recent traces kept in memory.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
@@ -114,7 +133,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{name!r} is no address or network: write 10.0.0.1 or 10.0.0.0/8") from None
         return value
 
-    @field_validator("engine_args", mode="before")
+    @field_validator("engine_args", "model_limits", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value

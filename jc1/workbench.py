@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from jc1.access.guarded import GuardedPipeline
+from jc1.access.usage import Usage
 from jc1.cache.null import NullCache
 from jc1.cache.replies import ReplyCache
 from jc1.errors import EmbedderUnavailable, InvalidRequest
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """The parts that need no engine: memory, sessions, presets, keys, caches and telemetry.
+    """The parts that need no engine: memory, sessions, presets, keys, usage, caches and telemetry.
 
-    `resources` is what `close` closes after keys and memory, in this order, by its `close()`.
+    `resources` is what `close` closes after keys, usage and memory, in this order, by its `close()`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Stores:
         presets: Presets,
         keys: Keys,
         telemetry: Telemetry,
+        usage: Usage | None = None,
         embedder: Embedder | None = None,
         replies: ReplyCache | None = None,
         resources: Sequence[Any] = (),
@@ -55,6 +57,7 @@ class Stores:
         self.presets = presets
         self.keys = keys
         self.telemetry = telemetry
+        self.usage = usage or Usage()
         self.replies = replies or ReplyCache(NullCache(), settings)
         self._embedder = embedder
         self._resources = tuple(resources)
@@ -68,7 +71,7 @@ class Stores:
 
     async def close(self) -> None:
         """Give back indexes, connections and files."""
-        for resource in (self.keys, self.memory, *self._resources):
+        for resource in (self.keys, self.usage, self.memory, *self._resources):
             await asyncio.to_thread(resource.close)
 
 
@@ -108,6 +111,7 @@ class Workbench(Stores):
         """End the replies under way, finish what is being stored, then close the stores."""
         await self.engine.close()
         await self.pipeline.drain()
+        await self.guarded.close()
         await super().close()
 
     async def __aenter__(self) -> Self:
@@ -167,6 +171,7 @@ def _opened(settings: Settings) -> dict[str, Any]:
     from jc1.database import open_database
     from jc1.database.keys import KeyRepository
     from jc1.database.presets import PresetRepository
+    from jc1.database.usage import UsageRepository
     from jc1.embedding import create_embedder
     from jc1.memory import open_memory
     from jc1.presets import Presets
@@ -182,6 +187,7 @@ def _opened(settings: Settings) -> dict[str, Any]:
         "sessions": Sessions(database, cache=cache, on_delete=replies.forget),
         "presets": Presets(PresetRepository(database)),
         "keys": Keys(KeyRepository(database)),
+        "usage": Usage(UsageRepository(database)),
         "telemetry": Telemetry(keep=settings.traces, cache=cache),
         "embedder": embedder,
         "replies": replies,

@@ -7,21 +7,29 @@ Knows what is asked of a principal before its request runs, and in which order. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from jc1.errors import Refused
+from jc1.access.admission import Admission
+from jc1.access.limits import Limiter
+from jc1.access.usage import NO_KEY
+from jc1.decoding import Decoding
+from jc1.errors import Jc1Error, Refused
+from jc1.messages import Message, conversation_of
 from jc1.presets import Preset
 from jc1.reply import Done, Event, Reply
 
 if TYPE_CHECKING:
     from jc1.access.principal import Principal
     from jc1.embedding.base import Vectors
-    from jc1.messages import Message
     from jc1.trace import Trace
     from jc1.workbench import Workbench
+
+CHARACTERS_A_TOKEN = 4
+"""About; of English, as OpenAI's help says. The estimate is corrected when the reply is there."""
+_DEFAULTS = Decoding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,14 @@ class GuardedPipeline:
     """`Pipeline` behind what a principal may do: `workbench.guarded`."""
 
     def __init__(self, workbench: Workbench) -> None:
+        settings = workbench.settings
         self._bench = workbench
+        self._limiter = Limiter(settings, workbench.usage, on_hit=self._count_hit)
+        self.admission = workbench.telemetry.admission = Admission(settings.max_running, settings.max_waiting)
+
+    async def close(self) -> None:
+        """Close what the limits are counted in."""
+        await self._limiter.close()
 
     async def chat(
         self, principal: Principal, messages: str | Sequence[Message | Mapping[str, Any]], **options: Any
@@ -71,30 +86,115 @@ class GuardedPipeline:
 
         Raises:
             Refused: The principal may not chat, or not with this model or preset.
+            RateLimited: It has asked for as much as it may.
+            Overloaded: Too many wait already.
             Jc1Error: Whatever `Pipeline.stream` raises.
         """
         bench = self._bench
-        # 1) Whether this may be asked at all.
-        principal.require("chat")
-        _check_model(principal, bench.engine.model)
-        _check_preset(principal, preset or bench.settings.preset)
-        # 2) Run it.
         trace = bench.begin_trace(owner or principal.owner, session)
-        yield Admitted(trace, {})
-        events = bench.pipeline.stream(messages, trace=trace, preset=preset, **options)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        reference = preset or bench.settings.preset
+        with self._refusals(principal, trace.model):
+            # 1) The scope.
+            principal.require("chat")
+            # 2) The model and the preset.
+            _check_model(principal, trace.model)
+            _check_preset(principal, reference)
+            # 3) The rates, by what the request may cost at most.
+            limited = self._limiter.holds_tokens(principal, trace.model)
+            tokens = await self._estimate(messages, reference, options) if limited else 0
+            grant = await self._limiter.take(principal, trace.model, tokens)
+        try:
+            yield Admitted(trace, grant.headers())
+            # 4) Its turn.
+            async with self._turn(principal, trace.model):
+                # 5) The pipeline, whose trace tells the cost, whatever becomes of the request.
+                try:
+                    events = bench.pipeline.stream(messages, trace=trace, preset=preset, **options)
+                    async with aclosing(events):
+                        async for event in events:
+                            yield event
+                finally:
+                    self._record(principal, trace.model, requests=1, **asdict(trace.usage))
+        except Jc1Error as error:
+            error.headers = {**grant.headers(), **error.headers}
+            raise
+        finally:
+            # 6) What was not used is given back.
+            await grant.settle(trace.usage.total_tokens)
 
     async def embed(self, principal: Principal, texts: Sequence[str]) -> Vectors:
         """Return a unit vector for each text, shape (len(texts), dimension).
 
+        Tokens are counted as estimated: embedders do not tell how many they read.
+
         Raises:
             Refused: The principal may not embed.
+            RateLimited: It has asked for as much as it may.
+            Overloaded: Too many wait already.
             EmbedderUnavailable: There is no embedder, or it cannot be loaded.
         """
-        principal.require("embed")
-        return await asyncio.to_thread(self._bench.embedder.embed, texts)
+        tokens = _tokens_in(texts)
+        embedder = self._bench.embedder
+        with self._refusals(principal, embedder.fingerprint):
+            principal.require("embed")
+            grant = await self._limiter.take(principal, embedder.fingerprint, tokens)
+        try:
+            async with self._turn(principal, embedder.fingerprint):
+                self._record(principal, embedder.fingerprint, requests=1, prompt_tokens=tokens)
+                return await asyncio.to_thread(embedder.embed, texts)
+        finally:
+            await grant.settle(tokens)
+
+    async def _estimate(
+        self,
+        messages: str | Sequence[Message | Mapping[str, Any]],
+        preset: str | Preset,
+        options: Mapping[str, Any],
+    ) -> int:
+        """Return how many tokens a request may take: its text's, and its replies' at their longest.
+
+        A session's history and recalled memories are not in it; the reply's own count corrects that.
+        """
+        bench = self._bench
+        known = preset if isinstance(preset, Preset) else bench.presets.recent(preset)
+        if known is None:
+            known = await asyncio.to_thread(bench.presets.resolve, str(preset))
+        chosen = {**known.decoding, **options}
+        longest, n = (
+            value if isinstance(value := chosen.get(name), int) else getattr(_DEFAULTS, name)
+            for name in ("max_tokens", "n")
+        )
+        texts = (message.text for message in conversation_of(messages))
+        return _tokens_in(texts) + min(longest, bench.settings.max_reply_tokens) * n
+
+    @asynccontextmanager
+    async def _turn(self, principal: Principal, model: str) -> AsyncIterator[None]:
+        """Run the body when it is the principal's turn."""
+        async with AsyncExitStack() as turn:
+            with self._refusals(principal, model):
+                await turn.enter_async_context(self.admission.turn(principal.key or NO_KEY))
+            yield
+
+    @contextmanager
+    def _refusals(self, principal: Principal, model: str) -> Iterator[None]:
+        """Count the request as refused where the body raises."""
+        try:
+            yield
+        except Jc1Error as error:
+            self._record(principal, model, refused=1)
+            self._bench.telemetry.metrics.rejected.labels(error.code).inc()
+            raise
+
+    def _record(self, principal: Principal, model: str, **counts: int) -> None:
+        self._bench.usage.record(principal.key or NO_KEY, model, **counts)
+
+    def _count_hit(self, limit: str, whose: str) -> None:
+        self._bench.telemetry.metrics.limits_hit.labels(limit, whose).inc()
+
+
+def _tokens_in(texts: Iterable[str]) -> int:
+    """Return about how many tokens texts have, 1 at least."""
+    return max(1, sum(map(len, texts)) // CHARACTERS_A_TOKEN)
 
 
 def _check_model(principal: Principal, model: str) -> None:

@@ -107,7 +107,7 @@ class Usage:
         self.flush()
 
     def _plan_flush(self) -> None:
-        if not self._flush_planned and not self._closing.is_set():
+        if self._rows is not None and not self._flush_planned and not self._closing.is_set():
             self._flush_planned = True
             self._writer.submit(self._flush_soon)
 

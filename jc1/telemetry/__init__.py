@@ -16,6 +16,7 @@ from jc1.trace import Trace
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from jc1.access.admission import Admission
     from jc1.cache.base import Cache
     from jc1.telemetry.metrics import Metrics
 
@@ -31,13 +32,15 @@ class Telemetry:
     def __init__(self, *, keep: int = 500, cache: Cache | None = None) -> None:
         self.recent = RecentTraces(keep)
         self._cache = cache
+        self.admission: Admission | None = None
+        """Whose figures are shown too, set before `metrics` is first used."""
 
     @cached_property
     def metrics(self) -> Metrics:
         """Return the Prometheus figures, made at first use: the library is not needed to import JC1."""
         from jc1.telemetry.metrics import Metrics
 
-        return Metrics(self._cache)
+        return Metrics(self._cache, self.admission)
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -19,6 +19,7 @@ from jc1.errors import Jc1Error
 from jc1.trace import Trace
 
 if TYPE_CHECKING:
+    from jc1.access.admission import Admission
     from jc1.cache.base import Cache
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -35,12 +36,14 @@ def _p95(name: str, by: str = "") -> str:
 
 
 class Metrics:
-    """The figures of one `Telemetry`, in a registry of their own; with a cache, that one's too."""
+    """The figures of one `Telemetry`, in a registry of their own; with a cache or an admission, theirs too."""
 
-    def __init__(self, cache: Cache | None = None) -> None:
+    def __init__(self, cache: Cache | None = None, admission: Admission | None = None) -> None:
         self.registry = CollectorRegistry()
         if cache is not None and cache.state is not None:
             self.registry.register(_CacheFigures(cache))
+        if admission is not None:
+            self.registry.register(_AdmissionFigures(admission))
         served = ("engine", "model")
         self.in_flight = Gauge(
             "jc1_requests_in_flight", "Requests under way. Read: jc1_requests_in_flight", registry=self.registry
@@ -52,8 +55,29 @@ class Metrics:
             ("outcome", *served),
             registry=self.registry,
         )
+        self.rejected = Counter(
+            "jc1_requests_rejected",
+            "Requests turned away before they ran, by the error's code: rate_limit_exceeded, overloaded, refused ... "
+            "Read: sum by (reason) (rate(jc1_requests_rejected_total[5m]))",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.limits_hit = Counter(
+            "jc1_limits_hit",
+            "Requests turned away by a limit: which one, and whether a key's or a model's. "
+            "Read: sum by (limit, whose) (rate(jc1_limits_hit_total[5m]))",
+            ("limit", "whose"),
+            registry=self.registry,
+        )
+        self.http_errors = Counter(
+            "jc1_http_errors",
+            "Answers of the API with an error, by its code, whichever part gave it. "
+            "Read: sum by (code) (rate(jc1_http_errors_total[5m]))",
+            ("code",),
+            registry=self.registry,
+        )
         self.seconds = self._histogram(
-            "jc1_request_seconds", "From the request's arrival to its end.", served, REQUEST_SECONDS
+            "jc1_request_seconds", "From a request's arrival to the end of its reply.", served, REQUEST_SECONDS
         )
         self.stages = Histogram(
             "jc1_stage_seconds",
@@ -101,13 +125,14 @@ class Metrics:
         return Histogram(name, f"{what} {_p95(name)}", labels, buckets=buckets, registry=self.registry)
 
     def observe(self, trace: Trace) -> None:
-        """Count a finished request. A stage that it did not reach is not counted."""
+        """Count a finished request. A stage that it did not reach is not counted, nor are times without a reply."""
         served = (trace.engine, trace.model)
         self.requests.labels(_word(trace.outcome), *served).inc()
-        for stage, seconds in trace.stages.items():
-            self.stages.labels(stage).observe(seconds)
-        if trace.total is not None:
-            self.seconds.labels(*served).observe(trace.total)
+        if trace.outcome == "ok":
+            for stage, seconds in trace.stages.items():
+                self.stages.labels(stage).observe(seconds)
+            if trace.total is not None:
+                self.seconds.labels(*served).observe(trace.total)
         if trace.first_token is not None:
             self.first_token.labels(*served).observe(trace.first_token)
             self.prompt_tokens.labels(*served).observe(trace.usage.prompt_tokens)
@@ -120,6 +145,29 @@ class Metrics:
             self.dropped.inc(len(trace.dropped_memories))
         if trace.remembered is False:
             self.not_remembered.labels(_word(trace.remember_error)).inc()
+
+
+class _AdmissionFigures(Collector):
+    """Who runs and who waits, read when the figures are fetched."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "jc1_requests_running", "Requests that run. Read: jc1_requests_running", self._admission.running
+        )
+        yield GaugeMetricFamily(
+            "jc1_requests_waiting",
+            "Requests that wait for their turn. Read: jc1_requests_waiting",
+            self._admission.waiting,
+        )
+        yield GaugeMetricFamily(
+            "jc1_saturation_ratio",
+            "Share of the places to run and to wait that is taken; at 1 requests are turned away. "
+            "Read: max_over_time(jc1_saturation_ratio[5m])",
+            self._admission.saturation,
+        )
 
 
 class _CacheFigures(Collector):

@@ -11,15 +11,18 @@ import pytest
 from jc1 import Settings, Workbench
 from jc1.access.guarded import Admitted
 from jc1.access.keys import Keys
-from jc1.access.principal import ADMIN, Principal
+from jc1.access.principal import ADMIN, Limits, Principal
+from jc1.access.usage import Usage
 from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
+from jc1.database.usage import UsageRepository
+from jc1.decoding import Decoding
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
-from jc1.errors import Refused
+from jc1.errors import InvalidDecoding, Overloaded, RateLimited, Refused
 from jc1.memory.store import DatabaseMemory
 from jc1.presets import Preset, Presets
-from jc1.reply import Done
+from jc1.reply import Done, Token
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
 from tests.support.database import new_database
@@ -38,6 +41,7 @@ async def workbench(home: Path, embedder: Embedder) -> AsyncIterator[Workbench]:
         presets=Presets(PresetRepository(database)),
         keys=Keys(KeyRepository(database)),
         telemetry=Telemetry(),
+        usage=Usage(UsageRepository(database)),
         embedder=embedder,
     )
     async with made:
@@ -96,3 +100,110 @@ async def test_a_preset_that_is_not_allowed_is_refused_also_where_none_is_named(
     with pytest.raises(Refused) as refused:
         await workbench.guarded.chat(allowed, "Hello.", preset=preset)
     assert refused.value.param == "preset"
+
+
+def rows(workbench: Workbench) -> list[tuple[Any, ...]]:
+    """Return what was counted: by key and model, requests, prompt and completion tokens, and refusals."""
+    names = ("key", "model", "requests", "prompt_tokens", "completion_tokens", "refused")
+    return [tuple(row[name] for name in names) for row in workbench.usage.list(1)]
+
+
+def figure(workbench: Workbench, name: str, **labels: str) -> float | None:
+    return workbench.telemetry.registry.get_sample_value(name, labels)
+
+
+async def test_what_a_reply_cost_is_counted_for_its_key_and_what_was_reserved_besides_is_given_back(
+    workbench: Workbench,
+) -> None:
+    ann = holding("chat", key="a", limits=Limits(tokens_per_minute=1000))
+    usages = []
+    for remaining in (1000 - 3 - 100, None):
+        events = [event async for event in workbench.guarded.stream(ann, "Hello there.", memory="off", max_tokens=100)]
+        admitted, done = events[0], events[-1]
+        assert isinstance(admitted, Admitted)
+        assert isinstance(done, Done)
+        usages.append(done.reply.trace.usage)
+        left = int(admitted.headers["x-ratelimit-remaining-tokens"])
+        assert left == (remaining or 1000 - 3 - 100 - usages[0].total_tokens)
+    prompt, completion = (sum(getattr(u, name) for u in usages) for name in ("prompt_tokens", "completion_tokens"))
+    assert rows(workbench) == [("a", "echo", 2, prompt, completion, 0)]
+
+
+async def test_a_reply_that_is_left_in_the_middle_is_counted_as_far_as_it_came_and_frees_its_place(
+    workbench: Workbench,
+) -> None:
+    ann = holding("chat", key="a", limits=Limits(concurrent=1))
+    events = workbench.guarded.stream(ann, "Hello there.", memory="off")
+    async for event in events:
+        if isinstance(event, Token):
+            break
+    assert figure(workbench, "jc1_requests_running") == 1
+    await events.aclose()
+    assert figure(workbench, "jc1_requests_running") == 0
+    ((_, _, requests, prompt, completion, _),) = rows(workbench)
+    assert (requests, prompt > 0, completion > 0) == (1, True, True)
+    await workbench.guarded.chat(ann, "Hello there.", memory="off")
+
+
+async def test_the_longest_reply_is_the_requests_then_its_presets_then_the_default_and_never_beyond_the_settings(
+    workbench: Workbench,
+) -> None:
+    workbench.presets.save(Preset("long", decoding={"max_tokens": 100_000}))
+
+    async def estimate(**options: Any) -> int:
+        principal = holding("chat", key="e", limits=Limits(tokens_per_minute=1))
+        with pytest.raises(RateLimited) as refused:
+            await workbench.guarded.chat(principal, "x" * 400, **options)
+        return int(refused.value.message.split()[4].replace(",", ""))
+
+    assert await estimate(max_tokens=7, preset="long") == 100 + 7
+    assert await estimate(max_tokens=7, n=3) == 100 + 21
+    assert await estimate(preset="long") == 100 + 4096
+    assert await estimate() == 100 + Decoding().max_tokens
+
+
+async def test_who_is_refused_is_counted_as_refused_by_reason_and_by_limit(workbench: Workbench) -> None:
+    ann = holding("chat", key="a", limits=Limits(requests_per_minute=1))
+    await workbench.guarded.chat(ann, "Hello.", memory="off")
+    for _ in range(2):
+        with pytest.raises(RateLimited):
+            await workbench.guarded.chat(ann, "Hello.", memory="off")
+    with pytest.raises(Refused):
+        await workbench.guarded.chat(holding("embed", key="a"), "Hello.")
+    ((*_, refused),) = rows(workbench)
+    assert refused == 3
+    assert figure(workbench, "jc1_requests_rejected_total", reason="rate_limit_exceeded") == 2
+    assert figure(workbench, "jc1_requests_rejected_total", reason="refused") == 1
+    assert figure(workbench, "jc1_limits_hit_total", limit="requests_per_minute", whose="key") == 2
+
+
+async def test_a_request_that_the_pipeline_refuses_costs_no_tokens_and_tells_the_limits_too(
+    workbench: Workbench,
+) -> None:
+    ann = holding("chat", key="a", limits=Limits(tokens_per_minute=1000))
+    with pytest.raises(InvalidDecoding) as invalid:
+        await workbench.guarded.chat(ann, "Hello.", temperature=-1)
+    assert invalid.value.headers["x-ratelimit-limit-tokens"] == "1000"
+    assert rows(workbench) == [("a", "echo", 1, 0, 0, 0)]
+
+
+async def test_where_too_many_wait_the_next_is_turned_away_and_counted(workbench: Workbench) -> None:
+    workbench.guarded.admission.max_running, workbench.guarded.admission.max_waiting = 1, 0
+    first = workbench.guarded.stream(holding("chat", key="a"), "Hello there.", memory="off")
+    async for event in first:
+        if isinstance(event, Token):
+            break
+    with pytest.raises(Overloaded):
+        await workbench.guarded.chat(holding("chat", key="b"), "Hello.")
+    assert figure(workbench, "jc1_saturation_ratio") == 1
+    assert figure(workbench, "jc1_requests_rejected_total", reason="overloaded") == 1
+    await first.aclose()
+    assert [row[:3] for row in rows(workbench)] == [("a", "echo", 1), ("b", "echo", 0)]
+
+
+async def test_embedding_is_limited_and_counted_too(workbench: Workbench, embedder: Embedder) -> None:
+    ann = holding("embed", key="a", limits=Limits(tokens_per_minute=5))
+    await workbench.guarded.embed(ann, ["twelve chars"])
+    with pytest.raises(RateLimited):
+        await workbench.guarded.embed(ann, ["twelve chars"])
+    assert rows(workbench) == [("a", embedder.fingerprint, 1, 3, 0, 1)]

@@ -1,0 +1,162 @@
+"""Who has asked for as much as it may is told so, with what it needs to come back at the right time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jc1 import Settings
+from jc1.access.limits import Limiter, duration
+from jc1.access.principal import Limits, Principal
+from jc1.access.usage import Usage
+from jc1.errors import RateLimited
+
+Made = Callable[..., Limiter]
+
+
+@pytest.fixture
+def hits() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def usage() -> Usage:
+    return Usage()
+
+
+@pytest.fixture
+def limiter(home: Path, usage: Usage, hits: list[tuple[str, str]]) -> Made:
+    def made(**settings: Any) -> Limiter:
+        return Limiter(Settings(home=home, **settings), usage, on_hit=lambda *hit: hits.append(hit))
+
+    return made
+
+
+def key(name: str = "a", **limits: int) -> Principal:
+    return Principal("ann", frozenset(), name, Limits(**limits))
+
+
+async def refusal(limiter: Limiter, principal: Principal, tokens: int = 0, model: str = "tiny") -> RateLimited:
+    with pytest.raises(RateLimited) as refused:
+        await limiter.take(principal, model, tokens)
+    return refused.value
+
+
+async def test_a_key_that_reached_its_requests_is_refused_and_told_when_to_come_back(
+    limiter: Made, hits: list[tuple[str, str]]
+) -> None:
+    made = limiter()
+    for left in (1, 0):
+        headers = (await made.take(key(requests_per_minute=2), "tiny", 0)).headers()
+        assert headers["x-ratelimit-limit-requests"] == "2"
+        assert headers["x-ratelimit-remaining-requests"] == str(left)
+        assert headers["x-ratelimit-reset-requests"].endswith("s")
+        assert "x-ratelimit-limit-tokens" not in headers
+    error = await refusal(made, key(requests_per_minute=2))
+    assert error.code == "rate_limit_exceeded"
+    assert 50 <= int(error.headers["retry-after"]) <= 60
+    assert error.headers["x-ratelimit-remaining-requests"] == "0"
+    assert hits == [("requests_per_minute", "key")]
+    await made.take(key("b", requests_per_minute=2), "tiny", 0)
+
+
+async def test_a_keys_own_limit_takes_the_place_of_the_settings_and_without_keys_all_are_one(limiter: Made) -> None:
+    made = limiter(requests_per_minute=1)
+    for _ in range(3):
+        await made.take(key(requests_per_minute=3), "tiny", 0)
+    await made.take(key("b", tokens_per_minute=10), "tiny", 1)
+    await refusal(made, key("b", tokens_per_minute=10), 1)
+    await made.take(Principal("ann", frozenset()), "tiny", 0)
+    await refusal(made, Principal("ben", frozenset()))
+
+
+async def test_tokens_are_taken_as_estimated_and_what_was_not_used_is_given_back(limiter: Made) -> None:
+    made, ann = limiter(), key(tokens_per_minute=100)
+    grant = await made.take(ann, "tiny", 80)
+    assert grant.headers()["x-ratelimit-remaining-tokens"] == "20"
+    error = await refusal(made, ann, 30)
+    assert "20 are left" in error.message
+    await grant.settle(10)
+    assert (await made.take(ann, "tiny", 90)).headers()["x-ratelimit-remaining-tokens"] == "0"
+
+
+async def test_what_was_used_beyond_the_estimate_is_taken_too(limiter: Made) -> None:
+    made, ann = limiter(), key(tokens_per_minute=100)
+    await (await made.take(ann, "tiny", 10)).settle(150)
+    assert (await refusal(made, ann, 1)).headers["x-ratelimit-remaining-tokens"] == "0"
+
+
+async def test_a_request_that_no_minute_could_serve_is_told_so_and_not_to_come_back(limiter: Made) -> None:
+    error = await refusal(limiter(), key(tokens_per_minute=100), 101)
+    assert "max_tokens" in error.message
+    assert "retry-after" not in error.headers
+    assert error.headers["x-should-retry"] == "false"
+
+
+async def test_what_one_limit_refuses_takes_nothing_from_the_others(limiter: Made, usage: Usage) -> None:
+    made = limiter(model_limits={"tiny": {"tokens_per_minute": 50}})
+    ann = key(requests_per_minute=2, tokens_per_minute=100, tokens_per_day=1000, concurrent=1)
+    await refusal(made, ann, 60)
+    await refusal(made, ann, 60)
+    grant = await made.take(ann, "tiny", 50)
+    assert grant.headers()["x-ratelimit-remaining-requests"] == "1"
+
+
+async def test_a_models_limit_holds_for_all_keys_together(limiter: Made, hits: list[tuple[str, str]]) -> None:
+    made = limiter(model_limits={"tiny": {"requests_per_minute": 2}})
+    await made.take(key("a"), "tiny", 0)
+    await made.take(key("b"), "tiny", 0)
+    assert "all callers" in (await refusal(made, key("c"))).message
+    assert hits == [("requests_per_minute", "model")]
+    await made.take(key("c"), "large", 0)
+
+
+async def test_the_tokens_of_a_day_are_those_used_and_those_that_running_requests_may_use(
+    limiter: Made, usage: Usage
+) -> None:
+    made, ann = limiter(), key(tokens_per_day=100)
+    usage.record("a", "large", prompt_tokens=30, completion_tokens=20)
+    grant = await made.take(ann, "tiny", 40)
+    assert grant.headers()["x-ratelimit-remaining-tokens"] == "10"
+    error = await refusal(made, ann, 20)
+    assert 0 < int(error.headers["retry-after"]) <= 86_400
+    assert error.headers["x-ratelimit-remaining-tokens"] == "10"
+    usage.record("a", "tiny", prompt_tokens=5)
+    await grant.settle(5)
+    assert (await made.take(ann, "tiny", 45)).headers()["x-ratelimit-remaining-tokens"] == "0"
+
+
+async def test_only_so_many_replies_are_written_at_the_same_time(limiter: Made, hits: list[tuple[str, str]]) -> None:
+    made, ann = limiter(), key(concurrent=2)
+    first = await made.take(ann, "tiny", 0)
+    await made.take(ann, "tiny", 0)
+    assert int((await refusal(made, ann)).headers["retry-after"]) >= 1
+    await made.take(key("b", concurrent=2), "tiny", 0)
+    await first.settle(0)
+    await made.take(ann, "tiny", 0)
+    assert hits == [("concurrent", "key")]
+
+
+async def test_tokens_are_given_back_also_where_the_request_is_cancelled_meanwhile(limiter: Made) -> None:
+    made, ann = limiter(), key(tokens_per_minute=100)
+    grant = await made.take(ann, "tiny", 100)
+    settling = asyncio.create_task(grant.settle(0))
+    await asyncio.sleep(0)
+    settling.cancel()
+    await asyncio.gather(settling, return_exceptions=True)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others)
+    await made.take(ann, "tiny", 100)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.0201, "21ms"), (1, "1s"), (1.5, "1.5s"), (59.9994, "60s"), (60, "1m0s"), (360, "6m0s"),
+     (86_399, "23h59m59s")],
+)  # fmt: skip
+def test_times_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
