@@ -19,7 +19,7 @@ from jc1.erasure import purging_daily
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
-from jc1_api.routes import chat, documents, health, keys, memory, metrics, models, presets, sessions, traces
+from jc1_api.routes import chat, documents, health, keys, memory, metrics, models, presets, sessions, traces, usage
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
@@ -31,6 +31,7 @@ ROUTERS = (
     sessions.router,
     traces.router,
     keys.router,
+    usage.router,
     health.router,
     metrics.router,
 )
@@ -66,6 +67,7 @@ def create_app(workbench: Workbench) -> FastAPI:
             f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
             memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
         },
+        on_error=lambda code: workbench.telemetry.metrics.http_errors.labels(code).inc(),
     )
     errors.install(app)
     docs.install(app)

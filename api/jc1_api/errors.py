@@ -78,7 +78,11 @@ def error_body(error: Jc1Error) -> dict[str, Any]:
 
 
 def error_response(error: Jc1Error, scope: Scope, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return the error as a whole response, in the shape of the address, with its own headers and others besides."""
+    """Return the error as a whole response, in the shape of the address, with its own headers and others besides.
+
+    Every error that is the answer to a request comes by here: the gate finds its code, and counts it.
+    """
+    scope["state"]["error_code"] = error.code
     headers = {**error.headers, **(headers or {})}
     if scope["path"] not in anthropic_errors.PATHS:
         return JSONResponse(error_body(error), error.status, headers)

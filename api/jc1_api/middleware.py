@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -46,7 +46,7 @@ class Gate:
     Every answer has an `x-request-id`: `request.state.request_id`, where a route may put its trace's instead.
 
     A body may have `max_body_bytes`; for a route in `larger`, `POST /path`, what stands there under
-    the name of its setting.
+    the name of its setting. `on_error` is told the code of each error that is an answer.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class Gate:
         access: Access,
         max_body_bytes: int,
         larger: Mapping[str, tuple[str, int]] | None = None,
+        on_error: Callable[[str], None] = lambda code: None,
     ) -> None:
         self.app = app
         self.access = access
         self.usual = ("max_body_bytes", max_body_bytes)
         self.larger = larger or {}
+        self.on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -104,6 +106,8 @@ class Gate:
             await response.fail(unexpected(error, f"{scope['method']} {scope['path']}"), scope)
         if response.refusal is not None:
             await response.fail(response.refusal, scope, discard=body.discard)
+        if "error_code" in state:
+            self.on_error(state["error_code"])
 
     async def _admit(self, scope: Scope) -> None:
         """Put the principal where the app finds it. Raises what `Access.admit` does."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jc1.cli import keys, presets
+from jc1.cli import keys, presets, usage
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
 
@@ -59,6 +59,7 @@ app.add_typer(memory_app, name="memory")
 app.add_typer(presets.app, name="presets")
 app.add_typer(keys.app, name="keys")
 app.command()(presets.rollback)
+app.command()(usage.usage)
 
 
 def main() -> None:

@@ -16,8 +16,10 @@ from sqlalchemy import Engine
 
 from jc1 import Settings, Workbench
 from jc1.access.keys import Keys
+from jc1.access.usage import Usage
 from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
+from jc1.database.usage import UsageRepository
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
 from jc1.memory.store import DatabaseMemory
@@ -52,6 +54,7 @@ def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workb
         sessions=Sessions(database),
         presets=Presets(PresetRepository(database)),
         keys=Keys(KeyRepository(database)),
+        usage=Usage(UsageRepository(database)),
         telemetry=Telemetry(keep=settings.traces),
     )
 

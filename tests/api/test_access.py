@@ -27,6 +27,7 @@ ANY_KEY = {
     "/v1/models/x",
     "/v1/presets",
     "/v1/presets/x",
+    "/v1/usage",
     "/version",
 }
 """What takes a key and no scope."""
