@@ -19,7 +19,20 @@ from jc1.erasure import purging_daily
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
-from jc1_api.routes import chat, documents, health, keys, memory, metrics, models, presets, sessions, traces, usage
+from jc1_api.routes import (
+    chat,
+    documents,
+    health,
+    keys,
+    memory,
+    metrics,
+    models,
+    presets,
+    sessions,
+    sign_in,
+    traces,
+    usage,
+)
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
@@ -32,6 +45,7 @@ ROUTERS = (
     traces.router,
     keys.router,
     usage.router,
+    sign_in.router,
     health.router,
     metrics.router,
 )

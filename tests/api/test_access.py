@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import AuthenticationError, OpenAI
 from starlette.routing import Mount
 
 from jc1 import Settings, Workbench
 from jc1.access.principal import ANY_OWNER
-from jc1_api.app import create_app
+from jc1_api.main import build
 from jc1_api.middleware import OPEN
 from tests.api.conftest import bearer
 
@@ -35,16 +37,23 @@ ASKED = {"model": "echo", "messages": [{"role": "user", "content": "Hi."}]}
 
 
 @pytest.fixture(scope="module")
-def workbench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    return Workbench.open(Settings(home=tmp_path_factory.mktemp("home"), engine="echo"))
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Yield a client of the whole application, the page with it, that comes from another machine and has no key."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+
+    async def built() -> FastAPI:
+        return build(settings)  # in a loop: Gradio makes one of its own otherwise, and leaves it open
+
+    app = asyncio.run(built())
+    with TestClient(app, "http://chat.example", client=("10.0.0.7", 1), follow_redirects=False) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def client(workbench: Workbench) -> Iterator[TestClient]:
-    """Yield a client of the application that comes from another machine and has no key."""
-    app = create_app(workbench)
-    with TestClient(app, "http://chat.example", client=("10.0.0.7", 1), follow_redirects=False) as made:
-        yield made
+def workbench(client: TestClient) -> Workbench:
+    app: Any = client.app
+    made: Workbench = app.state.workbench
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,7 @@ def addresses(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def test_every_address_but_the_open_ones_asks_for_a_key(client: TestClient, nothing: dict[str, str]) -> None:
     app: Any = client.app
     walked = list(addresses(app.routes))
-    assert {"/v1/chat/completions", "/docs/static/x"} <= {path for _, path in walked}
+    assert {"/v1/chat/completions", "/docs/static/x", "/ui/gradio_api/queue/join"} <= {path for _, path in walked}
     for method, path in walked:
         response = client.request(method, path)
         if path in OPEN:

@@ -12,7 +12,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from starlette.routing import Mount
 
+from jc1_ui.guard import Guard
 from jc1_ui.tabs import chat
 from jc1_ui.theme import HEAD, ICON, STYLE, theme
 
@@ -29,8 +31,9 @@ _HEADER = """
 <header class="jc1-header">
   <button type="button" class="jc1-icon jc1-narrow" data-panel="sessions" aria-label="Conversations">
     <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16M4 12h16M4 18h16"/></svg></button>
-  <strong>JC1</strong>${value}
+  <strong>JC1</strong>${value.model}
   <span class="jc1-spring"></span>
+  ${value.who}
   <button type="button" class="jc1-icon" data-theme-switch aria-label="Light or dark" title="Light or dark">
     <svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z"
       class="jc1-solid"/></svg></button>
@@ -50,7 +53,12 @@ window.jc1ShowPanel = (name) => {
   if (name && page.dataset.shows !== name) page.dataset.shows = name;
   else delete page.dataset.shows;
 };
+const signOut = async () => {
+  await fetch("/sign-out", { method: "POST" });
+  location.assign("/sign-in");
+};
 element.addEventListener("click", (event) => {
+  if (event.target.closest("[data-sign-out]")) signOut();
   const button = event.target.closest("[data-panel], [data-theme-switch]");
   if (!button) return;
   if (button.hasAttribute("data-theme-switch")) {
@@ -60,6 +68,13 @@ element.addEventListener("click", (event) => {
     window.jc1ShowPanel(button.dataset.panel);
   }
 });
+// A sign-in that is over, or whose key was revoked: every call of the page says so.
+const ask = window.fetch;
+window.fetch = async (...call) => {
+  const response = await ask(...call);
+  if (response.status === 401) location.assign("/sign-in");
+  return response;
+};
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") window.jc1ShowPanel("");
 });
@@ -71,8 +86,8 @@ def create_ui(workbench: Workbench) -> gr.Blocks:
     # After every event Gradio would sum up all events so far in a data frame, for a monitoring page that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     with gr.Blocks(title="JC1", analytics_enabled=False, fill_width=True, fill_height=True) as blocks:
-        gr.HTML(
-            _model(workbench),
+        header = gr.HTML(
+            {"model": _model(workbench), "who": ""},
             html_template=_HEADER,
             js_on_load=_HEADER_SCRIPT,
             apply_default_css=False,
@@ -82,6 +97,11 @@ def create_ui(workbench: Workbench) -> gr.Blocks:
             for title, build in TABS:
                 with gr.Tab(title):
                     build(blocks, workbench)
+
+        def show_visitor(request: gr.Request) -> Any:
+            return {"model": _model(workbench), "who": _who(request)} if _who(request) else gr.skip()
+
+        blocks.load(show_visitor, None, header, queue=False, show_progress="hidden", api_visibility="private")
     # Replies share the engine, which batches them: Gradio must not queue one behind the other.
     blocks.queue(default_concurrency_limit=None, api_open=False)
     return blocks
@@ -116,7 +136,18 @@ def mount(app: FastAPI, workbench: Workbench) -> FastAPI:
         pwa=False,
         enable_monitoring=False,
     )
+    (page,) = (route for route in app.routes if isinstance(route, Mount) and route.path == PATH)
+    page.app = Guard(page.app)
     return app
+
+
+def _who(request: gr.Request) -> str:
+    """Return for whom the visitor acts, and how to sign out; nothing where there are no keys."""
+    principal = request.state.principal
+    if principal.key is None:
+        return ""
+    button = '<button type="button" class="jc1-sign-out" data-sign-out>Sign out</button>'
+    return f'<span class="jc1-who">{escape(principal.owner)}</span>{button}'
 
 
 def _model(workbench: Workbench) -> str:

@@ -48,7 +48,8 @@ async def laid_out(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ch
 
 @pytest.fixture
 def chat(laid_out: Chat) -> Iterator[Chat]:
-    engine, laid_out.owner = laid_out.workbench.engine, uuid4().hex
+    engine = laid_out.workbench.engine
+    VISITOR.principal = Principal(uuid4().hex, frozenset({ADMIN}))
     yield laid_out
     laid_out.workbench.engine = engine
 
@@ -157,7 +158,7 @@ async def test_a_language_that_the_model_does_not_know_is_told_below_the_reply(c
     engine.model = "jc1-tiny"
     for text, told in (("我的猫叫什么名字？", ["language"]), ("What is my cat called?", [])):
         session = uuid4().hex
-        for shown in (await send(chat, text, session, mode="off"), await chat.open_stored(session)):
+        for shown in (await send(chat, text, session, mode="off"), await chat.open_stored(session, PAGE)):
             (notices,) = [
                 m["notices"] for part in chat.log.components for m in shown[part]["messages"] if "notices" in m
             ]
@@ -186,7 +187,7 @@ async def test_the_first_frame_shows_the_message_and_offers_to_stop_and_after_th
 
 async def test_a_whole_reply_has_its_waterfall_figures_and_facts(chat: Chat) -> None:
     shown = await send(chat, "My cat is called Ada.")
-    (trace,) = chat.workbench.telemetry.recent.list(chat.owner)
+    (trace,) = chat.workbench.telemetry.recent.list(VISITOR.principal.owner)
     assert list(shown[chat.story.stages]["value"].data[0].y) == list(trace.stages)
     assert shown[chat.story.stages]["visible"] is True
     assert "done" in shown[chat.live]
@@ -208,7 +209,7 @@ async def test_the_memory_mode_is_the_requests(chat: Chat, mode: str, recalled: 
     shown = await send(chat, "What is my cat called?", "second", mode=mode)
     assert ("called Ada" in shown[chat.story.memories]) is recalled
     assert ("Memory was off" in shown[chat.story.memories]) is (mode == "off")
-    assert chat.workbench.memory.list(chat.owner).total == stored
+    assert chat.workbench.memory.list(VISITOR.principal.owner).total == stored
 
 
 async def test_moved_controls_reach_the_engine(chat: Chat) -> None:
@@ -246,8 +247,8 @@ async def test_stop_frees_the_engine_and_keeps_what_was_written(chat: Chat) -> N
     assert ("My cat is called Ada." * 20).startswith(part)
     assert "Stopped" in mark
     assert "stopped" in shown[chat.live]
-    await until(lambda: chat.workbench.sessions.history(chat.owner, "s"))
-    (turn,) = chat.workbench.sessions.history(chat.owner, "s")
+    await until(lambda: chat.workbench.sessions.history(VISITOR.principal.owner, "s"))
+    (turn,) = chat.workbench.sessions.history(VISITOR.principal.owner, "s")
     assert (turn.reply, turn.cancelled) == (part, True)
 
 
@@ -278,8 +279,8 @@ async def test_a_page_that_goes_away_frees_the_engine(chat: Chat) -> None:
             if engine.active:
                 break
     await until(lambda: engine.active == 0)
-    await until(lambda: chat.workbench.sessions.history(chat.owner, "s"))
-    assert chat.workbench.sessions.history(chat.owner, "s")[0].cancelled
+    await until(lambda: chat.workbench.sessions.history(VISITOR.principal.owner, "s"))
+    assert chat.workbench.sessions.history(VISITOR.principal.owner, "s")[0].cancelled
 
 
 # Errors
@@ -318,7 +319,7 @@ async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monk
 
     monkeypatch.setattr(chat.workbench.sessions, "history", away)
     assert "database_unavailable" in (await send(chat, "Hello there."))[chat.notice]
-    opened = await chat.open_stored("s")
+    opened = await chat.open_stored("s", PAGE)
     assert "database_unavailable" in opened[chat.notice]
     assert session_of(chat, opened) == "s"  # a message can be sent once the database is back
     monkeypatch.setattr(chat.workbench.presets, "list", away)
@@ -344,7 +345,7 @@ async def test_a_reply_that_could_not_be_stored_says_so(chat: Chat, monkeypatch:
 async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat) -> None:
     await send(chat, "My cat is called Ada.", "first")
     await send(chat, "What is my cat called?", "second")
-    shown = await chat.open_stored("second")
+    shown = await chat.open_stored("second", PAGE)
     assert session_of(chat, shown) == "second"
     assert said(chat, shown) == ["What is my cat called?", "What is my cat called?"]
     assert shown[chat.story.stages]["visible"] is True
@@ -356,14 +357,14 @@ async def test_a_conversation_is_read_back_with_its_last_replys_story(chat: Chat
 async def test_a_memory_that_was_forgotten_is_left_out_of_an_earlier_reply(chat: Chat) -> None:
     await send(chat, "My cat is called Ada.", "first")
     await send(chat, "What is my cat called?", "second")
-    for record in chat.workbench.memory.list(chat.owner).records:
-        chat.workbench.memory.forget(chat.owner, record.id)
-    assert "Ada" not in (await chat.open_stored("second"))[chat.story.memories]
+    for record in chat.workbench.memory.list(VISITOR.principal.owner).records:
+        chat.workbench.memory.forget(VISITOR.principal.owner, record.id)
+    assert "Ada" not in (await chat.open_stored("second", PAGE))[chat.story.memories]
 
 
 @pytest.mark.parametrize("stored", ["", None, 3])
 async def test_a_browser_without_a_conversation_begins_one_of_its_own(chat: Chat, stored: Any) -> None:
-    first, second = await chat.open_stored(stored), await chat.begin(PAGE)
+    first, second = await chat.open_stored(stored, PAGE), await chat.begin(PAGE)
     assert len(session_of(chat, first)) == len(session_of(chat, second)) == 32
     assert session_of(chat, first) != session_of(chat, second)
     assert said(chat, first) == said(chat, second) == []
@@ -399,7 +400,7 @@ async def test_a_conversation_that_is_left_before_the_reply_began_asks_for_none(
     await chat.begin(PAGE)
     assert [frame async for frame in frames] == [gr.skip()]
     assert engine.active == 0
-    assert chat.workbench.sessions.history(chat.owner, "first") == ()
+    assert chat.workbench.sessions.history(VISITOR.principal.owner, "first") == ()
 
 
 async def test_frames_name_their_conversation_and_only_what_was_opened_takes_anothers_place(chat: Chat) -> None:
@@ -411,8 +412,10 @@ async def test_frames_name_their_conversation_and_only_what_was_opened_takes_ano
 
 
 async def test_a_stopped_reply_is_still_marked_when_the_conversation_is_read_back(chat: Chat) -> None:
-    await asyncio.to_thread(chat.workbench.sessions.append, chat.owner, "s", user="Hello", reply="He", cancelled=True)
-    assert said(chat, await chat.open_stored("s")) == ["Hello", "He", "Stopped"]
+    await asyncio.to_thread(
+        chat.workbench.sessions.append, VISITOR.principal.owner, "s", user="Hello", reply="He", cancelled=True
+    )
+    assert said(chat, await chat.open_stored("s", PAGE)) == ["Hello", "He", "Stopped"]
 
 
 async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -> None:
@@ -424,7 +427,7 @@ async def test_deleting_the_conversation_in_sight_begins_a_new_one(chat: Chat) -
     begun = await chat.delete("second", clicked("second"), PAGE)
     assert session_of(chat, begun) not in ("first", "second")
     assert said(chat, begun) == []
-    assert chat.workbench.sessions.list(chat.owner) == ()
+    assert chat.workbench.sessions.list(VISITOR.principal.owner) == ()
 
 
 async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> None:
@@ -480,7 +483,7 @@ async def test_an_open_page_serves_what_was_promoted_since_and_shows_it_after_th
     assert (await page.send("Hello there."))[-1] == "Hello"
     presets.set_alias("best", presets.save(Preset("brief", decoding={"max_tokens": 2})).reference)
     assert (await page.send("Hello there."))[-1] == "He"
-    (trace, *_) = chat.workbench.telemetry.recent.list(chat.owner)
+    (trace, *_) = chat.workbench.telemetry.recent.list(VISITOR.principal.owner)
     assert (trace.preset, page.value("max_tokens"), page.shown[chat.preset]) == ("brief@1", 2, "best")
     presets.rollback("best")
     assert (await page.send("Hello there."))[-1] == "Hello"
@@ -533,3 +536,22 @@ async def test_a_control_that_the_running_engine_cannot_honour_is_hidden(chat: C
     shown = await chat.fit()
     visible = {field: shown[control]["visible"] for field, control in zip(controls.FIELDS, chat.controls, strict=True)}
     assert [field for field, shows in visible.items() if not shows] == ["min_p"]
+
+
+async def test_a_key_that_only_chats_sees_its_own_words_and_neither_lists_nor_texts_of_memories(chat: Chat) -> None:
+    await send(chat, "My cat is called Ada.", "first")
+    VISITOR.principal = Principal(VISITOR.principal.owner, frozenset({"chat"}))
+    shown = await send(chat, "What is my cat called?", "second")
+    assert said(chat, shown)[0] == "What is my cat called?"
+    for page in (shown, await chat.open_stored("second", PAGE)):
+        assert "Ada" not in str(page.get(chat.story.memories))
+        assert 'data-open="first"' not in page[chat.conversations]
+    refused = await chat.delete("second", clicked("first"), PAGE)
+    assert "memory:write" in refused[chat.notice]
+    assert chat.workbench.sessions.history(VISITOR.principal.owner, "first")
+
+
+async def test_a_key_that_may_not_chat_gets_no_reply(chat: Chat) -> None:
+    VISITOR.principal = Principal(VISITOR.principal.owner, frozenset({"memory:read"}))
+    assert "chat" in (await send(chat, "Hello"))[chat.notice]
+    assert chat.workbench.sessions.list(VISITOR.principal.owner) == ()

@@ -15,20 +15,19 @@ from uuid import uuid4
 import gradio as gr
 
 from jc1.decoding import Decoding
-from jc1.errors import Jc1Error, UnknownRecord, UnknownSession
-from jc1.memory.base import Receipt
+from jc1.errors import Jc1Error, UnknownSession
 from jc1_ui.components import controls, fragments, log, presets
 from jc1_ui.components.live import LiveReply
 from jc1_ui.components.log import GrowingReply, Log, Message
 from jc1_ui.components.story import Story
 from jc1_ui.components.streaming import Updates, ends_quietly
+from jc1_ui.components.visitor import Visitor
 
 if TYPE_CHECKING:
+    from jc1.memory.base import Receipt
     from jc1.trace import Trace
     from jc1.workbench import Workbench
 
-SESSIONS_SHOWN = 100
-TURNS_SHOWN = 200
 EXAMPLES = ("My cat is called Ada.", "I live in Oslo.", "What is my cat called?", "Where do I live?")
 
 _IDLE = fragments.live_row("idle", "ready")
@@ -67,7 +66,6 @@ class Chat:
 
     def __init__(self, workbench: Workbench) -> None:
         self.workbench = workbench
-        self.owner = workbench.settings.owner
         self._replies: dict[str, LiveReply] = {}
         """Replies under way, by page."""
 
@@ -164,14 +162,14 @@ class Chat:
         if not text.strip() or not session:
             return
         changes = controls.changes(values, baseline)
-        stream = self.workbench.guarded.stream
-        asked = {"owner": self.owner, "session": session, "memory": mode, "preset": preset, **changes}
-        reply = LiveReply(stream(request.state.principal, text, **asked))
+        visitor = Visitor.of(self.workbench, request)
+        asked = {"owner": visitor.owner, "session": session, "memory": mode, "preset": preset, **changes}
+        reply = LiveReply(self.workbench.guarded.stream(visitor.principal, text, **asked))
         page = request.session_hash or ""
         # From here on the visitor may leave the conversation, which ends the reply.
         self._replies[page] = reply
         try:
-            async with aclosing(self._turn(reply, text, session, searched=mode != "off")) as frames:
+            async with aclosing(self._turn(visitor, reply, text, session, searched=mode != "off")) as frames:
                 async for updates in frames:
                     if reply.left:
                         break
@@ -182,13 +180,13 @@ class Chat:
                 del self._replies[page]
 
     async def _turn(
-        self, reply: LiveReply, text: str, session: str, *, searched: bool
+        self, visitor: Visitor, reply: LiveReply, text: str, session: str, *, searched: bool
     ) -> AsyncGenerator[Updates, None]:
         # 1) What was said before, and the message.
         try:
-            before = await self._history(session)
-            titles = await self._titles()
-            listed = await self._list(session, draft=text)
+            before = await _history(visitor, session)
+            titles = await _titles(visitor)
+            listed = await _list(visitor, session, draft=text)
         except Jc1Error as error:
             yield {self.notice: fragments.notice(error)}
             return
@@ -213,29 +211,29 @@ class Chat:
             if frame.text or frame.reasoning:
                 message = await asyncio.to_thread(growing.message, frame.text, frame.reasoning)
                 updates |= self.log.grow(session, [log.user(text), message])
-            if frame.receipts is not None and receipts is None:
+            if frame.receipts is not None and receipts is None and visitor.reads_memory:
                 receipts = frame.receipts
                 updates |= self.story.show_memories(receipts, session, titles, searched=searched)
             yield updates
         # 3) Its end.
-        yield await self._ended(reply, session, text, titles, searched=searched)
+        yield await self._ended(visitor, reply, session, text, titles, searched=searched)
 
     async def _ended(
-        self, reply: LiveReply, session: str, text: str, titles: dict[str, str], *, searched: bool
+        self, visitor: Visitor, reply: LiveReply, session: str, text: str, titles: dict[str, str], *, searched: bool
     ) -> Updates:
         updates: Updates = {self.live: fragments.live_row_of(reply)}
         try:
-            updates[self.conversations] = await self._list(session, draft=None if reply.error else text)
+            updates[self.conversations] = await _list(visitor, session, draft=None if reply.error else text)
         except Jc1Error as error:  # the reply is here all the same
             updates[self.notice] = fragments.notice(error)
         if reply.error is not None:
             failed: Updates = {self.notice: fragments.notice(reply.error), self.failed: text}
             return updates | failed | self.log.grow(session, [])
-        trace = reply.trace or await self._last_trace(session)
+        trace = reply.trace or visitor.last_trace(session)
         notices = _notices(trace) if trace else []
         answer = await asyncio.to_thread(log.reply, reply.text, reply.reasoning, stopped=reply.stopped, notices=notices)
         updates |= self.log.grow(session, [log.user(text), answer])
-        if reply.receipts is not None:
+        if reply.receipts is not None and visitor.reads_memory:
             updates |= self.story.show_memories(reply.receipts, session, titles, searched=searched)
         if trace is not None:
             updates |= self.story.show_trace(trace)
@@ -282,33 +280,34 @@ class Chat:
 
     # Conversations
 
-    async def open_stored(self, session: Any) -> Updates:
+    async def open_stored(self, session: Any, request: gr.Request) -> Updates:
         """Show the conversation that this browser was in, or begin one."""
-        return await self._open(session if isinstance(session, str) and session else uuid4().hex)
+        return await self._open(request, session if isinstance(session, str) and session else uuid4().hex)
 
     async def open_chosen(self, event: gr.EventData, request: gr.Request) -> Updates:
         """Show the conversation that was clicked."""
         self._leave(request)
-        return await self._open(str(event.session))
+        return await self._open(request, str(event.session))
 
     async def begin(self, request: gr.Request) -> Updates:
         """Show a new, empty conversation. It is stored with its first message."""
         self._leave(request)
-        return await self._open(uuid4().hex)
+        return await self._open(request, uuid4().hex)
 
     async def delete(self, current: str, event: gr.EventData, request: gr.Request) -> Updates:
         """Delete the conversation that was clicked. Its memories stay until they are forgotten."""
         target = str(event.session)
         self._leave(request)
         try:
-            await asyncio.to_thread(self.workbench.sessions.delete, self.owner, target)
+            await Visitor.of(self.workbench, request).delete(target)
         except UnknownSession:
             pass  # Another page was quicker.
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
-        return await self._open(uuid4().hex if target == current else current)
+        return await self._open(request, uuid4().hex if target == current else current)
 
-    async def _open(self, session: str) -> Updates:
+    async def _open(self, request: gr.Request, session: str) -> Updates:
+        visitor = Visitor.of(self.workbench, request)
         updates: Updates = {
             **self.log.open(session, []),
             self.notice: "",
@@ -318,55 +317,18 @@ class Chat:
             **self.story.clear(session),
         }
         try:
-            trace = await self._last_trace(session)
-            updates |= self.log.open(session, await self._history(session, trace))
-            updates[self.conversations] = await self._list(session)
+            trace = visitor.last_trace(session)
+            updates |= self.log.open(session, await _history(visitor, session, trace))
+            updates[self.conversations] = await _list(visitor, session)
             if trace is not None:
-                receipts = await asyncio.to_thread(self._receipts, trace)
                 updates |= self.story.show_trace(trace) | {self.live: fragments.live_row_of_trace(trace)}
+            if trace is not None and visitor.reads_memory:
+                receipts, titles = await visitor.receipts(trace), await _titles(visitor)
                 searched = "recall" in trace.stages
-                updates |= self.story.show_memories(receipts, session, await self._titles(), searched=searched)
+                updates |= self.story.show_memories(receipts, session, titles, searched=searched)
         except Jc1Error as error:
             updates[self.notice] = fragments.notice(error)
         return updates
-
-    async def _history(self, session: str, last: Trace | None = None) -> list[Message]:
-        """Return what was said, with the notices of the last reply while its trace is there."""
-
-        def read() -> list[Message]:
-            turns = self.workbench.sessions.history(self.owner, session, limit=TURNS_SHOWN)
-            messages = [message for turn in turns for message in log.of_turn(turn)]
-            if last is not None and messages and "notices" in messages[-1]:
-                messages[-1]["notices"] = _notices(last)
-            return messages
-
-        return await asyncio.to_thread(read)
-
-    async def _list(self, current: str, draft: str | None = None) -> str:
-        stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
-        return fragments.conversations(stored, current, draft)
-
-    async def _titles(self) -> dict[str, str]:
-        stored = await asyncio.to_thread(self.workbench.sessions.list, self.owner, limit=SESSIONS_SHOWN)
-        return {session.id: session.title for session in stored}
-
-    async def _last_trace(self, session: str) -> Trace | None:
-        """Return the newest trace of the conversation, while the ring still has it."""
-        traces = self.workbench.telemetry.recent.list(self.owner)
-        return next((trace for trace in traces if trace.session == session), None)
-
-    def _receipts(self, trace: Trace) -> tuple[Receipt, ...]:
-        """Return the receipts of an earlier reply, without what was forgotten since."""
-        receipts = []
-        for entry in trace.recalled:
-            try:
-                record = self.workbench.memory.get(trace.owner, entry["id"])
-            except UnknownRecord:
-                continue
-            # A trace holds scores and no text: neither the record's nor that of a long record's passage.
-            scores = {key: entry[key] for key in Receipt.__dataclass_fields__ if key not in ("record", "passage")}
-            receipts.append(Receipt(record=record, **scores))
-        return tuple(receipts)
 
     # Settings
 
@@ -401,6 +363,23 @@ class Chat:
     async def _fit(self, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
         baseline, shown = await asyncio.to_thread(presets.fit_controls, self.workbench, preset, changes or {})
         return {self.baseline: baseline, **dict(zip(self.controls, shown, strict=True))}
+
+
+async def _history(visitor: Visitor, session: str, last: Trace | None = None) -> list[Message]:
+    """Return what was said, with the notices of the last reply while its trace is there."""
+    turns = await visitor.turns(session)
+    messages = await asyncio.to_thread(lambda: [message for turn in turns for message in log.of_turn(turn)])
+    if last is not None and messages and "notices" in messages[-1]:
+        messages[-1]["notices"] = _notices(last)
+    return messages
+
+
+async def _list(visitor: Visitor, current: str, draft: str | None = None) -> str:
+    return fragments.conversations(await visitor.sessions(), current, draft)
+
+
+async def _titles(visitor: Visitor) -> dict[str, str]:
+    return {session.id: session.title for session in await visitor.sessions()}
 
 
 def _notices(trace: Trace) -> list[str]:

@@ -1,0 +1,182 @@
+"""Gradio's own addresses: each is served to who may chat, bound to a page of theirs, or closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.routing import Mount
+
+from jc1 import Settings
+from jc1_api.main import build
+from jc1_ui.app import PATH
+from jc1_ui.guard import Guard
+from tests.api.conftest import bearer
+
+SERVED = {"/", "/theme.css", "/assets/{path:path}", "/static/{path:path}", "/gradio_api/app_id"}
+BOUND = {
+    "/gradio_api/heartbeat/{session_hash}",
+    "/gradio_api/queue/data",
+    "/gradio_api/queue/join",
+    "/gradio_api/run/{api_name}",
+}
+CLOSED = {
+    "/config",
+    "/favicon.ico",
+    "/gradio_api/api/{api_name}",
+    "/gradio_api/call/v2/{api_name}",
+    "/gradio_api/call/v2/{api_name}/{event_id}",
+    "/gradio_api/call/{api_name}",
+    "/gradio_api/call/{api_name}/{event_id}",
+    "/gradio_api/cancel",
+    "/gradio_api/component_server",
+    "/gradio_api/custom_component/{id}/{environment}/{type}/{file_name}",
+    "/gradio_api/deep_link",
+    "/gradio_api/dev/reload",
+    "/gradio_api/file/{path:path}",
+    "/gradio_api/file={path_or_url:path}",
+    "/gradio_api/info",
+    "/gradio_api/login_check",
+    "/gradio_api/openapi.json",
+    "/gradio_api/process_recording",
+    "/gradio_api/proxy={url_path:path}",
+    "/gradio_api/queue/status",
+    "/gradio_api/reset",
+    "/gradio_api/runs",
+    "/gradio_api/startup-events",
+    "/gradio_api/stream/{event_id}",
+    "/gradio_api/stream/{event_id}/close",
+    "/gradio_api/stream/{session_hash}/{run}/{component_id}/playlist-file",
+    "/gradio_api/stream/{session_hash}/{run}/{component_id}/playlist.m3u8",
+    "/gradio_api/stream/{session_hash}/{run}/{component_id}/{segment_id}.{ext}",
+    "/gradio_api/theme.css",
+    "/gradio_api/token",
+    "/gradio_api/undo-vibe-edit",
+    "/gradio_api/upload",
+    "/gradio_api/upload_progress",
+    "/gradio_api/user",
+    "/gradio_api/vibe-code",
+    "/gradio_api/vibe-edit",
+    "/gradio_api/vibe-starter-queries",
+    "/login",
+    "/logout",
+    "/manifest.json",
+    "/monitoring",
+    "/monitoring/summary",
+    "/monitoring/{key}",
+    "/openapi.json",
+    "/pwa_icon",
+    "/pwa_icon/{size}",
+    "/robots.txt",
+    "/svelte/{path:path}",
+}
+"""What Gradio offers and no page of JC1 asks for."""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="echo")
+
+    async def built() -> FastAPI:
+        return build(settings)  # in a loop: Gradio makes one of its own otherwise, and leaves it open
+
+    app = asyncio.run(built())
+    with TestClient(app, "http://chat.example", follow_redirects=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def people(client: TestClient) -> dict[str, dict[str, str]]:
+    """Return the headers of two people, by name."""
+    app: Any = client.app
+    keys = app.state.workbench.keys
+    return {name: bearer(keys.create(name).token) for name in ("ann", "bob")}
+
+
+def gradio(client: TestClient) -> Any:
+    """Return Gradio's own application."""
+    app: Any = client.app
+    (page,) = (route for route in app.routes if isinstance(route, Mount) and route.path == PATH)
+    assert isinstance(page.app, Guard)
+    return page.app.app
+
+
+def gradio_routes(client: TestClient) -> Iterator[tuple[str, str]]:
+    """Yield method and path of everything that Gradio routes."""
+    for route in gradio(client).routes:
+        yield from ((method, route.path) for method in sorted(route.methods))
+
+
+def offering(client: TestClient) -> dict[str, Any]:
+    """Return a call of the handler that offers presets."""
+    (index,) = (index for index, fn in gradio(client).get_blocks().fns.items() if fn.name == "offer")
+    return {"fn_index": index, "data": []}
+
+
+def address(path: str) -> str:
+    return PATH + re.sub(r"{[^}]*}", "predict", path)
+
+
+def test_every_address_of_gradio_is_known(client: TestClient) -> None:
+    assert {path.rstrip("/") or "/" for _, path in gradio_routes(client)} == SERVED | BOUND | CLOSED
+
+
+def test_what_no_page_asks_for_is_closed_to_everybody(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    for method, path in gradio_routes(client):
+        if path.rstrip("/") in CLOSED or (path.endswith("/") and path != "/"):
+            for headers in people.values():
+                answer = client.request(method, address(path), headers=headers, json={"session_hash": "closed"})
+                assert answer.status_code == 404, (method, path)
+                assert method == "HEAD" or "Nothing is at" in answer.json()["error"]["message"]
+    other = client.post(
+        f"{PATH}/gradio_api/run/send", json={**offering(client), "session_hash": "closed"}, headers=people["ann"]
+    )
+    assert "Nothing is at" in other.json()["error"]["message"]
+
+
+def test_what_a_page_is_made_of_is_served(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    page = client.get(f"{PATH}/", headers=people["ann"])
+    assert page.status_code == 200
+    script = re.search(r'src="\./(assets/[^"]+)"', page.text)
+    assert script
+    for path in (script[1], "theme.css", "gradio_api/app_id", "static/img/logo.svg"):
+        assert client.get(f"{PATH}/{path}", headers=people["ann"]).status_code == 200, path
+
+
+def asked(client: TestClient, page: str, headers: dict[str, str]) -> Iterator[Any]:
+    """Yield the answers of each address that names a page."""
+    body = {**offering(client), "session_hash": page}
+    yield client.post(f"{PATH}/gradio_api/run/predict", json=body, headers=headers)
+    yield client.post(f"{PATH}/gradio_api/queue/join", json=body, headers=headers)
+    yield client.get(f"{PATH}/gradio_api/queue/data", params={"session_hash": page}, headers=headers)
+    yield client.get(f"{PATH}/gradio_api/heartbeat/{page}", headers=headers)
+
+
+def test_a_page_belongs_to_the_key_that_used_it_first(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    first = next(asked(client, "page of ann", people["ann"]))
+    assert first.status_code == 200
+    for answer in asked(client, "page of ann", people["bob"]):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "refused"), answer.url
+    assert next(asked(client, "page of bob", people["bob"])).status_code == 200
+    assert next(asked(client, "page of ann", people["ann"])).status_code == 200
+
+
+def test_a_page_is_named_once(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    next(asked(client, "another of ann", people["ann"]))
+    path, bob = f"{PATH}/gradio_api/run/predict", {**people["bob"], "content-type": "application/json"}
+    call = json.dumps(offering(client)).removesuffix("}")
+    for pages in ('"own", "session_hash": "another of ann"', '"another of ann", "session_hash": "own"'):
+        answer = client.post(path, content=f'{call}, "session_hash": {pages}}}', headers=bob)
+        # The last one is the page, for the guard and for Gradio.
+        assert answer.status_code == (403 if pages.endswith('ann"') else 200)
+    for body in ('{"session_hash": null}', '{"session_hash": ["own"]}', "{}", "[]", "{", '{"session_hash": ""}'):
+        assert client.post(path, content=body, headers=bob).status_code == 400
+    for query in ("session_hash=own&session_hash=another of ann", "session_hash=", ""):
+        assert client.get(f"{PATH}/gradio_api/queue/data?{query}", headers=bob).status_code == 400
+    assert client.get(f"{PATH}/gradio_api/heartbeat/", headers=bob).status_code == 400
