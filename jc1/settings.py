@@ -70,6 +70,7 @@ class Settings(BaseModel):
     max_model_len: int = _engine("max_model_len", ge=0)
     quantization: str = _engine("quantization")
     prefix_caching: bool = _engine("prefix_caching")
+    guide_seconds: float = _engine("guide_seconds", gt=0, le=600)
     load_format: str = _engine("load_format")
     engine_args: dict[str, Any] = _engine("engine_args")
     ranks: int = _engine("ranks", ge=1, le=64)

@@ -119,7 +119,7 @@ class Step:
 
 UNGUIDED = frozenset(Decoding.model_fields) - frozenset(GUIDES)
 """All fields of `Decoding` but those for guided output."""
-GUIDES_ADVICE = dict.fromkeys(GUIDES, "it cannot confine a reply to a form; the vllm engine can.")
+GUIDES_ADVICE = dict.fromkeys(GUIDES, "it cannot confine a reply to a form; the transformers and vllm engines can.")
 """What an engine without guided output says of these fields."""
 
 

@@ -31,17 +31,27 @@ class CallFormat:
     closing: str = ""
     several: bool = True
     anywhere: bool = True
+    taught: str = ""
+    """How templates describe it that write earlier calls otherwise."""
 
     def writes(self, rendered: str) -> bool:
-        """Return whether a rendered conversation holds the call of `PROBE` in this form."""
+        """Return whether a rendered conversation holds the call of `PROBE` in this form, or a description of it."""
         name, arguments = PROBE
-        return f"{self.opening}{self.before}{name}{self.between}{arguments}" in rendered
+        call = f"{self.opening}{self.before}{name}{self.between}{arguments}"
+        return call in rendered or bool(self.taught and self.taught in rendered)
 
 
 _JSON = '{"name": "'
 _ARGUMENTS = '", "arguments": '
 FORMATS: Mapping[str, CallFormat] = {
-    "hermes": CallFormat("<tool_call>", f"<tool_call>\n{_JSON}", _ARGUMENTS, "}\n</tool_call>", separator="\n"),
+    "hermes": CallFormat(
+        "<tool_call>",
+        f"<tool_call>\n{_JSON}",
+        _ARGUMENTS,
+        "}\n</tool_call>",
+        separator="\n",
+        taught='<tool_call>\n{"name": <function-name>, "arguments": ',
+    ),
     "mistral": CallFormat("[TOOL_CALLS]", "[TOOL_CALLS]", "[ARGS]", ""),
     "mistral_json": CallFormat(
         "[TOOL_CALLS]", _JSON, _ARGUMENTS, "}", opening="[TOOL_CALLS][", separator=", ", closing="]"
@@ -57,6 +67,24 @@ FORMATS: Mapping[str, CallFormat] = {
 def recognized(rendered: str) -> CallFormat | None:
     """Return the format in which a template wrote the call of `PROBE`; None where it is none of these."""
     return next((row for row in FORMATS.values() if row.writes(rendered)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The tools that a reply may call, and the form in which the model does."""
+
+    form: CallFormat
+    tools: Toolset
+
+    def reader(self, index: int) -> CallReader:
+        """Return what reads the calls of one choice."""
+        return CallReader(self.form, self.tools, index)
+
+    def spelled(self, special: Mapping[str, int]) -> frozenset[int]:
+        """Return the ids of the special tokens that the form has: a reader must see them."""
+        form = self.form
+        written = (form.opening, form.before, form.between, form.after, form.separator, form.closing)
+        return frozenset(id for token, id in special.items() if any(token in text for text in written))
 
 
 class CallReader:

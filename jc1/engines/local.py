@@ -10,11 +10,16 @@ import hashlib
 import json
 import logging
 import threading
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jc1.decoding import Decoding
-from jc1.engines.base import Engine, EnginePrompt
+from jc1.decoding import GUIDES, Decoding
+from jc1.engines.base import Capabilities, Engine, EnginePrompt
+from jc1.engines.call_formats import PROBE, CallFormat, Calls, recognized
+from jc1.engines.grammar import Grammar, grammar_of
+from jc1.engines.guides import Guides
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.sampling.reference import check_bias
 from jc1.engines.settings import EngineSettings
@@ -41,6 +46,8 @@ class LocalEngine(Engine):
         self._folder: Path | None = None
         self._stamps: Stamps = ()
         """Of the model's files, as they were loaded."""
+        self._form: CallFormat | None = None
+        """How the model writes calls of tools, where its template knows any."""
         self._digests: dict[Stamps, str] = {}
         self._digesting = threading.Lock()
 
@@ -81,13 +88,48 @@ class LocalEngine(Engine):
                 f"The tokenizer of {source.name!r} cannot be read: download the model again."
             ) from None
         self.model = source.name
+        template = self._tokenizer.template
+        self._form = recognized(template.written_call(*PROBE)) if template.takes_tools else None
         return path
+
+    def _able(self, decoding: frozenset[str], context_length: int, advice: Mapping[str, str] | None = None) -> None:
+        """Say what the engine honours, once model and tokenizer are loaded; tools where replies can be guided."""
+        guided = decoding.issuperset(GUIDES)
+        if not guided:
+            tools = "it cannot keep a reply to a form; the transformers and vllm engines can."
+        elif self._tokenizer is not None and self._tokenizer.template.takes_tools:
+            tools = f"how {self.model!r} writes calls is not known here: choose another model."
+        else:
+            tools = f"the chat template of {self.model!r} knows no tools: leave them out, or choose another model."
+        self._capabilities = Capabilities(
+            decoding=decoding,
+            context_length=context_length,
+            advice={**(advice or {}), "tools": tools},
+            tools=guided and self._form is not None,
+        )
+
+    def _calls(self, prompt: EnginePrompt) -> Calls | None:
+        """Return what the reply may call, and how."""
+        return None if prompt.tools is None or self._form is None else Calls(self._form, prompt.tools)
+
+    def _grammar(self, prompt: EnginePrompt, decoding: Decoding) -> Grammar | None:
+        """Return what a request leaves its reply to be, if it says so."""
+        assert self._tokenizer is not None
+        return grammar_of(decoding, self._calls(prompt), self._tokenizer.special)
+
+    @cached_property
+    def _guides(self) -> Guides:
+        """What compiles the grammars of this model's replies."""
+        assert self._tokenizer is not None
+        return Guides(self._tokenizer, self._vocab, seconds=self._settings.guide_seconds)
 
     def _admitted(self, prompt: EnginePrompt, decoding: Decoding) -> tuple[tuple[int, ...], int]:
         """Return the prompt's token ids, and how many the reply may have. Raises what `generate` does at first."""
         self.capabilities.check(decoding, self.name)
+        if prompt.tools is not None:
+            self.capabilities.check_tools(self.name)
         check_bias(decoding, self._vocab)
-        token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages))
+        token_ids = prompt.token_ids or tuple(self.tokenize(prompt.messages, prompt.tools))
         return token_ids, reply_limit(len(token_ids), decoding, self.capabilities.context_length)
 
 

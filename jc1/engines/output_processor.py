@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.base import Alternative, FinishReason, Step, TokenLogprob
-from jc1.engines.call_formats import CallReader
+from jc1.engines.call_formats import CallReader, Calls
 from jc1.errors import PromptTooLong
 from jc1.tools import ToolCallDelta
 
@@ -162,6 +162,21 @@ class OutputProcessor:
             if self.finish_reason == "stop" and self._calls.calls:
                 self.finish_reason = "tool_calls"
         return Step(self.index, text, token_ids, self.finish_reason, logprobs=logprobs, stop=stop, calls=deltas)
+
+
+def processor(
+    index: int, decoding: Decoding, *, limit: int, tokenizer: Tokenizer, calls: Calls | None = None
+) -> OutputProcessor:
+    """Return what puts the tokens of one choice together, as `tokenizer` knows them, and reads `calls` out of them."""
+    stream = tokenizer.stream() if calls is None else tokenizer.stream(calls.spelled(tokenizer.special))
+    return OutputProcessor(
+        index,
+        decoding,
+        limit=limit,
+        end_tokens=tokenizer.end_tokens,
+        stream=stream,
+        calls=None if calls is None else calls.reader(index),
+    )
 
 
 class _PendingLogprobs:

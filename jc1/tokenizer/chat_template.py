@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jc1.errors import InvalidRequest
 from jc1.messages import Message, TextPart
-from jc1.tools import Tool
+from jc1.tools import Tool, ToolCall
 
 if TYPE_CHECKING:
     import jinja2
@@ -70,12 +70,15 @@ class ChatTemplate:
     @cached_property
     def takes_tools(self) -> bool:
         """Return whether the template has a place for tools."""
-        from jinja2 import TemplateError, meta
+        return re.search(r"\btools\b", self.source) is not None
 
+    def written_call(self, name: str, arguments: str) -> str:
+        """Return a conversation in which a tool is called, as the template writes it; empty where it cannot."""
+        call = ToolCall("123456789", name, arguments)
         try:
-            return "tools" in meta.find_undeclared_variables(_sandbox().parse(self.source))
-        except TemplateError:
-            return False
+            return self.render([Message.user("u"), Message.assistant("", (call,))], False, [Tool(name)])
+        except InvalidRequest:
+            return ""
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool, tools: Sequence[Tool] = ()) -> str:
         """Return the prompt's text. Where the template takes no system message, its text goes before the first user's.
@@ -90,7 +93,8 @@ class ChatTemplate:
         """
         from jinja2 import TemplateError
 
-        plain = [self._plain(message) for message in messages]
+        names = {call.id: call.name for message in messages for call in message.tool_calls}
+        plain = [self._plain(message, names) for message in messages]
         offered = [self._neutral_json(tool.to_dict()) for tool in tools]
         for form in (plain, _without_system(plain)):
             try:
@@ -125,7 +129,7 @@ class ChatTemplate:
         talk: list[_Plain] = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
         call = {"id": "123456789", "type": "function", "function": {"name": "f", "arguments": {}}}
         asked: _Plain = {"role": "assistant", "content": "", "tool_calls": [call]}
-        answered: _Plain = {"role": "tool", "content": _CONTENT, "tool_call_id": "123456789"}
+        answered: _Plain = {"role": "tool", "content": _CONTENT, "tool_call_id": "123456789", "name": "f"}
         probes: list[tuple[list[_Plain], list[dict[str, Any]]]] = [(talk, []), (talk[1:], [])]
         if self.takes_tools:
             probes.append(([talk[1], asked, answered], [Tool("f").to_dict()]))
@@ -137,12 +141,14 @@ class ChatTemplate:
             marks.update(mark for piece in written.split(_CONTENT) for mark in _DELIMITER.findall(piece))
         return frozenset(marks)
 
-    def _plain(self, message: Message) -> _Plain:
+    def _plain(self, message: Message, names: Mapping[str, str]) -> _Plain:
+        """Return a message as templates see it; `names` has those of the tools that were called, by call."""
         plain: _Plain = {"role": message.role, "content": self._content(message)}
         if message.tool_calls:
             plain["tool_calls"] = [self._neutral_json(_with_object(call.to_dict())) for call in message.tool_calls]
         if message.tool_call_id is not None:
             plain["tool_call_id"] = self._neutral_json(message.tool_call_id)
+            plain["name"] = self._neutral_json(names.get(message.tool_call_id, ""))
         return plain
 
     def _neutral_json(self, value: Any) -> Any:

@@ -10,7 +10,7 @@ used and `reason` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,8 +89,8 @@ class Tokenizer(Protocol):
         """Return the chat template of the folder."""
         ...
 
-    def stream(self) -> Detokenizer:
-        """Return what turns the tokens of a new reply into its text."""
+    def stream(self, spelled: Collection[int] = ()) -> Detokenizer:
+        """Return what turns the tokens of a new reply into its text, with the names of those special ones."""
         ...
 
 
@@ -177,8 +177,8 @@ class _Base(ABC):
         """Return how many tokens messages take as the template renders them, generation prompt included."""
         return len(self.chat(messages))
 
-    def stream(self) -> Detokenizer:
-        return IncrementalDetokenizer(self)
+    def stream(self, spelled: Collection[int] = ()) -> Detokenizer:
+        return IncrementalDetokenizer(self, spelled)
 
 
 class SentencePiece(_Base):
@@ -200,6 +200,7 @@ class SentencePiece(_Base):
         self.names = {id: token for token, (id, _) in added.items()}
         self.skipped = {id for id, special in added.values() if special}
         self.skipped |= {i for i in range(len(self.pieces)) if self.pieces.is_control(i) or self.pieces.is_unknown(i)}
+        self.special = {self.names.get(i) or self.pieces.id_to_piece(i): i for i in self.skipped}
         self.texts = {id: token for token, (id, special) in added.items() if not special}
         self.split = any_of(self.ids)
         self.size = len(self.pieces)
@@ -278,8 +279,9 @@ class HuggingFace(_Base):
 class IncrementalDetokenizer:
     """Decodes a window of the latest ids and hands out what is new: each id costs the same however long the reply."""
 
-    def __init__(self, tokenizer: _Base) -> None:
+    def __init__(self, tokenizer: _Base, spelled: Collection[int] = ()) -> None:
         self._tokenizer = tokenizer
+        self._spelled = spelled
         self._ids: list[int] = []
         self._shown = 0
         """How many of `_ids` have been handed out; the ids before them are kept as context for spaces."""
@@ -287,6 +289,9 @@ class IncrementalDetokenizer:
         """Whether anything but space was handed out."""
 
     def push(self, token_id: int) -> str:
+        if token_id in self._spelled:
+            before, self._ids, self._shown = self.finish(), [], 0
+            return before + self._tokenizer.piece(token_id)
         # 1) Most tokens add the same text wherever they stand, and need no decoding. Not so right after a special
         # token, where a space may be the beginning's, which is not shown.
         if self._begun and self._shown == len(self._ids) and self._tokenizer.plain(self._ids[-1]) is not None:

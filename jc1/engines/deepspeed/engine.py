@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Alternative, Capabilities, EnginePrompt, Step, TokenLogprob
+from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Alternative, EnginePrompt, Step, TokenLogprob
 from jc1.engines.deepspeed.launcher import RankDied, Ranks
 from jc1.engines.local import check_weights
 from jc1.engines.settings import EngineSettings
@@ -149,9 +149,7 @@ class DeepSpeedEngine(SupervisedEngine):
         self._ranks = ranks
         self.shards = ready["shards"]
         self._vocab = int(ready["vocab"])
-        self._capabilities = Capabilities(
-            decoding=UNGUIDED, advice=GUIDES_ADVICE, context_length=int(ready["context_length"])
-        )
+        self._able(UNGUIDED, int(ready["context_length"]), GUIDES_ADVICE)
 
     async def _end(self) -> None:
         ranks, self._ranks = self._ranks, None

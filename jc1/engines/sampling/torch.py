@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from jc1.decoding import Decoding
+from jc1.engines.guides import Following
 
 
 class TorchSampler:
     """Chooses the next tokens of several replies with equal settings, one a row, step after step.
 
-    `prompts` has the tokens that each row has read. `uniforms` are given from outside, one a row and step, so that a
-    seed means the same on every device.
+    `prompts` has the tokens that each row has read, `guides` what each is kept to. `uniforms` are given from outside,
+    one a row and step, so that a seed means the same on every device.
     """
 
     def __init__(
@@ -29,8 +30,11 @@ class TorchSampler:
         prompts: Sequence[Sequence[int]],
         end_tokens: Sequence[int],
         device: torch.device,
+        guides: Sequence[Following | None] = (),
     ) -> None:
         rows = len(prompts)
+        self._vocab = vocab
+        self._guides = guides
         self._decoding = decoding
         self._written = 0
         self._end_tokens = torch.tensor(list(end_tokens), dtype=torch.long, device=device)
@@ -57,6 +61,9 @@ class TorchSampler:
         greedy = self._decoding.temperature == 0
         tokens = scores.argmax(dim=1) if greedy else draw(filtered(scores, self._decoding), uniforms)
         self._written += 1
+        for guide, token in zip(self._guides, tokens.tolist() if any(self._guides) else (), strict=False):
+            if guide is not None:
+                guide.take(token)
         if self._seen is not None:
             self._seen.scatter_(1, tokens[:, None], True)
         if self._counts is not None:
@@ -72,6 +79,9 @@ class TorchSampler:
             scores = scores + self._bias
         if self._written < decoding.min_tokens:
             scores = scores.index_fill(1, self._end_tokens, -torch.inf)
+        for row, guide in enumerate(self._guides):
+            if guide is not None:
+                scores[row] = self._guided(scores[row], guide)
         # 2) Penalties.
         if self._seen is not None:
             penalty = decoding.repetition_penalty
@@ -80,6 +90,15 @@ class TorchSampler:
         if self._counts is not None:
             scores = scores - decoding.frequency_penalty * self._counts - decoding.presence_penalty * (self._counts > 0)
         return scores
+
+    def _guided(self, scores: Tensor, guide: Following) -> Tensor:
+        """Return one row's scores, shape (vocab,), without the tokens that its guide rules out."""
+        if guide.over:  # whatever `min_tokens` says
+            return torch.full_like(scores, -torch.inf).index_fill(0, self._end_tokens, 0.0)
+        allowed = torch.from_numpy(guide.allowed(self._vocab)).to(scores.device)
+        if allowed[self._end_tokens].any():
+            allowed[self._end_tokens] = True
+        return scores.masked_fill(~allowed, -torch.inf)
 
 
 def filtered(scores: Tensor, decoding: Decoding) -> Tensor:

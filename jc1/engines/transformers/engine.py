@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
-from jc1.engines.base import GUIDES_ADVICE, UNGUIDED, Capabilities, EnginePrompt, Step
+from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.local import LocalEngine, check_weights
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
@@ -111,6 +111,8 @@ class TransformersEngine(LocalEngine):
         if worker is None or model is None:
             raise self._not_running()
         token_ids, limit = self._admitted(prompt, decoding)
+        grammar = self._grammar(prompt, decoding)
+        guide = None if grammar is None else await self._guides.compile(grammar)
 
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[list[Step] | None] = asyncio.Queue()
@@ -124,7 +126,10 @@ class TransformersEngine(LocalEngine):
 
         from jc1.engines.transformers.model import Job
 
-        request = _Request(Job(token_ids, decoding, limit, emit=post, cancelled=cancelled.is_set), post)
+        job = Job(
+            token_ids, decoding, limit, emit=post, cancelled=cancelled.is_set, guide=guide, calls=self._calls(prompt)
+        )
+        request = _Request(job, post)
         request.job.emit = request.emit
         with self._lock:
             self._waiting.append(request)
@@ -227,8 +232,4 @@ class TransformersEngine(LocalEngine):
                 "--speculation off, or with --engine vllm."
             )
         self._loaded, self._vocab = loaded, loaded.vocab
-        self._capabilities = Capabilities(
-            decoding=UNGUIDED,
-            advice=GUIDES_ADVICE,
-            context_length=loaded.context_length,
-        )
+        self._able(frozenset(Decoding.model_fields), loaded.context_length)

@@ -20,15 +20,17 @@ import transformers.utils
 from torch import Tensor
 
 from jc1.compat.transformers import without_sklearn
-from jc1.decoding import Decoding
+from jc1.decoding import GUIDES, Decoding
 from jc1.engines.base import Step, TokenLogprob
-from jc1.engines.output_processor import OutputProcessor, alternative, produced
+from jc1.engines.call_formats import Calls
+from jc1.engines.guides import Guide
+from jc1.engines.output_processor import alternative, processor, produced
 from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import uniforms
 from jc1.engines.sampling.torch import TorchSampler
 from jc1.engines.speculation import Speculation, figures
 from jc1.engines.transformers.drafting import Drafter, DraftModel, PromptLookup
-from jc1.errors import EngineFailed
+from jc1.errors import EngineFailed, Jc1Error
 from jc1.tokenizer.tokenizer import Tokenizer
 
 with without_sklearn():
@@ -43,7 +45,7 @@ SMALL = 50_000_000
 """Parameters up to which one thread writes a single reply as fast as all: handing out the work costs what it saves."""
 NO_NUMBER = "The model's output is no number: start with dtype float32, or with another model."
 OUT_OF_MEMORY = "The device's memory is full: ask for fewer tokens or replies."
-SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs"}
+SEPARATE = {"max_tokens", "n", "seed", "stop", "logprobs", *GUIDES}
 """Fields of `Decoding` that every reply of a batch may have for itself."""
 ALL_THREADS = torch.get_num_threads()
 """torch's own choice, before it is changed here."""
@@ -53,8 +55,8 @@ ALL_THREADS = torch.get_num_threads()
 class Job:
     """A request for `generate`: what it reads, how it is answered, at most `limit` tokens a choice.
 
-    Each round of steps goes to `emit`, the first with the seconds of `prefill`. `error` says why it ended without a
-    reply.
+    Each round of steps goes to `emit`, the first with the seconds of `prefill`. Each choice keeps to `guide`, and may
+    call what `calls` has. `error` says why it ended without a reply.
     """
 
     prompt: Sequence[int]
@@ -62,7 +64,9 @@ class Job:
     limit: int
     emit: Callable[[list[Step]], None]
     cancelled: Callable[[], bool]
-    error: EngineFailed | None = None
+    guide: Guide | None = None
+    calls: Calls | None = None
+    error: Jc1Error | None = None
 
     @property
     def rows(self) -> int:
@@ -127,7 +131,7 @@ class LoadedModel:
         """
         rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
         torch.set_num_threads(self.threads if len(rows) == 1 else ALL_THREADS)
-        sampler = self.sampler(jobs[0].decoding, [row.job.prompt for row in rows])
+        sampler = self.sampler(rows)
         choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
@@ -138,6 +142,8 @@ class LoadedModel:
             for at, row in enumerate(rows):
                 if choose.bad[at] and row.job.error is None:
                     row.job.error = EngineFailed(NO_NUMBER)
+                if row.reply.finish_reason is None and row.guide is not None:
+                    row.job.error = row.job.error or row.guide.error
                 if row.reply.finish_reason is None and row.job.error is None:
                     described = self.describe(choose.logits[at], choose.tokens[at], row.job.decoding)
                     steps.setdefault(id(row.job), []).append(row.reply.add(choose.tokens[at], described))
@@ -200,10 +206,16 @@ class LoadedModel:
         """
         return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
 
-    def sampler(self, decoding: Decoding, prompts: Sequence[Sequence[int]]) -> TorchSampler:
-        """Return what chooses the next token of each row."""
-        ends = self._tokenizer.end_tokens
-        return TorchSampler(decoding, vocab=self.vocab, prompts=prompts, end_tokens=ends, device=self.device)
+    def sampler(self, rows: Sequence[_Row]) -> TorchSampler:
+        """Return what chooses the next token of each row; all have equal filters."""
+        return TorchSampler(
+            rows[0].job.decoding,
+            vocab=self.vocab,
+            prompts=[row.job.prompt for row in rows],
+            end_tokens=self._tokenizer.end_tokens,
+            device=self.device,
+            guides=[row.guide for row in rows],
+        )
 
     def drafter(self) -> Drafter:
         """Return what drafts the tokens of one reply."""
@@ -273,10 +285,11 @@ class LoadedModel:
         if decoding.logprobs is None:
             return None
         logprobs = torch.log_softmax(logits.double(), dim=0)
-        ranked, order = torch.sort(logprobs, descending=True, stable=True)
-        top = zip(order[: decoding.logprobs].tolist(), ranked[: decoding.logprobs].tolist(), strict=True)
-        alternatives = tuple(alternative(self._tokenizer, other, value) for other, value in top)
-        return produced(self._tokenizer, token, float(logprobs[token]), alternatives)
+        ranked, order = (
+            each[: decoding.logprobs].tolist() for each in torch.sort(logprobs, descending=True, stable=True)
+        )
+        top = tuple(alternative(self._tokenizer, other, value) for other, value in zip(order, ranked, strict=True))
+        return produced(self._tokenizer, token, float(logprobs[token]), top)
 
 
 class _Row:
@@ -285,9 +298,8 @@ class _Row:
     def __init__(self, job: Job, choice: int, tokenizer: Tokenizer) -> None:
         self.job = job
         self.numbers = uniforms(job.decoding.seed, choice)
-        self.reply = OutputProcessor(
-            choice, job.decoding, limit=job.limit, end_tokens=tokenizer.end_tokens, stream=tokenizer.stream()
-        )
+        self.guide = job.guide.follow() if job.guide is not None else None
+        self.reply = processor(choice, job.decoding, limit=job.limit, tokenizer=tokenizer, calls=job.calls)
 
 
 class _Speculated:
@@ -300,7 +312,7 @@ class _Speculated:
         self._model = model
         self._job = job
         self._speculation = speculation
-        self._sampler = model.sampler(job.decoding, [job.prompt])
+        self._sampler = model.sampler([self.row])
         self._drafter = model.drafter()
         self._ids = list(job.prompt)
         self._cache: Any = None
@@ -319,6 +331,8 @@ class _Speculated:
         steps: list[Step] = []
         for at in range(len(guess) + 1):
             token = int(self._sampler.choose(logits[at : at + 1], [self.row.numbers.random()]))
+            if self.row.guide is not None and self.row.guide.error is not None:
+                raise self.row.guide.error
             self._ids.append(token)
             described = self._model.describe(logits[at], token, self._job.decoding)
             steps.append(self.row.reply.add(token, described))

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING
 
 from jc1.compat.vllm import close_sockets, shut_down_once
 from jc1.decoding import Decoding
-from jc1.engines.base import Capabilities, EnginePrompt, Step
-from jc1.engines.output_processor import OutputProcessor
+from jc1.engines.base import EnginePrompt, Step
+from jc1.engines.call_formats import Calls
+from jc1.engines.grammar import Grammar
+from jc1.engines.guides import too_complex
+from jc1.engines.output_processor import processor
 from jc1.engines.sampling.beam import BeamSearch, Candidates, last_steps
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
@@ -59,17 +62,23 @@ class VllmEngine(SupervisedEngine):
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         token_ids, limit = self._admitted(prompt, decoding)
+        grammar = self._grammar(prompt, decoding)
+        if grammar is not None:
+            await self._guides.check(grammar)
         with self._counted():
             llm = await self._live()
-            reply = self._search if decoding.beam_width > 1 else self._sample
+            if decoding.beam_width > 1:
+                reply = self._search(llm, token_ids, decoding, limit)
+            else:
+                reply = self._sample(llm, token_ids, decoding, limit, grammar, self._calls(prompt))
             try:
-                async with aclosing(reply(llm, token_ids, decoding, limit)) as steps:
+                async with aclosing(reply) as steps:
                     async for step in steps:
                         yield step
             except (Jc1Error, asyncio.CancelledError, GeneratorExit):
                 raise
             except Exception as error:
-                raise self._explained(error, llm, decoding) from None
+                raise self._explained(error, llm, grammar) from None
 
     async def forget_prefixes(self) -> bool:
         return bool(await (await self._live()).reset_prefix_cache())
@@ -83,20 +92,24 @@ class VllmEngine(SupervisedEngine):
     # one request
 
     async def _sample(
-        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int
+        self,
+        llm: AsyncLLM,
+        prompt: Sequence[int],
+        decoding: Decoding,
+        limit: int,
+        grammar: Grammar | None,
+        calls: Calls | None,
     ) -> AsyncGenerator[Step, None]:
         from vllm.inputs import tokens_input
 
         tokenizer = self._tokenizer
         assert tokenizer is not None
-        ends = tokenizer.end_tokens
-        replies = [
-            OutputProcessor(i, decoding, limit=limit, end_tokens=ends, stream=tokenizer.stream())
-            for i in range(decoding.n)
-        ]
+        replies = [processor(i, decoding, limit=limit, tokenizer=tokenizer, calls=calls) for i in range(decoding.n)]
         lengths: list[int] = []
         first = True
-        params = vllm_request.sampling_params(decoding, limit, vocab=self._vocab, end_tokens=ends)
+        params = vllm_request.sampling_params(
+            decoding, limit, vocab=self._vocab, end_tokens=tokenizer.end_tokens, grammar=grammar
+        )
         async with aclosing(llm.generate(tokens_input(list(prompt)), params, uuid.uuid4().hex)) as outputs:
             async for output in outputs:
                 for choice in output.outputs:
@@ -111,7 +124,7 @@ class VllmEngine(SupervisedEngine):
                     ]
                     # 2) The end that vLLM found counts where JC1 found none.
                     if choice.finish_reason in ("abort", "error"):
-                        raise vllm_request.given_up(decoding)
+                        raise vllm_request.given_up(grammar)
                     if choice.finish_reason and reply.finish_reason is None:
                         steps.append(reply.end("length" if choice.finish_reason == "length" else "stop"))
                     # 3) The first step of all says how long it took, the last of a choice what was drafted.
@@ -160,18 +173,17 @@ class VllmEngine(SupervisedEngine):
                     return vllm_request.candidates(output.outputs[0].logprobs[0], count)
         raise EngineFailed(vllm_request.GIVEN_UP)
 
-    def _explained(self, error: Exception, llm: AsyncLLM, decoding: Decoding) -> Jc1Error:
-        """Return what a foreign exception means. vLLM validates a request's guide only when it meets it."""
+    def _explained(self, error: Exception, llm: AsyncLLM, grammar: Grammar | None) -> Jc1Error:
+        """Return what a foreign exception means. vLLM validates a request's grammar only when it meets it."""
         from vllm.exceptions import VLLMClientError
 
         if isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, Jc1Error):
             return error
-        guide = vllm_request.guide_of(decoding)
-        if isinstance(error, VLLMClientError | ValueError) and guide:
-            log.info("vllm refused the guide: %s", error)
-            return vllm_request.refused(guide)
+        if isinstance(error, VLLMClientError | ValueError) and grammar is not None:
+            log.info("vllm refused the grammar: %s", error)
+            return too_complex(grammar.param)
         if llm.errored:
             if not self._closed:
                 self._revive()
@@ -223,11 +235,8 @@ class VllmEngine(SupervisedEngine):
         llm = vllm_start.start(path, self._settings, self._speculation)
         self._vocab = int(llm.model_config.get_vocab_size())
         missing = SPECULATION_ADVICE if self._speculation else {}
-        self._capabilities = Capabilities(
-            decoding=frozenset(Decoding.model_fields) - missing.keys(),
-            context_length=int(llm.model_config.max_model_len),
-            advice=missing,
-        )
+        fields = frozenset(Decoding.model_fields) - missing.keys()
+        self._able(fields, int(llm.model_config.max_model_len), missing)
         return llm
 
 

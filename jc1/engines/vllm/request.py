@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jc1.decoding import GUIDES, Decoding
+from jc1.decoding import Decoding
 from jc1.engines.base import TokenLogprob
+from jc1.engines.grammar import Grammar
+from jc1.engines.guides import too_complex
 from jc1.engines.output_processor import alternative, produced
 from jc1.engines.sampling.beam import Candidates
 from jc1.engines.speculation import Speculation, figures
-from jc1.errors import EngineFailed, InvalidDecoding, Jc1Error
+from jc1.errors import EngineFailed, Jc1Error
 
 if TYPE_CHECKING:
     from jc1.tokenizer.tokenizer import Tokenizer
@@ -23,13 +25,13 @@ LARGEST_SEED = 2**62
 GIVEN_UP = "The vllm engine gave the request up: send it again."
 
 
-def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: Collection[int]) -> Any:
-    """Return vLLM's parameters for a reply of at most `limit` tokens."""
+def sampling_params(
+    decoding: Decoding, limit: int, *, vocab: int, end_tokens: Collection[int], grammar: Grammar | None
+) -> Any:
+    """Return vLLM's parameters for a reply of at most `limit` tokens that keeps to a grammar."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    guides = {"json": decoding.json_schema, "regex": decoding.regex, "choice": list(decoding.choice) or None}
-    guide = {name: value for name, value in guides.items() if value is not None}
     return SamplingParams(
         n=decoding.n,
         temperature=decoding.temperature,
@@ -45,7 +47,7 @@ def sampling_params(decoding: Decoding, limit: int, *, vocab: int, end_tokens: C
         min_tokens=min(decoding.min_tokens, limit),
         logprobs=decoding.logprobs,
         stop_token_ids=list(end_tokens),
-        structured_outputs=StructuredOutputsParams(**guide) if guide else None,
+        structured_outputs=None if grammar is None else StructuredOutputsParams(grammar=grammar.lark),
         detokenize=False,  # text and stop strings are OutputProcessor's, as on every engine
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,  # they are this request's alone
@@ -96,20 +98,9 @@ def speculated(speculation: Speculation, metrics: Any, lengths: Sequence[int]) -
     return result
 
 
-def given_up(decoding: Decoding) -> Jc1Error:
+def given_up(grammar: Grammar | None) -> Jc1Error:
     """Return what it means that vLLM gave a request up: its grammar cannot be compiled, or it is shut down."""
-    guide = guide_of(decoding)
-    return refused(guide) if guide else EngineFailed(GIVEN_UP)
-
-
-def guide_of(decoding: Decoding) -> str | None:
-    """Return the field that confines the reply, if there is one."""
-    return next((name for name in GUIDES if name in decoding.chosen), None)
-
-
-def refused(guide: str) -> InvalidDecoding:
-    """Return the error of a guide that vLLM cannot follow."""
-    return InvalidDecoding(f"{guide!r} cannot be compiled to a grammar: simplify it.", param=guide)
+    return EngineFailed(GIVEN_UP) if grammar is None else too_complex(grammar.param)
 
 
 def _ranked(place: Mapping[int, Any]) -> list[tuple[int, Any]]:

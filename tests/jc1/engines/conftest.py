@@ -76,7 +76,7 @@ def write_model(folder: Path, model: LlamaForCausalLM) -> None:
     model.config.save_pretrained(folder)
 
 
-def write_random_model(folder: Path) -> Path:
+def write_random_model(folder: Path, *, context: int = 256) -> Path:
     """Write a Llama with random weights, which attends to its whole context and ends almost never; return `folder`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -90,7 +90,7 @@ def write_random_model(folder: Path) -> Path:
             intermediate_size=96,
             num_hidden_layers=2,
             num_attention_heads=2,
-            max_position_embeddings=256,
+            max_position_embeddings=context,
             initializer_range=0.3,
             eos_token_id=end,
         )
@@ -154,6 +154,25 @@ def bigram_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a small model with random weights."""
     return write_random_model(tmp_path_factory.mktemp("random"))
+
+
+HERMES = (
+    "{% if tools %}<tools>{% for tool in tools %}{{ tool['function'] | tojson }}{% endfor %}</tools>\n{% endif %}"
+    "{% for m in messages %}{% if m['role'] == 'tool' %}<tool_response>{{ m['content'] }}</tool_response>\n"
+    "{% else %}{{ m['role'] + ': ' + m['content'] }}{% for call in m['tool_calls'] or [] %}"
+    "{{ '<tool_call>\n{\"name\": \"' + call['function']['name'] + '\", \"arguments\": ' }}"
+    "{{ call['function']['arguments'] | tojson }}{{ '}\n</tool_call>' }}{% endfor %}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
+)
+"""A template of the Hermes family, short, since the models of these tests read byte for byte."""
+
+
+@pytest.fixture(scope="session")
+def tool_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model with random weights, whose template knows tools."""
+    folder = write_random_model(tmp_path_factory.mktemp("tools"), context=4096)
+    (folder / "chat_template.jinja").write_text(HERMES)
+    return folder
 
 
 @pytest.fixture(scope="session")
