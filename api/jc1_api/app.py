@@ -28,6 +28,7 @@ from jc1_api.routes import (
     metrics,
     models,
     presets,
+    responses,
     sessions,
     sign_in,
     traces,
@@ -37,6 +38,7 @@ from jc1_api.routes import (
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
     chat.router,
+    responses.router,
     models.router,
     presets.router,
     documents.router,

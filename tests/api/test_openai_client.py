@@ -1,6 +1,7 @@
 """The official client works unchanged against a real server."""
 
 import asyncio
+from typing import Any
 
 import openai as sdk
 import pytest
@@ -120,3 +121,38 @@ async def test_the_async_client_reads_many_streams_at_once(server: Server) -> No
             return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
         assert await asyncio.gather(*map(one, range(20))) == [f"I am {i}." for i in range(20)]
+
+
+def test_a_response(openai: OpenAI) -> None:
+    response = openai.responses.create(model="echo", input="Hello there.", instructions="Be brief.")
+    assert (response.output_text, response.status) == ("Hello there.", "completed")
+    assert response.usage is not None
+    assert response.usage.output_tokens == len("Hello there.") + 1
+    assert response._request_id == response.model_extra["jc1"]["trace_id"]
+
+
+def test_a_response_is_put_together_by_the_clients_own_accumulator(openai: OpenAI) -> None:
+    with openai.responses.stream(model="echo", input="Hello there.") as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(deltas) == final.output_text == "Hello there."
+
+
+def test_what_a_response_holds_goes_back_as_it_is(openai: OpenAI) -> None:
+    weather: dict[str, Any] = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
+    asked: Any = {"role": "user", "content": 'weather {"city": "Oslo"}'}
+    with openai.responses.stream(model="echo", input=[asked], tools=[weather]) as stream:
+        first = stream.get_final_response()
+    (call,) = first.output
+    assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"city": "Oslo"}')
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "Rain."}
+    second = openai.responses.create(model="echo", input=[asked, call.model_dump(), output], tools=[weather])
+    assert second.output_text == "Rain."
+    history = [asked, *first.output, output, *second.output, {"role": "user", "content": "Thanks."}]
+    assert openai.responses.create(model="echo", input=history).output_text == "Thanks."
+
+
+def test_what_has_no_store_is_refused_loudly(openai: OpenAI) -> None:
+    with pytest.raises(sdk.BadRequestError) as refused:
+        openai.responses.create(model="echo", input="Hi.", previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"

@@ -47,7 +47,10 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
                     # What no schema says: which model is served, and that the last message is the user's.
                     case.body["model"] = "echo"
                     if case.meta.generation.mode.is_positive:
-                        case.body["messages"].append({"role": "user", "content": "Hi."})
+                        said = "input" if operation.path == "/v1/responses" else "messages"
+                        sent = case.body.get(said)
+                        turn = {"role": "user", "content": "Hi."}
+                        case.body[said] = [*sent, turn] if isinstance(sent, list) else [turn]
                 response = case.call_and_validate(base_url=server.url, checks=checks, timeout=60, headers=admin)
                 answered.add((case.operation.label, response.status_code))
 
@@ -57,4 +60,5 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
     assert {("POST /v1/memory", 201), ("POST /v1/keys", 201)} <= answered
     assert ("POST /v1/chat/completions", 200) in answered
     assert ("POST /v1/chat/completions", 400) in answered
+    assert ("POST /v1/responses", 200) in answered
     assert server.engine.active == 0

@@ -1,0 +1,197 @@
+"""The input of a response request, as OpenAI's clients send it, and what the pipeline takes it for.
+
+Knows which items and parts can be read: text, calls and what tools said. Items of thoughts are passed over, as no model
+is told them again; what else cannot be read is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+
+from jc1.messages import Message, Part, TextPart
+from jc1.tools import Tool, ToolCall
+from jc1_api.fields import Body, Flag, Text, refused
+
+PARTS = ("input_text", "output_text", "text", "refusal")
+ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+
+
+def _without_nulls(values: Any) -> Any:
+    """Return an object without its null fields: clients send items back with all that they may have."""
+    return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
+class _Echoed(Body):
+    """Something that may be a piece of an earlier response, sent back as it came."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidy(cls, values: Any) -> Any:
+        return _without_nulls(values)
+
+
+class _Part(_Echoed):
+    annotations: list[Any] | None = Field(None, description="Accepted; texts are read without them.")
+    logprobs: list[Any] | None = Field(None, description="Accepted, and not read.")
+    prompt_cache_breakpoint: dict[str, Any] | None = Field(None, description="Accepted; prefixes are found without.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_text(cls, values: Any) -> Any:
+        kind = values.get("type") if isinstance(values, dict) else None
+        if isinstance(kind, str) and kind not in PARTS:
+            raise refused("type", kind, f"A part of type {kind!r} cannot be read by this server: send 'input_text'.")
+        return values
+
+
+class InputText(_Part):
+    """A piece of text."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: Text
+
+
+class InputRefusal(_Part):
+    """What an earlier response said instead of a text."""
+
+    type: Literal["refusal"]
+    refusal: Text
+
+
+def _part(value: Any) -> str:
+    return "refusal" if isinstance(value, dict) and value.get("type") == "refusal" else "text"
+
+
+InputPart = Annotated[Annotated[InputText, Tag("text")] | Annotated[InputRefusal, Tag("refusal")], Discriminator(_part)]
+
+
+def _text_or_parts(value: object) -> str:
+    return "parts" if isinstance(value, list) else "text"
+
+
+Content = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[list[InputPart], Tag("parts")], Discriminator(_text_or_parts)
+]
+
+
+class _Item(_Echoed):
+    id: Text | None = Field(None, description="Accepted, and not read.")
+    status: Text | None = Field(None, description="Accepted, and not read.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        kind = values.get("type") if isinstance(values, dict) else None
+        if isinstance(kind, str) and kind not in ITEMS:
+            reason = f"An item of type {kind!r} cannot be read by this server: it takes {', '.join(ITEMS)}."
+            raise refused("type", kind, reason)
+        return values
+
+
+class MessageItem(_Item):
+    """A message. `developer` is OpenAI's newer word for `system`."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content
+    phase: Text | None = Field(None, description="Accepted, and not read.")
+
+
+class CallItem(_Item):
+    """A call of an earlier response, sent back."""
+
+    type: Literal["function_call"]
+    call_id: Text
+    name: Text
+    arguments: Text
+
+
+class CallOutputItem(_Item):
+    """What a tool said to a call."""
+
+    type: Literal["function_call_output"]
+    call_id: Text
+    output: Content
+
+
+class ReasoningItem(_Item):
+    """What an earlier response thought first: passed over."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["reasoning"]
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("type", "message") if isinstance(value, dict) else "message"
+    return kind if kind in ITEMS else "message"
+
+
+AnyItem = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[CallOutputItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")],
+    Discriminator(_kind),
+]
+
+
+class SentFunction(Body):
+    """A tool that the model may ask for."""
+
+    type: Literal["function"]
+    name: Text
+    description: Text | None = None
+    parameters: dict[str, Any] | None = Field(None, description="JSON Schema of the arguments, an object's.")
+    strict: Flag | None = Field(None, description="Refuse a schema that cannot be enforced whole.")
+    defer_loading: Flag | None = Field(None, description="Accepted; every tool is told at once.")
+    output_schema: dict[str, Any] | None = Field(None, description="Accepted, and not read.")
+
+
+class OtherTool(Body):
+    """A tool of a type that this server does not have, such as `web_search`: passed over, and told in `jc1`."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Text
+
+
+def _tool(value: Any) -> str:
+    return "function" if isinstance(value, dict) and value.get("type") == "function" else "other"
+
+
+AnyTool = Annotated[Annotated[SentFunction, Tag("function")] | Annotated[OtherTool, Tag("other")], Discriminator(_tool)]
+
+
+def to_messages(items: Sequence[MessageItem | CallItem | CallOutputItem | ReasoningItem]) -> list[Message]:
+    """Return items as the pipeline takes them: calls belong to the assistant's message before them."""
+    messages: list[Message] = []
+    for item in items:
+        match item:
+            case MessageItem():
+                role: Any = "system" if item.role == "developer" else item.role
+                messages.append(Message(role, _content(item.content)))
+            case CallItem():
+                said = messages.pop() if messages and messages[-1].role == "assistant" else Message.assistant("")
+                call = ToolCall(item.call_id, item.name, item.arguments)
+                messages.append(Message("assistant", said.content, (*said.tool_calls, call)))
+            case CallOutputItem():
+                messages.append(Message("tool", _content(item.output), tool_call_id=item.call_id))
+    return messages
+
+
+def to_tools(sent: Sequence[SentFunction | OtherTool]) -> tuple[list[Tool], list[str]]:
+    """Return the tools as the pipeline takes them, and the types of those that this server does not have."""
+    tools = [
+        Tool(tool.name, tool.description or "", tool.parameters or Tool("").parameters, bool(tool.strict))
+        for tool in sent
+        if isinstance(tool, SentFunction)
+    ]
+    return tools, sorted({tool.type for tool in sent if isinstance(tool, OtherTool)})
+
+
+def _content(content: str | list[InputText | InputRefusal]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return content
+    return tuple(TextPart(part.text if isinstance(part, InputText) else part.refusal) for part in content)
