@@ -25,6 +25,7 @@ from jc1_api.routes import (
     health,
     keys,
     memory,
+    messages,
     metrics,
     models,
     presets,
@@ -39,6 +40,7 @@ from jc1_api.routes import (
 ROUTERS = (
     chat.router,
     responses.router,
+    messages.router,
     models.router,
     presets.router,
     documents.router,

@@ -86,9 +86,8 @@ def error_response(error: Jc1Error, scope: Scope, headers: Mapping[str, str] | N
     headers = {**error.headers, **(headers or {})}
     if scope["path"] not in anthropic_errors.PATHS:
         return JSONResponse(error_body(error), error.status, headers)
-    request_id = scope["state"]["request_id"]
-    body = anthropic_errors.anthropic_error_body(error, request_id)
-    return JSONResponse(body, error.status, {**headers, "request-id": request_id})
+    body = anthropic_errors.anthropic_error_body(error, scope["state"]["request_id"])
+    return JSONResponse(body, error.status, headers)
 
 
 def unexpected(error: BaseException, where: str) -> InternalError:

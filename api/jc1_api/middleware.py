@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jc1.access.browser import Caller
 from jc1.access.gate import Access
 from jc1.errors import Jc1Error, RequestTooLarge, Unauthenticated
+from jc1_api.anthropic_errors import PATHS as ANTHROPIC_PATHS
 from jc1_api.errors import error_response, unexpected
 
 SECURITY_HEADERS = {
@@ -33,6 +34,9 @@ OPEN = frozenset({"/health", "/health/live", "/health/ready", SIGN_IN, "/favicon
 """The addresses that ask for no key where there are keys."""
 PAGES = frozenset({"/", "/ui", "/ui/"})
 """Where somebody without a key is led to the sign-in."""
+REQUEST_ID = b"x-request-id"
+ANTHROPIC_REQUEST_ID = b"request-id"
+"""The same id, where Anthropic's clients look for it."""
 POLICY_VIOLATION = 1008
 """WebSocket close code, RFC 6455 section 7.4.1."""
 DISCARD_BYTES = 64_000_000
@@ -85,7 +89,7 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         state["request_id"] = f"req_{uuid.uuid4().hex}"
-        response = _Response(send, state, private=scope["path"].startswith("/v1/"), head=scope["method"] == "HEAD")
+        response = _Response(send, state, path=scope["path"], head=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         usual = self.larger.get(f"{scope['method']} {scope['path']}", self.usual)
@@ -121,12 +125,13 @@ class _Response:
     The answer to HEAD is that to GET without its body, and ends where the body would begin.
     """
 
-    def __init__(self, send: Send, state: Mapping[str, Any], *, private: bool, head: bool) -> None:
+    def __init__(self, send: Send, state: Mapping[str, Any], *, path: str, head: bool) -> None:
         self._send = send
         self._state = state
         self._head = head
         self._ended = False
-        self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if private else {})}
+        self._ids = (REQUEST_ID, ANTHROPIC_REQUEST_ID) if path in ANTHROPIC_PATHS else (REQUEST_ID,)
+        self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if path.startswith("/v1/") else {})}
         self.started = False
         self.refusal: Jc1Error | None = None
 
@@ -138,7 +143,7 @@ class _Response:
             self.started = True
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
-            own = {**self._headers, b"x-request-id": self._state["request_id"].encode()}
+            own = {**self._headers, **dict.fromkeys(self._ids, self._state["request_id"].encode())}
             headers += [(name, value) for name, value in own.items() if name not in present]
             message = {**message, "headers": headers}
         elif self._head:

@@ -17,16 +17,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.params import Body
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from jc1.errors import InvalidRequest
 from jc1_api.deps import Required
 from jc1_api.errors import Error, UnsupportedMediaType
 
 MULTIPART = "multipart/form-data"
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Error, "description": "The request was refused."},
-    "5XX": {"model": Error, "description": "The server could not serve it."},
-}
+REFUSALS = {"4XX": "The request was refused.", "5XX": "The server could not serve it."}
 
 
 class Route(APIRoute):
@@ -65,10 +63,13 @@ class Route(APIRoute):
 
 
 class Router(APIRouter):
-    """The routes of one file."""
+    """The routes of one file. `error` is the shape of their errors."""
 
-    def __init__(self, *, tags: list[str | Enum], prefix: str = "") -> None:
-        super().__init__(prefix=prefix, tags=tags, route_class=Route, responses=ERRORS)
+    def __init__(self, *, tags: list[str | Enum], prefix: str = "", error: type[BaseModel] = Error) -> None:
+        responses: dict[int | str, dict[str, Any]] = {
+            status: {"model": error, "description": description} for status, description in REFUSALS.items()
+        }
+        super().__init__(prefix=prefix, tags=tags, route_class=Route, responses=responses)
 
 
 def _check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:

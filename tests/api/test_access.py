@@ -18,6 +18,7 @@ from jc1.access.principal import ANY_OWNER
 from jc1_api.main import build
 from jc1_api.middleware import OPEN
 from tests.api.conftest import bearer
+from tests.support.wire import error_of
 
 ANY_KEY = {
     "/",
@@ -85,8 +86,7 @@ def test_every_address_but_the_open_ones_asks_for_a_key(client: TestClient, noth
         assert response.status_code == 401, path
         assert response.headers["www-authenticate"] == "Bearer"
         if method != "HEAD":
-            assert response.json()["error"]["code"] == "invalid_api_key"
-            assert response.json()["error"]["type"] == "invalid_request_error"
+            assert error_of(response)["code"] == "invalid_api_key"
 
 
 def test_every_address_asks_for_a_scope_but_those_for_all_who_have_a_key(
@@ -100,7 +100,7 @@ def test_every_address_asks_for_a_scope_but_those_for_all_who_have_a_key(
         else:
             assert response.status_code == 403, (method, path)
             if method != "HEAD":
-                assert response.json()["error"]["code"] == "refused"
+                assert error_of(response)["code"] == "refused"
 
 
 def test_a_key_acts_for_its_owner_and_for_another_where_it_may(client: TestClient, workbench: Workbench) -> None:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from jc1 import Workbench
 from jc1_api.app import create_app
 from jc1_api.routing import Route
+from tests.support.wire import error_of
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_every_route_checks_what_was_sent(app: FastAPI) -> None:
 async def test_an_unknown_parameter_is_refused_by_name_everywhere(client: httpx.AsyncClient, app: FastAPI) -> None:
     for method, path, _ in described(app):
         response = await client.request(method, path, params={"usr": "bob"})
-        error = response.json()["error"]
+        error = error_of(response)
         assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", "usr"), path
 
 
@@ -48,7 +49,7 @@ async def test_a_form_is_refused_wherever_json_is_taken_and_a_body_where_none_is
 ) -> None:
     for method, path, operation in described(app):
         response = await client.request(method, path, data={"text": "x"})
-        error = response.json()["error"]
+        error = error_of(response)
         if "requestBody" in operation:
             assert (response.status_code, error["code"]) == (415, "unsupported_media_type"), path
         else:

@@ -61,4 +61,6 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
     assert ("POST /v1/chat/completions", 200) in answered
     assert ("POST /v1/chat/completions", 400) in answered
     assert ("POST /v1/responses", 200) in answered
+    assert ("POST /v1/messages", 200) in answered
+    assert ("POST /v1/messages/count_tokens", 200) in answered
     assert server.engine.active == 0
