@@ -149,6 +149,34 @@ async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, w
     assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"
 
 
+CODEX_READS = {
+    "slug",
+    "display_name",
+    "supported_reasoning_levels",
+    "shell_type",
+    "visibility",
+    "supported_in_api",
+    "priority",
+    "base_instructions",
+    "supports_reasoning_summaries",
+    "support_verbosity",
+    "truncation_policy",
+    "supports_parallel_tool_calls",
+    "experimental_supported_tools",
+}
+"""Fields without which one version of Codex or another passes over the list."""
+
+
+async def test_models_are_listed_as_codex_reads_them_too(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    workbench.presets.save(Preset("short"))
+    listed = (await client.get("/v1/models?client_version=0.163.0")).json()
+    assert [entry["slug"] for entry in listed["models"]] == [model["id"] for model in listed["data"]]
+    for place, entry in enumerate(listed["models"]):
+        assert {name for name, value in entry.items() if value is not None} >= CODEX_READS
+        assert (entry["priority"], entry["context_window"]) == (place, workbench.engine.capabilities.context_length)
+        assert entry["model_messages"] == {"instructions_template": entry["base_instructions"]}
+
+
 async def test_it_is_ready_while_every_part_is_there(
     client: httpx.AsyncClient, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,13 +6,14 @@ Knows how names are put together; `jc1_api.routes.chat` takes them apart.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
 from jc1.errors import UnknownModel
 from jc1.workbench import Workbench
+from jc1_api.codex_models import CodexModel, codex_model
 from jc1_api.deps import TheWorkbench
 from jc1_api.routing import Router
 
@@ -39,12 +40,29 @@ class Model(BaseModel):
 class Models(BaseModel):
     object: Literal["list"] = "list"
     data: list[Model]
+    models: list[CodexModel] = Field(description="The same as Codex reads them.")
 
 
 @router.get("/v1/models")
-async def list_models(request: Request, workbench: TheWorkbench) -> Models:
+async def list_models(
+    request: Request,
+    workbench: TheWorkbench,
+    client_version: Annotated[str | None, Query(description="Accepted, as Codex sends it.")] = None,
+) -> Models:
     """List the model, and `model@preset` for each preset and alias."""
-    return Models(data=await _served(workbench, request.app.state.started))
+    served = await _served(workbench, request.app.state.started)
+    tools = workbench.engine.capabilities.tools
+    entries = [
+        codex_model(
+            model.id,
+            f"{model.jc1.engine}, preset {model.jc1.preset}",
+            place=place,
+            context_length=model.jc1.context_length,
+            tools=tools,
+        )
+        for place, model in enumerate(served)
+    ]
+    return Models(data=served, models=entries)
 
 
 @router.get("/v1/models/{model:path}")
