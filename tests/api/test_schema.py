@@ -47,7 +47,7 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
                     # What no schema says: which model is served, and that the last message is the user's.
                     case.body["model"] = "echo"
                     if case.meta.generation.mode.is_positive:
-                        said = "input" if operation.path == "/v1/responses" else "messages"
+                        said = "input" if case.operation.path == "/v1/responses" else "messages"
                         sent = case.body.get(said)
                         turn = {"role": "user", "content": "Hi."}
                         case.body[said] = [*sent, turn] if isinstance(sent, list) else [turn]
