@@ -199,7 +199,7 @@ async def chunks(
     first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None], *, model: str, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
     """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role, contents and calls, then
-    its finish reason, the usage if asked for, `[DONE]`.
+    its finish reason, the usage if asked for, `[DONE]`. What is due at the same time comes as one.
 
     `first` are the events that were taken from `events` already. `jc1` rides on the last chunk before `[DONE]`: the
     usage chunk where there is one, else the last finish reason. An error ends the stream as an event of its own.
@@ -218,18 +218,19 @@ async def chunks(
             async for happened in chained(first, events):
                 if isinstance(happened, Token | ToolCallDelta):
                     index = happened.index
-                    if index not in begun:
-                        begun.add(index)
-                        yield event(chunk(index, ROLE))
+                    opening = b"" if index in begun else event(chunk(index, ROLE))
+                    begun.add(index)
                     if isinstance(happened, ToolCallDelta):
-                        yield event(chunk(index, {"tool_calls": [piece(happened)]}))
+                        yield opening + event(chunk(index, {"tool_calls": [piece(happened)]}))
                         continue
                     logprobs = _logprobs(happened.logprobs)
                     if not happened.text and not happened.reasoning and not (logprobs and logprobs["content"]):
+                        if opening:
+                            yield opening
                         continue
                     delta = {"content": happened.text} if happened.text or not happened.reasoning else {}
                     delta |= {"reasoning": happened.reasoning} if happened.reasoning else {}
-                    yield event(chunk(index, delta, logprobs=logprobs))
+                    yield opening + event(chunk(index, delta, logprobs=logprobs))
                 elif isinstance(happened, Done):
                     choices, trace = happened.reply.choices, happened.reply.trace
                     closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
@@ -237,9 +238,7 @@ async def chunks(
                     if include_usage:
                         closing.append({**head, "choices": [], "usage": _usage(trace)})
                     closing[-1]["jc1"] = story(trace)
-                    for last in closing:
-                        yield event(last)
-                    yield b"data: [DONE]\n\n"
+                    yield b"".join(map(event, closing)) + b"data: [DONE]\n\n"
         except Jc1Error as error:
             yield event(error_body(error))
         except Exception as error:

@@ -7,13 +7,13 @@ is cancelled, or what events say.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, wait
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
+import orjson
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -23,17 +23,17 @@ from jc1_api.errors import error_body
 
 T = TypeVar("T")
 
-_LINE_ENDS = {end: f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
 """Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
 
 
 def event(value: dict[str, Any], name: str | None = None) -> bytes:
     """Return a JSON value as one server-sent event, with its name where the format names its events."""
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    data = orjson.dumps(value)
     for end, escaped in _LINE_ENDS.items():
         data = data.replace(end, escaped)
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {data}\n\n".encode()
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + data + b"\n\n"
 
 
 def openai_failure(error: Jc1Error) -> bytes:

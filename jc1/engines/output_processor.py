@@ -6,7 +6,7 @@ about logits, models or threads. Used by the engines that detokenize here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -147,6 +147,40 @@ class OutputProcessor:
             text += rest + self._stops.flush()
             self.finish_reason = "stop" if stop else self.finish_reason
         return self._step(text, (token_id,), stop)
+
+    def add_all(
+        self,
+        token_ids: Iterable[int],
+        logprobs: Iterable[TokenLogprob | None],
+        finish_reason: FinishReason | None = None,
+    ) -> Step | None:
+        """Take the tokens that an engine gives at once; return their step, None where the reply had ended before.
+
+        They are one step, so that a server that is behind catches up: it sends them together.
+
+        Args:
+            token_ids: What is new, in order; what comes after the end that is found here is left out.
+            logprobs: What is reported of each token.
+            finish_reason: Why the reply ends with these tokens, by the engine; what is found here counts first.
+        """
+        steps = [
+            self.add(token_id, logprob)
+            for token_id, logprob in zip(token_ids, logprobs, strict=True)
+            if self.finish_reason is None
+        ]
+        if finish_reason is not None and self.finish_reason is None:
+            steps.append(self.end(finish_reason))
+        if len(steps) < 2:
+            return steps[0] if steps else None
+        return replace(
+            steps[-1],
+            text="".join(step.text for step in steps),
+            token_ids=tuple(token_id for step in steps for token_id in step.token_ids),
+            logprobs=None
+            if all(step.logprobs is None for step in steps)
+            else tuple(entry for step in steps for entry in step.logprobs or ()),
+            calls=tuple(delta for step in steps for delta in step.calls),
+        )
 
     def end(self, reason: FinishReason) -> Step:
         """End a reply that the engine ended for a reason of its own, after its last token."""

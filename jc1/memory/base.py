@@ -162,11 +162,14 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How memories are searched. `k` records, each widened by `window` turns either side; `stopwords` removes them
-    from the query of the lexical search. `weights` stand in for those of `index.ranking`, by the same names."""
+    from the query of the lexical search. `weights` stand in for those of `index.ranking`, by the same names. Earlier
+    questions are left out unless `questions` is true: they tell nothing, and a small model takes one for an answer.
+    Pinned ones are recalled either way."""
 
     k: int = 8
     window: int = 0
     stopwords: bool = True
+    questions: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -99,7 +99,8 @@ class DatabaseMemory:
 
         `already_read` is a session and those of its turns that stand in the prompt as history: their records are left
         out. Superseded, excluded and outdated records are never among those found.
-        An owner with fewer than `k` records gets all of them, ranked. Of a query, the first 10,000 characters count.
+        An owner with fewer than `k` records gets all of them, ranked, questions if `retrieval` says so. Of a query, the
+        first 10,000 characters count.
         Raises `InvalidRequest` for an empty query and `EmbedderUnavailable`.
         """
         from jc1.memory.index.ranking import search

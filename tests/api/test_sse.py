@@ -68,8 +68,9 @@ def test_the_server_goes_on_after_clients_left(slow_server: Server) -> None:
     for _ in range(5):
         with slow_server.connect() as connection:
             send(connection, stream=True)
-    slow_server.wait_until(lambda: len(slow_server.workbench.telemetry.recent.list()) == 5)
-    assert slow_server.engine.active == 0
+            slow_server.wait_until(lambda: slow_server.engine.active == 1)
+        slow_server.wait_until(lambda: slow_server.engine.active == 0)
+    assert len(slow_server.workbench.telemetry.recent.list()) == 5
     with slow_server.connect() as connection:
         send(connection, messages=[{"role": "user", "content": "Hi"}], memory="off")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")

@@ -209,7 +209,7 @@ async def test_turns_that_no_longer_fit_are_recalled_instead(make: Make) -> None
 async def test_statements_come_before_questions_and_replies(workbench: Workbench) -> None:
     await workbench.pipeline.chat("What is my cat called?")
     workbench.memory.add("local", [NewRecord("My cat is called Ada.")])
-    found = workbench.memory.search("local", "What is my cat called?", Retrieval())
+    found = workbench.memory.search("local", "What is my cat called?", Retrieval(questions=True))
     assert found.receipts[0].record.kind == "statement"
     assert {receipt.record.kind for receipt in found.receipts[1:]} == {"question", "reply"}
 

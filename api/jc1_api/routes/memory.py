@@ -229,7 +229,7 @@ async def search_memories(
 ) -> Recall:
     """Search as chat does, with the scores that chat would see."""
     with named_as_sent({"query": "q"}):
-        return await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k))
+        return await asyncio.to_thread(workbench.memory.search, owner, q, Retrieval(k=k, questions=True))
 
 
 @router.get("/statistics", dependencies=[requires("memory:read")])

@@ -59,7 +59,8 @@ class FrozenMemory:
             return self._memory.search(owner, query, retrieval)
         if owner == NOBODY:  # no record answers, so the query need not be embedded
             return Recall((), {"embed": 0.0, "recall": 0.0})
-        key = (owner, query, retrieval.k, retrieval.window, retrieval.stopwords, *sorted(retrieval.weights.items()))
+        flags = (retrieval.stopwords, retrieval.questions)
+        key = (owner, query, retrieval.k, retrieval.window, *flags, *sorted(retrieval.weights.items()))
         if key not in self._results:
             self._results[key] = self._memory.search(owner, query, retrieval)
         return self._results[key]

@@ -78,7 +78,7 @@ def search(
     from jc1.memory.base import Retrieval
 
     with opened_memory(home, owner) as (stores, whose):
-        recall = stores.memory.search(whose, query, Retrieval(k=k))
+        recall = stores.memory.search(whose, query, Retrieval(k=k, questions=True))
         if as_json:
             print_json([_hit(receipt) for receipt in recall.receipts])
             return

@@ -113,30 +113,27 @@ class VllmEngine(SupervisedEngine):
         async with aclosing(llm.generate(tokens_input(list(prompt)), params, uuid.uuid4().hex)) as outputs:
             async for output in outputs:
                 for choice in output.outputs:
-                    # 1) What is new of the choice becomes steps, up to the end that JC1 finds for it.
-                    reply = replies[choice.index]
-                    lengths.append(len(choice.token_ids))
-                    entries = vllm_request.entries(choice, tokenizer, decoding)
-                    steps = [
-                        reply.add(token, entry)
-                        for token, entry in zip(choice.token_ids, entries, strict=True)
-                        if reply.finish_reason is None
-                    ]
-                    # 2) The end that vLLM found counts where JC1 found none.
+                    # 1) vLLM says that it gave a request up as it says that it ended.
                     if choice.finish_reason in ("abort", "error"):
                         raise vllm_request.given_up(grammar)
-                    if choice.finish_reason and reply.finish_reason is None:
-                        steps.append(reply.end("length" if choice.finish_reason == "length" else "stop"))
+                    # 2) What is new of the choice becomes a step. Where JC1 finds no end, vLLM's counts.
+                    lengths.append(len(choice.token_ids))
+                    step = replies[choice.index].add_all(
+                        choice.token_ids,
+                        vllm_request.entries(choice, tokenizer, decoding),
+                        choice.finish_reason and ("length" if choice.finish_reason == "length" else "stop"),
+                    )
+                    if step is None:
+                        continue
                     # 3) The first step of all says how long it took, the last of a choice what was drafted.
-                    if steps and first:
-                        steps[0] = replace(steps[0], seconds=vllm_request.seconds(output.metrics))
+                    if first:
+                        step = replace(step, seconds=vllm_request.seconds(output.metrics))
                         first = False
-                    if steps and steps[-1].finish_reason and self._speculation and choice.spec_decode_metrics:
+                    if step.finish_reason and self._speculation and choice.spec_decode_metrics:
                         of_steps = lengths if decoding.n == 1 else ()
                         drafts = vllm_request.speculated(self._speculation, choice.spec_decode_metrics, of_steps)
-                        steps[-1] = replace(steps[-1], speculation=drafts)
-                    for step in steps:
-                        yield step
+                        step = replace(step, speculation=drafts)
+                    yield step
                 # 4) JC1 may be done before vLLM is: leaving the loop cancels what is left.
                 if all(reply.finish_reason for reply in replies):
                     return

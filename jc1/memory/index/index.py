@@ -43,7 +43,7 @@ Counts = NDArray[np.integer] | Scores
 _ROW = np.dtype(
     [
         ("seq", "i8"), ("created", "f8"), ("session", "i4"), ("length", "i4"), ("days", "i4"),
-        ("near", "i4", (2 * WINDOW,)), ("alive", "?"),
+        ("near", "i4", (2 * WINDOW,)), ("alive", "?"), ("question", "?"),
     ]
 )  # fmt: skip
 _Entry = tuple[int, int, int]
@@ -226,6 +226,11 @@ class OwnerIndex:
         """Return a row's record."""
         return self.records[int(self._table[row]["seq"])]
 
+    def questions(self, rows: Rows) -> Mask:
+        """Return which of the rows are mere questions, none of them pinned."""
+        questions: Mask = self._table["question"][rows]
+        return questions & ~np.isin(rows, list(self.pinned)) if self.pinned else questions
+
     def age(self, rows: Rows) -> tuple[NDArray[np.int64], Scores]:
         """Return keys that sort rows newest first, the last one counting most, as `np.lexsort` takes them."""
         return -self._table["seq"][rows], -self._table["created"][rows]
@@ -246,6 +251,7 @@ class OwnerIndex:
         entries["alive"], entries["near"] = True, -1
         entries["seq"] = [row.seq for row in rows]
         entries["created"] = [record.created.timestamp() for record in records]
+        entries["question"] = [record.kind == "question" for record in records]
         # A record without a session is one by itself, under a name that no session has.
         entries["session"] = [
             self._numbers.setdefault(row.record.session or f"\0{row.seq}", len(self._numbers)) for row in rows

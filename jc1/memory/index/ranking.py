@@ -54,6 +54,7 @@ class _Query:
     speakers: Scores
     weights: Mapping[str, float]
     excluded: Rows
+    questions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ def search(
     """Return receipts of the `retrieval.k` best records for a query, then of their neighbours.
 
     Pinned records stand first, all of them; then every statement stands before any question or reply, however well
-    those match. An owner with fewer than k records gets all of them, ranked. Records in `excluded` are neither found
-    nor widened to.
+    those match. An owner with fewer than k records gets all of them, ranked, without questions where those are left
+    out. Records in `excluded` are neither found nor widened to.
 
     Args:
         index: the owner's records.
@@ -109,6 +110,7 @@ def search(
         index.spoken_by_those_named(terms(query)),
         {**WEIGHTS, **retrieval.weights},
         index.rows_of(excluded),
+        retrieval.questions,
     )
     # 2) The statements ranked, and the others where there are too few of these or any record is pinned
     depth = max(DEPTH, retrieval.k)
@@ -151,6 +153,8 @@ def _rank(index: OwnerIndex, partition: Partition, request: _Query, depth: int) 
         pinned = np.array([row for row in index.pinned if partition.has(row)], np.int64)
         chosen = np.union1d(by_words, np.searchsorted(members, np.concatenate([nearest, pinned])))
     chosen = chosen[~np.isin(members[chosen], request.excluded)]
+    if not request.questions:
+        chosen = chosen[~index.questions(members[chosen])]
     # 3) Cosines of the candidates alone; their mean and deviation are estimated from a sample of the partition
     rows, sample = members[chosen], partition.sample()
     text, window = index.cosines(request.vector, np.concatenate([rows, sample]))  # (rows + sample,) each

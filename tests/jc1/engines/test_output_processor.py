@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -164,3 +165,24 @@ def test_a_piece_of_a_character_of_a_stop_string_is_not_in_the_text() -> None:
     assert [(e.text, e.in_text) for step in steps for e in step.logprobs or ()] == [
         ("a", True), ("A", True), ("b", False), ("B", False),
     ]  # fmt: skip
+
+
+def processor(**decoding: Any) -> OutputProcessor:
+    return OutputProcessor(0, Decoding(**decoding), limit=99, end_tokens=(0,), stream=Letters())
+
+
+def test_tokens_that_come_at_once_are_one_step_which_says_what_they_say_one_by_one() -> None:
+    one_by_one, at_once = (processor(stop=("lo w",)) for _ in range(2))
+    ids = [ord(letter) for letter in "hello world"]
+    steps = [one_by_one.add(token) for token in ids[:9] if one_by_one.finish_reason is None]
+    step = at_once.add_all(ids[:9], [None] * 9, "length")
+    assert step is not None
+    assert (step.text, step.token_ids) == ("".join(s.text for s in steps), tuple(t for s in steps for t in s.token_ids))
+    assert (step.finish_reason, step.stop, step.logprobs) == ("stop", "lo w", None)
+    assert at_once.add_all(ids[9:], [None] * len(ids[9:]), "stop") is None
+
+
+def test_the_end_that_an_engine_tells_counts_where_none_is_found() -> None:
+    step = processor().add_all(map(ord, "hello"), [None] * 5, "length")
+    assert step is not None
+    assert (step.text, step.finish_reason) == ("hello", "length")

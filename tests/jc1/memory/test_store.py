@@ -58,7 +58,7 @@ def test_the_kind_is_decided_from_role_and_wording_unless_it_is_given(memory: Da
 def test_stopwords_are_left_out_of_the_query_unless_asked_for(memory: DatabaseMemory) -> None:
     tell(memory, "What is it that you do?", "The walrus sleeps")
     (with_them, without) = (
-        memory.search("ann", "what is the walrus", Retrieval(k=9, stopwords=stopwords)).receipts
+        memory.search("ann", "what is the walrus", Retrieval(k=9, stopwords=stopwords, questions=True)).receipts
         for stopwords in (False, True)
     )
     assert [receipt.lexical_rank is not None for receipt in with_them] == [True, True]
@@ -320,7 +320,7 @@ def test_a_question_finds_its_answer_by_meaning_with_the_real_embedder(database:
     facts = ("My cat is called Ada.", "I work as a nurse in Oslo.", "The car is parked behind the station.")
     tell(memory, *facts, "Which animal do I feed?")
     for question, answer in (("What is my pet's name?", 0), ("Where did I leave the automobile?", 2)):
-        first, *_, last = memory.search("ann", question, Retrieval(k=4)).receipts
+        first, *_, last = memory.search("ann", question, Retrieval(k=4, questions=True)).receipts
         assert first.record.text == facts[answer]
         assert (first.dense_rank, last.record.kind) == (1, "question")
     exact = memory.search("ann", facts[1], Retrieval(k=1)).receipts[0]

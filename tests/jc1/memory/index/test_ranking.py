@@ -94,9 +94,17 @@ def test_no_question_or_reply_outranks_a_statement(index: OwnerIndex) -> None:
             row(4, "the walrus", 0.5),
         ],
     )
-    assert ids(search(index, "walrus", Retrieval(k=4)))[:2] == ["r4", "r3"]
-    assert set(ids(search(index, "walrus", Retrieval(k=4)))[2:]) == {"r1", "r2"}
+    with_questions = Retrieval(k=4, questions=True)
+    assert ids(search(index, "walrus", with_questions))[:2] == ["r4", "r3"]
+    assert set(ids(search(index, "walrus", with_questions))[2:]) == {"r1", "r2"}
     assert ids(search(index, "walrus", Retrieval(k=2))) == ["r4", "r3"]
+
+
+def test_a_question_is_left_out_unless_asked_for_or_pinned(index: OwnerIndex) -> None:
+    pinned = changed(row(3, "walrus", 0.0, "question"), pinned=True)
+    put(index, [row(1, "walrus", 0.0, "question"), row(2, "walrus", 0.0, "reply"), pinned])
+    assert ids(search(index, "walrus", Retrieval(k=4))) == ["r3", "r2"]
+    assert set(ids(search(index, "walrus", Retrieval(k=4, questions=True)))) == {"r1", "r2", "r3"}
 
 
 @pytest.mark.parametrize("k", [5, 60, 100])
