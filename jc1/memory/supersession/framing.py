@@ -1,4 +1,4 @@
-"""Recognition of plain sentences, the writer's own: not reported, quoted, made up, conditional, doubtful or temporary.
+"""Recognition of plain sentences, the writer's own: not reported, quoted, made up, taken back, conditional or in doubt.
 
 "Ruben said: I live in Brussels now." tells of Ruben, "If they reset it, my code is 0000." of what may be. Knows the
 English that marks such sentences, and how far a mark reaches: one sentence, all that follows, or the whole message.
@@ -56,6 +56,20 @@ _MESSAGE = r"""
   | (?m:^\s*(?:from|to|cc|subject|sent|fwd|re)\s*:) | (?m:^\s*dear\s+(?!jc1\b)[^\n,]{1,40},)
   | (?:^|\s)(?-i:[QAB]):\s
   | \b(?:forwarded|excerpt|transcript|copied\s+from|pasted)\b
+    # taken back at once: "I live in Brussels. Not.", "..., not!"
+  | (?:[.!?…,;:(\n]|\s[–—-])\s*
+    (?:or\s+|of\s+course\s+|(?:certainly|obviously|definitely|absolutely|surely|clearly|probably)\s+)?
+    not(?:\s+(?:really|at\s+all|true|even))?\s*(?=[.!?…)]|\Z)
+  | [.!?…\n]\s*(?:
+      no|nope|nah|wrong|false|lies|psych|sike|gotcha|as\s+if|(?:i|you)\s+wish|(?:yeah|sure),?\s+sure|fooled\s+you
+    | no,?\s+wait|wait,?\s+no|(?:scratch|strike)\s+that|never\s*mind|forget\s+(?:it|that)
+    | (?:no,?\s+)?(?:
+        i\s+(?:lied|made\s+(?:that|it|this)\s+up|take\s+(?:that|it)\s+back|(?:did\s+not|didn't)\s+mean\s+(?:that|it))
+      | i(?:'m|\s+am)\s+(?:lying|not\s+serious|(?:only|just)\s+testing)
+      | (?:that|this|it)(?:'s|\s+is|\s+was)\s+
+        (?:(?:all\s+|just\s+)?(?:a\s+lie|a\s+fib|a\s+test|made\s+up|nonsense|rubbish)|not\s+(?:true|so))
+      )
+    )\s*[.!?…]*\s*\Z
 """
 """Marks of a message of which no sentence is plain."""
 

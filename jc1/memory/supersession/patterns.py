@@ -113,14 +113,35 @@ _NOT_A_VALUE = re.compile(
     r"(?:annoying|bugging|driving|getting|giving|haunting|killing|making|running|torturing)\s|\w+\s\w+s? long$|"
     r"different|the same|similar|like|better|worse|(?!five\b|olive\b)\w+(?:ful|ous|ive|able|ible|less))\b"
 )
+_ADVERBS = re.compile(r"^(?:(?:\w+ly|all|almost|already|as good as|just|now|once again|well) )+")
+_ADJUNCT = (
+    r"(?:$|\s*[,;(]|\s+(?:again|at|away|by|down|due|everywhere|for|from|here|in|inside|off|on|online|out|over|somewhere|there|"
+    r"to(?!\s+\S*\d)|too|under|up|upon|with|\w+ly)\b)"
+)
+# Lower case only, as above.
+_STATE = re.compile(
+    r"(?:banned|blocked|blown|broken|canceled|cancelled|compromised|cracked|exposed|forgotten|found|frozen|given|guessed|"
+    r"hacked|held|hidden|kept|known|leaked|locked|mispronounced|misspelled|misspelt|overrated|paid|reset|revoked|"
+    r"ruined|sent|shown|shut|sold|spent|stolen|suspended|taken|underrated|written|"
+    r"alive|bankrupt|case-sensitive|dead|insecure|invalid|offline|online|overdue|public|secure|strong|unlisted|unsafe|"
+    rf"valid|visible|weak|abroad|everywhere|here|nowhere|off|out|over|overseas|somewhere|there){_ADJUNCT}"
+)
+"""What becomes of a thing, said where a value would stand: "My password is leaked"."""
+_NO_CODE = re.compile(
+    rf"(?:(?!(?:hundred|thousand)\b)[a-z]\w+(?:ed|ing){_ADJUNCT}"
+    r"|an? (?!\S*\d|(?:hundred|thousand|million|dozen|couple|few|small|medium|large)\b)|one of\b"
+    r"|(?:at|behind|beneath|beside|in|inside|near|next to|on|under) (?:an?|the|my|our|risk|danger|use)\b"
+    r"|(?:common|complex|dumb|simple|silly|stupid|generic|yours|mine|ours|theirs|his|hers)$)"
+)
+"""What is said of a number, a code or a name that one reads off: "My rent is raised", "... is under the keyboard"."""
 _NO_NAME = re.compile(
-    r"(?:an?|anytime|again|asap|back|crazy|cruel|down|if|in|insane|later|lazy|mad|mud|old-fashioned|on|silly|soon|stupid|"
-    r"tomorrow|tonight|today|weird|whatever|when|whenever)\b",
+    r"(?:after|an?|anytime|again|asap|away|back|by|crazy|cruel|down|for|from|home|if|in|insane|later|lazy|mad|mud|"
+    r"old-fashioned|on|out|over|silly|soon|stupid|to|up|upon|tomorrow|tonight|today|weird|whatever|when|whenever)\b",
     re.IGNORECASE,
 )
 _NO_TOWN = re.compile(
-    r"(?:an?|my|our|this|that|the (?-i:[a-z])\w*|denial|exile|fear|harmony|hope|luxury|pain|peace|poverty|sin|constant|"
-    r"total)\b",
+    r"(?:an?|my|our|this|that|the (?-i:[a-z])\w*|bliss|chaos|comfort|darkness|debt|denial|exile|fear|harmony|hope|"
+    r"limbo|luxury|misery|pain|peace|poverty|sin|squalor|style|terror|uncertainty|constant|total)\b",
     re.IGNORECASE,
 )
 _NO_FIRM = re.compile(
@@ -133,7 +154,11 @@ _NO_PLACE = re.compile(
     r"in (?:the|a|an|my|our) (?:good |bad |best )?(?:hurry|lead|making|mess|middle|mood|name|rush|shape|way|works)\b",
     re.IGNORECASE,
 )
-_NO_VALUES = {"name": _NO_NAME, "home": _NO_TOWN, "employer": _NO_FIRM, "place": _NO_PLACE}
+_NO_VALUES = {
+    "name": _NO_NAME, "home": _NO_TOWN, "employer": _NO_FIRM, "place": _NO_PLACE, "is": _NO_CODE,
+    "birthplace": re.compile(r"[a-z]\w+(?:ed|ing)\b"), "deadline": re.compile(r"\w+(?:ed|ing)$"),
+}  # fmt: skip
+"""By relation what is no value of it, besides what is none of any."""
 _HANGING = re.compile(
     r"[;()]|[,:](?!\d)|\b(?:and|but|with|because|who|which|that|when|where|while|since|until|till|from|for|near|so|"
     r"if|or|as|after|"
@@ -227,7 +252,8 @@ def _one(subject: str, relation: str, value: str, *, multi_valued: bool = False,
     """
     value = value.strip()
     other = _NO_VALUES.get(relation)
-    if not value or _NOT_A_VALUE.match(value) or (other and other.match(value)):
+    bare = _ADVERBS.sub("", value)
+    if not bare or _NOT_A_VALUE.match(bare) or _STATE.match(bare) or (other and other.match(bare)):
         return None
     unqualified = len(value.split()) <= most and not _HANGING.search(value)
     return Fact(f"{subject}|{relation}", unqualified, multi_valued)
