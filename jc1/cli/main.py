@@ -5,8 +5,9 @@ Knows how arguments become calls and how results are printed. Knows nothing abou
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -15,6 +16,8 @@ from jc1.cli import keys, presets, usage
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 COMMANDS = "jc1.commands"
 """Packages that bring commands of their own name, under this entry point, a function that takes `app` and adds them."""
 
@@ -72,11 +75,26 @@ def main() -> None:
         print(f"jc1: {error.message} [{error.code}]", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)  # 128 + SIGINT, as a shell reports it
+        _end_interrupted()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _end_interrupted()
+        raise
     except BrokenPipeError:
         # The reader of a pipe has left, as `head` does: 128 + SIGPIPE, and no message about it.
         sys.stderr.close()
         sys.exit(141)
+
+
+def _end_interrupted() -> NoReturn:
+    """End the process at once.
+
+    Everything is closed by now, but a thread may still load a model, and the interpreter would wait for it and then
+    report what it could not do any more.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 @app.command()
