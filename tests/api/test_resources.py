@@ -146,6 +146,7 @@ async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, w
     about = (await client.get("/v1/models/echo@short")).json()["jc1"]
     assert (about["engine"], about["context_length"]) == ("echo", workbench.engine.capabilities.context_length)
     assert "temperature" in about["decoding"]
+    assert about["tools"] is True
     assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"
 
 

@@ -27,6 +27,7 @@ class ModelAbout(BaseModel):
     engine: str
     context_length: int = Field(description="Tokens, prompt and reply together.")
     decoding: list[str]
+    tools: bool = Field(description="Whether it can be given tools to call.")
 
 
 class Model(BaseModel):
@@ -92,6 +93,7 @@ async def _served(workbench: Workbench, started: int) -> list[Model]:
                 engine=engine.name,
                 context_length=capabilities.context_length,
                 decoding=sorted(capabilities.decoding),
+                tools=capabilities.tools,
             ),
         )
         for name, reference in names.items()

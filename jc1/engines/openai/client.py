@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jc1.engines.base import Alternative, FinishReason, TokenLogprob
+from jc1.tools import ToolCallDelta
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
@@ -40,14 +41,13 @@ REASONS: Mapping[str, FinishReason] = {
 class Delta:
     """What one chunk adds to one choice.
 
-    `reasoning` is what the model thought before it replied, where the server tells the two apart. A call of a tool is
-    counted and not read: JC1 offers none.
+    `reasoning` is what the model thought before it replied, where the server tells the two apart.
     """
 
     index: int
     text: str = ""
     reasoning: str = ""
-    calls_tool: bool = False
+    calls: tuple[ToolCallDelta, ...] = ()
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     finish_reason: FinishReason | None = None
@@ -60,7 +60,7 @@ class Delta:
 
         The first such delta of a reply is its first token, and where a server counts no tokens each counts as one.
         """
-        return bool(self.text or self.reasoning or self.calls_tool or self.token_ids or self.logprobs)
+        return bool(self.text or self.reasoning or self.calls or self.token_ids or self.logprobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,28 @@ def _delta(choice: Any) -> Delta:
         _get(choice, "index") or 0,
         text=(_get(delta, "content") or "") + (_get(delta, "refusal") or ""),
         reasoning=_get(delta, "reasoning") or _get(delta, "reasoning_content") or "",
-        calls_tool=bool(_get(delta, "tool_calls") or _get(delta, "function_call")),
+        calls=_calls(_get(choice, "index") or 0, delta),
         token_ids=tuple(_get(choice, "token_ids") or ()),
         logprobs=_logprobs(_get(_get(choice, "logprobs"), "content") or ()),
         finish_reason=_finish_reason(_get(choice, "finish_reason")),
         stop=stop if isinstance(stop := _get(choice, "stop_reason"), str) else None,
+    )
+
+
+def _calls(index: int, delta: Any) -> tuple[ToolCallDelta, ...]:
+    """Return the pieces of calls; of the older form, which knows one call, too."""
+    older = _get(delta, "function_call")
+    entries = [(place, entry, _get(entry, "function")) for place, entry in enumerate(_get(delta, "tool_calls") or ())]
+    entries += [] if older is None else [(0, None, older)]
+    return tuple(
+        ToolCallDelta(
+            index,
+            place if _get(entry, "index") is None else entry.index,
+            _get(entry, "id") or "",
+            _get(function, "name") or "",
+            _get(function, "arguments") or "",
+        )
+        for place, entry, function in entries
     )
 
 

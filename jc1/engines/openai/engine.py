@@ -8,6 +8,7 @@ by estimate here.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -17,13 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Capabilities, Engine, EnginePrompt, Step
+from jc1.engines.base import Capabilities, Engine, EnginePrompt, FinishReason, Step
 from jc1.engines.openai.client import ChatClient, Chunk
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
 from jc1.messages import Message
-from jc1.tools import Toolset
+from jc1.tools import Tool, ToolCallDelta, Toolset, new_call_id
 from jc1.trace import Usage
 
 log = logging.getLogger(__name__)
@@ -100,14 +101,18 @@ class OpenAIEngine(Engine):
 
     def count(self, messages: Sequence[Message], tools: Toolset | None = None) -> int:
         """Return an estimate on the safe side: three bytes a token, and a few for each message's frame."""
-        return sum(len(message.text.encode()) // 3 + 6 for message in messages)
+        asked = sum(len(call.arguments.encode()) // 3 + 12 for message in messages for call in message.tool_calls)
+        offered = len(json.dumps(tools.to_dict())) // 3 if tools else 0
+        return sum(len(message.text.encode()) // 3 + 6 for message in messages) + asked + offered
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         client = self._client
         if client is None:
             raise self._not_running()
         self.capabilities.check(decoding, self.name)
-        limit = reply_limit(self.count(prompt.messages), decoding, self.capabilities.context_length)
+        if prompt.tools is not None:
+            self.capabilities.check_tools(self.name)
+        limit = reply_limit(self.count(prompt.messages, prompt.tools), decoding, self.capabilities.context_length)
         decoding = decoding.model_copy(update={"max_tokens": limit, "min_tokens": min(decoding.min_tokens, limit)})
         began = time.perf_counter()
         first = True
@@ -132,7 +137,7 @@ class OpenAIEngine(Engine):
     def _request(self, prompt: EnginePrompt, decoding: Decoding) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
+            "messages": [_message(message) for message in prompt.messages],
             "max_tokens": decoding.max_tokens,
             "temperature": decoding.temperature,
         }
@@ -158,7 +163,7 @@ class OpenAIEngine(Engine):
                     extra[name] = value
         if guides:
             extra["structured_outputs"] = guides
-        return {**request, "extra_body": extra}
+        return {**request, **_tools(prompt.tools), "extra_body": extra}
 
     async def _steps(self, chunks: AsyncGenerator[Chunk, None], prompt: EnginePrompt) -> AsyncGenerator[Step, None]:
         """Yield a step for all that was generated, and the ends at the end: the usage comes after the last choice.
@@ -166,6 +171,7 @@ class OpenAIEngine(Engine):
         Raises `EngineFailed` where the stream ends and no choice did.
         """
         ends: list[Step] = []
+        calls = _Calls()
         usage: Usage | None = None
         tokens = 0
         async with aclosing(chunks):
@@ -180,14 +186,16 @@ class OpenAIEngine(Engine):
                             delta.token_ids,
                             logprobs=delta.logprobs,
                             reasoning=delta.reasoning,
+                            calls=tuple(calls.add(piece) for piece in delta.calls),
                         )
                     if delta.finish_reason:
-                        ends.append(Step(delta.index, "", finish_reason=delta.finish_reason, stop=delta.stop))
+                        reason = calls.reason(delta.index, delta.finish_reason)
+                        ends.append(Step(delta.index, "", finish_reason=reason, stop=delta.stop))
         if not ends:
             raise EngineFailed("The remote server broke the reply off: send the request again.")
         for step in ends[:-1]:
             yield step
-        yield replace(ends[-1], usage=usage or Usage(self.count(prompt.messages), tokens))
+        yield replace(ends[-1], usage=usage or Usage(self.count(prompt.messages, prompt.tools), tokens))
 
     async def _ask(self, client: ChatClient) -> None:
         """Find out what the server serves and which fields it takes.
@@ -227,13 +235,19 @@ class OpenAIEngine(Engine):
             fields |= WRAPPED if self._wrapped else frozenset()
         else:
             fields = STANDARD
+        takes_tools = bool(extension.get("tools")) if extension else not known or "tools" in known
         # 3) What every request carries besides. Another JC1 must not remember what this one does.
         self._extra = {
             **({"memory": "off"} if extension else {}),
             **({"return_token_ids": True} if "return_token_ids" in known else {}),
         }
-        advice = dict.fromkeys(Decoding.model_fields.keys() - fields, "the server at base_url does not take it.")
-        self._capabilities = Capabilities(decoding=frozenset(fields), context_length=int(context), advice=advice)
+        missing = {*Decoding.model_fields, "tools"} - fields
+        self._capabilities = Capabilities(
+            decoding=frozenset(fields),
+            context_length=int(context),
+            advice=dict.fromkeys(missing, "the server at base_url does not take it."),
+            tools=takes_tools,
+        )
 
     async def _retried(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return the result of a call that may meet a passing failure."""
@@ -293,6 +307,52 @@ class OpenAIEngine(Engine):
                     self._lost()
                 return EngineUnavailable(f"{where} cannot be reached: start the server, or correct --base-url.")
         return EngineFailed("The remote server's reply could not be read: see the server's log.")
+
+
+class _Calls:
+    """The calls of one reply as OpenAI numbers them: whatever the server repeats, a call is named once."""
+
+    def __init__(self) -> None:
+        self._named: set[tuple[int, int]] = set()
+
+    def add(self, piece: ToolCallDelta) -> ToolCallDelta:
+        """Return a piece with an id and a name where it is the first of its call, and without where not."""
+        call = piece.index, piece.call
+        if call in self._named:
+            return replace(piece, id="", name="")
+        self._named.add(call)
+        return piece if piece.id else replace(piece, id=new_call_id())
+
+    def reason(self, index: int, reason: FinishReason) -> FinishReason:
+        """Return why a choice ended: some servers call the end of calls a natural one."""
+        called = any(choice == index for choice, _ in self._named)
+        return "tool_calls" if called and reason == "stop" else reason
+
+
+def _message(message: Message) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.tool_calls:
+        sent |= {"content": message.text or None, "tool_calls": [call.to_dict() for call in message.tool_calls]}
+    if message.tool_call_id is not None:
+        sent["tool_call_id"] = message.tool_call_id
+    return sent
+
+
+def _tools(tools: Toolset | None) -> dict[str, Any]:
+    """Return the fields of a request that has tools; what is the default is left out, since few servers take all."""
+    if tools is None:
+        return {}
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in tools.tools]}
+    if tools.choice == "required":
+        fields["tool_choice"] = "required"
+    elif tools.choice != "auto":
+        fields["tool_choice"] = {"type": "function", "function": {"name": tools.choice}}
+    return fields if tools.parallel else {**fields, "parallel_tool_calls": False}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    sent = tool.to_dict()
+    return {**sent, "function": {**sent["function"], "strict": True}} if tool.strict else sent
 
 
 def _asked_pause(error: Any) -> float:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers.utils
 from torch import Tensor
@@ -29,6 +28,7 @@ from jc1.engines.sampling.beam import BeamSearch, last_steps
 from jc1.engines.sampling.reference import uniforms
 from jc1.engines.sampling.torch import TorchSampler
 from jc1.engines.speculation import Speculation, figures
+from jc1.engines.transformers.choosing import Choose
 from jc1.engines.transformers.drafting import Drafter, DraftModel, PromptLookup
 from jc1.errors import EngineFailed, Jc1Error
 from jc1.tokenizer.tokenizer import Tokenizer
@@ -132,7 +132,7 @@ class LoadedModel:
         rows = [self.row(job, i) for job in jobs for i in range(job.decoding.n)]
         torch.set_num_threads(self.threads if len(rows) == 1 else ALL_THREADS)
         sampler = self.sampler(rows)
-        choose = _Choose(sampler, [row.numbers for row in rows], self._agreed)
+        choose = Choose(sampler, [row.numbers for row in rows], self._agreed)
 
         def hand_out(input_ids: Tensor, scores: object, **_: object) -> Tensor:
             """Pass on what was chosen, and tell `generate` which rows are done."""
@@ -368,36 +368,3 @@ def _finite(logits: Tensor) -> Tensor:
     if not torch.isfinite(logits.amax()):
         raise EngineFailed(NO_NUMBER)
     return logits
-
-
-class _Choose:
-    """A logits processor that draws each row's token and leaves `generate`, which takes the best, no other choice."""
-
-    def __init__(
-        self, sampler: TorchSampler, numbers: Sequence[np.random.Generator], agreed: Callable[[Tensor], Tensor]
-    ) -> None:
-        self.rounds = 0
-        self.prefill = 0.0
-        self.tokens: list[int] = []
-        self.logits = torch.empty(0)
-        self.bad: list[bool] = []
-        """Rows whose logits are no numbers."""
-        self._sampler = sampler
-        self._numbers = numbers
-        self._agreed = agreed
-        self._began = time.perf_counter()
-
-    def __call__(self, input_ids: Tensor, logits: Tensor) -> Tensor:
-        """Choose the next tokens from logits (rows, vocab); return scores that leave `generate` these alone."""
-        if self.rounds == 0:
-            self.prefill = time.perf_counter() - self._began
-        self.rounds += 1
-        logits = self._agreed(logits)
-        # A row without numbers ends; until then it gets some, so that the others of its batch can go on.
-        bad = ~torch.isfinite(logits.amax(dim=1))  # (rows,)
-        self.bad = bad.tolist()
-        if any(self.bad):
-            logits = logits.masked_fill(bad[:, None], 0.0)
-        tokens = self._sampler.choose(logits, [generator.random() for generator in self._numbers])  # (rows,)
-        self.logits, self.tokens = logits, tokens.tolist()
-        return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)

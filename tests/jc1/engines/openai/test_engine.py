@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from jc1.engines.openai.engine import CONTEXT, STANDARD, OpenAIEngine
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, PromptTooLong, UnsupportedDecoding
 from jc1.messages import Message
+from jc1.tools import Tool, ToolCall, ToolCallDelta, Toolset
 from jc1.trace import Usage
 from tests.support.chat_server import REPLY, USAGE, Stub, chunk, serving
 
@@ -416,3 +418,83 @@ async def test_a_refusal_of_another_field_is_told_and_usage_is_asked_for_again(s
     stub.refuses = lambda request: None
     assert (await steps_of(engine))[-1].usage == Usage(11, 2)
     assert "stream_options" in stub.asked[-1]
+
+
+# tools
+
+CLOCK = Tool("clock", "Tell the time.", {"type": "object", "properties": {"zone": {"type": "string"}}})
+
+
+def call(index: int | None, id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+    return {"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+async def reply_with(stub: Stub, *deltas: dict[str, Any], finish: str = "tool_calls") -> list[Step]:
+    stub.chunks = [*(delta({"tool_calls": [piece]}) for piece in deltas), chunk(finish=finish), USAGE]
+    return await steps_of(await started(stub), EnginePrompt(PROMPT.messages, tools=Toolset((CLOCK,))))
+
+
+async def test_tools_and_what_was_called_and_said_are_passed_on(stub: Stub) -> None:
+    turn = (*PROMPT.messages, Message.assistant("", (ToolCall("c1", "clock", "{}"),)), Message.tool("Noon.", "c1"))
+    tools = Toolset((CLOCK, replace(CLOCK, name="strict", strict=True)), "clock", parallel=False)
+    await steps_of(await started(stub), EnginePrompt(turn, tools=tools))
+    asked = stub.asked[-1]
+    assert asked["messages"][2:] == [
+        {"role": "assistant", "content": None, "tool_calls": [ToolCall("c1", "clock", "{}").to_dict()]},
+        {"role": "tool", "content": "Noon.", "tool_call_id": "c1"},
+    ]
+    assert asked["tools"][0] == CLOCK.to_dict()
+    assert asked["tools"][1]["function"]["strict"] is True
+    assert asked["tool_choice"] == {"type": "function", "function": {"name": "clock"}}
+    assert asked["parallel_tool_calls"] is False
+
+
+@pytest.mark.parametrize(("choice", "sent"), [("auto", None), ("required", "required")])
+async def test_a_choice_is_sent_where_it_is_not_the_default(stub: Stub, choice: str, sent: str | None) -> None:
+    await steps_of(await started(stub), EnginePrompt(PROMPT.messages, tools=Toolset((CLOCK,), choice)))
+    assert stub.asked[-1].get("tool_choice") == sent
+    assert "parallel_tool_calls" not in stub.asked[-1]
+
+
+async def test_calls_come_in_pieces_as_the_server_sends_them(stub: Stub) -> None:
+    steps = await reply_with(
+        stub, call(0, "a", "clock", ""), call(0, None, None, '{"zo'), call(0, None, None, 'ne": "x"}'),
+        call(1, "b", "clock", "{}"),
+    )  # fmt: skip
+    assert [piece for step in steps for piece in step.calls] == [
+        ToolCallDelta(0, 0, "a", "clock"), ToolCallDelta(0, 0, arguments='{"zo'),
+        ToolCallDelta(0, 0, arguments='ne": "x"}'), ToolCallDelta(0, 1, "b", "clock", "{}"),
+    ]  # fmt: skip
+    assert (steps[-1].finish_reason, "".join(step.text for step in steps)) == ("tool_calls", "")
+
+
+async def test_a_call_has_one_id_and_one_name_whatever_the_server_repeats_or_leaves_out(stub: Stub) -> None:
+    repeated = await reply_with(stub, call(0, "a", "clock", "{"), call(0, "a", "clock", "}"))
+    pieces = [piece for step in repeated for piece in step.calls]
+    assert pieces == [ToolCallDelta(0, 0, "a", "clock", "{"), ToolCallDelta(0, 0, arguments="}")]
+    nameless = await reply_with(stub, call(None, None, "clock", "{}"), finish="stop")
+    (piece,) = [piece for step in nameless for piece in step.calls]
+    assert (len(piece.id), piece.name, nameless[-1].finish_reason) == (9, "clock", "tool_calls")
+
+
+async def test_a_server_whose_document_knows_no_tools_is_given_none(stub: Stub) -> None:
+    schema = {"properties": {"temperature": {}}}
+    body = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+    stub.document = {"paths": {"/v1/chat/completions": {"post": body}}}
+    with pytest.raises(UnsupportedDecoding, match="'tools'"):
+        await steps_of(await started(stub), EnginePrompt(PROMPT.messages, tools=Toolset((CLOCK,))))
+
+
+async def test_a_turn_with_calls_of_a_remote_model_is_remembered_without_them(stub: Stub, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", engine="openai", model="m", base_url=stub.url)
+    async with Workbench.open(settings) as workbench:
+        stub.chunks = [CALL, chunk(finish="tool_calls"), USAGE]
+        reply = await workbench.pipeline.chat("What time is it?", tools=[replace(CLOCK, name="f")], session="s")
+        (asked,) = reply.choices[0].tool_calls
+        stub.chunks = [thought("noon, so"), chunk("It is noon."), chunk(finish="stop"), USAGE]
+        turn = [Message.user("What time is it?"), Message.assistant("", (asked,)), Message.tool("12:00", asked.id)]
+        await workbench.pipeline.chat(turn, session="s")
+        (stored,) = workbench.sessions.history("local", "s")
+        texts = {record.text for record in workbench.memory.list("local").records}
+    assert (stored.user, stored.reply) == ("What time is it?", "It is noon.")
+    assert texts == {"What time is it?", "It is noon."}
