@@ -96,6 +96,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     max_document_bytes: int = Field(20_000_000, ge=1_000, description="Largest document to remember.")
     max_import_bytes: int = Field(100_000_000, ge=1_000, description="Largest file of memories that is imported.")
+    body_seconds: float = Field(30, gt=0, description="How long a request may take to come; large ones longer.")
     max_messages: int = Field(500, ge=1, description="Most messages in a request.")
     max_reply_tokens: int = Field(4096, ge=1, description="Most tokens of a reply that a request may ask for.")
     max_n: int = Field(8, ge=1, le=64, description="Most replies a request may ask for.")

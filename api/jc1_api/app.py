@@ -75,6 +75,7 @@ def create_app(workbench: Workbench) -> FastAPI:
     )
     app.state.workbench = workbench
     app.state.started = int(time.time())
+    app.state.stopping = False
     settings = workbench.settings
     app.state.sign_ins = sign_ins = SignIns(workbench.keys, settings.session_hours)
     app.add_middleware(
@@ -85,7 +86,8 @@ def create_app(workbench: Workbench) -> FastAPI:
             f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
             memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
         },
-        on_error=lambda code: workbench.telemetry.metrics.http_errors.labels(code).inc(),
+        on_error=workbench.telemetry.count_error,
+        stopping=lambda: bool(app.state.stopping),
     )
     errors.install(app)
     docs.install(app)

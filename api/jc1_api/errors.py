@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from jc1.errors import InvalidRequest, Jc1Error, NotFound
+from jc1.errors import InvalidRequest, Jc1Error, NotFound, Unavailable
 from jc1_api import anthropic_errors
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ _IN_JSON = {
 }
 """What pydantic expected, where it speaks of Python's types."""
 
+STOPPING_RETRY_SECONDS = 5
+"""When to come back to a server that stops: about the time that another takes to start."""
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads this answer; the number is the one that nginx writes into its log."""
 
@@ -61,6 +63,38 @@ class UnsupportedMediaType(InvalidRequest):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The request line and the headers exceed what is read of them."""
+
+    code = "headers_too_large"
+    status = 431
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The headers exceed {most:,} bytes: send less.")
+
+
+class RequestTimeout(InvalidRequest):
+    """The request did not come to its end in time."""
+
+    code = "request_timeout"
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request was not whole after {seconds:g} seconds: send it faster.")
+
+
+class Stopping(Unavailable):
+    """The server stops: it answers what it has begun, and nothing new."""
+
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is stopping: send the request again when it is back.",
+            headers={"retry-after": str(STOPPING_RETRY_SECONDS), "connection": "close"},
+        )
 
 
 class InternalError(Jc1Error):

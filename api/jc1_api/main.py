@@ -19,15 +19,10 @@ from jc1.access.browser import check_listen, is_loopback
 from jc1.errors import InvalidSettings, PortInUse
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import FastAPI
 
     from jc1.settings import Settings
 
-DRAIN_SECONDS = 30
-"""How long replies that are being written when the server is told to stop may take to end."""
-CANCEL_SECONDS = 1
-"""How long a cancelled reply may take to tell its client so."""
 OWN_LOGGERS = ("jc1", "jc1_api", "jc1_ui", "jc1_lab")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -85,64 +80,27 @@ def _any_keys(settings: Settings) -> bool:
 
 
 def _run(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
-    import uvicorn
+    from jc1_api.server import Server, config
 
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    class Server(uvicorn.Server):
+    class Announced(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             gc.freeze()
             gc.enable()
             print(f"JC1 is ready: chat at {address}/ui, API at {address}/docs. Ctrl-C stops it.", flush=True)
 
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            _end_heartbeats(app)
-            await super().shutdown(sockets)
-            # uvicorn cancels replies that outlast the drain, and leaves them be where a second Ctrl-C cut it short.
-            # Either way each one stores how far it came.
-            if tasks := set(self.server_state.tasks):
-                if self.force_exit:
-                    for task in tasks:
-                        task.cancel()
-                await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
-
-    config = _config(app, settings)
+    server = Announced(config(app, settings), app)
 
     async def run() -> None:
         async with app.router.lifespan_context(app):
             with _obeyed_once():
-                await Server(config).serve([listener])
+                await server.serve([listener])
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(run())
-
-
-def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    import uvicorn
-
-    return uvicorn.Config(
-        app,
-        # Run by `_run`, so that an error at the start is the caller's to tell and not a traceback in uvicorn's log.
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Anybody can send these headers. They hold where one of these proxies did, and say nothing from elsewhere.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
-        ws="none",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-
-
-def _end_heartbeats(app: FastAPI) -> None:
-    """End the streams that every open page holds while it is open: the drain would wait for them in vain."""
-    for route in app.routes:
-        stop = getattr(getattr(route, "app", None), "stop_event", None)
-        if isinstance(stop, asyncio.Event):
-            stop.set()
 
 
 @contextmanager

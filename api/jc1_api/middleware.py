@@ -18,7 +18,7 @@ from jc1.access.browser import Caller
 from jc1.access.gate import Access
 from jc1.errors import Jc1Error, RequestTooLarge, Unauthenticated
 from jc1_api.anthropic_errors import PATHS as ANTHROPIC_PATHS
-from jc1_api.errors import error_response, unexpected
+from jc1_api.errors import Stopping, error_response, unexpected
 
 SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -30,7 +30,9 @@ PRIVATE_HEADERS = {b"cache-control": b"no-store"}
 """For `/v1`: what is somebody's own stays out of every cache on the way."""
 SESSION_COOKIE = "jc1_session"
 SIGN_IN = "/sign-in"
-OPEN = frozenset({"/health", "/health/live", "/health/ready", SIGN_IN, "/favicon.ico", "/manifest.json"})
+HEALTH = frozenset({"/health", "/health/live", "/health/ready"})
+"""What is answered also while the server stops."""
+OPEN = HEALTH | {SIGN_IN, "/favicon.ico", "/manifest.json"}
 """The addresses that ask for no key where there are keys."""
 PAGES = frozenset({"/", "/ui", "/ui/"})
 """Where somebody without a key is led to the sign-in."""
@@ -51,6 +53,7 @@ class Gate:
 
     A body may have `max_body_bytes`; for a route in `larger`, `POST /path`, what stands there under
     the name of its setting. `on_error` is told the code of each error that is an answer.
+    While the server is `stopping`, only who watches it is answered.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Gate:
         max_body_bytes: int,
         larger: Mapping[str, tuple[str, int]] | None = None,
         on_error: Callable[[str], None] = lambda code: None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.app = app
         self.access = access
         self.usual = ("max_body_bytes", max_body_bytes)
         self.larger = larger or {}
         self.on_error = on_error
+        self.stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -114,7 +119,9 @@ class Gate:
             self.on_error(state["error_code"])
 
     async def _admit(self, scope: Scope) -> None:
-        """Put the principal where the app finds it. Raises what `Access.admit` does."""
+        """Put the principal where the app finds it. Raises what `Access.admit` does, and `Stopping`."""
+        if self.stopping() and scope["path"] not in HEALTH:
+            raise Stopping
         open_to_all = scope["path"] in OPEN
         scope.setdefault("state", {})["principal"] = await self.access.admit(_caller(scope), open_to_all=open_to_all)
 

@@ -63,6 +63,10 @@ class Telemetry:
             trace.total = trace.elapsed()
             self.record(trace)
 
+    def count_error(self, code: str) -> None:
+        """Count an answer that is an error."""
+        self.metrics.http_errors.labels(code).inc()
+
     def record(self, trace: Trace) -> None:
         """Keep a finished request, also a failed or cancelled one."""
         self.recent.add(trace)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -103,10 +104,10 @@ class Server:
 
 
 @contextmanager
-def serving(workbench: Workbench, port: int = 0) -> Iterator[Server]:
-    """Serve the API over `workbench` from a thread."""
+def serving(workbench: Workbench, port: int = 0, **options: Any) -> Iterator[Server]:
+    """Serve the API over `workbench` from a thread; `options` are uvicorn's."""
     listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(create_app(workbench), log_config=None, ws="none", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(create_app(workbench), log_config=None, ws="none", timeout_graceful_shutdown=5, **options)
     started = threading.Event()
     found: list[asyncio.AbstractEventLoop] = []
 

@@ -12,7 +12,8 @@ from jc1.database.keys import KeyRepository
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EngineUnavailable, InvalidSettings
 from jc1_api.app import create_app
-from jc1_api.main import _config, serve
+from jc1_api.main import serve
+from jc1_api.server import config
 
 
 class Unstartable(EchoEngine):
@@ -60,9 +61,9 @@ async def test_only_a_trusted_proxy_says_who_asks_through_it(
     workbench: Workbench, proxies: str, peer: str, forwarded: str | None, status: int
 ) -> None:
     settings = Settings(trusted_proxies=proxies)
-    config = _config(create_app(workbench), settings)
-    config.load()
-    transport = httpx.ASGITransport(config.loaded_app, client=(peer, 1))
+    served = config(create_app(workbench), settings)
+    served.load()
+    transport = httpx.ASGITransport(served.loaded_app, client=(peer, 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
         assert (await client.get("/version", headers=headers)).status_code == status

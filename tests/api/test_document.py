@@ -14,10 +14,10 @@ from jc1.access.principal import SCOPES, USUAL_SCOPES
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
-from jc1_api.main import DRAIN_SECONDS
 from jc1_api.openai_format import Story
 from jc1_api.routes.chat import ChatRequest
 from jc1_api.routes.presets import PresetShown
+from jc1_api.server import DRAIN_SECONDS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 

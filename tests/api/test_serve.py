@@ -1,6 +1,5 @@
 """`jc1 serve` as its users meet it: a real process with the echo engine, told to stop by signals."""
 
-import contextlib
 import json
 import os
 import re
@@ -57,12 +56,20 @@ class Serving:
             assert "jc1_requests_in_flight 1.0" in httpx.get(f"{self.address}/metrics", timeout=SECONDS).text
             yield connection
 
-    def stop_listening(self, number: signal.Signals) -> None:
-        """Send the signal, and return when new connections are refused."""
+    def half_sent(self) -> socket.socket:
+        """Return a connection with a request whose body never comes to its end."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 99\r\n\r\n{"
+        )
+        return connection
+
+    def begin_to_stop(self, number: signal.Signals) -> None:
+        """Send the signal, and return when the server says that it is not ready any more."""
         self.process.send_signal(number)
-        with contextlib.suppress(ConnectionError):  # refused, or reset by the listener's end
-            while True:
-                socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS).close()
+        while httpx.get(f"{self.address}/health/ready", timeout=SECONDS).status_code == 200:
+            pass
 
     def ended(self) -> tuple[int, str]:
         """Exit status, and all that it wrote to standard error."""
@@ -138,7 +145,15 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
             server.listening_to_a_long_stream("long") as connection,
         ):
             assert next(heartbeat.iter_text()).startswith("data:")
-            server.stop_listening(signal.SIGTERM)
+            half_sent = server.half_sent()
+            server.begin_to_stop(signal.SIGTERM)
+            assert httpx.get(f"{server.address}/health/live", timeout=SECONDS).status_code == 200
+            new = httpx.post(f"{server.address}/v1/chat/completions", json={}, timeout=SECONDS)
+            assert (new.status_code, new.json()["error"]["code"]) == (503, "stopping")
+            assert int(new.headers["retry-after"]) >= 1
+            assert new.headers["connection"] == "close"
+            with half_sent:
+                assert half_sent.recv(1 << 16).startswith(b"HTTP/1.1 503")
             received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         status, errors = server.ended()
         assert b"data: [DONE]" in received, "the reply was drained"
@@ -151,7 +166,7 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
         (turn,) = again.http.get("/v1/sessions/long").json()["data"]
         assert (turn["user"], turn["reply"], turn["cancelled"]) == (LONG, LONG, False)
         with again.listening_to_a_long_stream("cut") as connection:
-            again.stop_listening(signal.SIGINT)
+            again.begin_to_stop(signal.SIGINT)
             again.process.send_signal(signal.SIGINT)
             while connection.recv(1 << 16):
                 pass

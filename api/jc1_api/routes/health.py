@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, Literal
 
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -53,8 +54,10 @@ UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "descripti
 
 @router.get("/health", responses=UNREADY)
 @router.get("/health/ready", responses=UNREADY)
-async def ready(workbench: TheWorkbench) -> JSONResponse:
+async def ready(request: Request, workbench: TheWorkbench) -> JSONResponse:
     """Say whether a request would be served. Send none while this fails."""
+    if request.app.state.stopping:
+        return JSONResponse({"status": "unready", "checks": {"server": "The server is stopping."}}, 503)
     parts: dict[str, Callable[[Workbench], None]] = {"engine": _engine, "database": _database, "disk": _disk}
     checks = {name: await asyncio.to_thread(_outcome, check, workbench) for name, check in parts.items()}
     fine = all(outcome == "ok" for outcome in checks.values())

@@ -1,0 +1,165 @@
+"""What a connection may take before its request is whole: real sockets, a real server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from jc1 import Workbench
+from jc1_api import connections
+from jc1_api.connections import MAX_HEAD_BYTES, Caps, capped
+from tests.api.conftest import Server, serving
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(workbench: Workbench) -> Iterator[Serve]:
+    """Return what starts a server whose connections are capped."""
+    with ExitStack() as running:
+
+        def start(*, body_seconds: float = 30, **caps: Any) -> Server:
+            made = Caps(body_seconds, workbench.telemetry.count_error, **caps)
+            return running.enter_context(serving(workbench, http=capped(made)))
+
+        yield start
+
+
+def answer(connection: socket.socket) -> tuple[int, str]:
+    """Return the status and the error's code of an answer after which the server closes."""
+    whole = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
+
+
+def read_live(connection: socket.socket, answers: int) -> None:
+    """Read that many answers to `LIVE`."""
+    read = b""
+    while read.count(b'{"status":"ok"}') < answers:
+        read += (piece := connection.recv(1 << 16))
+        assert piece
+
+
+def counted(server: Server, code: str) -> float | None:
+    return server.workbench.telemetry.registry.get_sample_value("jc1_http_errors_total", {"code": code})
+
+
+@pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 997 + b"\r\n"], ids=["one header", "many headers"])
+def test_a_head_without_end_is_cut_off_and_the_client_is_told(serve: Serve, piece: bytes) -> None:
+    server = serve()
+    with server.connect() as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
+        connection.sendall(piece * (2 * MAX_HEAD_BYTES // 1000))
+        assert answer(connection) == (431, "headers_too_large")
+    assert counted(server, "headers_too_large") == 1
+
+
+def test_a_head_that_is_whole_and_too_large_is_refused_and_a_body_may_be_larger(serve: Serve) -> None:
+    server = serve()
+    with server.connect() as connection:
+        connection.sendall(LIVE[:-2] + b"x: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n")
+        assert answer(connection) == (431, "headers_too_large")
+    asked = {"model": "echo", "messages": [{"role": "user", "content": "x " * 2 * MAX_HEAD_BYTES}], "max_tokens": 1}
+    reply = httpx.post(f"{server.url}/v1/chat/completions", json=asked, timeout=60)
+    assert reply.json()["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"G", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{", HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n"]
+)
+def test_a_request_that_does_not_come_to_its_end_is_answered_with_a_timeout(serve: Serve, sent: bytes) -> None:
+    server = serve(body_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(sent)
+        assert answer(connection) == (408, "request_timeout")
+    assert counted(server, "request_timeout") == 1
+
+
+def test_a_body_may_take_longer_where_it_is_large(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SLOWEST_BYTES_A_SECOND", 10)
+    server = serve(body_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 1001\r\nConnection: close\r\n\r\n" + b" " * 1000)
+        time.sleep(0.5)  # longer than a small one may take
+        connection.sendall(b" ")
+        assert answer(connection) == (400, "invalid_request")
+
+
+def test_a_connection_that_says_nothing_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.2)
+    server = serve()
+    with server.connect() as silent, server.connect() as kept:
+        kept.sendall(LIVE)
+        assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        assert silent.recv(1) == kept.recv(1) == b""
+
+
+def test_slow_bodies_that_take_every_connection_lock_nobody_out(serve: Serve) -> None:
+    server = serve(most=20)
+    with ExitStack() as slow:
+        begun = []
+        for _ in range(60):
+            begun.append(connection := slow.enter_context(server.connect()))
+            connection.sendall(HEAD + b"Content-Length: 9\r\n\r\n{")
+        for _ in range(3):
+            assert httpx.get(f"{server.url}/health/live", timeout=60).status_code == 200
+        with suppress(ConnectionError):  # told why, if it had said something when it made room
+            assert begun[0].recv(1 << 16).startswith((b"HTTP/1.1 503", b""))
+            assert begun[0].recv(1 << 16) == b"", "the oldest made room"
+        begun[-1].sendall(b"       }")
+        assert begun[-1].recv(1 << 16).startswith(b"HTTP/1.1 400"), "the newest is still read"
+
+
+def test_where_every_connection_is_being_answered_the_next_request_is_turned_away(serve: Serve) -> None:
+    server = serve(most=2)
+    with stream(server), stream(server), server.connect() as third:
+        third.sendall(LIVE)
+        assert answer(third) == (503, "overloaded")
+
+
+@contextmanager
+def stream(server: Server, **options: Any) -> Iterator[socket.socket]:
+    """A reply under way, of which nothing was read but its first bytes."""
+    text = "The owl asked who had moved the lighthouse. " * 60
+    asked = {"model": "echo", "messages": [{"role": "user", "content": text}], "stream": True, "max_tokens": 4000}
+    body = json.dumps({**asked, "logprobs": True, "top_logprobs": 20, **options}).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        yield connection
+
+
+def test_a_client_that_reads_nothing_loses_its_reply_and_the_engine_is_free(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.2)
+    server = serve()
+    with stream(server):
+        server.wait_until(lambda: server.engine.active == 0)
+    assert server.workbench.telemetry.recent.list()[0].outcome == "cancelled"
+
+
+def test_requests_sent_one_behind_the_other_are_all_answered_and_time_begins_anew_with_each(serve: Serve) -> None:
+    server = serve(body_seconds=0.3)
+    with server.connect() as connection:
+        connection.sendall(LIVE * 3)
+        read_live(connection, 3)
+        time.sleep(0.5)  # nothing is begun, so nothing is late
+        connection.sendall(LIVE)
+        read_live(connection, 1)
+        connection.sendall(LIVE + HEAD)
+        read_live(connection, 1)
+        assert answer(connection) == (408, "request_timeout")
