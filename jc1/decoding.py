@@ -4,8 +4,8 @@ Knows names, ranges and the order in which the filters act. Knows nothing about 
 
 **The order.** From one step's logits to the next token, on every engine:
 
-1. tokens that `json_schema`, `regex` or `choice` rule out are dropped, `logit_bias` is added, and the end-of-sequence
-   token is forbidden while fewer than `min_tokens` were produced
+1. tokens that `json_schema`, `regex`, `choice` or the form of a tool's call rule out are dropped, `logit_bias` is
+   added, and the end-of-sequence token is forbidden while fewer than `min_tokens` were produced and others are left
 2. `repetition_penalty` (tokens of prompt and output), then `frequency_penalty` and `presence_penalty` (output only)
 3. `temperature` 0 takes the most likely token here; otherwise the logits are divided by it
 4. `min_p` drops tokens less likely than `min_p` times the most likely one

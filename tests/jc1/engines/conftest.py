@@ -36,6 +36,18 @@ SIZE = 288
 """Tokens of the models: 256 bytes, a few special ones, the rest unused."""
 
 
+HERMES = (
+    "{{ bos_token }}"
+    "{% if tools %}<tools>{% for tool in tools %}{{ tool['function'] | tojson }}{% endfor %}</tools>\n{% endif %}"
+    "{% for m in messages %}{% if m['role'] == 'tool' %}<tool_response>{{ m['content'] }}</tool_response>\n"
+    "{% else %}{{ m['role'] + ': ' + m['content'] }}{% for call in m['tool_calls'] or [] %}"
+    "{{ '<tool_call>\n{\"name\": \"' + call['function']['name'] + '\", \"arguments\": ' }}"
+    "{{ call['function']['arguments'] | tojson }}{{ '}\n</tool_call>' }}{% endfor %}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
+)
+"""The template of these models, of the Hermes family, and short, since they read byte for byte."""
+
+
 def write_tokenizer(folder: Path) -> tuple[int, int, list[int]]:
     """Write a Hugging Face tokenizer whose tokens are bytes.
 
@@ -51,10 +63,7 @@ def write_tokenizer(folder: Path) -> tuple[int, int, list[int]]:
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<s>", "<end>", "<reply>")])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "<end>"}))
-    (folder / "chat_template.jinja").write_text(
-        "{{ bos_token }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
-    )
+    (folder / "chat_template.jinja").write_text(HERMES)
     return tokenizer.token_to_id("<reply>"), tokenizer.token_to_id("<end>"), tokenizer.encode(REPLY).ids
 
 
@@ -156,23 +165,10 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_model(tmp_path_factory.mktemp("random"))
 
 
-HERMES = (
-    "{% if tools %}<tools>{% for tool in tools %}{{ tool['function'] | tojson }}{% endfor %}</tools>\n{% endif %}"
-    "{% for m in messages %}{% if m['role'] == 'tool' %}<tool_response>{{ m['content'] }}</tool_response>\n"
-    "{% else %}{{ m['role'] + ': ' + m['content'] }}{% for call in m['tool_calls'] or [] %}"
-    "{{ '<tool_call>\n{\"name\": \"' + call['function']['name'] + '\", \"arguments\": ' }}"
-    "{{ call['function']['arguments'] | tojson }}{{ '}\n</tool_call>' }}{% endfor %}\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<reply>' }}{% endif %}"
-)
-"""A template of the Hermes family, short, since the models of these tests read byte for byte."""
-
-
 @pytest.fixture(scope="session")
 def tool_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a model with random weights, whose template knows tools."""
-    folder = write_random_model(tmp_path_factory.mktemp("tools"), context=4096)
-    (folder / "chat_template.jinja").write_text(HERMES)
-    return folder
+    """Return the folder of a model with random weights, which reads enough for tools."""
+    return write_random_model(tmp_path_factory.mktemp("tools"), context=4096)
 
 
 @pytest.fixture(scope="session")

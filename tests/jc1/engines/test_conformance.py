@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt, Step
 from jc1.errors import EngineUnavailable, InvalidDecoding, PromptTooLong, UnsupportedDecoding
 from jc1.messages import Message
+from jc1.tools import Tool, Toolset
 
 REPLY = "Jürgen:❤😀"
 LETTERS = len(REPLY.encode())
@@ -199,6 +201,24 @@ async def test_a_field_that_it_cannot_honour_is_named_with_advice(engine: Engine
             await steps_of(engine, prompt, **{name: guides.get(name, 2)})
         assert (caught.value.param, caught.value.engine) == (name, engine.name)
         assert engine.capabilities.advice[name] in caught.value.message
+
+
+async def test_a_tool_that_has_to_be_called_is_called_with_arguments_that_fit_or_tools_are_refused(
+    engine: Engine, prompt: EnginePrompt
+) -> None:
+    schema = {"type": "object", "properties": {"days": {"enum": [3, 7]}}, "additionalProperties": False}
+    tools = Toolset((Tool("clock"), Tool("get_weather", parameters=schema)), "get_weather", parallel=False)
+    asked = EnginePrompt(prompt.messages, tools=tools)
+    if not engine.capabilities.tools:
+        with pytest.raises(UnsupportedDecoding) as caught:
+            await steps_of(engine, asked)
+        assert (caught.value.param, engine.capabilities.advice["tools"] in caught.value.message) == ("tools", True)
+        return
+    steps = await steps_of(engine, asked)
+    first, *rest = [piece for step in steps for piece in step.calls]
+    assert (first.call, first.name, bool(first.id), first.arguments) == (0, "get_weather", True, "")
+    assert json.loads("".join(piece.arguments for piece in rest)) in ({}, {"days": 3}, {"days": 7})
+    assert (text_of(steps), steps[-1].finish_reason) == ("", "tool_calls")
 
 
 async def test_closing_the_stream_frees_the_slot(engine: Engine, prompt: EnginePrompt) -> None:

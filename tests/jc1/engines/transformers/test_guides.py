@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -152,6 +153,18 @@ async def test_a_schema_beside_tools_leaves_the_choice_between_both(engine: Tran
         assert reply.tool_calls or json.loads(reply.text)["a"] in (1, 2)
 
 
+async def test_a_guide_holds_whatever_was_drafted(tool_model: Path) -> None:
+    drafting = TransformersEngine(EngineSettings(model=str(tool_model), speculation="ngram:3"))
+    await drafting.start()
+    try:
+        (free,) = await choices_of(drafting, regex="(abc){12}")
+        (call,) = (await choices_of(drafting, Toolset((CLOCK,), "clock", parallel=False)))[0].tool_calls
+    finally:
+        await drafting.close()
+    assert free.text == "abc" * 12
+    assert (call.name, call.arguments) == ("clock", "{}")
+
+
 @pytest.mark.parametrize(
     ("guide", "param"),
     [
@@ -201,11 +214,22 @@ async def test_what_cannot_be_enforced_only_advises_unless_it_is_to_be_strict(en
         await choices_of(engine, strict, max_tokens=5)
 
 
-async def test_a_model_without_a_place_for_tools_refuses_them_by_name(random_model: Path) -> None:
-    plain = TransformersEngine(EngineSettings(model=str(random_model)))
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "knows no tools"),
+        ("{% if tools %}{{ tools }}{% endif %}{% for m in messages %}{{ m['content'] }}{% endfor %}", "not known here"),
+    ],
+)
+async def test_a_model_whose_template_shows_no_form_of_calls_refuses_tools_by_name(
+    tool_model: Path, tmp_path: Path, template: str, reason: str
+) -> None:
+    folder = shutil.copytree(tool_model, tmp_path / "other")
+    (folder / "chat_template.jinja").write_text(template)
+    plain = TransformersEngine(EngineSettings(model=str(folder)))
     await plain.start()
     try:
-        with pytest.raises(UnsupportedDecoding, match="knows no tools"):
+        with pytest.raises(UnsupportedDecoding, match=reason):
             await choices_of(plain, Toolset((CLOCK,)))
     finally:
         await plain.close()
