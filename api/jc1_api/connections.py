@@ -35,8 +35,8 @@ UNREAD_SECONDS = 60.0
 """How long an answer waits for a client that reads nothing."""
 LINGER_SECONDS = 1.0
 """How long a client that is cut off may take to read why: what it sends meanwhile is thrown away."""
-RESERVED_DESCRIPTORS = 64
-"""Of the process's descriptors, those for files, databases and models."""
+RESERVED_DESCRIPTORS = 128
+"""Of the process's descriptors, those for files, databases and models, but never more than half of them."""
 MOST_CONNECTIONS = 10_000
 OVERLOADED_RETRY_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
@@ -48,8 +48,9 @@ Phase = Literal["idle", "head", "body", "whole"]
 def most_connections() -> int:
     """Return how many connections the process has descriptors for, beside those that it needs itself."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft - RESERVED_DESCRIPTORS
-    return max(1, min(MOST_CONNECTIONS, free))
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, max(soft - RESERVED_DESCRIPTORS, soft // 2)))
 
 
 @dataclass

@@ -6,6 +6,7 @@ meanwhile takes its request with it. Knows nothing about wire formats.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,12 +20,20 @@ from jc1.trace import Trace
 from jc1.workbench import Workbench
 from jc1_api.sse import until_disconnect
 
+PATIENCE_SECONDS = 10.0
+"""How long a stream waits for its first token before it begins without one."""
+
 
 @dataclass(slots=True)
 class Begun:
-    """A stream up to its first token: until then an error is an HTTP status. `headers` go out with it."""
+    """A stream up to its first token: until then an error is an HTTP status. `headers` go out with it.
+
+    `rest` is the stream from there on. Where the first token takes longer than `PATIENCE_SECONDS`, it is in there too:
+    what stands between would take the silence for a dead connection.
+    """
 
     trace: Trace
+    rest: AsyncGenerator[GuardedEvent, None]
     first: list[Event] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -32,7 +41,7 @@ class Begun:
 async def whole(events: AsyncGenerator[GuardedEvent, None], request: Request) -> tuple[Reply, dict[str, str]]:
     """Return the reply that the events end with, and the headers that go out with it."""
     async with until_disconnect(request.receive), aclosing(events):
-        headers = _admitted(await anext(events), request).headers
+        headers = _admitted(await anext(events), events, request).headers
         async for event in events:
             if isinstance(event, Done):
                 return event.reply, headers
@@ -40,22 +49,57 @@ async def whole(events: AsyncGenerator[GuardedEvent, None], request: Request) ->
 
 
 async def begun(events: AsyncGenerator[GuardedEvent, None], request: Request) -> Begun:
-    """Return the events up to the first that is part of the reply; the rest stays in `events`."""
+    """Return the events up to the first that is part of the reply, or none where that takes long."""
     async with until_disconnect(request.receive):
-        start = _admitted(await anext(events), request)
-        async for event in events:
-            assert not isinstance(event, Admitted)
-            start.first.append(event)
-            if not isinstance(event, Recalled):
-                break
+        start = _admitted(await anext(events), events, request)
+        first = asyncio.create_task(_until_reply(events))
+        try:
+            done, _ = await asyncio.wait({first}, timeout=PATIENCE_SECONDS)
+        except asyncio.CancelledError:
+            await _cancelled(first)
+            raise
+    if done:
+        start.first = first.result()
+    else:
+        start.rest = _resumed(first, events)
     return start
 
 
-def _admitted(event: GuardedEvent, request: Request) -> Begun:
+async def _until_reply(events: AsyncGenerator[GuardedEvent, None]) -> list[Event]:
+    first: list[Event] = []
+    async for event in events:
+        assert not isinstance(event, Admitted)
+        first.append(event)
+        if not isinstance(event, Recalled):
+            break
+    return first
+
+
+async def _resumed(
+    first: asyncio.Task[list[Event]], events: AsyncGenerator[GuardedEvent, None]
+) -> AsyncGenerator[GuardedEvent, None]:
+    """Yield what a task still waits for, and then what follows."""
+    async with aclosing(events):
+        try:
+            for early in await first:
+                yield early
+        finally:
+            await _cancelled(first)
+        async for event in events:
+            yield event
+
+
+async def _cancelled(task: asyncio.Task[list[Event]]) -> None:
+    """Cancel a task, and return when it has ended, as it may have before."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _admitted(event: GuardedEvent, events: AsyncGenerator[GuardedEvent, None], request: Request) -> Begun:
     """Return the start of a reply whose trace is what the answer is known by, also when it becomes an error."""
     assert isinstance(event, Admitted)
     request.state.request_id = event.trace.id
-    return Begun(event.trace, headers=dict(event.headers))
+    return Begun(event.trace, events, headers=dict(event.headers))
 
 
 async def chained(

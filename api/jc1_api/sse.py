@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 import orjson
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from jc1.errors import EngineUnavailable, Jc1Error
 from jc1_api.errors import error_body
 
 T = TypeVar("T")
+
+COMMENT, COMMENT_SECONDS = b": waiting\n\n", 10.0
+"""What a stream sends that has nothing to say, and how often."""
 
 _LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
 """Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
@@ -99,7 +102,8 @@ class EventStream(Response):
     """Server-sent events from a generator of whole chunks, which is closed when the client goes away.
 
     The generator turns its errors into chunks: once the response has begun there is no status to change. What it
-    cannot see is that the server stops and waits no longer: that is an event of its own, by `failed`.
+    cannot see is that the server stops and waits no longer: that is an event of its own, by `failed`. While nothing
+    comes a comment does, from time to time, so that nothing on the way takes the connection for dead.
     """
 
     media_type = "text/event-stream"
@@ -119,11 +123,36 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async with until_disconnect(receive), aclosing(self._chunks):
+            async with until_disconnect(receive), aclosing(self._chunks), _commenting(send) as sending:
                 async for chunk in self._chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    await sending({"type": "http.response.body", "body": chunk, "more_body": True})
         except ClientDisconnect:
             return
         except EngineUnavailable as stopping:
             await send({"type": "http.response.body", "body": self._failed(stopping), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def _commenting(send: Send) -> AsyncIterator[Send]:
+    """Yield what sends; while it is not called, comments are sent."""
+    quiet = True
+
+    async def sending(message: Message) -> None:
+        nonlocal quiet
+        quiet = False
+        await send(message)
+
+    async def comment() -> None:
+        nonlocal quiet
+        while True:
+            await asyncio.sleep(COMMENT_SECONDS)
+            if quiet:
+                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+            quiet = True
+
+    comments = asyncio.create_task(comment())
+    try:
+        yield sending
+    finally:
+        comments.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -163,3 +164,14 @@ def test_requests_sent_one_behind_the_other_are_all_answered_and_time_begins_ane
         connection.sendall(LIVE + HEAD)
         read_live(connection, 1)
         assert answer(connection) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [(64, 32), (256, 128), (1024, 896), (1_000_000, 10_000), (resource.RLIM_INFINITY, 10_000)],
+)
+def test_there_may_be_as_many_connections_as_descriptors_allow(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert connections.most_connections() == most

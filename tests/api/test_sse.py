@@ -6,10 +6,12 @@ import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
 from jc1.errors import EngineUnavailable
+from jc1_api import replies, sse
 from jc1_api.sse import EventStream, until_disconnect
 from tests.api.conftest import Server
 
@@ -145,3 +147,43 @@ async def test_a_stream_that_the_servers_end_cuts_short_says_so() -> None:
     assert (start["status"], one["body"]) == (200, b"data: 1\n\n")
     assert json.loads(error["body"].removeprefix(b"data: "))["error"]["code"] == "engine_unavailable"
     assert not end.get("more_body")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_stream_that_waits_for_its_turn_begins_and_sends_comments_until_it_comes(
+    slow_server: Server, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(replies, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "COMMENT_SECONDS", 0.05)
+    slow_server.workbench.guarded.admission.max_running = 1
+    asked = {"model": "echo", "messages": [{"role": "user", "content": "Hi"}], "stream": True, "max_tokens": 2}
+    with slow_server.connect() as running:
+        send(running, stream=True, max_tokens=1000)
+        slow_server.wait_until(lambda: slow_server.engine.active == 1)
+        with httpx.stream("POST", slow_server.url + path, json=asked, timeout=60) as waiting:
+            assert waiting.status_code == 200
+            lines = waiting.iter_lines()
+            assert [line for line in (next(lines) for _ in range(12)) if line.startswith(":")]
+            running.close()
+            assert [line for line in lines if line.startswith("data: ")]
+    assert [trace.outcome for trace in slow_server.workbench.telemetry.recent.list()] == ["ok", "cancelled"]
+
+
+def test_who_leaves_while_waiting_for_its_turn_leaves_the_queue(
+    slow_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "PATIENCE_SECONDS", 0.05)
+    admission = slow_server.workbench.guarded.admission
+    admission.max_running = 1
+    with slow_server.connect() as running, slow_server.connect() as early, slow_server.connect() as late:
+        send(running, stream=True, max_tokens=1000)
+        slow_server.wait_until(lambda: slow_server.engine.active == 1)
+        send(late, stream=True, max_tokens=1000)
+        assert late.recv(12) == b"HTTP/1.1 200", "it has begun, and waits"
+        send(early, stream=False, max_tokens=1000)
+        slow_server.wait_until(lambda: admission.waiting == 2)
+        late.close()
+        early.close()
+        slow_server.wait_until(lambda: admission.waiting == 0)
+        assert admission.running == 1
+    gone(slow_server)

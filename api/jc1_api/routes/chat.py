@@ -216,4 +216,4 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
             return JSONResponse(completion(reply, model), headers=headers)
         start = await begun(events, request)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return EventStream(chunks(start.first, events, model=model, include_usage=include_usage), start.headers)
+    return EventStream(chunks(start.first, start.rest, model=model, include_usage=include_usage), start.headers)

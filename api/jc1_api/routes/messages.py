@@ -187,7 +187,7 @@ async def create_message(
             return JSONResponse(message(reply, model, ignored), headers=headers)
         start = await begun(events, request)
     stream = MessageStream(model, start.trace, ignored)
-    return EventStream(stream.chunks(start.first, events), start.headers, failed=stream.failed)
+    return EventStream(stream.chunks(start.first, start.rest), start.headers, failed=stream.failed)
 
 
 @router.post(PATHS[1], dependencies=[requires("chat")])

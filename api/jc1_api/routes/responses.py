@@ -238,4 +238,4 @@ async def create_response(body: ResponseRequest, request: Request, workbench: Th
             reply, headers = await whole_reply(events, request)
             return JSONResponse(whole(response, reply, ignored), headers=headers)
         start = await begun(events, request)
-    return EventStream(stream.chunks(start.first, events), start.headers, failed=stream.failed)
+    return EventStream(stream.chunks(start.first, start.rest), start.headers, failed=stream.failed)
