@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Literal
 
 from jc1.errors import InvalidRequest
-from jc1.messages import Role
 
 MAX_CHARACTERS = 100_000
 """Longest text of a record: about 100 passages, which take the default embedder six seconds of one core."""
 
+Role = Literal["system", "user", "assistant"]
+"""Who said what is remembered. What tools say is not."""
 Kind = Literal["statement", "question", "reply"]
 """What a record is. Questions and replies are kept, but never outrank statements."""
 

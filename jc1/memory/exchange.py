@@ -23,7 +23,7 @@ from jc1.database.tables import MAX_PLACE, edits, records
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, RequestTooLarge, Unavailable
-from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record
+from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record, Role
 from jc1.memory.passages import embedding_texts
 from jc1.memory.provenance import delete_records, link, refresh_replies, repeated_by
 from jc1.memory.rows import (
@@ -36,7 +36,6 @@ from jc1.memory.rows import (
     relink_superseded,
     supersede_changed,
 )
-from jc1.messages import Role
 from jc1.texts import checked
 
 MAX_LINE = 16_000_000

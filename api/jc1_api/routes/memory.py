@@ -29,13 +29,13 @@ from jc1.memory.base import (
     Record,
     Restored,
     Retrieval,
+    Role,
     Selection,
     Statistics,
 )
 from jc1.memory.deletion import MAX_SELECTED
 from jc1.memory.exchange import MAX_LINES, too_many_lines
 from jc1.memory.queries import MAX_CONTAINS
-from jc1.messages import Role
 from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import NAME_LENGTH, NOT_BLANK, Body, Flag, Name

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
 
 from jc1.memory.base import MAX_CHARACTERS, NewRecord
-from jc1.messages import Message, Role
+from jc1.messages import Message
 from jc1_lab.records.items import NO_SCORER, Item
 from jc1_lab.suites.jsonl import Label, Name, Problems, Text, parsed, values
 
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class _Message(_Strict):
-    role: Role
+    role: Literal["system", "user", "assistant"]
     content: Text
 
 

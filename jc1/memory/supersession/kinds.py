@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from jc1.memory.base import Kind
-from jc1.messages import Role
+from jc1.memory.base import Kind, Role
 
 LEAD_IN = re.compile(
     r"(?:hi|hey|hello|hallo|dear jc1|jc1|ok|okay|oh|ah|um|well|so|and|but|also|then|now|thanks|thank you|please|sorry|"

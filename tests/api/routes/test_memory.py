@@ -252,3 +252,8 @@ async def test_a_wrong_field_is_named(client: httpx.AsyncClient, method: str, pa
 async def test_a_selection_says_one_thing(client: httpx.AsyncClient, body: Any) -> None:
     for way in ("/forget", "/forget/preview", "/restore", "/purge"):
         assert "one way" in (await call(client, "POST", way, 400, json=body))["error"]["message"]
+
+
+async def test_nothing_that_a_tool_says_can_be_remembered(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/v1/memory", json={"text": "It is 21 degrees.", "role": "tool"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "role")
