@@ -10,8 +10,8 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from jc1.memory.base import Record
-from jc1.messages import Message, Role
+from jc1.memory.base import Record, Role
+from jc1.messages import Message
 from jc1.prompt import DEFAULT_SYSTEM, with_memories
 from jc1_lab.dialogues.chatter import Chatter
 from jc1_lab.dialogues.grammar import (
