@@ -14,6 +14,7 @@ from jc1.access.limits import Limiter, duration
 from jc1.access.principal import Limits, Principal
 from jc1.access.usage import Usage
 from jc1.errors import RateLimited
+from tests.support.redis_server import RedisServer
 
 Made = Callable[..., Limiter]
 
@@ -160,3 +161,20 @@ async def test_tokens_are_given_back_also_where_the_request_is_cancelled_meanwhi
 )  # fmt: skip
 def test_times_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+async def test_servers_with_one_redis_share_a_keys_minute_and_serve_on_without_it(
+    home: Path, limiter: Made, redis_server: RedisServer
+) -> None:
+    ann, shared = key(requests_per_minute=3), {"cache": "redis", "redis_url": redis_server.url}
+    one, two = limiter(**shared), limiter(**shared)
+    for made in (one, two, one):
+        await made.take(ann, "tiny", 0)
+    await refusal(two, ann)
+    await one.close()
+    await two.close()
+    alone = limiter(cache="redis", redis_url=f"unix://{home}/nobody")
+    for _ in range(3):
+        await alone.take(ann, "tiny", 0)
+    await refusal(alone, ann)
+    await alone.close()
