@@ -59,9 +59,12 @@ def test_a_finished_request_is_counted_everywhere_it_belongs() -> None:
 def test_a_refused_request_is_counted_under_its_code_and_adds_no_times_it_did_not_reach() -> None:
     telemetry = Telemetry()
     refused = Trace(owner="ann", engine="echo", model="echo", outcome="empty_message", total=0.001)
+    refused.add("tokenize", 0.0, 0.001)
     telemetry.record(refused)
     assert value(telemetry, "jc1_requests_total", outcome="empty_message", engine="echo", model="echo") == 1
-    assert value(telemetry, "jc1_time_to_first_token_seconds_count", engine="echo", model="echo") is None
+    for times in ("jc1_request_seconds_count", "jc1_time_to_first_token_seconds_count"):
+        assert value(telemetry, times, engine="echo", model="echo") is None
+    assert value(telemetry, "jc1_stage_seconds_count", stage="tokenize") is None
     assert value(telemetry, "jc1_recalled_memories_count") == 0
 
 
