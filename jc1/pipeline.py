@@ -53,27 +53,6 @@ class Pipeline:
                     return event.reply
         raise AssertionError("a stream ends with Done or raises")
 
-    async def count(
-        self,
-        messages: str | Sequence[Message | Mapping[str, Any]],
-        *,
-        preset: str | Preset | None = None,
-        tools: Sequence[Tool | Mapping[str, Any]] = (),
-        tool_choice: str = "auto",
-    ) -> int:
-        """Return how many tokens the prompt of a request takes, with all its messages and without memories.
-
-        Takes, and raises, what `stream` does.
-        """
-        bench = self._bench
-        toolset = toolset_of(tools, tool_choice)
-        request = await prepare(
-            bench, bench.begin_trace(), messages, memory="off", preset=preset, decoding={}, tools=toolset
-        )
-        system = [Message.system(request.resolved.system)] if request.resolved.system else []
-        whole = (*system, *request.history, request.message, *request.exchange)
-        return await in_thread(request, request.tokens.count, whole)
-
     async def stream(
         self,
         messages: str | Sequence[Message | Mapping[str, Any]],

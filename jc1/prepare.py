@@ -97,6 +97,24 @@ async def prepare(
     return request
 
 
+async def prompt_tokens(
+    bench: Workbench,
+    messages: str | Sequence[Message | Mapping[str, Any]],
+    *,
+    preset: str | Preset | None = None,
+    tools: Toolset | None = None,
+) -> int:
+    """Return how many tokens the prompt of a request takes, with all its messages and without memories.
+
+    Raises what `prepare` does.
+    """
+    trace = bench.begin_trace()
+    request = await prepare(bench, trace, messages, memory="off", preset=preset, decoding={}, tools=tools)
+    system = [Message.system(request.resolved.system)] if request.resolved.system else []
+    whole = (*system, *request.history, request.message, *request.exchange)
+    return await in_thread(request, request.tokens.count, whole)
+
+
 async def tokenize(trace: Trace, request: Request) -> None:
     """Leave in the request's history what fits, with room for memories: the oldest turns give way."""
     with trace.stage("tokenize"):

@@ -14,7 +14,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 
 from jc1.messages import Message
+from jc1.prepare import prompt_tokens
 from jc1.request import MemoryMode
+from jc1.tools import toolset_of
 from jc1_api.anthropic_errors import PATHS, AnthropicError
 from jc1_api.anthropic_format import AnthropicMessage, MessageEvent, MessageStream, TokenCount, message
 from jc1_api.anthropic_input import AnyTool, CacheControl, MessageSent, Texts, to_messages, to_tools
@@ -193,8 +195,9 @@ async def create_message(
 @router.post(PATHS[1], dependencies=[requires("chat")])
 async def count_tokens(body: CountRequest, workbench: TheWorkbench, beta: Beta = None) -> TokenCount:
     """Count the tokens of a prompt, without memories and with every turn: those are chosen when it is asked."""
-    tools, _ = body.asked_tools()
-    tools.pop("parallel_tool_calls")
+    asked, _ = body.asked_tools()
+    tools = toolset_of(asked["tools"], asked["tool_choice"])
     preset = preset_of(body.model, body.preset, workbench)
     with named_as_sent({} if body.preset is not None else {"preset": "model"}):
-        return TokenCount(input_tokens=await workbench.pipeline.count(body.conversation(), preset=preset, **tools))
+        tokens = await prompt_tokens(workbench, body.conversation(), preset=preset, tools=tools)
+    return TokenCount(input_tokens=tokens)

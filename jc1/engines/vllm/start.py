@@ -63,9 +63,11 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     try:
         arguments = engine_arguments(path, settings, speculation)
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        # As a server, vLLM batches more: on an H100 1,024 requests and 8,192 tokens a step, and not 128 and 2,048.
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.OPENAI_API_SERVER)
     except Jc1Error:
         raise
     except Exception as error:
