@@ -44,7 +44,7 @@ engine and machine: `python -m experiments.benchmarks.engines speculation` measu
 
 | set | replies | acceptance | wanted |
 |---|---|---|---|
-| generated, names and values never seen | {held_n} | {held:.3f} | {wanted} |
+| generated, names and values never seen | {held_n} | {held_out:.3f} | {wanted} |
 | - of these, questions that memory answers | {told_n} | {told:.3f} | {wanted} |
 | handwritten | {hand_n} | {hand:.3f} | |
 

@@ -277,7 +277,7 @@ class Owners(RuleBasedStateMachine):
 
     @rule(owner=owners, query=texts, window=st.integers(0, 2), which=st.integers(0, 1))
     def search(self, owner: str, query: str, window: int, which: int) -> None:
-        receipts = self.stores[which].search(owner, query, Retrieval(k=100, window=window)).receipts
+        receipts = self.stores[which].search(owner, query, Retrieval(k=100, window=window, questions=True)).receipts
         found = {receipt.record.id: receipt.record.text for receipt in receipts}
         current = {r.id for r in self.stores[which].list(owner).records if r.superseded_by is None}
         assert len(found) == len(receipts)
