@@ -165,7 +165,8 @@ class GuardedPipeline:
             for name in ("max_tokens", "n")
         )
         texts = (message.text for message in conversation_of(messages))
-        return _tokens_in(texts) + min(longest, bench.settings.max_reply_tokens) * n
+        # The pipeline refuses what is out of range, but only later: until then it must not widen the limit.
+        return _tokens_in(texts) + min(max(longest, 1), bench.settings.max_reply_tokens) * max(n, 1)
 
     @asynccontextmanager
     async def _turn(self, principal: Principal, model: str) -> AsyncIterator[None]:

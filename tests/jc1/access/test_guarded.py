@@ -158,6 +158,8 @@ async def test_the_longest_reply_is_the_requests_then_its_presets_then_the_defau
 
     assert await estimate(max_tokens=7, preset="long") == 100 + 7
     assert await estimate(max_tokens=7, n=3) == 100 + 21
+    assert await estimate(max_tokens=7, n=-1000) == 100 + 7
+    assert await estimate(max_tokens=-1000) == 100 + 1
     assert await estimate(preset="long") == 100 + 4096
     assert await estimate() == 100 + Decoding().max_tokens
 
