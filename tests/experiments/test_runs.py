@@ -46,7 +46,7 @@ def test_a_trial_is_the_one_named_else_the_winner(tracked: Tracked) -> None:
 
 def test_a_sweeps_texts_are_its_own_though_another_has_its_name_now(tracked: Tracked, tmp_path: Path) -> None:
     home = Settings(home=tmp_path, tracking_uri=tracked.settings.tracking)
-    later = sweep_result().model_copy(update={"created": "2026-12-24T00:00:00+00:00"})
+    later = sweep_result().model_copy(update={"created": "9999-12-24T00:00:00+00:00"})
     namesake = write_folder(later, tmp_path / "sweeps" / later.name)
     with SweepStore(namesake) as store:
         store.put_prompts({"other": Asked("Of another?")})
@@ -109,7 +109,7 @@ def test_looking_makes_no_store(tmp_path: Path) -> None:
 
 
 def test_the_list_has_what_lies_in_folders_and_what_only_mlflow_has(tracked: Tracked) -> None:
-    later = "2026-12-01T00:00:00+00:00"
+    later = "9999-12-01T00:00:00+00:00"
     tracking.begin("still-running", tracked.settings.tracking, about={"created": later})
     sweeps = {sweep.name: sweep for sweep in list_runs(tracked.settings).sweeps}
     own, other = sweeps[tracked.result.name], sweeps["still-running"]
@@ -133,7 +133,7 @@ from jc1 import Settings
 from jc1_lab.records.store import FILE, SweepStore
 from jc1_lab.sinks import mlflow as tracking
 
-settings, created = Settings(home=sys.argv[1]), "2026-12-01T00:00:00+00:00"
+settings, created = Settings(home=sys.argv[1]), "9999-12-01T00:00:00+00:00"
 store = SweepStore(settings.home / "sweeps" / "long-one")
 store.put("plan", {"created": created, "plan": {}})
 store.add_trial(0, {})

@@ -54,7 +54,7 @@ def test_a_sweep_is_shown_and_written_as_a_report(jc1: Run, sweeps: Path, tmp_pa
 
 def test_a_report_from_mlflow_quotes_no_namesake(jc1: Run, tracked: Tracked, sweeps: Path, tmp_path: Path) -> None:
     folder = sweeps / tracked.result.name
-    later = tracked.result.model_copy(update={"created": "2026-12-24T00:00:00+00:00", "mlflow_run": ""})
+    later = tracked.result.model_copy(update={"created": "9999-12-24T00:00:00+00:00", "mlflow_run": ""})
     later.write(folder)
     with contextlib.closing(sqlite3.connect(folder / FILE)) as database, database:
         database.execute("UPDATE records SET texts = replace(texts, 'Your cat is called', 'The namesake says')")
