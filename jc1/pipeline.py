@@ -124,8 +124,10 @@ class Pipeline:
                 # 9) speak: the reply will be read out here to who asks for a voice. Nobody can yet.
                 # 10) reply: whole, with its trace.
                 trace.outcome = "ok"
+                reply = writing.reply()
+                bench.telemetry.note_replies(trace, [choice.text for choice in reply.choices])
                 bench.telemetry.finish(trace)
-                yield Done(writing.reply())
+                yield Done(reply)
             except (GeneratorExit, asyncio.CancelledError):
                 if storing is not None:
                     trace.outcome = "ok"  # the reply was whole, and is being stored as such
@@ -170,7 +172,9 @@ class Pipeline:
         token_ids, count = request.tokens.tokenize(prompt.messages)
         trace.dropped_memories = prompt.dropped_memories
         trace.usage = Usage(prompt_tokens=count)
-        return EnginePrompt(prompt.messages, tuple(token_ids), request.tools)
+        self._bench.telemetry.note_prompt(trace, prompt.messages)
+        headers = self._bench.telemetry.headers_behind(trace)
+        return EnginePrompt(prompt.messages, tuple(token_ids), request.tools, headers)
 
     async def _generate(
         self, trace: Trace, request: Request, prompt: EnginePrompt, writing: ReplyBuilder

@@ -71,6 +71,7 @@ async def prepare(
     trace.preset = preset.reference
     system = "\n\n".join(m.text for m in sent if m.role == "system")
     resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory)
+    trace.decoding = resolved.decoding
     if tools is not None and resolved.decoding.beam_width > 1:
         raise InvalidDecoding("Beam search cannot take 'tools': leave them out, or 'beam_width' at 1.", param="tools")
     request = Request(

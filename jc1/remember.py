@@ -26,7 +26,7 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
     if request.memory != "on" and request.session is None:
         return
     try:
-        await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
+        trace.stored = await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
         trace.remembered = True
     except Jc1Error as error:
         trace.remembered, trace.remember_error = False, error.code
@@ -42,8 +42,10 @@ def _sources(trace: Trace, request: Request) -> Sources:
     return Sources(tuple(ids), frozenset(request.turns))
 
 
-def _store(stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool) -> None:
+def _store(stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool) -> int:
+    """Store the turn and its records; return how many records there are of it."""
     session, number = request.session, None
+    records = 0
     answered = bool(reply.strip()) and not cancelled
     if session is not None:
         number = stores.sessions.append(
@@ -52,6 +54,7 @@ def _store(stores: Stores, request: Request, reply: str, sources: Sources, cance
     if request.memory == "on":
         message = NewRecord(request.message.text, "user", session=session, turn=number)
         answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
-        stores.memory.add(request.owner, [message, answer] if answered else [message])
+        records = len(stores.memory.add(request.owner, [message, answer] if answered else [message]))
     if session is not None and number is not None and not (answered and request.memory == "on"):
         stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)
+    return records

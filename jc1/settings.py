@@ -111,6 +111,9 @@ class Settings(BaseModel):
     max_waiting: int = Field(128, ge=0, description="Most requests that wait; more are turned away.")
     traces: int = Field(500, ge=1, description="Recent traces kept in memory.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
+    log_format: Literal["text", "json"] = Field("text", description="What the log's records are: text or json.")
+    otlp_endpoint: str = Field("", description="OpenTelemetry collector, http://HOST:4318; empty sends nothing.")
+    otel_content: bool = Field(False, description="Send what was asked and replied to the collector too.")
 
     @field_validator("engine", "cache", "vectors", "embedder")
     @classmethod
@@ -135,6 +138,13 @@ class Settings(BaseModel):
                 raise ValueError(f"{name!r} is no address or network: write 10.0.0.1 or 10.0.0.0/8") from None
         return value
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/\s]+", value):
+            raise ValueError("write http://HOST:4318")
+        return value.rstrip("/")
+
     @field_validator("engine_args", "model_limits", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
@@ -153,7 +163,7 @@ class Settings(BaseModel):
     def shown(self) -> dict[str, Any]:
         """Return the settings as they may be shown: secrets are hidden, those inside URLs and `engine_args` too."""
         values = self.model_dump(mode="json")
-        for name in ("database", "base_url", "redis_url", "tracking_uri"):
+        for name in ("database", "base_url", "redis_url", "tracking_uri", "otlp_endpoint"):
             values[name] = without_passwords(values[name])
         values["engine_args"] = _without_secrets(values["engine_args"])
         return values

@@ -1,6 +1,7 @@
 """Trace: what one request went through, written down once and read by the API, the UI, metrics and experiments.
 
-Knows the names of the stages and how to time them. Holds figures and ids, no text of message, memory or reply.
+Knows the names of the stages and how to time them. Holds figures and ids, no text of message, memory or reply, unless
+texts are exported: then they stay with the trace until they were.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jc1.decoding import Decoding
     from jc1.memory.base import Recall, Receipt
+    from jc1.messages import Message
+    from jc1.telemetry.context import TraceContext
 
 STAGES = ("hear", "see", "tokenize", "embed", "recall", "prompt", "queue", "prefill", "decode", "remember", "speak")
 """Every stage, in the order of the request path. The same words everywhere: code, metrics, plots and documents."""
@@ -35,6 +39,14 @@ class Notice:
 
     code: str
     message: str
+
+
+@dataclass(slots=True)
+class Content:
+    """What a request read and wrote."""
+
+    prompt: tuple[Message, ...]
+    replies: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,7 +94,23 @@ class Trace:
     shards: list[dict[str, int]] | None = None
     """What each process of the engine holds of the weights, where they are shared."""
     notices: tuple[Notice, ...] = ()
+    stored: int = 0
+    """How many records were remembered of it."""
+    decoding: Decoding | None = None
+    parent: TraceContext | None = None
+    """The span of another service that this request comes from."""
+    content: Content | None = None
     _began: float = field(default_factory=time.perf_counter, repr=False)
+
+    @property
+    def trace_id(self) -> str:
+        """Return the id of the distributed trace: the one it came with, or its own, as 32 hexadecimal digits."""
+        return self.parent.trace_id if self.parent else self.id.removeprefix("tr_")
+
+    @property
+    def span_id(self) -> str:
+        """Return the id of the span in which the engine is asked, as 16 hexadecimal digits."""
+        return self.id[-16:]
 
     def elapsed(self) -> float:
         """Return the seconds since the request began."""

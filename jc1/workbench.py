@@ -18,7 +18,6 @@ from jc1.errors import EmbedderUnavailable, InvalidRequest
 from jc1.pipeline import Pipeline
 from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
-from jc1.trace import Trace
 
 if TYPE_CHECKING:
     from jc1.access.keys import Keys
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from jc1.sessions import Sessions
     from jc1.settings import Settings
     from jc1.telemetry import Telemetry
+    from jc1.trace import Trace
 
 
 class Stores:
@@ -127,7 +127,7 @@ class Workbench(Stores):
 
     def begin_trace(self, owner: str | None = None, session: str | None = None) -> Trace:
         """Return the trace of a request that begins now, by the settings' owner where none is named."""
-        return Trace(
+        return self.telemetry.begin(
             owner=owner or self.settings.owner, session=session, model=self.engine.model, engine=self.engine.name
         )
 
@@ -176,20 +176,21 @@ def _opened(settings: Settings) -> dict[str, Any]:
     from jc1.memory import open_memory
     from jc1.presets import Presets
     from jc1.sessions import Sessions
-    from jc1.telemetry import Telemetry
+    from jc1.telemetry import Telemetry, open_exporter
 
     database = open_database(settings.database_url)
     cache = create_cache(settings)
     replies = ReplyCache(cache, settings)
     embedder = create_embedder(settings, cache)
+    telemetry = Telemetry(keep=settings.traces, cache=cache, exporter=open_exporter(settings))
     return {
         "memory": open_memory(settings, database, embedder),
         "sessions": Sessions(database, cache=cache, on_delete=replies.forget),
         "presets": Presets(PresetRepository(database)),
         "keys": Keys(KeyRepository(database)),
         "usage": Usage(UsageRepository(database)),
-        "telemetry": Telemetry(keep=settings.traces, cache=cache),
+        "telemetry": telemetry,
         "embedder": embedder,
         "replies": replies,
-        "resources": (embedder, cache),
+        "resources": (telemetry, embedder, cache),
     }

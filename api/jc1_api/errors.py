@@ -212,7 +212,12 @@ def _from_status(request: Request, error: HTTPException) -> Jc1Error:
         return MethodNotAllowed(f"{request.method} does not apply to {path!r}: /docs lists what does.")
     if error.status_code < 500:
         return InvalidRequest("The body cannot be read: /docs shows what this address takes.")
-    return unexpected(error, path)
+    return unexpected(error, f"{request.method} {route_of(request.scope)}")
+
+
+def route_of(scope: Scope) -> str:
+    """Return the address as its route has it, with `{names}` for what it names: somebody chose those."""
+    return getattr(scope.get("route"), "path", "(no route)")
 
 
 def _allowed(request: Request) -> str:

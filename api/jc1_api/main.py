@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import logging
 import signal
 import socket
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from jc1.access.browser import check_listen, is_loopback
 from jc1.errors import InvalidSettings, PortInUse
+from jc1.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from jc1.settings import Settings
 
-OWN_LOGGERS = ("jc1", "jc1_api", "jc1_ui", "jc1_lab")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -60,7 +59,7 @@ def serve(settings: Settings) -> None:
     settings.prepare_home()
     check_listen(settings.host, any_keys=not is_loopback(settings.host) and _any_keys(settings))
     with _listen(settings.host, settings.port) as listener:
-        _log_to_stderr(settings.log_level)
+        log_to_stderr(settings.log_level, settings.log_format)
         # What is loaded now stays: looking through it for garbage takes a fifth of the start, and pauses replies later.
         gc.disable()
         _run(build(settings), listener, settings)
@@ -124,10 +123,3 @@ def _listen(host: str, port: int) -> socket.socket:
         raise InvalidSettings(
             f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --host and --port."
         ) from None
-
-
-def _log_to_stderr(level: str) -> None:
-    """Log our own records from `level` up, those of libraries from warnings up."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in OWN_LOGGERS:
-        logging.getLogger(name).setLevel(level.upper())

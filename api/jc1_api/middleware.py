@@ -6,6 +6,8 @@ Knows ASGI and the limits of a request. Who may ask is decided by `jc1.access.ga
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,8 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jc1.access.browser import Caller
 from jc1.access.gate import Access
 from jc1.errors import Jc1Error, RequestTooLarge, Unauthenticated
+from jc1.telemetry.context import TRACEPARENT, TRACESTATE, Current, answering, read_context
 from jc1_api.anthropic_errors import PATHS as ANTHROPIC_PATHS
-from jc1_api.errors import Stopping, error_response, unexpected
+from jc1_api.errors import Stopping, error_response, route_of, unexpected
+
+log = logging.getLogger(__name__)
 
 SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -79,7 +84,11 @@ class Gate:
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            began = time.perf_counter()
+            with answering(_current(scope)) as request:
+                status = await self._http(scope, receive, send, request)
+                seconds = time.perf_counter() - began
+                log.debug("%s %s %d in %.1f ms", scope["method"], route_of(scope), status, seconds * 1000)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -91,9 +100,10 @@ class Gate:
             return
         await self.app(scope, receive, send)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send, request: Current) -> int:
+        """Answer a request; return the answer's status, 0 where it got none."""
         state = scope.setdefault("state", {})
-        state["request_id"] = f"req_{uuid.uuid4().hex}"
+        state["request_id"] = request.request
         response = _Response(send, state, path=scope["path"], head=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
@@ -101,6 +111,7 @@ class Gate:
         body = _Body(receive, response, *usual)
         try:
             await self._admit(scope)
+            request.key = state["principal"].key
             body.check_announced(scope)
             await self.app(scope, body.receive, response.send)
         except Unauthenticated as error:
@@ -112,11 +123,12 @@ class Gate:
         except Jc1Error as error:
             await response.fail(error, scope)
         except Exception as error:
-            await response.fail(unexpected(error, f"{scope['method']} {scope['path']}"), scope)
+            await response.fail(unexpected(error, f"{scope['method']} {route_of(scope)}"), scope)
         if response.refusal is not None:
             await response.fail(response.refusal, scope, discard=body.discard)
         if "error_code" in state:
             self.on_error(state["error_code"])
+        return response.status
 
     async def _admit(self, scope: Scope) -> None:
         """Put the principal where the app finds it. Raises what `Access.admit` does, and `Stopping`."""
@@ -140,6 +152,7 @@ class _Response:
         self._ids = (REQUEST_ID, ANTHROPIC_REQUEST_ID) if path in ANTHROPIC_PATHS else (REQUEST_ID,)
         self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if path.startswith("/v1/") else {})}
         self.started = False
+        self.status = 0
         self.refusal: Jc1Error | None = None
 
     async def send(self, message: Message) -> None:
@@ -148,6 +161,7 @@ class _Response:
             return
         if message["type"] == "http.response.start":
             self.started = True
+            self.status = message["status"]
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
             own = {**self._headers, **dict.fromkeys(self._ids, self._state["request_id"].encode())}
@@ -215,6 +229,11 @@ class _Body:
 
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body exceeds {self._limit:,} bytes: send less, or raise {self._setting}.")
+
+
+def _current(scope: Scope) -> Current:
+    parent = read_context({name: _header(scope, name.encode()) for name in (TRACEPARENT, TRACESTATE)})
+    return Current(f"req_{uuid.uuid4().hex}", parent)
 
 
 def _caller(scope: Scope) -> Caller:

@@ -88,6 +88,7 @@ def _open_sqlite(url: URL) -> Engine:
         max_overflow=56,
         pool_timeout=BUSY_SECONDS,
         execution_options={TURNS: WriteTurns()},
+        hide_parameters=True,  # an error that is logged would quote what is stored
     )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
@@ -96,7 +97,12 @@ def _open_sqlite(url: URL) -> Engine:
 
 def _open_postgres(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_timeout=BUSY_SECONDS,
+            hide_parameters=True,
+        )
     except ModuleNotFoundError:
         raise InvalidSettings("PostgreSQL needs its driver: pip install -e '.[postgres]' in JC1's folder.") from None
 

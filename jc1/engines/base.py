@@ -60,6 +60,8 @@ class EnginePrompt:
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...] = ()
     tools: Toolset | None = None
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
+    """What a server that the engine asks is told of the request's trace."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,13 @@ class ChatClient:
         except (KeyError, TypeError):
             return frozenset()
 
-    async def open(self, request: Mapping[str, Any]) -> openai.AsyncStream[Any]:
+    async def open(
+        self, request: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> openai.AsyncStream[Any]:
         """Begin a streamed reply, with its usage at the end where the server knows how."""
         import openai
 
+        request = {**request, "extra_headers": headers}
         try:
             return await self._create(request)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:

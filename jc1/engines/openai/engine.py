@@ -119,7 +119,7 @@ class OpenAIEngine(Engine):
         self.active += 1
         try:
             request = self._request(prompt, decoding)
-            stream = await self._retried(lambda: client.open(request))
+            stream = await self._retried(lambda: client.open(request, prompt.trace_headers))
             async with aclosing(self._steps(client.chunks(stream), prompt)) as steps:
                 async for step in steps:
                     if first:
