@@ -16,6 +16,7 @@ import jc1
 from jc1.access.gate import Access
 from jc1.access.sign_in import SignIns
 from jc1.erasure import purging_daily
+from jc1.telemetry.loop_lag import measuring_lag
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.middleware import Gate
@@ -60,7 +61,7 @@ def create_app(workbench: Workbench) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with workbench, purging_daily(workbench):
+        async with workbench, purging_daily(workbench), measuring_lag(workbench.telemetry.metrics.loop_lag.observe):
             yield
 
     app = FastAPI(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from jc1.errors import Overloaded
@@ -27,6 +27,8 @@ class Admission:
         self.max_running = max_running
         self.max_waiting = max_waiting
         self.running = 0
+        self.waiting_tokens = 0
+        """About how many tokens of prompts wait."""
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """Who waits, by caller; the first caller is next. No queue is empty."""
 
@@ -41,22 +43,26 @@ class Admission:
         return (self.running + self.waiting) / (self.max_running + self.max_waiting)
 
     @asynccontextmanager
-    async def turn(self, caller: str) -> AsyncIterator[None]:
-        """Run the body when it is the caller's turn. Raises `Overloaded` where too many wait already."""
+    async def turn(self, caller: str, tokens: Callable[[], int] = lambda: 0) -> AsyncIterator[None]:
+        """Run the body when it is the caller's turn. Raises `Overloaded` where too many wait already.
+
+        `tokens` tells how many the request's prompt has; only one that has to wait is asked.
+        """
         if self.running < self.max_running:  # then nobody waits
             self.running += 1
         else:
-            await self._wait(caller)
+            await self._wait(caller, tokens())
         try:
             yield
         finally:
             self._next()
 
-    async def _wait(self, caller: str) -> None:
+    async def _wait(self, caller: str, tokens: int) -> None:
         if self.waiting >= self.max_waiting:
             self._turn_one_away(caller)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(caller, deque()).append(place)
+        self.waiting_tokens += tokens
         try:
             await place
         except asyncio.CancelledError:
@@ -65,6 +71,8 @@ class Admission:
             elif place.exception() is None:  # its turn came at the very moment when it went away
                 self._next()
             raise
+        finally:
+            self.waiting_tokens -= tokens
 
     def _turn_one_away(self, caller: str) -> None:
         """Make room: by turning away the newest of the longest queue, or the caller where his is as long."""

@@ -7,7 +7,7 @@ Knows what is asked of a principal before its request runs, and in which order. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ class GuardedPipeline:
         try:
             yield Admitted(trace, grant.headers())
             # 4) Its turn.
-            async with self._turn(principal, trace.model):
+            async with self._turn(principal, trace.model, lambda: _tokens_of(messages)):
                 # 5) The pipeline, whose trace tells the cost, whatever becomes of the request.
                 try:
                     events = bench.pipeline.stream(messages, trace=trace, preset=preset, **options)
@@ -139,7 +139,7 @@ class GuardedPipeline:
             principal.require("embed")
             grant = await self._limiter.take(principal, embedder.fingerprint, tokens)
         try:
-            async with self._turn(principal, embedder.fingerprint):
+            async with self._turn(principal, embedder.fingerprint, lambda: tokens):
                 self._record(principal, embedder.fingerprint, requests=1, prompt_tokens=tokens)
                 return await asyncio.to_thread(embedder.embed, texts)
         finally:
@@ -164,16 +164,15 @@ class GuardedPipeline:
             value if isinstance(value := chosen.get(name), int) else getattr(_DEFAULTS, name)
             for name in ("max_tokens", "n")
         )
-        texts = (message.text for message in conversation_of(messages))
         # The pipeline refuses what is out of range, but only later: until then it must not widen the limit.
-        return _tokens_in(texts) + min(max(longest, 1), bench.settings.max_reply_tokens) * max(n, 1)
+        return _tokens_of(messages) + min(max(longest, 1), bench.settings.max_reply_tokens) * max(n, 1)
 
     @asynccontextmanager
-    async def _turn(self, principal: Principal, model: str) -> AsyncIterator[None]:
+    async def _turn(self, principal: Principal, model: str, tokens: Callable[[], int]) -> AsyncIterator[None]:
         """Run the body when it is the principal's turn."""
         async with AsyncExitStack() as turn:
             with self._refusals(principal, model):
-                await turn.enter_async_context(self.admission.turn(principal.key or NO_KEY))
+                await turn.enter_async_context(self.admission.turn(principal.key or NO_KEY, tokens))
             yield
 
     @contextmanager
@@ -191,6 +190,11 @@ class GuardedPipeline:
 
     def _count_hit(self, limit: str, whose: str) -> None:
         self._bench.telemetry.metrics.limits_hit.labels(limit, whose).inc()
+
+
+def _tokens_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> int:
+    """Return about how many tokens a conversation has, without its session's history and recalled memories."""
+    return _tokens_in(message.text for message in conversation_of(messages))
 
 
 def _tokens_in(texts: Iterable[str]) -> int:

@@ -2,7 +2,8 @@
 
 Knows names, labels and buckets. Knows nothing about how `/metrics` is served. Labels hold only what the server chose
 (engine, model, stage) or a closed set of words (outcomes), never a request's text, owner or session: the number of
-series stays bounded whatever clients send.
+series stays bounded whatever clients send. What vLLM measures too is called as there, `jc1_` for `vllm:`, so that
+dashboards and autoscalers made for it can be used.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 TOKEN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1)
 TOKENS_PER_SECOND = (1, 2.5, 5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1000, 2500, 10000)
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 RECALLED = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -103,9 +105,29 @@ class Metrics:
             buckets=TOKENS_PER_SECOND,
             registry=self.registry,
         )
-        self.prompt_tokens = self._histogram("jc1_prompt_tokens", "Tokens read by a request.", served, TOKENS)
-        self.completion_tokens = self._histogram(
-            "jc1_completion_tokens", "Tokens written by a request, all choices together.", served, TOKENS
+        self.request_prompt_tokens = self._histogram(
+            "jc1_request_prompt_tokens", "Tokens read by a request.", served, TOKENS
+        )
+        self.request_generation_tokens = self._histogram(
+            "jc1_request_generation_tokens", "Tokens written by a request, all choices together.", served, TOKENS
+        )
+        self.prompt_tokens = Counter(
+            "jc1_prompt_tokens",
+            "Tokens read. Read: rate(jc1_prompt_tokens_total[5m])",
+            served,
+            registry=self.registry,
+        )
+        self.generation_tokens = Counter(
+            "jc1_generation_tokens",
+            "Tokens written. Read: rate(jc1_generation_tokens_total[5m])",
+            served,
+            registry=self.registry,
+        )
+        self.loop_lag = self._histogram(
+            "jc1_event_loop_lag_seconds",
+            "How late the event loop is, measured every half second; all replies wait while it is.",
+            (),
+            LAG_SECONDS,
         )
         self.recalled = self._histogram("jc1_recalled_memories", "Memories recalled for a request.", (), RECALLED)
         self.dropped = Counter(
@@ -135,8 +157,10 @@ class Metrics:
                 self.seconds.labels(*served).observe(trace.total)
         if trace.first_token is not None:
             self.first_token.labels(*served).observe(trace.first_token)
-            self.prompt_tokens.labels(*served).observe(trace.usage.prompt_tokens)
-            self.completion_tokens.labels(*served).observe(trace.usage.completion_tokens)
+            self.request_prompt_tokens.labels(*served).observe(trace.usage.prompt_tokens)
+            self.request_generation_tokens.labels(*served).observe(trace.usage.completion_tokens)
+            self.prompt_tokens.labels(*served).inc(trace.usage.prompt_tokens)
+            self.generation_tokens.labels(*served).inc(trace.usage.completion_tokens)
         if rate := trace.tokens_per_second:
             self.decode_rate.labels(*served).observe(rate)
             self.inter_token.labels(*served).observe(1 / rate)
@@ -154,13 +178,19 @@ class _AdmissionFigures(Collector):
         self._admission = admission
 
     def collect(self) -> Iterator[Metric]:
+        for stem in ("jc1_requests", "jc1_num_requests"):  # the second as vLLM has it
+            yield GaugeMetricFamily(
+                f"{stem}_running", f"Requests that run. Read: {stem}_running", self._admission.running
+            )
+            yield GaugeMetricFamily(
+                f"{stem}_waiting",
+                f"Requests that wait for their turn. Read: {stem}_waiting",
+                self._admission.waiting,
+            )
         yield GaugeMetricFamily(
-            "jc1_requests_running", "Requests that run. Read: jc1_requests_running", self._admission.running
-        )
-        yield GaugeMetricFamily(
-            "jc1_requests_waiting",
-            "Requests that wait for their turn. Read: jc1_requests_waiting",
-            self._admission.waiting,
+            "jc1_prompt_tokens_waiting",
+            "About how many tokens the requests have that wait for their turn. Read: jc1_prompt_tokens_waiting",
+            self._admission.waiting_tokens,
         )
         yield GaugeMetricFamily(
             "jc1_saturation_ratio",
