@@ -110,7 +110,7 @@ class Guides:
         )
         try:
             async with asyncio.timeout(self._seconds):
-                output, _ = await process.communicate(grammar.lark.encode())
+                await process.communicate(grammar.lark.encode())
         except TimeoutError:
             raise too_complex(grammar.param) from None
         finally:
@@ -118,7 +118,8 @@ class Guides:
                 process.kill()
                 await process.wait()
         if process.returncode:
-            log.info("%s cannot be compiled: %s", grammar.param, output.decode(errors="replace")[:500])
+            # Not the compiler's words: they quote what was sent.
+            log.info("%s cannot be compiled: its compiler ended with %d", grammar.param, process.returncode)
             raise too_complex(grammar.param)
 
     def _compile(self, grammar: Grammar) -> Guide:
@@ -130,7 +131,7 @@ class Guides:
             self._llguidance = llguidance.LLTokenizer(wrapper, n_vocab=self._vocab, eos_token=ends)
         matcher = llguidance.LLMatcher(self._llguidance, grammar.lark, log_level=0)
         if matcher.is_error():
-            log.info("%s cannot be compiled: %s", grammar.param, matcher.get_error())
+            log.info("%s cannot be compiled: its matcher refuses it", grammar.param)
             raise too_complex(grammar.param)
         return Guide(matcher, grammar.param)
 

@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 from jc1.telemetry.context import current
 
-LogFormat = Literal["text", "json"]
 OWN_LOGGERS = ("jc1", "jc1_api", "jc1_ui", "jc1_lab")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What ends a line, moves a terminal's cursor, or turns the direction of what is read."""
 
 
-def log_to_stderr(level: str, form: LogFormat) -> None:
+def log_to_stderr(level: str, form: Literal["text", "json"]) -> None:
     """Log our own records from `level` up, those of libraries from warnings up."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())

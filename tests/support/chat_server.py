@@ -41,6 +41,8 @@ class Stub:
     document: dict[str, Any] | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of each request for a reply."""
     broken: bool = False
     refuses: Callable[[dict[str, Any]], Response | None] = lambda request: None
     """What it answers to a request that it does not take."""
@@ -59,6 +61,7 @@ class Stub:
 
     async def chat(self, request: Request) -> Response:
         self.asked.append(await request.json())
+        self.headers.append(dict(request.headers))
         if self.failures:
             return self.failures.pop(0)
         if (refusal := self.refuses(self.asked[-1])) is not None:

@@ -179,7 +179,7 @@ class VllmEngine(SupervisedEngine):
         if isinstance(error, Jc1Error):
             return error
         if isinstance(error, VLLMClientError | ValueError) and grammar is not None:
-            log.info("vllm refused the grammar: %s", error)
+            log.info("vllm refused the grammar: %s", type(error).__name__)  # its words quote what was sent
             return too_complex(grammar.param)
         if llm.errored:
             if not self._closed:
