@@ -48,6 +48,11 @@ def database(settings: Settings) -> Engine:
 @pytest.fixture
 def workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workbench:
     """Return a workbench that is not started: the app does that."""
+    return echo_workbench(settings, database, embedder)
+
+
+def echo_workbench(settings: Settings, database: Engine, embedder: Embedder) -> Workbench:
+    """Return a workbench with the echo engine over a database."""
     return Workbench(
         settings,
         engine=EchoEngine(),

@@ -180,3 +180,33 @@ def test_a_page_is_named_once(client: TestClient, people: dict[str, dict[str, st
     for query in ("session_hash=own&session_hash=another of ann", "session_hash=", ""):
         assert client.get(f"{PATH}/gradio_api/queue/data?{query}", headers=bob).status_code == 400
     assert client.get(f"{PATH}/gradio_api/heartbeat/", headers=bob).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=/etc/passwd",
+        "gradio_api/file=../../../../etc/passwd",
+        "gradio_api/file=%2fetc%2fpasswd",
+        "file=/etc/passwd",
+        "static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "static/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "static/%2fetc%2fpasswd",
+        "static//etc/passwd",
+        "static/%00/etc/passwd",
+        "assets/..%2f..%2froutes.py",
+        "assets/%2e%2e/%2e%2e/routes.py",
+        "assets/..%5c..%5croutes.py",
+        "static/%2e%2e/%2e%2e/gradio_api/info",
+        "theme.css/../gradio_api/info",
+        "GRADIO_API/info",
+        "/gradio_api/info",
+    ],
+)
+def test_no_address_leads_to_a_file_outside_or_past_the_guard(
+    client: TestClient, people: dict[str, dict[str, str]], path: str
+) -> None:
+    assert client.get(f"{PATH}/{path}").status_code == 401
+    answer = client.get(f"{PATH}/{path}", headers=people["ann"])
+    assert answer.status_code in (400, 403, 404)
+    assert "root:" not in answer.text
