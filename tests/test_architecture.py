@@ -43,8 +43,8 @@ def package(module: Path) -> str:
 
 
 HEAVY = {
-    "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai", "openvino",
-    "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
+    "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai",
+    "opentelemetry", "openvino", "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
     "transformers", "uvicorn", "vllm",
 }  # fmt: skip
 # They run code that comes in data, or read data that can run code.
@@ -115,6 +115,7 @@ OPTIONAL = (
     "imports pynvml",
     "imports redis",
     "imports chromadb",
+    "imports opentelemetry",
 )
 """What is looked for, and done without or asked for by name."""
 
