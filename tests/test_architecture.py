@@ -44,8 +44,8 @@ def package(module: Path) -> str:
 
 HEAVY = {
     "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai",
-    "opentelemetry", "openvino", "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers", "torch",
-    "transformers", "uvicorn", "vllm",
+    "opentelemetry", "openvino", "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy",
+    "starlette", "tokenizers", "torch", "transformers", "uvicorn", "vllm",
 }  # fmt: skip
 # They run code that comes in data, or read data that can run code.
 UNSAFE_MODULES = {"cloudpickle", "dill", "marshal", "pickle", "shelve"}

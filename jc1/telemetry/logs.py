@@ -39,7 +39,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         ids = "".join(f" {name}={value}" for name, value in _ids().items())
-        line = f"{began},{record.msecs:03.0f} {record.levelname} {record.name}:{ids} {one_line(record.getMessage())}"
+        line = f"{began},{int(record.msecs):03d} {record.levelname} {record.name}:{ids} {one_line(record.getMessage())}"
         return f"{line}\n{told}" if (told := _traceback(record)) else line
 
 

@@ -135,8 +135,12 @@ def test_what_is_another_owners_is_not_there_by_id_and_not_by_name(under: Under)
     ],
 )
 def test_no_way_of_writing_an_address_goes_past_the_gate(under: Under, path: str) -> None:
-    (status,) = under.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    line = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    (status,) = under.send(f"{line}\r\n".encode())
     assert status in (400, 401)
+    nothing = under.server.workbench.keys.create("nobody", scopes=()).token
+    (status,) = under.send(f"{line}Authorization: Bearer {nothing}\r\n\r\n".encode())
+    assert status in (307, 400, 403, 404)
 
 
 SMUGGLED = b"POST /v1/memory HTTP/1.1\r\nHost: localhost\r\n%s\r\nContent-Length: %d\r\n\r\n%s"

@@ -128,6 +128,26 @@ async def test_a_turn_that_comes_as_its_owner_goes_away_is_passed_on() -> None:
     assert crowd.admission.running == 0
 
 
+async def test_the_tokens_of_those_that_wait_are_counted_until_their_turn_or_their_leaving() -> None:
+    admission = Admission(1, 3)
+    end = asyncio.Event()
+
+    async def come(tokens: int) -> None:
+        async with admission.turn("a", lambda: tokens):
+            await end.wait()
+
+    tasks = [asyncio.create_task(come(tokens)) for tokens in (1, 20, 300)]
+    await _settle()
+    assert admission.waiting_tokens == 320
+    tasks[1].cancel()
+    await _settle()
+    assert admission.waiting_tokens == 300
+    end.set()
+    await _settle()
+    assert (admission.waiting_tokens, admission.running) == (0, 0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_saturation_is_the_share_of_places_that_are_taken() -> None:
     crowd = Crowd(Admission(2, 2))
     assert crowd.admission.saturation == 0

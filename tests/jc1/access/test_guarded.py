@@ -203,6 +203,22 @@ async def test_where_too_many_wait_the_next_is_turned_away_and_counted(workbench
     assert [row[:3] for row in rows(workbench)] == [("a", "echo", 1), ("b", "echo", 0)]
 
 
+async def test_what_waits_is_shown_by_vllms_names_and_in_tokens(workbench: Workbench) -> None:
+    workbench.guarded.admission.max_running = 1
+    first = workbench.guarded.stream(holding("chat", key="a"), "Hello there.", memory="off")
+    async for event in first:
+        if isinstance(event, Token):
+            break
+    waiting = asyncio.create_task(workbench.guarded.chat(holding("chat", key="b"), "x" * 400, memory="off"))
+    while not workbench.guarded.admission.waiting:
+        await asyncio.sleep(0)
+    assert figure(workbench, "jc1_num_requests_running") == figure(workbench, "jc1_num_requests_waiting") == 1
+    assert figure(workbench, "jc1_prompt_tokens_waiting") == 100
+    await first.aclose()
+    await waiting
+    assert figure(workbench, "jc1_prompt_tokens_waiting") == figure(workbench, "jc1_num_requests_waiting") == 0
+
+
 async def test_embedding_is_limited_and_counted_too(workbench: Workbench, embedder: Embedder) -> None:
     ann = holding("embed", key="a", limits=Limits(tokens_per_minute=5))
     await workbench.guarded.embed(ann, ["twelve chars"])

@@ -51,6 +51,8 @@ def test_a_finished_request_is_counted_everywhere_it_belongs() -> None:
     assert value(telemetry, "jc1_inter_token_seconds_sum", **served) == pytest.approx(0.01)
     assert value(telemetry, "jc1_request_prompt_tokens_sum", **served) == 40
     assert value(telemetry, "jc1_request_generation_tokens_sum", **served) == 21
+    assert value(telemetry, "jc1_prompt_tokens_total", **served) == 40
+    assert value(telemetry, "jc1_generation_tokens_total", **served) == 21
     assert value(telemetry, "jc1_recalled_memories_sum") == 3
     assert value(telemetry, "jc1_dropped_memories_total") == 1
     assert telemetry.recent.list()[0].total == 0.3
