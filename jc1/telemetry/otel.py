@@ -8,11 +8,12 @@ variables of its own (`OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_EXPORTER_OTLP_HEADERS`, `
 
 from __future__ import annotations
 
+import logging
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import jc1
+from jc1 import __version__
 from jc1.errors import InvalidSettings
 from jc1.telemetry.conventions import (
     ERROR,
@@ -31,6 +32,8 @@ from jc1.trace import Content, Trace
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
+
+log = logging.getLogger(__name__)
 
 EXPORT_SECONDS = 5
 """How long the collector may take to answer, also when JC1 closes."""
@@ -61,7 +64,7 @@ class Exporter:
         resource = Resource.create(
             {
                 "service.name": "jc1",
-                "service.version": jc1.__version__,
+                "service.version": __version__,
                 "service.instance.id": str(uuid.uuid4()),
                 "jc1.semconv.gen_ai": SEMCONV,
             }
@@ -74,16 +77,19 @@ class Exporter:
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(figures)], resource=resource, shutdown_on_exit=False
         )
-        self._tracer = self._traces.get_tracer("jc1", jc1.__version__)
-        self._instruments = _Instruments(self._meters.get_meter("jc1", jc1.__version__))
+        self._tracer = self._traces.get_tracer("jc1", __version__)
+        self._instruments = _Instruments(self._meters.get_meter("jc1", __version__))
         self._thread = ThreadPoolExecutor(1, "jc1-otel")
+        self._closed = False
 
     def export(self, trace: Trace, content: Content | None = None) -> None:
-        """Send a finished request, in a while."""
-        self._thread.submit(self._export, trace, content)
+        """Send a finished request, in a while; nothing once this is closed."""
+        if not self._closed:
+            self._thread.submit(self._export, trace, content).add_done_callback(_log_failure)
 
     def close(self) -> None:
         """Send what is still to be sent, or give it up where the collector does not answer."""
+        self._closed = True
         self._thread.shutdown()
         self._traces.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
@@ -150,6 +156,11 @@ class _Instruments:
         text = {**used, "gen_ai.token.modality": "text"}
         self._input.add(trace.usage.prompt_tokens, text)
         self._output.add(trace.usage.completion_tokens, text)
+
+
+def _log_failure(done: Future[None]) -> None:
+    if error := done.exception():
+        log.error("a request was not sent to the collector", exc_info=error)
 
 
 def _ids() -> Any:
