@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -233,7 +232,7 @@ class _Body:
 
 def _current(scope: Scope) -> Current:
     parent = read_context({name: _header(scope, name.encode()) for name in (TRACEPARENT, TRACESTATE)})
-    return Current(f"req_{uuid.uuid4().hex}", parent)
+    return Current(parent=parent)
 
 
 def _caller(scope: Scope) -> Caller:

@@ -7,10 +7,11 @@ how a request is recorded (`jc1.telemetry`) or logged (`jc1.telemetry.logs`).
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 STATE_CHARACTERS = 512
@@ -51,7 +52,7 @@ def read_context(headers: Mapping[str, str | None]) -> TraceContext | None:
 class Current:
     """The request that is being answered."""
 
-    request: str
+    request: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
     """The id that its answer carries, before and without a trace."""
     parent: TraceContext | None = None
     trace: str | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from jc1.errors import EngineFailed
 from jc1.reply import Choice, Done, Event, Recalled, Reply, Token
+from jc1.telemetry.context import current
 from jc1.trace import Trace
 from jc1_ui.components.live import FRAME_SECONDS, LiveReply
 from tests.ui.conftest import until
@@ -134,6 +135,20 @@ async def test_a_reply_that_is_stopped_before_its_first_step_is_over(begun: bool
         reply.start()
     assert [frame["text"] for frame in await look(reply)] == [""]
     assert (reply.left, reply.stopped, reply.finished) == (True, True, True)
+
+
+async def test_a_reply_is_written_under_the_id_of_its_key() -> None:
+    requests = []
+
+    async def noting() -> AsyncGenerator[Event, None]:
+        requests.append(current())
+        yield Recalled(())
+
+    reply = LiveReply(noting(), "0123456789ab")
+    reply.start()
+    await look(reply)
+    assert [request.key for request in requests if request] == ["0123456789ab"]
+    assert current() is None
 
 
 async def test_our_errors_are_kept_as_they_are() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from jc1.errors import Jc1Error
 from jc1.reply import Done, Recalled, Token
+from jc1.telemetry.context import Current, answering
 
 if TYPE_CHECKING:
     from jc1.access.guarded import GuardedEvent
@@ -31,10 +32,10 @@ class LiveReply:
     """One reply, under way once it was started. It runs in a task of its own: `stop` works while the engine is silent.
 
     `stage` is the stage under way as far as events tell: `recall` until memory answered, `prefill` until the first
-    token, then `decode`. `trace` is there once the reply is whole.
+    token, then `decode`. `trace` is there once the reply is whole. `key` is the id of the key that it is written for.
     """
 
-    def __init__(self, events: AsyncGenerator[GuardedEvent, None]) -> None:
+    def __init__(self, events: AsyncGenerator[GuardedEvent, None], key: str | None = None) -> None:
         self.text = ""
         self.reasoning = ""
         """What the model thought first, where the engine tells the two apart."""
@@ -48,6 +49,7 @@ class LiveReply:
         """Whether the page shows another conversation by now."""
         self.finished = False
         self._events = events
+        self._key = key
         self._began = time.perf_counter()
         self._first: float | None = None
         self._latest: float | None = None
@@ -112,16 +114,18 @@ class LiveReply:
             self.stop()
 
     async def _follow(self) -> None:
-        try:
-            async with aclosing(self._events):
-                async for event in self._events:
-                    self._take(event)
-                    self._changed.set()
-        except Jc1Error as error:
-            self.error = error
-        except Exception:
-            log.exception("a reply failed")
-            self.error = Jc1Error("JC1 failed while it wrote the reply: try again; its log has the reason.")
+        # Gradio runs handlers apart from the request that called them: what is logged is of a request of its own.
+        with answering(Current(key=self._key)):
+            try:
+                async with aclosing(self._events):
+                    async for event in self._events:
+                        self._take(event)
+                        self._changed.set()
+            except Jc1Error as error:
+                self.error = error
+            except Exception:
+                log.exception("a reply failed")
+                self.error = Jc1Error("JC1 failed while it wrote the reply: try again; its log has the reason.")
 
     def _finish(self) -> None:
         self.finished = True

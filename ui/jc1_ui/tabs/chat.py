@@ -164,7 +164,8 @@ class Chat:
         changes = controls.changes(values, baseline)
         visitor = Visitor.of(self.workbench, request)
         asked = {"owner": visitor.owner, "session": session, "memory": mode, "preset": preset, **changes}
-        reply = LiveReply(self.workbench.guarded.stream(visitor.principal, text, **asked))
+        events = self.workbench.guarded.stream(visitor.principal, text, **asked)
+        reply = LiveReply(events, visitor.principal.key)
         page = request.session_hash or ""
         # From here on the visitor may leave the conversation, which ends the reply.
         self._replies[page] = reply
