@@ -55,7 +55,7 @@ class Decoding(BaseModel):
     max_tokens: int = Field(default=256, ge=1, description="Most tokens to produce for each choice.")
     min_tokens: int = Field(default=0, ge=0, description="Fewest tokens before the reply may end.")
     temperature: float = Field(default=0.0, ge=0.0, le=2.0, description="0 is greedy; above 1 flattens.")
-    top_k: int = Field(default=0, ge=0, description="Keep the k most likely tokens; 0 keeps all.")
+    top_k: int = Field(default=0, ge=0, le=2**31 - 1, description="Keep the k most likely tokens; 0 keeps all.")
     top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="Keep the smallest set with this mass; 1 keeps all.")
     min_p: float = Field(default=0.0, ge=0.0, le=1.0, description="Drop tokens below this share of the best one's.")
     repetition_penalty: float = Field(default=1.0, gt=0.0, le=2.0, description="Divide the logits of seen tokens.")

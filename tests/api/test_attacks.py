@@ -6,7 +6,6 @@ SECURITY.md lists every class of attack with its tests; here are those that are 
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +37,9 @@ class Under:
         return httpx.request(method, f"{self.server.url}{path}", headers=headers, timeout=60, **options)
 
     def send(self, request: bytes) -> list[int]:
-        """Send these bytes and nothing more; return the status of each answer."""
+        """Send these bytes; return the status of each answer until the server ends the connection."""
         with self.server.connect() as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
             answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         return [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
 

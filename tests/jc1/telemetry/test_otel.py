@@ -91,7 +91,7 @@ async def test_a_request_is_a_tree_of_spans_from_whoever_asked_to_whom_is_asked(
     assert attributes["gen_ai.response.time_to_first_chunk"] > 0
     assert inference.kind == inference.SPAN_KIND_CLIENT
     assert root.kind == root.SPAN_KIND_SERVER
-    assert plain(spans["search_memory"].attributes)["gen_ai.memory.record.count"] == len(trace.recalled) == 1
+    assert plain(spans["search_memory"].attributes)["gen_ai.memory.record.count"] == len(trace.recalled) == 2
     assert plain(spans["upsert_memory"].attributes)["gen_ai.memory.record.count"] == 2
     # 3) What the server behind was told
     told = stub.headers[-1]
@@ -178,14 +178,17 @@ def test_a_span_that_its_asker_does_not_sample_is_not_sent(collector: Collector)
     assert not collector.spans
 
 
-def test_a_collector_that_is_away_costs_a_request_nothing_and_the_end_little() -> None:
+def test_a_collector_that_is_away_costs_a_request_nothing_and_the_end_no_more_than_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jc1.telemetry.otel.EXPORT_SECONDS", 0.2)
     exporter = Exporter("http://127.0.0.1:9")  # discard: nobody listens
     began = time.perf_counter()
     for _ in range(100):
         exporter.export(finished())
     assert time.perf_counter() - began < 1
     exporter.close()
-    assert time.perf_counter() - began < 30
+    assert time.perf_counter() - began < 5
 
 
 def test_without_a_collector_nothing_is_imported_and_a_trace_passes_through(home: Path) -> None:
