@@ -17,6 +17,7 @@ async def measuring_lag(observe: Callable[[float], None], interval: float = INTE
     """Tell `observe` every `interval` seconds, while the body runs, by how many seconds the loop was late."""
     loop = asyncio.get_running_loop()
     due = loop.time() + interval
+    timer: asyncio.TimerHandle
 
     def wake() -> None:
         nonlocal due, timer

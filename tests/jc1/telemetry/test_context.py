@@ -58,5 +58,5 @@ async def test_tasks_and_threads_of_a_request_are_its_own_and_those_of_others_ar
             assert request is in_thread
             return [request.request if request else ""]
 
-    assert await asyncio.gather(seen("req_1"), seen("req_2")) == [["req_1"], ["req_2"]]
+    assert list(await asyncio.gather(seen("req_1"), seen("req_2"))) == [["req_1"], ["req_2"]]
     assert current() is None
