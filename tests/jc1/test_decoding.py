@@ -141,7 +141,10 @@ def test_json_keys_of_the_bias_are_read_as_token_ids() -> None:
 
 @given(
     st.builds(
-        Decoding, temperature=st.floats(0.01, 2), top_k=st.integers(0), stop=st.lists(st.text(min_size=1), max_size=3)
+        Decoding,
+        temperature=st.floats(0.01, 2),
+        top_k=st.integers(0, 2**31 - 1),
+        stop=st.lists(st.text(min_size=1), max_size=3),
     )
 )
 def test_what_was_chosen_is_all_it_takes_to_say_it_again(decoding: Decoding) -> None:
