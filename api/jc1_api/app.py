@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 import jc1
 from jc1.access.gate import Access
@@ -19,6 +20,7 @@ from jc1.erasure import purging_daily
 from jc1.telemetry.loop_lag import measuring_lag
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
+from jc1_api.mcp import http as mcp
 from jc1_api.middleware import Gate
 from jc1_api.routes import (
     chat,
@@ -59,9 +61,12 @@ ROUTERS = (
 def create_app(workbench: Workbench) -> FastAPI:
     """Return the API over `workbench`, which the app starts with itself and closes at its end."""
 
+    agents = mcp.Endpoint(workbench)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with workbench, purging_daily(workbench), measuring_lag(workbench.telemetry.metrics.loop_lag.observe):
+        lag = measuring_lag(workbench.telemetry.metrics.loop_lag.observe)
+        async with workbench, purging_daily(workbench), lag, agents.serving():
             yield
 
     app = FastAPI(
@@ -72,7 +77,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         # As they were built on import: to include the routers would build each route a second time.
-        routes=[route for router in ROUTERS for route in router.routes],
+        routes=[*(route for router in ROUTERS for route in router.routes), Route(mcp.PATH, agents, methods=["POST"])],
     )
     app.state.workbench = workbench
     app.state.started = int(time.time())

@@ -31,7 +31,8 @@ SECURITY_HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
 }
 PRIVATE_HEADERS = {b"cache-control": b"no-store"}
-"""For `/v1`: what is somebody's own stays out of every cache on the way."""
+"""What is somebody's own stays out of every cache on the way."""
+PRIVATE = ("/v1/", "/mcp")
 SESSION_COOKIE = "jc1_session"
 SIGN_IN = "/sign-in"
 HEALTH = frozenset({"/health", "/health/live", "/health/ready"})
@@ -149,7 +150,7 @@ class _Response:
         self._head = head
         self._ended = False
         self._ids = (REQUEST_ID, ANTHROPIC_REQUEST_ID) if path in ANTHROPIC_PATHS else (REQUEST_ID,)
-        self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if path.startswith("/v1/") else {})}
+        self._headers = {**SECURITY_HEADERS, **(PRIVATE_HEADERS if path.startswith(PRIVATE) else {})}
         self.started = False
         self.status = 0
         self.refusal: Jc1Error | None = None

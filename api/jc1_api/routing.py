@@ -42,12 +42,12 @@ class Route(APIRoute):
             # First, since FastAPI would read the whole body before it asks them.
             for scope in required:
                 await scope(request)
-            _check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
+            check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
             _check_media_type(request, media_types)
             if MULTIPART in media_types:
                 form = await request.form()
                 try:
-                    _check_names("field", (name for name, _ in form.multi_items()), fields)
+                    check_names("field", (name for name, _ in form.multi_items()), fields)
                 except InvalidRequest:
                     await form.close()
                     raise
@@ -72,7 +72,8 @@ class Router(APIRouter):
         super().__init__(prefix=prefix, tags=tags, route_class=Route, responses=responses)
 
 
-def _check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
+def check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
+    """Raise `InvalidRequest` for a name that is not known, or was sent twice. `kind` is what they are names of."""
     for name, times in Counter(sent).items():
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"

@@ -114,6 +114,15 @@ def serve(
 
 @app.command()
 @with_engine
+def mcp(flags: Flags, owner: Owner = None) -> None:
+    """Serve memory and chat to an MCP client over standard input and output, until it closes them."""
+    from jc1_api.mcp.stdio import serve as run
+
+    run(settings_of(**flags), owner)
+
+
+@app.command()
+@with_engine
 def chat(
     flags: Flags,
     text: Annotated[str, typer.Argument(help="What to say; '-' reads it from standard input.")],
