@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+from mcp.types.version import KNOWN_PROTOCOL_VERSIONS
 
 import jc1_api.errors
 from jc1 import Workbench
@@ -14,6 +15,7 @@ from jc1.access.principal import SCOPES, USUAL_SCOPES
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
+from jc1_api.mcp.tools import TOOLS
 from jc1_api.openai_format import Story
 from jc1_api.routes.chat import ChatRequest
 from jc1_api.routes.presets import PresetShown
@@ -47,6 +49,12 @@ def test_every_scope_is_in_the_table() -> None:
     named = re.search(r"made without `--scope` has (.*?)\. `jc1", DOCUMENT, flags=re.S)
     assert named is not None
     assert set(re.findall(r"`([^`]+)`", named[1])) == USUAL_SCOPES
+
+
+def test_every_tool_of_mcp_is_in_the_table_and_every_version_is_told() -> None:
+    told = {(name.strip("`"), scope.strip("`")) for name, scope, _ in rows("| tool | scope |")}
+    assert told == {(tool.name, tool.scope) for tool in TOOLS.values()}
+    assert set(re.findall(r"`(20\d\d-\d\d-\d\d)`", DOCUMENT)) == set(KNOWN_PROTOCOL_VERSIONS)
 
 
 def test_the_example_of_an_error_is_one() -> None:
