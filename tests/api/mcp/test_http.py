@@ -1,9 +1,9 @@
-"""MCP over HTTP, by the client of the package `mcp`, in the newest version of the protocol and by the handshake before."""
+"""MCP over HTTP, by the client of the package `mcp`, in the newest version of the protocol and by the old handshake."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 from jc1 import Workbench
-from jc1.access.principal import ANY_OWNER
+from jc1.access.principal import ANY_OWNER, Limits
 from jc1.memory.base import NewRecord
 from jc1_api.app import create_app
 from jc1_api.mcp.tools import TOOLS
@@ -187,8 +187,6 @@ async def test_a_mistake_is_told_to_the_model_with_the_next_step(
 
 
 async def test_a_limit_of_the_key_holds_for_an_agent_too(app: FastAPI, workbench: Workbench) -> None:
-    from jc1.access.principal import Limits
-
     token = workbench.keys.create("ann", limits=Limits(requests_per_minute=1)).token
     async with connected(app, token) as client:
         answer(await client.call_tool("chat", {"message": "Hi"}))
@@ -221,30 +219,27 @@ async def test_other_methods_do_not_apply(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("version", ["2026-07-28", "2025-06-18"])
-def test_leaving_cancels_the_reply(slow_server: Server, version: str, request_of: Callable[[str], bytes]) -> None:
+def test_leaving_cancels_the_reply(slow_server: Server, version: str) -> None:
     with slow_server.connect() as connection:
-        connection.sendall(request_of(version))
+        connection.sendall(long_chat(version))
         slow_server.wait_until(lambda: slow_server.engine.active == 1)
     slow_server.wait_until(lambda: slow_server.engine.active == 0)
 
 
-@pytest.fixture
-def request_of() -> Callable[[str], bytes]:
-    """Return what makes the bytes of a long chat in a version of the protocol."""
-
-    def made(version: str) -> bytes:
-        meta = {
-            "io.modelcontextprotocol/protocolVersion": version,
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }
-        params = {"name": "chat", "arguments": {"message": "A long story. " * 100}}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**params, "_meta": meta}}
-        body = json.dumps(message).encode()
-        head = (
-            f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {version}\r\n"
-            "Mcp-Method: tools/call\r\nMcp-Name: chat\r\n\r\n"
-        )
-        return head.encode() + body
-
-    return made
+def long_chat(version: str) -> bytes:
+    """Return the bytes of a request in a version of the protocol."""
+    envelope = {"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}}
+    params = {"name": "chat", "arguments": {"message": "A long story. " * 100}, "_meta": envelope}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    headers = {
+        "Host": "localhost",
+        "Content-Length": len(body),
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": version,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "chat",
+    }
+    return (
+        "\r\n".join(["POST /mcp HTTP/1.1", *(f"{name}: {it}" for name, it in headers.items()), "", ""]).encode() + body
+    )
