@@ -35,6 +35,7 @@ from jc1_api.routes import (
     responses,
     sessions,
     sign_in,
+    telemetry,
     traces,
     usage,
 )
@@ -50,6 +51,7 @@ ROUTERS = (
     memory.router,
     sessions.router,
     traces.router,
+    telemetry.router,
     keys.router,
     usage.router,
     sign_in.router,

@@ -58,6 +58,7 @@ class Server(uvicorn.Server):
         # 1) Not ready: /health/ready says so, and the gate turns new requests away, while the port is still open.
         self._app.state.stopping = True
         _end_heartbeats(self._app)
+        self._app.state.workbench.telemetry.live.end()
         for connection in list(self.server_state.connections):
             connection.drain()  # type: ignore[union-attr]
         # 2) What was begun ends, unless that takes too long or a second signal comes.

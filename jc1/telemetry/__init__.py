@@ -1,4 +1,5 @@
-"""Telemetry: finished traces go to a ring of recent ones, to Prometheus and, where one is named, to a collector.
+"""Telemetry: finished traces go to a ring of recent ones, to those who listen, to Prometheus and, where one is named, to
+a collector.
 
 Knows where a request comes from and where a finished one is recorded. Knows nothing about how requests run or how
 figures are fetched.
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jc1.telemetry.context import TraceContext, current
+from jc1.telemetry.live import Listeners
 from jc1.telemetry.recent import RecentTraces
 from jc1.trace import Content, Trace
 
@@ -41,11 +43,12 @@ class Telemetry:
     """What is known about requests, running and finished.
 
     `keep` is how many finished traces stay in `recent`; `cache` is one whose figures are shown too; `exporter` sends
-    finished traces to a collector.
+    finished traces to a collector. `live` are those who listen.
     """
 
     def __init__(self, *, keep: int = 500, cache: Cache | None = None, exporter: Exporter | None = None) -> None:
         self.recent = RecentTraces(keep)
+        self.live = Listeners()
         self._exporter = exporter
         self._cache = cache
         self.admission: Admission | None = None
@@ -116,6 +119,7 @@ class Telemetry:
         """Keep a finished request, also a failed or cancelled one."""
         content, trace.content = trace.content, None
         self.recent.add(trace)
+        self.live.tell(trace)
         self.metrics.observe(trace)
         if self._exporter is not None:
             self._exporter.export(trace, content)

@@ -139,12 +139,15 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
         assert f"127.0.0.1:{server.port}" in told
 
         record = server.http.post("/v1/memory", json={"text": "My cat is called Ada."}).json()
-        # A page that stays open has a stream of its own, which ends with the server.
+        # A page and a dashboard that stay open have streams of their own, which end with the server.
         with (
             server.http.stream("GET", "/ui/gradio_api/heartbeat/page") as heartbeat,
+            server.http.stream("GET", "/v1/telemetry") as dashboard,
             server.listening_to_a_long_stream("long") as connection,
         ):
             assert next(heartbeat.iter_text()).startswith("data:")
+            events = dashboard.iter_text()
+            assert next(events) == ": listening\n\n"
             half_sent = server.half_sent()
             server.begin_to_stop(signal.SIGTERM)
             assert httpx.get(f"{server.address}/health/live", timeout=SECONDS).status_code == 200
@@ -155,6 +158,7 @@ def test_it_serves_drains_stops_and_finds_everything_again(tmp_path: Path) -> No
             with half_sent:
                 assert half_sent.recv(1 << 16).startswith(b"HTTP/1.1 503")
             received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            assert "error" not in "".join(events), "the dashboard's stream ended, and was not cut off"
         status, errors = server.ended()
         assert b"data: [DONE]" in received, "the reply was drained"
         assert status == 0
