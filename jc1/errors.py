@@ -13,7 +13,8 @@
     │   ├── UnsupportedDocument    unsupported_document     415
     │   ├── InvalidSuite           invalid_suite            400
     │   ├── InvalidSpace           invalid_space            400
-    │   └── RequestTooLarge        request_too_large        413
+    │   ├── RequestTooLarge        request_too_large        413
+    │   └── IdempotencyKeyReused   idempotency_key_reused   422
     ├── NotFound                   not_found                404
     │   ├── UnknownModel           model_not_found          404
     │   ├── UnknownPreset          preset_not_found         404
@@ -169,6 +170,16 @@ class RequestTooLarge(InvalidRequest):
 
     code = "request_too_large"
     status = 413
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The idempotency key came with another request before."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+    def __init__(self, header: str) -> None:
+        super().__init__(f"This {header} came with another request: send a new one with each request.", param=header)
 
 
 class NotFound(Jc1Error):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from jc1.access.guarded import GuardedPipeline
+from jc1.access.idempotency import Idempotency
 from jc1.access.usage import Usage
 from jc1.cache.null import NullCache
 from jc1.cache.replies import ReplyCache
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """The parts that need no engine: memory, sessions, presets, keys, usage, caches and telemetry.
+    """The parts that need no engine: memory, sessions, presets, keys, usage, idempotency, caches and telemetry.
 
     `resources` is what `close` closes after keys, usage and memory, in this order, by its `close()`.
     """
@@ -47,6 +49,7 @@ class Stores:
         keys: Keys,
         telemetry: Telemetry,
         usage: Usage | None = None,
+        idempotency: Idempotency | None = None,
         embedder: Embedder | None = None,
         replies: ReplyCache | None = None,
         resources: Sequence[Any] = (),
@@ -58,6 +61,7 @@ class Stores:
         self.keys = keys
         self.telemetry = telemetry
         self.usage = usage or Usage()
+        self.idempotency = idempotency or Idempotency()
         self.replies = replies or ReplyCache(NullCache(), settings)
         self._embedder = embedder
         self._resources = tuple(resources)
@@ -169,6 +173,7 @@ def _opened(settings: Settings) -> dict[str, Any]:
     from jc1.access.keys import Keys
     from jc1.cache import create_cache
     from jc1.database import open_database
+    from jc1.database.idempotency import IdempotencyRepository
     from jc1.database.keys import KeyRepository
     from jc1.database.presets import PresetRepository
     from jc1.database.usage import UsageRepository
@@ -183,12 +188,14 @@ def _opened(settings: Settings) -> dict[str, Any]:
     replies = ReplyCache(cache, settings)
     embedder = create_embedder(settings, cache)
     telemetry = Telemetry(keep=settings.traces, cache=cache, exporter=open_exporter(settings))
+    keys = Keys(KeyRepository(database))
     return {
         "memory": open_memory(settings, database, embedder),
         "sessions": Sessions(database, cache=cache, on_delete=replies.forget),
         "presets": Presets(PresetRepository(database)),
-        "keys": Keys(KeyRepository(database)),
+        "keys": keys,
         "usage": Usage(UsageRepository(database)),
+        "idempotency": Idempotency(IdempotencyRepository(database), partial(keys.signing_secret, "idempotency")),
         "telemetry": telemetry,
         "embedder": embedder,
         "replies": replies,

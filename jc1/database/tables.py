@@ -246,6 +246,19 @@ usage = Table(
     Column("refused", BigInteger, nullable=False),
 )
 
+# Requests that a client named, so that each is done once: digests of the name and of the request, and what it made, by
+# its id; NULL while it is under way.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(MAX_NAME), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("made", String(MAX_NAME)),
+    Column("created", UtcDateTime, nullable=False),
+    Index("ix_idempotency_created", "created"),
+)
+
 # What signs things that are handed out and come back, shared by every process on the database.
 secrets = Table(
     "secrets",

@@ -16,8 +16,10 @@ from openai import OpenAI
 from sqlalchemy import Engine
 
 from jc1 import Settings, Workbench
+from jc1.access.idempotency import Idempotency
 from jc1.access.keys import Keys
 from jc1.access.usage import Usage
+from jc1.database.idempotency import IdempotencyRepository
 from jc1.database.keys import KeyRepository
 from jc1.database.presets import PresetRepository
 from jc1.database.usage import UsageRepository
@@ -61,6 +63,7 @@ def echo_workbench(settings: Settings, database: Engine, embedder: Embedder) -> 
         presets=Presets(PresetRepository(database)),
         keys=Keys(KeyRepository(database)),
         usage=Usage(UsageRepository(database)),
+        idempotency=Idempotency(IdempotencyRepository(database)),
         telemetry=Telemetry(keep=settings.traces),
     )
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import Path
+from fastapi import Path, Request
 from pydantic import BaseModel, Field
 
 from jc1.access.keys import Issued, Key, State
 from jc1.access.principal import SCOPES, USUAL_SCOPES, Limits
+from jc1.errors import Conflict
+from jc1.workbench import Workbench
+from jc1_api import idempotency
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import NAME_LENGTH, Body, Name, Text, Whole
@@ -106,19 +110,19 @@ async def list_keys(workbench: TheWorkbench) -> dict[str, list[dict[str, Any]]]:
 
 
 @router.post("", status_code=201, response_model=KeyIssued, dependencies=ADMIN_ONLY)
-async def create_key(body: NewKey, workbench: TheWorkbench) -> dict[str, Any]:
-    """Make a key. Its token is told this once."""
-    lifetime = body.expires_in
+async def create_key(
+    body: NewKey, request: Request, workbench: TheWorkbench, idempotency_key: idempotency.Key = None
+) -> dict[str, Any]:
+    """Make a key. Its token is told this once, so that the same request sent again is refused with the key's id."""
     with named_as_sent({"user": "owner"}):
-        issued = await asyncio.to_thread(
-            workbench.keys.create,
-            body.owner,
-            name=body.name,
-            scopes=body.scopes,
-            limits=Limits(**body.limits.model_dump()),
-            models=body.models,
-            presets=body.presets,
-            expires=None if lifetime is None else datetime.now(UTC) + timedelta(seconds=lifetime),
+        issued = await idempotency.once(
+            workbench,
+            request,
+            request.state.principal.owner,
+            idempotency_key,
+            partial(_create, workbench, body),
+            id_of=lambda made: made.key.id,
+            again=_made_before,
         )
     return _issued(issued)
 
@@ -141,6 +145,23 @@ async def revoke_key(key_id: KeyId, workbench: TheWorkbench) -> dict[str, Any]:
     """End a key for good: at once here, and within 5 seconds in other processes on the same database."""
     key: Key = await asyncio.to_thread(workbench.keys.revoke, key_id)
     return key.to_dict()
+
+
+def _create(workbench: Workbench, body: NewKey) -> Issued:
+    lifetime = body.expires_in
+    return workbench.keys.create(
+        body.owner,
+        name=body.name,
+        scopes=body.scopes,
+        limits=Limits(**body.limits.model_dump()),
+        models=body.models,
+        presets=body.presets,
+        expires=None if lifetime is None else datetime.now(UTC) + timedelta(seconds=lifetime),
+    )
+
+
+def _made_before(key_id: str) -> Issued:
+    raise Conflict(f"This request made the key {key_id} before, and its token was told once: rotate it to get another.")
 
 
 def _issued(issued: Issued) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from jc1.memory.base import (
 from jc1.memory.deletion import MAX_SELECTED
 from jc1.memory.exchange import MAX_LINES, too_many_lines
 from jc1.memory.queries import MAX_CONTAINS
+from jc1_api import idempotency
 from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import NAME_LENGTH, NOT_BLANK, Body, Flag, Name
@@ -213,11 +214,20 @@ async def list_memories(
 
 
 @router.post("", status_code=201, response_model=MemoryRecord, dependencies=[requires("memory:write")])
-async def add_memory(body: NewMemory, workbench: TheWorkbench, owner: Owner) -> Record:
+async def add_memory(
+    body: NewMemory, request: Request, workbench: TheWorkbench, owner: Owner, idempotency_key: idempotency.Key = None
+) -> Record:
     """Remember a text. A newer statement supersedes the older one on its subject."""
-    new = NewRecord(body.text, body.role, body.kind)
-    (record,) = await asyncio.to_thread(workbench.memory.add, owner, [new])
-    return record
+    memory = workbench.memory
+    return await idempotency.once(
+        workbench,
+        request,
+        owner,
+        idempotency_key,
+        lambda: memory.add(owner, [NewRecord(body.text, body.role, body.kind)])[0],
+        id_of=lambda record: record.id,
+        again=lambda record_id: memory.get(owner, record_id),
+    )
 
 
 @router.get("/search", response_model=Hits, dependencies=[requires("memory:read")])
