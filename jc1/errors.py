@@ -29,7 +29,8 @@
     │   └── OriginRefused          origin_refused           403
     ├── RateLimited                rate_limit_exceeded      429
     ├── Conflict                   conflict                 409
-    │   └── NotSignificant         not_significant          409
+    │   ├── NotSignificant         not_significant          409
+    │   └── TextNotKept            text_not_kept            409
     ├── InvalidSettings            invalid_settings         500
     │   ├── PortInUse              port_in_use              500
     │   ├── HomeUnusable           home_unusable            500
@@ -290,6 +291,17 @@ class NotSignificant(Conflict):
     """Settings are to be promoted that were not shown to be better."""
 
     code = "not_significant"
+
+
+class TextNotKept(Conflict):
+    """A request is to be asked again whose text is not stored, or is forgotten."""
+
+    code = "text_not_kept"
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(
+            f"The text of {trace_id!r} is not kept: only what went into a session or memory can be asked again."
+        )
 
 
 class InvalidSettings(Jc1Error):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jc1.errors import Jc1Error
-from jc1.memory.base import NewRecord, Sources
+from jc1.memory.base import NewRecord, Record, Sources
 
 if TYPE_CHECKING:
     from jc1.request import Request
@@ -26,7 +27,10 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
     if request.memory != "on" and request.session is None:
         return
     try:
-        trace.stored = await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
+        stored = await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
+        trace.turn, records = stored
+        trace.stored = len(records)
+        trace.record = records[0].id if records else None
         trace.remembered = True
     except Jc1Error as error:
         trace.remembered, trace.remember_error = False, error.code
@@ -42,10 +46,12 @@ def _sources(trace: Trace, request: Request) -> Sources:
     return Sources(tuple(ids), frozenset(request.turns))
 
 
-def _store(stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool) -> int:
-    """Store the turn and its records; return how many records there are of it."""
+def _store(
+    stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool
+) -> tuple[int | None, Sequence[Record]]:
+    """Store the turn and its records; return the turn's number, where there is one, and the records."""
     session, number = request.session, None
-    records = 0
+    records: Sequence[Record] = ()
     answered = bool(reply.strip()) and not cancelled
     if session is not None:
         number = stores.sessions.append(
@@ -54,7 +60,7 @@ def _store(stores: Stores, request: Request, reply: str, sources: Sources, cance
     if request.memory == "on":
         message = NewRecord(request.message.text, "user", session=session, turn=number)
         answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
-        records = len(stores.memory.add(request.owner, [message, answer] if answered else [message]))
+        records = stores.memory.add(request.owner, [message, answer] if answered else [message])
     if session is not None and number is not None and not (answered and request.memory == "on"):
         stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)
-    return records
+    return number, records

@@ -88,6 +88,10 @@ class Trace:
     total: float | None = None
     remembered: bool | None = None
     remember_error: str | None = None
+    turn: int | None = None
+    """The number of the turn that its session has of it."""
+    record: str | None = None
+    """The id of the record that its message became."""
     speculation: dict[str, Any] | None = None
     scores: list[float] | None = None
     """Of each choice, where beams were searched."""
@@ -183,6 +187,8 @@ class Trace:
             "dropped_messages": self.dropped_messages,
             "remembered": self.remembered,
             "remember_error": self.remember_error,
+            "turn": self.turn,
+            "record": self.record,
             "speculation": self.speculation,
             "scores": self.scores,
             "shards": self.shards,
