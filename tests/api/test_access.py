@@ -77,7 +77,8 @@ def addresses(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def test_every_address_but_the_open_ones_asks_for_a_key(client: TestClient, nothing: dict[str, str]) -> None:
     app: Any = client.app
     walked = list(addresses(app.routes))
-    assert {"/v1/chat/completions", "/docs/static/x", "/ui/gradio_api/queue/join"} <= {path for _, path in walked}
+    known = {"/v1/chat/completions", "/mcp", "/docs/static/x", "/ui/gradio_api/queue/join"}
+    assert known <= {path for _, path in walked}
     for method, path in walked:
         response = client.request(method, path)
         if path in OPEN:
