@@ -1,5 +1,5 @@
-"""Telemetry: finished traces go to a ring of recent ones, to those who listen, to Prometheus and, where one is named, to
-a collector.
+"""Telemetry: finished traces go to a ring of recent ones, to those who listen, to Prometheus and, where one is
+named, to a collector.
 
 Knows where a request comes from and where a finished one is recorded. Knows nothing about how requests run or how
 figures are fetched.
