@@ -25,6 +25,7 @@ from jc1_api.middleware import Gate
 from jc1_api.routes import (
     chat,
     documents,
+    embeddings,
     health,
     keys,
     memory,
@@ -45,6 +46,7 @@ ROUTERS = (
     chat.router,
     responses.router,
     messages.router,
+    embeddings.router,
     models.router,
     presets.router,
     documents.router,

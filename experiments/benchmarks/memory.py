@@ -43,6 +43,7 @@ BATCH = 1000
 class RandomEmbedder:
     """A vector for each text, at no cost that counts: the measured time is memory's own."""
 
+    model = "random"
     dimension = DIMENSION
     fingerprint = "random/1"
 
@@ -56,6 +57,9 @@ class RandomEmbedder:
         vectors = self._random.standard_normal((len(texts), DIMENSION), np.float32)  # (texts, dimension)
         unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
+
+    def count(self, texts: Sequence[str]) -> int:
+        return sum(map(len, texts))
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

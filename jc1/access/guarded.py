@@ -23,10 +23,12 @@ from jc1.reply import Done, Event, Reply
 
 if TYPE_CHECKING:
     from jc1.access.principal import Principal
-    from jc1.embedding.base import Vectors
+    from jc1.embedding.base import Embedder, Vectors
     from jc1.trace import Trace
     from jc1.workbench import Workbench
 
+EMBEDDED_TOGETHER = 64
+"""Texts that are embedded in one call, after which a request that nobody waits for ends."""
 CHARACTERS_A_TOKEN = 4
 """About; of English, as OpenAI's help says. The estimate is corrected when the reply is there."""
 _DEFAULTS = Decoding()
@@ -43,6 +45,16 @@ class Admitted:
 
 
 GuardedEvent = Admitted | Event
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A unit vector for each text, shape (texts, dimension), and how many tokens were read for them."""
+
+    vectors: Vectors
+    tokens: int
+    headers: Mapping[str, str]
+    """As those of `Admitted`."""
 
 
 class GuardedPipeline:
@@ -122,28 +134,41 @@ class GuardedPipeline:
             # 6) What was not used is given back.
             await grant.settle(trace.usage.total_tokens)
 
-    async def embed(self, principal: Principal, texts: Sequence[str]) -> Vectors:
-        """Return a unit vector for each text, shape (len(texts), dimension).
-
-        Tokens are counted as estimated: embedders do not tell how many they read.
+    async def embed(self, principal: Principal, texts: Sequence[str]) -> Embedded:
+        """Return the vectors of texts. Nothing of a request that is cancelled is embedded any more.
 
         Raises:
-            Refused: The principal may not embed.
+            Refused: The principal may not embed, or not with this model.
             RateLimited: It has asked for as much as it may.
             Overloaded: Too many wait already.
             EmbedderUnavailable: There is no embedder, or it cannot be loaded.
         """
-        tokens = _tokens_in(texts)
+        import numpy as np
+
         embedder = self._bench.embedder
-        with self._refusals(principal, embedder.fingerprint):
+        model = embedder.model
+        with self._refusals(principal, model):
             principal.require("embed")
-            grant = await self._limiter.take(principal, embedder.fingerprint, tokens)
+            _check_model(principal, model)
+            grant = await self._limiter.take(principal, model, _tokens_in(texts))
+        tokens = 0
+        vectors: list[Vectors] = []
         try:
-            async with self._turn(principal, embedder.fingerprint, lambda: tokens):
-                self._record(principal, embedder.fingerprint, requests=1, prompt_tokens=tokens)
-                return await asyncio.to_thread(embedder.embed, texts)
+            async with self._turn(principal, model, lambda: _tokens_in(texts)):
+                try:
+                    for start in range(0, len(texts), EMBEDDED_TOGETHER):
+                        batch = texts[start : start + EMBEDDED_TOGETHER]
+                        more, read = await asyncio.to_thread(_embed, embedder, batch)
+                        vectors.append(more)
+                        tokens += read
+                finally:
+                    self._record(principal, model, requests=1, prompt_tokens=tokens)
+        except Jc1Error as error:
+            error.headers = {**grant.headers(), **error.headers}
+            raise
         finally:
             await grant.settle(tokens)
+        return Embedded(np.concatenate(vectors), tokens, grant.headers())
 
     async def _estimate(
         self,
@@ -202,14 +227,18 @@ def _tokens_in(texts: Iterable[str]) -> int:
     return max(1, sum(map(len, texts)) // CHARACTERS_A_TOKEN)
 
 
+def _embed(embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, int]:
+    return embedder.embed(texts), embedder.count(texts)
+
+
 def _check_model(principal: Principal, model: str) -> None:
-    if principal.models is not None and model not in principal.models:
+    if not principal.may_ask(model):
         raise Refused(f"This key may not ask the model {model!r}: /v1/models lists those it may.", param="model")
 
 
 def _check_preset(principal: Principal, preset: str | Preset) -> None:
     """Raise `Refused` for a preset that is not allowed by its reference, its name, or its alias."""
     reference = preset.reference if isinstance(preset, Preset) else preset
-    if principal.presets is not None and principal.presets.isdisjoint({reference, *reference.split("@", 1)}):
-        allowed = ", ".join(sorted(principal.presets)) or "none"
+    if not principal.may_use(reference):
+        allowed = ", ".join(sorted(principal.presets or ())) or "none"
         raise Refused(f"This key may not use the preset {reference!r}: allowed are {allowed}.", param="preset")

@@ -76,6 +76,14 @@ class Principal:
         if not self.may(scope):
             raise Refused(f"This key lacks the scope {scope!r}: ask for one that has it.")
 
+    def may_ask(self, model: str) -> bool:
+        """Return whether a model may be asked."""
+        return self.models is None or model in self.models
+
+    def may_use(self, preset: str) -> bool:
+        """Return whether a preset may be used that is named so: it is allowed by its reference, name or alias."""
+        return self.presets is None or not self.presets.isdisjoint({preset, *preset.split("@", 1)})
+
     def acting_for(self, named: str | None) -> str:
         """Return the owner whose memories, sessions and traces a request is about.
 

@@ -15,6 +15,9 @@ Vectors = NDArray[np.float32]
 class Embedder(Protocol):
     """Turns texts into vectors of length one. Blocks; may be called from any thread."""
 
+    model: str
+    """The name under which the model is served."""
+
     fingerprint: str
     """Name of model, precision and pooling. Vectors with different fingerprints must not meet in one index."""
 
@@ -25,6 +28,9 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return a float32 unit vector for each text, shape (len(texts), dimension). Raises `EmbedderUnavailable`."""
+
+    def count(self, texts: Sequence[str]) -> int:
+        """Return how many tokens `embed` reads of the texts, special ones included. Raises `EmbedderUnavailable`."""
 
     def close(self) -> None:
         """Free the model's memory. The embedder cannot be used again."""

@@ -26,6 +26,7 @@ class CachedEmbedder:
 
     def __init__(self, embedder: Embedder, cache: Cache) -> None:
         self.embedder = embedder
+        self.model = embedder.model
         self.fingerprint = embedder.fingerprint
         self.dimension = embedder.dimension
         self._cache = cache
@@ -56,6 +57,9 @@ class CachedEmbedder:
         if not keys:
             return np.empty((0, self.dimension), np.float32)
         return np.stack([vectors[key] for key in keys]).astype(np.float32, copy=False)  # (texts, dimension)
+
+    def count(self, texts: Sequence[str]) -> int:
+        return self.embedder.count(texts)
 
     def close(self) -> None:
         """Close the embedder. The cache belongs to whoever made it."""

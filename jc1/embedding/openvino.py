@@ -48,6 +48,7 @@ class OpenVinoEmbedder:
         threads: number to compute with; `None` takes one for each core that this process may use.
     """
 
+    model = "all-MiniLM-L6-v2"
     dimension = 384
 
     def __init__(
@@ -55,7 +56,7 @@ class OpenVinoEmbedder:
     ) -> None:
         self.precision: Precision = precision or fastest_precision()
         self.threads = threads or available_cores()
-        self.fingerprint = f"all-MiniLM-L6-v2/{SHA256['model.safetensors'][:12]}/{self.precision}/mean"
+        self.fingerprint = f"{self.model}/{SHA256['model.safetensors'][:12]}/{self.precision}/mean"
         self._folder = folder
         self._lock = threading.Lock()
         self._model: _Model | None = None
@@ -73,9 +74,7 @@ class OpenVinoEmbedder:
         vectors = np.empty((len(texts), self.dimension), np.float32)
         if not texts:
             return vectors
-        # A lone surrogate, which JSON can smuggle into a string, is not text to the tokenizer.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        tokens = [encoding.ids for encoding in model.tokenizer.encode_batch_fast(clean)]
+        tokens = model.tokenize(texts)
         request = model.borrow()
         try:
             for batch in _batches([len(ids) for ids in tokens]):
@@ -88,6 +87,9 @@ class OpenVinoEmbedder:
         finally:
             model.requests.put(request)
         return vectors
+
+    def count(self, texts: Sequence[str]) -> int:
+        return sum(map(len, self._loaded().tokenize(texts)))
 
     def close(self) -> None:
         """Free the memory as soon as the last text under way is embedded. The embedder cannot be used again."""
@@ -117,6 +119,12 @@ class _Model:
     tokenizer: Any
     compiled: Any
     requests: queue.SimpleQueue[Any]
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, cut off at `MAX_TOKENS`."""
+        # A lone surrogate, which JSON can smuggle into a string, is not text to the tokenizer.
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(clean)]
 
     def borrow(self) -> Any:
         """Return an infer request for the caller alone, to be put back after use.

@@ -44,7 +44,8 @@ class SentenceTransformersEmbedder:
                 "sentence-transformers, or to the id of such a model on the Hugging Face hub. The log says more."
             ) from error
         self.dimension: int = self._model.get_embedding_dimension()
-        self.fingerprint = f"sentence-transformers/{Path(model).name}/{_digest(self._model)}"
+        self.model = Path(model).name
+        self.fingerprint = f"sentence-transformers/{self.model}/{_digest(self._model)}"
         # The tokenizer's padding is set anew by each call, so calls take turns.
         self._lock = threading.Lock()
 
@@ -54,17 +55,31 @@ class SentenceTransformersEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        # A lone surrogate, which JSON can smuggle into a string, is not text to the tokenizer.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         with self._lock:
-            if self._model is None:
-                raise EmbedderUnavailable("The embedder is closed: open a new pipeline.")
-            vectors = self._model.encode(clean, normalize_embeddings=True, show_progress_bar=False)
+            vectors = self._opened().encode(_clean(texts), normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32)  # (texts, dimension)
+
+    def count(self, texts: Sequence[str]) -> int:
+        if not texts:
+            return 0
+        with self._lock:
+            read = self._opened().preprocess(_clean(texts))
+        mask = read.get("attention_mask")  # with some kernels texts are not padded, and there is none
+        return int(read["input_ids"].numel() if mask is None else mask.sum())
 
     def close(self) -> None:
         with self._lock:
             self._model = None
+
+    def _opened(self) -> Any:
+        if self._model is None:
+            raise EmbedderUnavailable("The embedder is closed: open a new pipeline.")
+        return self._model
+
+
+def _clean(texts: Sequence[str]) -> list[str]:
+    """Return the texts as a tokenizer takes them: a lone surrogate, which JSON can smuggle in, is not text to it."""
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 def _digest(model: Any) -> str:

@@ -65,6 +65,7 @@ def echo_workbench(settings: Settings, database: Engine, embedder: Embedder) -> 
         usage=Usage(UsageRepository(database)),
         idempotency=Idempotency(IdempotencyRepository(database)),
         telemetry=Telemetry(keep=settings.traces),
+        embedder=embedder,
     )
 
 

@@ -15,6 +15,7 @@ from jc1.cache.lmdb import LmdbCache
 from jc1.cache.replies import ReplyCache
 from jc1.errors import DatabaseUnavailable
 from jc1.telemetry import Telemetry
+from tests.api.conftest import bearer
 
 
 async def chat(client: httpx.AsyncClient, text: str, **fields: Any) -> Any:
@@ -146,8 +147,33 @@ async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, w
     about = (await client.get("/v1/models/echo@short")).json()["jc1"]
     assert (about["engine"], about["context_length"]) == ("echo", workbench.engine.capabilities.context_length)
     assert "temperature" in about["decoding"]
-    assert about["tools"] is True
+    assert (about["tools"], about["tasks"]) == (True, ["chat"])
+    about = (await client.get("/v1/models/all-MiniLM-L6-v2")).json()["jc1"]
+    assert (about["tasks"], about["dimensions"], about["preset"]) == (["embedding"], 384, None)
     assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"
+
+
+async def test_a_key_is_shown_the_models_and_presets_that_it_may_use(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    workbench.presets.save(Preset("short"))
+    workbench.presets.save(Preset("short", decoding={"max_tokens": 2}))
+    workbench.presets.set_alias("champion", "short@1")
+
+    async def shown(**allowed: Any) -> list[str]:
+        key = bearer(workbench.keys.create("ann", **allowed).token)
+        names = [model["id"] for model in (await client.get("/v1/models", headers=key)).json()["data"]]
+        for name in ("echo", "echo@short", "all-MiniLM-L6-v2"):
+            status = (await client.get(f"/v1/models/{name}", headers=key)).status_code
+            assert status == (200 if name in names else 404)
+        return names
+
+    assert {"echo", "echo@default", "echo@champion", "all-MiniLM-L6-v2"} <= set(await shown())
+    assert await shown(models=["echo"], presets=["short"]) == ["echo@short"]
+    assert await shown(models=["echo"], presets=["short@1", "champion"]) == ["echo@champion", "echo@short@1"]
+    assert await shown(models=["all-MiniLM-L6-v2"]) == ["all-MiniLM-L6-v2"]
+    assert await shown(models=["echo"], presets=["default"]) == ["echo", "echo@default"]
+    assert await shown(models=[]) == []
 
 
 CODEX_READS = {
@@ -171,7 +197,8 @@ CODEX_READS = {
 async def test_models_are_listed_as_codex_reads_them_too(client: httpx.AsyncClient, workbench: Workbench) -> None:
     workbench.presets.save(Preset("short"))
     listed = (await client.get("/v1/models?client_version=0.163.0")).json()
-    assert [entry["slug"] for entry in listed["models"]] == [model["id"] for model in listed["data"]]
+    chatting = [model["id"] for model in listed["data"] if "chat" in model["jc1"]["tasks"]]
+    assert [entry["slug"] for entry in listed["models"]] == chatting == ["echo", *chatting[1:]]
     for place, entry in enumerate(listed["models"]):
         assert {name for name, value in entry.items() if value is not None} >= CODEX_READS
         assert (entry["priority"], entry["context_window"]) == (place, workbench.engine.capabilities.context_length)

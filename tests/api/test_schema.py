@@ -17,6 +17,13 @@ from tests.api.conftest import Server, bearer
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 EXAMPLES = 6
 """Requests for each operation and kind."""
+CONVERSATIONS = {
+    "/v1/chat/completions": "messages",
+    "/v1/responses": "input",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "messages",
+}
+"""The field of each address that holds the conversation."""
 CHECKED = [
     "not_a_server_error",
     "status_code_conformance",
@@ -46,9 +53,9 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
             def hold(case: Any) -> None:
                 if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
                     # What no schema says: which model is served, and that the last message is the user's.
-                    case.body["model"] = "echo"
-                    if case.meta.generation.mode.is_positive:
-                        said = "input" if case.operation.path == "/v1/responses" else "messages"
+                    case.body["model"] = "all-MiniLM-L6-v2" if case.operation.path == "/v1/embeddings" else "echo"
+                    said = CONVERSATIONS.get(case.operation.path)
+                    if said and case.meta.generation.mode.is_positive:
                         sent = case.body.get(said)
                         turn = {"role": "user", "content": "Hi."}
                         case.body[said] = [*sent, turn] if isinstance(sent, list) else [turn]
@@ -63,5 +70,6 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
     assert ("POST /v1/chat/completions", 400) in answered
     assert ("POST /v1/responses", 200) in answered
     assert ("POST /v1/messages", 200) in answered
+    assert ("POST /v1/embeddings", 200) in answered
     assert ("POST /v1/messages/count_tokens", 200) in answered
     assert server.engine.active == 0

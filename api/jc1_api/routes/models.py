@@ -1,17 +1,21 @@
-"""`/v1/models`: the served model under its own name, and under one name for each preset and alias.
+"""`/v1/models`: the served model under its own name and one for each preset and alias, and the model that embeds.
 
-Knows how names are put together; `jc1_api.routes.chat` takes them apart.
+A caller is shown what it may use.
+
+Knows how names are put together; `jc1_api.replies` takes them apart.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
-from jc1.errors import UnknownModel
+from jc1.access.principal import Principal
+from jc1.errors import EmbedderUnavailable, UnknownModel
 from jc1.workbench import Workbench
 from jc1_api.codex_models import CodexModel, codex_model
 from jc1_api.deps import TheWorkbench
@@ -19,15 +23,22 @@ from jc1_api.routing import Router
 
 router = Router(tags=["models"])
 
+Task = Literal["chat", "completion", "embedding"]
+
 
 class ModelAbout(BaseModel):
-    """What a client may ask of a model: `preset` is what the name stands for, `decoding` the fields it honours."""
+    """What a client may ask of a model."""
 
-    preset: str
-    engine: str
-    context_length: int = Field(description="Tokens, prompt and reply together.")
-    decoding: list[str]
-    tools: bool = Field(description="Whether it can be given tools to call.")
+    tasks: list[Task] = Field(
+        description="What it is for: /v1/chat/completions, /v1/responses and /v1/messages; /v1/completions; or "
+        "/v1/embeddings."
+    )
+    preset: str | None = Field(None, description="What the name stands for.")
+    engine: str | None = None
+    context_length: int | None = Field(None, description="Tokens, prompt and reply together.")
+    decoding: list[str] = Field([], description="The fields that it honours.")
+    tools: bool = Field(False, description="Whether it can be given tools to call.")
+    dimensions: int | None = Field(None, description="The length of its vectors, where it embeds.")
 
 
 class Model(BaseModel):
@@ -41,7 +52,7 @@ class Model(BaseModel):
 class Models(BaseModel):
     object: Literal["list"] = "list"
     data: list[Model]
-    models: list[CodexModel] = Field(description="The same as Codex reads them.")
+    models: list[CodexModel] = Field(description="Those for chat as Codex reads them.")
 
 
 @router.get("/v1/models")
@@ -50,18 +61,18 @@ async def list_models(
     workbench: TheWorkbench,
     client_version: Annotated[str | None, Query(description="Accepted, as Codex sends it.")] = None,
 ) -> Models:
-    """List the model, and `model@preset` for each preset and alias."""
-    served = await _served(workbench, request.app.state.started)
-    tools = workbench.engine.capabilities.tools
+    """List what the caller may use: the model, `model@preset` for each preset and alias, and the one that embeds."""
+    served = await _served(workbench, request)
+    capabilities = workbench.engine.capabilities
     entries = [
         codex_model(
             model.id,
             f"{model.jc1.engine}, preset {model.jc1.preset}",
             place=place,
-            context_length=model.jc1.context_length,
-            tools=tools,
+            context_length=capabilities.context_length,
+            tools=capabilities.tools,
         )
-        for place, model in enumerate(served)
+        for place, model in enumerate(model for model in served if "chat" in model.jc1.tasks)
     ]
     return Models(data=served, models=entries)
 
@@ -69,32 +80,51 @@ async def list_models(
 @router.get("/v1/models/{model:path}")
 async def get_model(model: str, request: Request, workbench: TheWorkbench) -> Model:
     """Return one of them."""
-    for served in await _served(workbench, request.app.state.started):
+    for served in await _served(workbench, request):
         if served.id == model:
             return served
     raise UnknownModel(f"No model {model!r} here: see /v1/models.", param="model")
 
 
-async def _served(workbench: Workbench, started: int) -> list[Model]:
-    """Return the model under each of its names: its own, and one for each preset and alias."""
-    presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
+async def _served(workbench: Workbench, request: Request) -> list[Model]:
+    principal: Principal = request.state.principal
+    created: int = request.app.state.started
+    names = await asyncio.to_thread(_names, workbench, principal) if principal.may_ask(workbench.engine.model) else {}
+    models = [*_chatting(workbench, names), *_embedding(workbench, principal)]
+    return [Model(id=name, created=created, jc1=about) for name, about in models]
+
+
+def _names(workbench: Workbench, principal: Principal) -> dict[str, str]:
+    """Return each name of the model that the caller may use, and the reference of the preset that it stands for."""
+    presets, aliases = workbench.presets.list(), workbench.presets.aliases()
     newest = {preset.name: preset.reference for preset in sorted(presets, key=lambda preset: preset.version)}
-    default = workbench.settings.preset
+    model, default = workbench.engine.model, workbench.settings.preset
+    versions = {preset.reference for preset in presets} & (principal.presets or set())
+    known = {**newest, **aliases, **{reference: reference for reference in versions}}
+    own = {model: known.get(default, default)} if principal.may_use(default) else {}
+    return own | {f"{model}@{name}": reference for name, reference in known.items() if principal.may_use(name)}
+
+
+def _chatting(workbench: Workbench, names: Mapping[str, str]) -> Iterator[tuple[str, ModelAbout]]:
     engine = workbench.engine
-    names = {engine.model: {**newest, **aliases}.get(default, default)}
-    names |= {f"{engine.model}@{name}": reference for name, reference in {**newest, **aliases}.items()}
-    capabilities = engine.capabilities
-    return [
-        Model(
-            id=name,
-            created=started,
-            jc1=ModelAbout(
+    for name, reference in names.items():
+        yield (
+            name,
+            ModelAbout(
+                tasks=["chat"],
                 preset=reference,
                 engine=engine.name,
-                context_length=capabilities.context_length,
-                decoding=sorted(capabilities.decoding),
-                tools=capabilities.tools,
+                context_length=engine.capabilities.context_length,
+                decoding=sorted(engine.capabilities.decoding),
+                tools=engine.capabilities.tools,
             ),
         )
-        for name, reference in names.items()
-    ]
+
+
+def _embedding(workbench: Workbench, principal: Principal) -> Iterator[tuple[str, ModelAbout]]:
+    try:
+        embedder = workbench.embedder
+    except EmbedderUnavailable:
+        return
+    if principal.may_ask(embedder.model):
+        yield embedder.model, ModelAbout(tasks=["embedding"], dimensions=embedder.dimension)

@@ -210,7 +210,8 @@ class OpenAIEngine(Engine):
         except Exception as error:
             raise self._explained(error, None, started=False) from None
         if self.model not in served:
-            plain = [name for name in served if "@" not in name]  # JC1 lists its presets too
+            # JC1 lists its presets and the model that embeds, too.
+            plain = [name for name, card in served.items() if "@" not in name and _replies(card)]
             if len(plain) != 1:
                 raise EngineUnavailable(
                     f"The remote server does not serve {self.model!r}: say --model with one of "
@@ -307,6 +308,13 @@ class OpenAIEngine(Engine):
                     self._lost()
                 return EngineUnavailable(f"{where} cannot be reached: start the server, or correct --base-url.")
         return EngineFailed("The remote server's reply could not be read: see the server's log.")
+
+
+def _replies(card: Any) -> bool:
+    """Return whether a model is one that replies, where the server says what it is for."""
+    extension = (card.model_extra or {}).get("jc1")
+    tasks = extension.get("tasks") if isinstance(extension, dict) else None
+    return not isinstance(tasks, list) or "chat" in tasks
 
 
 class _Calls:

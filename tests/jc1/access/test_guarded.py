@@ -74,8 +74,26 @@ async def test_who_lacks_the_scope_neither_chats_nor_embeds(workbench: Workbench
 
 
 async def test_texts_are_embedded_as_memory_embeds_them(workbench: Workbench, embedder: Embedder) -> None:
-    vectors = await workbench.guarded.embed(holding("embed"), ["a walrus", "a stone"])
-    assert (vectors == embedder.embed(["a walrus", "a stone"])).all()
+    embedded = await workbench.guarded.embed(holding("embed"), ["a walrus", "a stone"])
+    assert (embedded.vectors == embedder.embed(["a walrus", "a stone"])).all()
+    assert embedded.tokens == embedder.count(["a walrus", "a stone"])
+
+
+async def test_many_texts_are_embedded_in_parts_and_stay_in_order(
+    workbench: Workbench, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1.access.guarded.EMBEDDED_TOGETHER", 2)
+    texts = ["a walrus", "a stone", "a lamp", "a boat", "a hat"]
+    embedded = await workbench.guarded.embed(holding("embed"), texts)
+    assert (embedded.vectors @ embedder.embed(texts).T).argmax(axis=1).tolist() == list(range(5))
+    assert embedded.tokens == embedder.count(texts)
+
+
+async def test_a_model_that_a_key_may_not_ask_embeds_nothing_for_it(workbench: Workbench, embedder: Embedder) -> None:
+    with pytest.raises(Refused) as refused:
+        await workbench.guarded.embed(holding("embed", models=frozenset({"echo"})), ["Hello."])
+    assert refused.value.param == "model"
+    await workbench.guarded.embed(holding("embed", models=frozenset({embedder.model})), ["Hello."])
 
 
 async def test_a_model_that_is_not_allowed_is_refused_and_one_that_is_answers(workbench: Workbench) -> None:
@@ -221,7 +239,8 @@ async def test_what_waits_is_shown_by_vllms_names_and_in_tokens(workbench: Workb
 
 async def test_embedding_is_limited_and_counted_too(workbench: Workbench, embedder: Embedder) -> None:
     ann = holding("embed", key="a", limits=Limits(tokens_per_minute=5))
-    await workbench.guarded.embed(ann, ["twelve chars"])
+    embedded = await workbench.guarded.embed(ann, ["twelve chars"])
+    assert embedded.headers["x-ratelimit-remaining-tokens"] == "2"
     with pytest.raises(RateLimited):
         await workbench.guarded.embed(ann, ["twelve chars"])
-    assert rows(workbench) == [("a", embedder.fingerprint, 1, 3, 0, 1)]
+    assert rows(workbench) == [("a", embedder.model, 1, embedder.count(["twelve chars"]), 0, 1)]

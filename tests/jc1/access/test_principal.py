@@ -48,6 +48,15 @@ def test_a_scope_allows_what_it_names_and_nothing_else() -> None:
         caller.require("memory:write")
 
 
+def test_models_and_presets_may_be_used_that_are_listed_and_all_where_none_are() -> None:
+    ann = Principal("ann", frozenset(), models=frozenset({"tiny"}), presets=frozenset({"short", "terse@2", "champion"}))
+    assert [ann.may_ask(model) for model in ("tiny", "large")] == [True, False]
+    used = ("short", "short@1", "terse@2", "terse@champion", "terse", "terse@1")
+    assert [ann.may_use(preset) for preset in used] == [True] * 4 + [False] * 2
+    assert holding().may_ask("large")
+    assert holding().may_use("terse")
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 def test_an_admin_may_do_everything(scope: str) -> None:
     holding(ADMIN).require(scope)

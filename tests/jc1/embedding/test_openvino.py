@@ -71,6 +71,15 @@ def test_vectors_are_float32_rows_of_length_one_and_no_texts_are_no_rows(embedde
     assert embedder.embed([]).shape == (0, embedder.dimension)
 
 
+def test_tokens_are_counted_as_the_model_reads_them(
+    embedder: OpenVinoEmbedder, reference: SentenceTransformersEmbedder
+) -> None:
+    for made in (embedder, reference):
+        assert made.count(["a stone", "a", "word " * 2000]) == 4 + 3 + openvino.MAX_TOKENS  # [CLS] and [SEP] are two
+        assert made.count([]) == 0
+    assert embedder.count(TEXTS) == reference.count(TEXTS)
+
+
 def test_a_text_has_the_same_vector_alone_and_among_others_of_every_length(embedder: OpenVinoEmbedder) -> None:
     texts = [f"{'word ' * (i % 90)}number {i}" for i in range(150)]
     together = embedder.embed(texts)

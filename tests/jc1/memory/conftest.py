@@ -20,6 +20,7 @@ from tests.support.database import new_database
 class HashingEmbedder:
     """Each word has a place of its own in the vector, so the cosine of two texts tells how many words they share."""
 
+    model = "hashing"
     dimension = 128
 
     def __init__(self, fingerprint: str = "hashing/1") -> None:
@@ -38,6 +39,9 @@ class HashingEmbedder:
                 vector[int.from_bytes(digest[:4], "little") % self.dimension] += 1.0
             vector /= np.linalg.norm(vector)
         return vectors
+
+    def count(self, texts: Sequence[str]) -> int:
+        return sum(len(text.split()) for text in texts)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
