@@ -14,7 +14,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from jc1.engines.base import EnginePrompt
-from jc1.errors import Jc1Error
 from jc1.memory.base import Receipt
 from jc1.messages import Message
 from jc1.prepare import in_thread, prepare, tokenize
@@ -94,7 +93,7 @@ class Pipeline:
         request: Request | None = None
         storing: asyncio.Task[None] | None = None
         writing = ReplyBuilder(trace)
-        with bench.telemetry.in_flight():
+        with bench.telemetry.recorded(trace):
             try:
                 # 1) prepare: check what was sent, and find what holds for it and which history it has.
                 toolset = toolset_of(tools, tool_choice, parallel=parallel_tool_calls)
@@ -136,14 +135,6 @@ class Pipeline:
                     if request is not None:
                         self._remembering(trace, request, writing, cancelled=True)
                 raise
-            except Jc1Error as error:
-                trace.outcome = error.code
-                raise
-            except Exception:
-                trace.outcome = Jc1Error.code
-                raise
-            finally:
-                bench.telemetry.finish(trace)
 
     async def _recall(self, trace: Trace, request: Request) -> tuple[Receipt, ...]:
         if not request.recalls:

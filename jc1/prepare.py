@@ -66,8 +66,7 @@ async def prepare(
     if tools is not None or any(m.tool_calls or m.role == "tool" for m in sent):
         bench.engine.capabilities.check_tools(bench.engine.name)
     earlier, message, exchange = turn_of(sent)
-    if not isinstance(preset, Preset):
-        preset = await _preset(bench, preset or bench.settings.preset)
+    preset = await preset_for(bench, preset)
     trace.preset = preset.reference
     system = "\n\n".join(m.text for m in sent if m.role == "system")
     resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory)
@@ -129,7 +128,11 @@ async def in_thread(request: Request, work: Callable[..., T], *arguments: Any) -
     return await asyncio.to_thread(work, *arguments)
 
 
-async def _preset(bench: Workbench, reference: str) -> Preset:
+async def preset_for(bench: Workbench, named: str | Preset | None) -> Preset:
+    """Return the preset that a request names, or the settings' where it names none. Raises `UnknownPreset`."""
+    if isinstance(named, Preset):
+        return named
+    reference = named or bench.settings.preset
     recent = bench.presets.recent(reference)
     return await asyncio.to_thread(bench.presets.resolve, reference) if recent is None else recent
 

@@ -123,6 +123,7 @@ class ReplyBuilder:
         self._choices: dict[int, ChoiceBuilder] = {}
         self._began = 0.0
         self._queued = 0.0
+        self._scores: dict[int, float] = {}
 
     @property
     def text(self) -> str:
@@ -147,7 +148,8 @@ class ReplyBuilder:
         trace.usage = step.usage or trace.usage
         trace.speculation = dict(step.speculation) if step.speculation else trace.speculation
         if step.score is not None:
-            trace.scores = [*(trace.scores or []), step.score]
+            self._scores[step.index] = step.score
+            trace.scores = [self._scores[index] for index in sorted(self._scores)]
         events: list[Token | ToolCallDelta] = list(step.calls)
         if step.text or step.reasoning or step.logprobs:
             events.insert(0, Token(step.index, step.text, step.token_ids, step.logprobs, step.reasoning))

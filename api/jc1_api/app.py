@@ -24,6 +24,7 @@ from jc1_api.mcp import http as mcp
 from jc1_api.middleware import Gate
 from jc1_api.routes import (
     chat,
+    completions,
     documents,
     embeddings,
     health,
@@ -46,6 +47,7 @@ ROUTERS = (
     chat.router,
     responses.router,
     messages.router,
+    completions.router,
     embeddings.router,
     models.router,
     presets.router,

@@ -180,7 +180,7 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
             }
             for choice in reply.choices
         ],
-        "usage": _usage(reply.trace),
+        "usage": usage_of(reply.trace),
         "jc1": story(reply.trace),
     }
 
@@ -236,7 +236,7 @@ async def chunks(
                     closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
                     closing += [chunk(choice.index, {}, finish=choice.finish_reason) for choice in choices]
                     if include_usage:
-                        closing.append({**head, "choices": [], "usage": _usage(trace)})
+                        closing.append({**head, "choices": [], "usage": usage_of(trace)})
                     closing[-1]["jc1"] = story(trace)
                     yield b"".join(map(event, closing)) + b"data: [DONE]\n\n"
         except Jc1Error as error:
@@ -263,7 +263,8 @@ def _head(kind: str, model: str) -> dict[str, Any]:
     }
 
 
-def _usage(trace: Trace) -> dict[str, int]:
+def usage_of(trace: Trace) -> dict[str, int]:
+    """Return the tokens of a request as OpenAI counts them."""
     usage = trace.usage
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jc1.access.admission import Admission
 from jc1.access.limits import Limiter
 from jc1.access.usage import NO_KEY
+from jc1.completion import complete
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error, Refused
 from jc1.messages import Message, conversation_of
@@ -23,6 +25,7 @@ from jc1.reply import Done, Event, Reply
 
 if TYPE_CHECKING:
     from jc1.access.principal import Principal
+    from jc1.completion import RawPrompt
     from jc1.embedding.base import Embedder, Vectors
     from jc1.trace import Trace
     from jc1.workbench import Workbench
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 EMBEDDED_TOGETHER = 64
 """Texts that are embedded in one call, after which a request that nobody waits for ends."""
 CHARACTERS_A_TOKEN = 4
-"""About; of English, as OpenAI's help says. The estimate is corrected when the reply is there."""
+"""About; of English, as OpenAI's help says. The estimate is corrected when the reply is there: what a session's history
+and recalled memories take is not in it."""
 _DEFAULTS = Decoding()
 
 
@@ -80,7 +84,7 @@ class GuardedPipeline:
                     return event.reply
         raise AssertionError("a stream ends with Done or raises")
 
-    async def stream(
+    def stream(
         self,
         principal: Principal,
         messages: str | Sequence[Message | Mapping[str, Any]],
@@ -102,9 +106,43 @@ class GuardedPipeline:
             Overloaded: Too many wait already.
             Jc1Error: Whatever `Pipeline.stream` raises.
         """
-        bench = self._bench
-        trace = bench.begin_trace(owner or principal.owner, session)
-        reference = preset or bench.settings.preset
+        trace = self._bench.begin_trace(owner or principal.owner, session)
+        run = partial(self._bench.pipeline.stream, messages, trace=trace, preset=preset, **options)
+        return self._run(principal, trace, preset, options, run, prompt_tokens=partial(_tokens_of, messages))
+
+    def complete(
+        self,
+        principal: Principal,
+        prompts: Sequence[RawPrompt],
+        *,
+        owner: str | None = None,
+        preset: str | Preset | None = None,
+        **decoding: Any,
+    ) -> AsyncGenerator[GuardedEvent, None]:
+        """Yield `Admitted`, then the events of `jc1.completion.complete`. Takes, and raises, what `stream` does."""
+        trace = self._bench.begin_trace(owner or principal.owner)
+        run = partial(complete, self._bench, prompts, trace=trace, preset=preset, **decoding)
+        return self._run(
+            principal, trace, preset, decoding, run, prompt_tokens=partial(_tokens_raw, prompts), prompts=len(prompts)
+        )
+
+    async def _run(
+        self,
+        principal: Principal,
+        trace: Trace,
+        preset: str | Preset | None,
+        options: Mapping[str, Any],
+        run: Callable[[], AsyncGenerator[Event, None]],
+        *,
+        prompt_tokens: Callable[[], int],
+        prompts: int = 1,
+    ) -> AsyncGenerator[GuardedEvent, None]:
+        """Yield `Admitted` and the events of `run`, where the principal may have them, when it is its turn.
+
+        `prompt_tokens` tells about how many tokens are read, asked only where somebody counts them; `prompts` is how many
+        prompts are replied to.
+        """
+        reference = preset or self._bench.settings.preset
         with self._refusals(principal, trace.model):
             # 1) The scope.
             principal.require("chat")
@@ -113,16 +151,17 @@ class GuardedPipeline:
             _check_preset(principal, reference)
             # 3) The rates, by what the request may cost at most.
             limited = self._limiter.holds_tokens(principal, trace.model)
-            tokens = await self._estimate(messages, reference, options) if limited else 0
+            tokens = 0
+            if limited:
+                tokens = prompt_tokens() + prompts * await self._reply_tokens(reference, options)
             grant = await self._limiter.take(principal, trace.model, tokens)
         try:
             yield Admitted(trace, grant.headers())
             # 4) Its turn.
-            async with self._turn(principal, trace.model, lambda: _tokens_of(messages)):
+            async with self._turn(principal, trace.model, prompt_tokens):
                 # 5) The pipeline, whose trace tells the cost, whatever becomes of the request.
                 try:
-                    events = bench.pipeline.stream(messages, trace=trace, preset=preset, **options)
-                    async with aclosing(events):
+                    async with aclosing(run()) as events:
                         async for event in events:
                             yield event
                 finally:
@@ -170,16 +209,8 @@ class GuardedPipeline:
             await grant.settle(tokens)
         return Embedded(np.concatenate(vectors), tokens, grant.headers())
 
-    async def _estimate(
-        self,
-        messages: str | Sequence[Message | Mapping[str, Any]],
-        preset: str | Preset,
-        options: Mapping[str, Any],
-    ) -> int:
-        """Return how many tokens a request may take: its text's, and its replies' at their longest.
-
-        A session's history and recalled memories are not in it; the reply's own count corrects that.
-        """
+    async def _reply_tokens(self, preset: str | Preset, options: Mapping[str, Any]) -> int:
+        """Return how many tokens the replies to a prompt may have, at their longest."""
         bench = self._bench
         known = preset if isinstance(preset, Preset) else bench.presets.recent(preset)
         if known is None:
@@ -190,7 +221,7 @@ class GuardedPipeline:
             for name in ("max_tokens", "n")
         )
         # The pipeline refuses what is out of range, but only later: until then it must not widen the limit.
-        return _tokens_of(messages) + min(max(longest, 1), bench.settings.max_reply_tokens) * max(n, 1)
+        return min(max(longest, 1), bench.settings.max_reply_tokens) * max(n, 1)
 
     @asynccontextmanager
     async def _turn(self, principal: Principal, model: str, tokens: Callable[[], int]) -> AsyncIterator[None]:
@@ -220,6 +251,12 @@ class GuardedPipeline:
 def _tokens_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> int:
     """Return about how many tokens a conversation has, without its session's history and recalled memories."""
     return _tokens_in(message.text for message in conversation_of(messages))
+
+
+def _tokens_raw(prompts: Sequence[RawPrompt]) -> int:
+    """Return about how many tokens raw prompts have; token ids count as they are."""
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    return (_tokens_in(texts) if texts else 0) + sum(len(prompt) for prompt in prompts if not isinstance(prompt, str))
 
 
 def _tokens_in(texts: Iterable[str]) -> int:

@@ -6,7 +6,8 @@ where they are kept.
 **What is kept.** Whole replies of requests without chance in them: greedy ones and beam searches; sampled ones with a
 seed where the engine says that a seed fixes the reply to the letter, which of those that ship only `echo` does (in a
 batch, the last bits of the logits depend on what else is in it). Not those with log probabilities, which are twenty
-times as large. Nothing of a reply that failed, was cancelled, or was left before its end.
+times as large, and not those to raw prompts, which do not come by here. Nothing of a reply that failed, was cancelled,
+or was left before its end.
 
 **What a reply is kept under.** Its owner; JC1's version and those of torch, transformers, vLLM and DeepSpeed; the kind
 of processor and the GPUs; the engine, all that is fixed when it starts, and its context; the contents of the model's

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from jc1.decoding import GUIDES, Decoding
-from jc1.errors import EngineUnavailable, UnsupportedDecoding
+from jc1.errors import EngineUnavailable, InvalidRequest, UnsupportedDecoding
 from jc1.messages import Message
 from jc1.tools import ToolCallDelta, Toolset
 from jc1.trace import Usage
@@ -37,6 +37,8 @@ class Capabilities:
     advice: Mapping[str, str] = field(default_factory=dict)
     tools: bool = False
     """Whether it takes tools; `advice` has a word on `tools` too."""
+    raw: bool = True
+    """Whether it takes prompts that no template is applied to; `advice` then has a word on `prompt`."""
 
     def check(self, decoding: Decoding, engine: str) -> None:
         """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
@@ -49,19 +51,36 @@ class Capabilities:
         if not self.tools:
             raise self._refused("tools", engine)
 
+    def check_raw(self, engine: str) -> None:
+        """Raise `UnsupportedDecoding` where the engine takes no raw prompts."""
+        if not self.raw:
+            raise self._refused("prompt", engine)
+
     def _refused(self, name: str, engine: str) -> UnsupportedDecoding:
         return UnsupportedDecoding(name, engine, self.advice.get(name, "leave it out, or choose another engine."))
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePrompt:
-    """A prompt, as messages and, where the engine tokenizes here, as token ids; with the tools that may be called."""
+    """A prompt, as messages and, where the engine tokenizes here, as token ids; with the tools that may be called.
+
+    One without messages is raw: its token ids are all there is, and the reply's text goes on from theirs.
+    """
 
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...] = ()
     tools: Toolset | None = None
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     """What a server that the engine asks is told of the request's trace."""
+
+    @property
+    def raw(self) -> bool:
+        return not self.messages
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """Return the token ids whose text the reply goes on from; after a template it begins anew."""
+        return self.token_ids if self.raw else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,9 @@ class Engine(ABC):
     _capabilities: Capabilities | None = None
     _tokenizer: Tokenizer | None = None
 
+    _vocab: int = 0
+    """Tokens of the model, known once it is loaded."""
+
     @abstractmethod
     async def start(self) -> None:
         """Load what is needed. Raises `EngineUnavailable` with the next step."""
@@ -179,6 +201,22 @@ class Engine(ABC):
         """Return how many tokens messages and tools take; an engine that does not tokenize here estimates it."""
         return len(self.tokenize(messages, tools))
 
+    def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
+        """Return the token ids of a raw prompt: of a text without special ones, or those that it was given as.
+
+        Raises:
+            InvalidRequest: An id is none of the model's.
+        """
+        if self._tokenizer is None:
+            raise self._not_running()
+        return tuple(self._tokenizer.encode(prompt)) if isinstance(prompt, str) else known_ids(prompt, self._vocab)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out."""
+        if self._tokenizer is None:
+            raise self._not_running()
+        return self._tokenizer.decode(token_ids)
+
     @abstractmethod
     def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         """Yield the reply step by step. Closing the generator frees the engine's slot at once.
@@ -208,3 +246,11 @@ class Engine(ABC):
         return EngineUnavailable(
             f"The {self.name} engine is not running: start it, or send the request again when it is."
         )
+
+
+def known_ids(token_ids: Sequence[int], vocab: int) -> tuple[int, ...]:
+    """Return token ids as they are. Raises `InvalidRequest` where one is none of a vocabulary of `vocab`."""
+    if token_ids and not 0 <= min(token_ids) <= max(token_ids) < vocab:
+        unknown = next(token for token in token_ids if not 0 <= token < vocab)
+        raise InvalidRequest(f"The prompt holds token {unknown}: this model's ids end at {vocab - 1}.", param="prompt")
+    return tuple(token_ids)

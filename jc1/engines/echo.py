@@ -28,6 +28,7 @@ from jc1.engines.base import (
     EnginePrompt,
     Step,
     TokenLogprob,
+    known_ids,
 )
 from jc1.engines.call_formats import CallFormat, CallReader
 from jc1.engines.output_processor import OutputProcessor, reply_limit
@@ -63,7 +64,8 @@ PEAK_STANDS = frozenset({"max_tokens", "stop", "seed"})
 
 
 class EchoEngine(Engine):
-    """Repeats the last message, the user's or a tool's, without its recalled memories, one byte a token.
+    """Repeats the last message, the user's or a tool's, without its recalled memories, one byte a token; a raw prompt
+    whole.
 
     A message that reads `NAME {...}` is repeated as a call where NAME is one of the request's tools; where a tool has
     to be called and it does not read so, the first that may be is called without arguments.
@@ -87,6 +89,7 @@ class EchoEngine(Engine):
         self._logits = logits
         self._vocabulary = tuple(vocabulary)
         self._end = len(self._vocabulary)
+        self._vocab = self._end + 1
         self._delay = delay
         self._capabilities = Capabilities(
             decoding=UNGUIDED,
@@ -115,15 +118,23 @@ class EchoEngine(Engine):
 
         Tools take none.
         """
-        rendered = "".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: "
+        return self._ids("".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: ")
+
+    def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
+        return tuple(self._ids(prompt)) if isinstance(prompt, str) else known_ids(prompt, self._vocab)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return b"".join(self._vocabulary[token] for token in token_ids if token < self._end).decode(errors="replace")
+
+    def _ids(self, text: str) -> list[int]:
         if self._vocabulary is BYTES:
-            return list(rendered.encode())
+            return list(text.encode())
         ids = {token: i for i, token in enumerate(self._vocabulary)}
-        return [ids[token] for token in map(str.encode, rendered) if token in ids]
+        return [ids[token] for token in map(str.encode, text) if token in ids]
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         self.capabilities.check(decoding, self.name)
-        check_bias(decoding, self._end + 1)
+        check_bias(decoding, self._vocab)
         if not self._running:
             raise self._not_running()
         began = time.perf_counter()
@@ -217,6 +228,8 @@ def echoed(messages: Sequence[Message]) -> bytes:
 
 def _repeated(prompt: EnginePrompt) -> bytes:
     """Return what is repeated, or the call that has to be there in its place."""
+    if prompt.raw:
+        return bytes(token for token in prompt.token_ids if token < len(BYTES))
     text = echoed(prompt.messages)
     if prompt.tools and prompt.tools.forced and not _is_call(text, prompt.tools):
         return f"{prompt.tools.callable[0].name} {{}}".encode()

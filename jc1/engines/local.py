@@ -41,8 +41,6 @@ class LocalEngine(Engine):
     def __init__(self, settings: EngineSettings) -> None:
         self.model = settings.model
         self._settings = settings
-        self._vocab = 0
-        """Tokens of the model, known once it is loaded."""
         self._folder: Path | None = None
         self._stamps: Stamps = ()
         """Of the model's files, as they were loaded."""

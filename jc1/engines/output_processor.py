@@ -199,10 +199,19 @@ class OutputProcessor:
 
 
 def processor(
-    index: int, decoding: Decoding, *, limit: int, tokenizer: Tokenizer, calls: Calls | None = None
+    index: int,
+    decoding: Decoding,
+    *,
+    limit: int,
+    tokenizer: Tokenizer,
+    calls: Calls | None = None,
+    before: Sequence[int] = (),
 ) -> OutputProcessor:
-    """Return what puts the tokens of one choice together, as `tokenizer` knows them, and reads `calls` out of them."""
-    stream = tokenizer.stream() if calls is None else tokenizer.stream(calls.spelled(tokenizer.special))
+    """Return what puts the tokens of one choice together, as `tokenizer` knows them, and reads `calls` out of them.
+
+    `before` are the tokens whose text the choice goes on from.
+    """
+    stream = tokenizer.stream(() if calls is None else calls.spelled(tokenizer.special), before)
     return OutputProcessor(
         index,
         decoding,

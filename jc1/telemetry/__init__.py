@@ -7,11 +7,13 @@ figures are fetched.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jc1.errors import Jc1Error
 from jc1.telemetry.context import TraceContext, current
 from jc1.telemetry.live import Listeners
 from jc1.telemetry.recent import RecentTraces
@@ -75,6 +77,25 @@ class Telemetry:
             yield
         finally:
             gauge.dec()
+
+    @contextmanager
+    def recorded(self, trace: Trace) -> Iterator[None]:
+        """Count the body as a request under way, and record its trace with what became of it."""
+        with self.in_flight():
+            try:
+                yield
+            except (GeneratorExit, asyncio.CancelledError):
+                if trace.outcome == "running":
+                    trace.outcome = "cancelled"
+                raise
+            except Jc1Error as error:
+                trace.outcome = error.code
+                raise
+            except Exception:
+                trace.outcome = Jc1Error.code
+                raise
+            finally:
+                self.finish(trace)
 
     def begin(self, **fields: Any) -> Trace:
         """Return the trace of a request that begins now, with the fields of `Trace`."""

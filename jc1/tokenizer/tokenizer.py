@@ -33,6 +33,10 @@ PROBES = (
 """What both tokenizers must agree on, alone and right after each special token."""
 
 
+CONTEXT = 8
+"""Tokens of a prompt that tell how the text after them begins."""
+
+
 class Detokenizer(Protocol):
     """Turns the tokens of one reply into text as they come."""
 
@@ -89,8 +93,11 @@ class Tokenizer(Protocol):
         """Return the chat template of the folder."""
         ...
 
-    def stream(self, spelled: Collection[int] = ()) -> Detokenizer:
-        """Return what turns the tokens of a new reply into its text, with the names of those special ones."""
+    def stream(self, spelled: Collection[int] = (), before: Sequence[int] = ()) -> Detokenizer:
+        """Return what turns the tokens of a reply into its text, with the names of those special ones.
+
+        `before` are the tokens whose text it goes on from: where there are some, a space at its beginning is shown.
+        """
         ...
 
 
@@ -177,8 +184,8 @@ class _Base(ABC):
         """Return how many tokens messages take as the template renders them, generation prompt included."""
         return len(self.chat(messages))
 
-    def stream(self, spelled: Collection[int] = ()) -> Detokenizer:
-        return IncrementalDetokenizer(self, spelled)
+    def stream(self, spelled: Collection[int] = (), before: Sequence[int] = ()) -> Detokenizer:
+        return IncrementalDetokenizer(self, spelled, before)
 
 
 class SentencePiece(_Base):
@@ -279,7 +286,7 @@ class HuggingFace(_Base):
 class IncrementalDetokenizer:
     """Decodes a window of the latest ids and hands out what is new: each id costs the same however long the reply."""
 
-    def __init__(self, tokenizer: _Base, spelled: Collection[int] = ()) -> None:
+    def __init__(self, tokenizer: _Base, spelled: Collection[int] = (), before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._spelled = spelled
         self._ids: list[int] = []
@@ -287,6 +294,7 @@ class IncrementalDetokenizer:
         """How many of `_ids` have been handed out; the ids before them are kept as context for spaces."""
         self._begun = False
         """Whether anything but space was handed out."""
+        self._go_on_from(before[-CONTEXT:])
 
     def push(self, token_id: int) -> str:
         if token_id in self._spelled:
@@ -315,6 +323,11 @@ class IncrementalDetokenizer:
         text = self._new()
         self._shown = len(self._ids)
         return text
+
+    def _go_on_from(self, before: Sequence[int]) -> None:
+        text = self._tokenizer.decode(before) if before else ""
+        if text and not text.endswith("\ufffd"):  # half a character is nothing to go on from
+            self._ids, self._shown, self._begun = list(before), len(before), not text.isspace()
 
     def _new(self) -> str:
         before = self._tokenizer.decode(self._ids[: self._shown])

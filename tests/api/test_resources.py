@@ -147,7 +147,7 @@ async def test_models_are_the_model_and_its_presets(client: httpx.AsyncClient, w
     about = (await client.get("/v1/models/echo@short")).json()["jc1"]
     assert (about["engine"], about["context_length"]) == ("echo", workbench.engine.capabilities.context_length)
     assert "temperature" in about["decoding"]
-    assert (about["tools"], about["tasks"]) == (True, ["chat"])
+    assert (about["tools"], about["tasks"]) == (True, ["chat", "completion"])
     about = (await client.get("/v1/models/all-MiniLM-L6-v2")).json()["jc1"]
     assert (about["tasks"], about["dimensions"], about["preset"]) == (["embedding"], 384, None)
     assert (await client.get("/v1/models/other")).json()["error"]["code"] == "model_not_found"

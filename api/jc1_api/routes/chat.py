@@ -1,8 +1,7 @@
 """`/v1/chat/completions`: OpenAI's chat, with sessions, memory and presets.
 
 Knows which fields a request has, what is refused by name rather than dropped, and how it becomes a call of the
-pipeline. The ranges of decoding fields are `jc1.decoding`'s: they are shown in the schema here and checked there, once.
-The shapes of replies are `jc1_api.openai_format`'s.
+pipeline. The fields of `Decoding` are `jc1_api.knobs`', the shapes of replies `jc1_api.openai_format`'s.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 
-from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
 from jc1.request import MemoryMode
+from jc1.settings import Settings
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import schema_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
+from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
 from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
 from jc1_api.openai_tools import FunctionTool, ToolChoice, to_choice, to_tools
@@ -28,13 +28,6 @@ from jc1_api.routing import Router
 from jc1_api.sse import EventStream
 
 router = Router(tags=["chat"])
-
-
-class StreamOptions(Body):
-    """What a stream carries besides the reply."""
-
-    include_usage: Flag | None = Field(None, description="End with a chunk that holds the token counts.")
-    include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
 
 
 class JsonSchema(Body):
@@ -79,21 +72,6 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
 """OpenAI's fields that cannot be honoured, each with the values that ask for nothing, and why."""
 
 
-OFF: dict[str, Any] = {"top_k": 0, "seed": None}
-"""Fields in which other servers take -1 for "off", with what that is here."""
-
-
-def _knob(name: str) -> Any:
-    """Return an optional field of `Decoding`, with its description and bounds as the schema shows them."""
-    shown = Decoding.model_json_schema()["properties"][name]
-    bounds = {key: value for key, value in shown.items() if "inimum" in key or "aximum" in key}
-    for option in shown.get("anyOf", ()):
-        bounds |= {key: value for key, value in option.items() if "inimum" in key or "aximum" in key}
-    if name in OFF:
-        bounds["minimum"] = -1
-    return Field(None, description=shown["description"], json_schema_extra=bounds)
-
-
 class ChatRequest(Body):
     """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
 
@@ -108,21 +86,21 @@ class ChatRequest(Body):
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
 
-    max_tokens: Whole | None = _knob("max_tokens")
+    max_tokens: Whole | None = knob("max_tokens")
     max_completion_tokens: Whole | None = Field(None, description="The same as max_tokens.")
-    min_tokens: Whole | None = _knob("min_tokens")
-    temperature: Number | None = _knob("temperature")
-    top_k: Whole | None = _knob("top_k")
-    top_p: Number | None = _knob("top_p")
-    min_p: Number | None = _knob("min_p")
-    repetition_penalty: Number | None = _knob("repetition_penalty")
-    presence_penalty: Number | None = _knob("presence_penalty")
-    frequency_penalty: Number | None = _knob("frequency_penalty")
+    min_tokens: Whole | None = knob("min_tokens")
+    temperature: Number | None = knob("temperature")
+    top_k: Whole | None = knob("top_k")
+    top_p: Number | None = knob("top_p")
+    min_p: Number | None = knob("min_p")
+    repetition_penalty: Number | None = knob("repetition_penalty")
+    presence_penalty: Number | None = knob("presence_penalty")
+    frequency_penalty: Number | None = knob("frequency_penalty")
     logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
-    seed: Whole | None = _knob("seed")
-    n: Whole | None = _knob("n")
-    beam_width: Whole | None = _knob("beam_width")
-    length_penalty: Number | None = _knob("length_penalty")
+    seed: Whole | None = knob("seed")
+    n: Whole | None = knob("n")
+    beam_width: Whole | None = knob("beam_width")
+    length_penalty: Number | None = knob("length_penalty")
     stop: OneOrSeveral | None = Field(None, description="The reply ends before any of these; at most 16.")
     logprobs: Flag | None = Field(None, description="Report each token's log probability.")
     top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
@@ -134,7 +112,7 @@ class ChatRequest(Body):
     parallel_tool_calls: Flag | None = Field(None, description="Whether a reply may hold several calls (default).")
 
     response_format: ResponseFormat | None = None
-    regex: Text | None = _knob("regex")
+    regex: Text | None = knob("regex")
     choice: list[Text] | None = Field(None, description="The reply is one of these.")
     metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
     service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
@@ -148,29 +126,23 @@ class ChatRequest(Body):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise InvalidRequest("'stream_options' takes 'stream': true.", param="stream_options")
+        check_stream_options(self.stream_options, self.stream)
         return self
 
-    def decoding(self) -> dict[str, Any]:
+    def decoding(self, settings: Settings) -> dict[str, Any]:
         """Return the fields of `Decoding` that the request sets. Raises `InvalidRequest` where two of them disagree."""
-        other = ("max_completion_tokens", "logprobs", "top_logprobs", "json_schema")
-        chosen = {
-            name: OFF[name] if name in OFF and value == -1 else value
-            for name in Decoding.model_fields.keys() - set(other)
-            if (value := getattr(self, name)) is not None
-        }
+        fields = chosen(self, settings, without=("logprobs",))
         if self.max_completion_tokens is not None:
             if self.max_tokens not in (None, self.max_completion_tokens):
                 raise InvalidRequest("'max_tokens' and 'max_completion_tokens' differ: send one.", param="max_tokens")
-            chosen["max_tokens"] = self.max_completion_tokens
+            fields["max_tokens"] = self.max_completion_tokens
         if self.response_format is not None and (schema := self.response_format.schema_wanted()) is not None:
-            chosen["json_schema"] = schema
+            fields["json_schema"] = schema
         if self.logprobs:
-            chosen["logprobs"] = self.top_logprobs or 0
+            fields["logprobs"] = self.top_logprobs or 0
         elif self.top_logprobs is not None:
             raise InvalidRequest("'top_logprobs' takes 'logprobs': true.", param="top_logprobs")
-        return chosen
+        return fields
 
     def sent_names(self) -> dict[str, str]:
         """Return the request's own names of what the pipeline knows by another name."""
@@ -195,7 +167,7 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
 
     Errors before the first token are HTTP errors also for a stream; later ones are an event with an `error`.
     """
-    decoding = body.decoding()
+    decoding = body.decoding(workbench.settings)
     messages = [to_message(message) for message in body.messages]
     principal = request.state.principal
     choices: dict[str, Any] = {

@@ -107,11 +107,12 @@ def _names(workbench: Workbench, principal: Principal) -> dict[str, str]:
 
 def _chatting(workbench: Workbench, names: Mapping[str, str]) -> Iterator[tuple[str, ModelAbout]]:
     engine = workbench.engine
+    tasks: list[Task] = ["chat", "completion"] if engine.capabilities.raw else ["chat"]
     for name, reference in names.items():
         yield (
             name,
             ModelAbout(
-                tasks=["chat"],
+                tasks=tasks,
                 preset=reference,
                 engine=engine.name,
                 context_length=engine.capabilities.context_length,

@@ -53,6 +53,7 @@ class DeepSpeedEngine(SupervisedEngine):
         command = {
             "generate": number,
             "prompt": token_ids,
+            "before": prompt.before,
             "decoding": decoding.model_dump(mode="json"),
             "limit": limit,
         }

@@ -129,7 +129,9 @@ def run(arguments: argparse.Namespace, rank: int, wire: Wire | None) -> None:
                 wire.send({"number": number, "steps": [asdict(step) for step in steps]})
 
         # 2) All do the same steps; rank 0 alone tells of them.
-        job = Job(command["prompt"], decoding, command["limit"], emit=emit, cancelled=cancelled)
+        job = Job(
+            command["prompt"], decoding, command["limit"], emit=emit, cancelled=cancelled, before=command["before"]
+        )
         try:
             if decoding.beam_width > 1:
                 model.search(job)

@@ -45,6 +45,7 @@ PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 20.0
 """The pause before the first of them, doubled for each later one and jittered; the longest that a server may ask."""
 PROBE_SECONDS = 2.0
 """How often a server that was lost is asked whether it is back."""
+RAW_ADVICE = "the server at base_url is sent messages, which it applies its template to: ask /v1/chat/completions."
 NEUTRAL = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """Fields that are sent even where the request leaves them alone: a server may have defaults of its own."""
 
@@ -110,6 +111,8 @@ class OpenAIEngine(Engine):
         if client is None:
             raise self._not_running()
         self.capabilities.check(decoding, self.name)
+        if prompt.raw:
+            self.capabilities.check_raw(self.name)
         if prompt.tools is not None:
             self.capabilities.check_tools(self.name)
         limit = reply_limit(self.count(prompt.messages, prompt.tools), decoding, self.capabilities.context_length)
@@ -246,8 +249,9 @@ class OpenAIEngine(Engine):
         self._capabilities = Capabilities(
             decoding=frozenset(fields),
             context_length=int(context),
-            advice=dict.fromkeys(missing, "the server at base_url does not take it."),
+            advice={**dict.fromkeys(missing, "the server at base_url does not take it."), "prompt": RAW_ADVICE},
             tools=takes_tools,
+            raw=False,
         )
 
     async def _retried(self, call: Callable[[], Awaitable[Any]]) -> Any:

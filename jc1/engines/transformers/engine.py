@@ -127,7 +127,14 @@ class TransformersEngine(LocalEngine):
         from jc1.engines.transformers.model import Job
 
         job = Job(
-            token_ids, decoding, limit, emit=post, cancelled=cancelled.is_set, guide=guide, calls=self._calls(prompt)
+            token_ids,
+            decoding,
+            limit,
+            emit=post,
+            cancelled=cancelled.is_set,
+            guide=guide,
+            calls=self._calls(prompt),
+            before=prompt.before,
         )
         request = _Request(job, post)
         request.job.emit = request.emit

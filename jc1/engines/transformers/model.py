@@ -56,7 +56,7 @@ class Job:
     """A request for `generate`: what it reads, how it is answered, at most `limit` tokens a choice.
 
     Each round of steps goes to `emit`, the first with the seconds of `prefill`. Each choice keeps to `guide`, and may
-    call what `calls` has. `error` says why it ended without a reply.
+    call what `calls` has; its text goes on from that of the tokens `before`. `error` says why it ended without a reply.
     """
 
     prompt: Sequence[int]
@@ -66,6 +66,7 @@ class Job:
     cancelled: Callable[[], bool]
     guide: Guide | None = None
     calls: Calls | None = None
+    before: Sequence[int] = ()
     error: Jc1Error | None = None
 
     @property
@@ -269,7 +270,7 @@ class LoadedModel:
             raise EngineFailed(OUT_OF_MEMORY) from None
         if not search.done:
             return
-        streams = [self._tokenizer.stream() for _ in search.best]
+        streams = [self._tokenizer.stream(before=job.before) for _ in search.best]
         first, *rest = last_steps(search.best, job.decoding, end_tokens=ends, streams=streams)
         job.emit([replace(first, seconds={"prefill": prefill}), *rest])
 
@@ -299,7 +300,9 @@ class _Row:
         self.job = job
         self.numbers = uniforms(job.decoding.seed, choice)
         self.guide = job.guide.follow() if job.guide is not None else None
-        self.reply = processor(choice, job.decoding, limit=job.limit, tokenizer=tokenizer, calls=job.calls)
+        self.reply = processor(
+            choice, job.decoding, limit=job.limit, tokenizer=tokenizer, calls=job.calls, before=job.before
+        )
 
 
 class _Speculated:

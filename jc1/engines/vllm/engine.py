@@ -68,9 +68,9 @@ class VllmEngine(SupervisedEngine):
         with self._counted():
             llm = await self._live()
             if decoding.beam_width > 1:
-                reply = self._search(llm, token_ids, decoding, limit)
+                reply = self._search(llm, token_ids, decoding, limit, prompt.before)
             else:
-                reply = self._sample(llm, token_ids, decoding, limit, grammar, self._calls(prompt))
+                reply = self._sample(llm, token_ids, decoding, limit, grammar, self._calls(prompt), prompt.before)
             try:
                 async with aclosing(reply) as steps:
                     async for step in steps:
@@ -99,12 +99,16 @@ class VllmEngine(SupervisedEngine):
         limit: int,
         grammar: Grammar | None,
         calls: Calls | None,
+        before: Sequence[int],
     ) -> AsyncGenerator[Step, None]:
         from vllm.inputs import tokens_input
 
         tokenizer = self._tokenizer
         assert tokenizer is not None
-        replies = [processor(i, decoding, limit=limit, tokenizer=tokenizer, calls=calls) for i in range(decoding.n)]
+        replies = [
+            processor(i, decoding, limit=limit, tokenizer=tokenizer, calls=calls, before=before)
+            for i in range(decoding.n)
+        ]
         lengths: list[int] = []
         first = True
         params = vllm_request.sampling_params(
@@ -139,7 +143,7 @@ class VllmEngine(SupervisedEngine):
                     return
 
     async def _search(
-        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int
+        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int, before: Sequence[int]
     ) -> AsyncGenerator[Step, None]:
         """Yield the best beams: a request of one token for each live sequence and step, as vLLM's own search does."""
         assert self._tokenizer is not None
@@ -154,7 +158,7 @@ class VllmEngine(SupervisedEngine):
                 ]
             prefill = prefill or time.perf_counter() - began
             search.step([task.result() for task in requests])
-        streams = [self._tokenizer.stream() for _ in search.best]
+        streams = [self._tokenizer.stream(before=before) for _ in search.best]
         first, *rest = last_steps(search.best, decoding, end_tokens=ends, streams=streams)
         yield replace(first, seconds={"queue": 0.0, "prefill": prefill})
         for step in rest:

@@ -218,6 +218,12 @@ class ThreadedEngine(Engine):
     def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
         return self.inner.tokenize(messages, tools)
 
+    def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
+        return self.inner.encode(prompt)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return self.inner.decode(token_ids)
+
     async def there(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 

@@ -12,7 +12,7 @@ import pytest
 
 from jc1.decoding import Decoding
 from jc1.engines.base import Engine, EnginePrompt, Step
-from jc1.errors import EngineUnavailable, InvalidDecoding, PromptTooLong, UnsupportedDecoding
+from jc1.errors import EngineUnavailable, InvalidDecoding, InvalidRequest, PromptTooLong, UnsupportedDecoding
 from jc1.messages import Message
 from jc1.tools import Tool, Toolset
 
@@ -64,6 +64,21 @@ async def test_the_first_step_tells_how_long_queue_and_prefill_took(engine: Engi
 
 async def test_messages_alone_are_enough(engine: Engine, prompt: EnginePrompt) -> None:
     assert text_of(await steps_of(engine, EnginePrompt(prompt.messages))) == REPLY
+
+
+async def test_a_raw_prompt_is_gone_on_from_as_it_is(engine: Engine) -> None:
+    token_ids = engine.encode("Jür")
+    assert (engine.encode(token_ids), engine.decode(token_ids)) == (token_ids, "Jür")
+    reply = "Jür" if engine.name == "echo" else REPLY.removeprefix("Jür")
+    for decoding in ({}, {"beam_width": 2}):
+        assert text_of(await steps_of(engine, EnginePrompt((), token_ids), **decoding)) == reply
+
+
+async def test_a_raw_prompt_of_unknown_tokens_is_refused(engine: Engine) -> None:
+    for unknown in (-1, 10**6):
+        with pytest.raises(InvalidRequest, match=f"token {unknown}") as caught:
+            engine.encode([0, unknown])
+        assert caught.value.param == "prompt"
 
 
 async def test_a_stop_string_across_tokens_ends_the_reply_and_no_part_of_it_is_shown(

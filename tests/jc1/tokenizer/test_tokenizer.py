@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jc1.errors import EngineUnavailable, InvalidRequest
@@ -56,6 +56,23 @@ def test_any_tokens_streamed_add_up_to_the_whole(ids: list[int]) -> None:
     stream = tokenizer.stream()
     parts = [stream.push(i) for i in ids]
     assert "".join([*parts, stream.finish()]) == tokenizer.decode(ids)
+
+
+@given(texts, st.integers(1, 60))
+@settings(max_examples=200, deadline=None)
+def test_a_text_goes_on_from_any_place_of_another(text: str, place: int) -> None:
+    for one in (tokenizer, REFERENCE):
+        ids = one.encode(text)
+        written = one.decode(ids[:place])
+        assume(not written.endswith("\ufffd"))
+        stream = one.stream(before=ids[:place])
+        parts = [stream.push(i) for i in ids[place:]]
+        assert written + "".join([*parts, stream.finish()]) == one.decode(ids)
+
+
+def test_a_word_that_goes_on_from_a_prompt_has_the_space_before_it() -> None:
+    ids = tokenizer.encode("My cat is")
+    assert [tokenizer.stream(before=before).push(ids[-1]) for before in (ids[:-1], ())] == [" is", "is"]
 
 
 def test_an_incomplete_character_is_held_back() -> None:
