@@ -202,14 +202,17 @@ class Engine(ABC):
         return len(self.tokenize(messages, tools))
 
     def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
-        """Return the token ids of a raw prompt: of a text without special ones, or those that it was given as.
+        """Return the token ids of a raw prompt: those that it was given as, or of its text, behind what the model's
+        tokenizer puts before every text.
 
         Raises:
             InvalidRequest: An id is none of the model's.
         """
         if self._tokenizer is None:
             raise self._not_running()
-        return tuple(self._tokenizer.encode(prompt)) if isinstance(prompt, str) else known_ids(prompt, self._vocab)
+        if isinstance(prompt, str):
+            return (*self._tokenizer.opening, *self._tokenizer.encode(prompt))
+        return known_ids(prompt, self._vocab)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of tokens, special ones left out."""

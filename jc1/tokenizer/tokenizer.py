@@ -53,6 +53,8 @@ class Tokenizer(Protocol):
     """What an engine needs of a tokenizer."""
 
     end_tokens: tuple[int, ...]
+    opening: tuple[int, ...]
+    """What stands before every text to which no template is applied."""
     reason: str
     """Why SentencePiece is not used; empty where it is."""
 
@@ -108,11 +110,17 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         EngineUnavailable: The folder holds none, a tokenizer.json that cannot be read, or such a tokenizer.model alone.
     """
     folder = Path(folder)
+    own = _hugging_face(folder)
+    loaded = _loaded(folder, own)
+    loaded.opening = _opening(own)
+    return loaded
+
+
+def _loaded(folder: Path, tokenizer: tokenizers.Tokenizer | None) -> _Base:
     added = _added_tokens(folder)
     special = {token: id for token, (id, is_special) in added.items() if is_special}
     template = ChatTemplate(folder, set(special), added)
     ends = _end_tokens(folder, added)
-    tokenizer = _hugging_face(folder)
     if not (folder / "tokenizer.model").exists():
         if tokenizer is None:
             raise EngineUnavailable(
@@ -145,6 +153,8 @@ def _difference(a: _Base, b: _Base, special: Sequence[str]) -> str:
 
 class _Base(ABC):
     """What both kinds of tokenizer share: chats and streams."""
+
+    opening: tuple[int, ...] = ()
 
     def __init__(
         self, template: ChatTemplate, end_tokens: tuple[int, ...], special: Mapping[str, int], reason: str = ""
@@ -355,6 +365,14 @@ def _hugging_face(folder: Path) -> tokenizers.Tokenizer | None:
         return getattr(AutoTokenizer.from_pretrained(str(folder), local_files_only=True), "backend_tokenizer", None)
     except (ValueError, OSError, ImportError):
         return None
+
+
+def _opening(tokenizer: tokenizers.Tokenizer | None) -> tuple[int, ...]:
+    """Return the special tokens that a folder's own tokenizer puts before every text."""
+    if tokenizer is None:
+        return ()
+    whole, mere = (tokenizer.encode("a", add_special_tokens=special).ids for special in (True, False))
+    return tuple(whole[: whole.index(mere[0])]) if mere and mere[0] in whole else ()
 
 
 def _added_tokens(folder: Path) -> dict[str, tuple[int, bool]]:

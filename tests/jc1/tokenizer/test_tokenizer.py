@@ -70,11 +70,6 @@ def test_a_text_goes_on_from_any_place_of_another(text: str, place: int) -> None
         assert written + "".join([*parts, stream.finish()]) == one.decode(ids)
 
 
-def test_a_word_that_goes_on_from_a_prompt_has_the_space_before_it() -> None:
-    ids = tokenizer.encode("My cat is")
-    assert [tokenizer.stream(before=before).push(ids[-1]) for before in (ids[:-1], ())] == [" is", "is"]
-
-
 def test_an_incomplete_character_is_held_back() -> None:
     stream = tokenizer.stream()
     parts = [stream.push(i) for i in tokenizer.encode("🙂")]
@@ -191,19 +186,51 @@ def test_templates_may_use_what_the_hubs_templates_use(tmp_path: Path) -> None:
     assert loaded.decode(loaded.chat([Message.user("é"), Message.user("b")])) == '{"role": "user", "content": "é"}%'
 
 
-def test_a_space_right_after_an_added_token_is_streamed_as_it_is_decoded(tmp_path: Path) -> None:
+def trained(folder: Path) -> Path:
+    """Train a SentencePiece model that takes every text to begin with a space; return its folder."""
     import sentencepiece
 
     words = [f"{a}{b}" for a in ("red", "blue", "green") for b in ("bird", "tree", "house", "river")]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([" ".join(words[i:] + words[:i]) for i in range(12)]),
-        model_prefix=str(tmp_path / "tokenizer"),
+        model_prefix=str(folder / "tokenizer"),
         vocab_size=30,
         minloglevel=2,
     )
+    return folder
+
+
+def test_a_word_that_goes_on_from_a_prompt_has_the_space_before_it(tmp_path: Path) -> None:
+    loaded = load_tokenizer(trained(tmp_path))
+    prompt, more = loaded.encode("redbird bluetree"), loaded.encode("greenhouse redriver")
+    for before, expected in ((prompt, " greenhouse redriver"), ([], "greenhouse redriver")):
+        stream = loaded.stream(before=before)
+        parts = [stream.push(i) for i in more]
+        assert "".join([*parts, stream.finish()]) == expected
+
+
+def test_what_the_folders_own_tokenizer_puts_before_every_text_is_known(tmp_path: Path) -> None:
+    assert (tokenizer.opening, load_tokenizer(trained(tmp_path)).opening) == ((), ())
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    described = json.loads((folder / "tokenizer.json").read_text())
+    begin, end = {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}
+    mere = {"Sequence": {"id": "A", "type_id": 0}}
+    described["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [begin, mere, end],
+        "pair": [begin, mere, end],
+        "special_tokens": {
+            name: {"id": name, "ids": [number], "tokens": [name]} for name, number in (("<s>", 1), ("</s>", 2))
+        },
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    assert load_tokenizer(folder).opening == (1,)
+
+
+def test_a_space_right_after_an_added_token_is_streamed_as_it_is_decoded(tmp_path: Path) -> None:
     added = {"30": {"content": "<call>", "special": False}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added}))
-    loaded = load_tokenizer(tmp_path)
+    loaded = load_tokenizer(trained(tmp_path))
     ids = [*loaded.encode("redbird bluetree"), 30, *loaded.encode("greenhouse redriver")]
     stream = loaded.stream()
     parts = [stream.push(i) for i in ids]
