@@ -322,6 +322,9 @@ async def test_minus_one_is_off_as_on_other_servers(client: httpx.AsyncClient, w
     ]
     assert texts[0] == texts[1]
     assert len(set(texts)) == 3
+    workbench.presets.save(Preset("short", decoding={"max_tokens": 2}))
+    whole = await ask(client, "Hello.", preset="short", max_tokens=-1)
+    assert whole["choices"][0]["message"]["content"] == "Hello."
 
 
 async def test_no_character_ends_a_line_of_an_event(client: httpx.AsyncClient) -> None:
