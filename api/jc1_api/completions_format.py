@@ -161,9 +161,7 @@ class _Logprobs:
         return {
             "tokens": [_spelled(token) for token in entries],
             "token_logprobs": [_finite(token.logprob) for token in entries],
-            "top_logprobs": [
-                {_spelled(other): _finite(other.logprob) for other in (*token.top, token)} for token in entries
-            ],
+            "top_logprobs": [_top(token) for token in entries],
             "text_offset": [self._next_offset(token) for token in entries],
         }
 
@@ -173,6 +171,12 @@ class _Logprobs:
         new = token.text if token.bytes is None else self._decoder.decode(bytes(token.bytes))
         self._offset += len(new)
         return offset
+
+
+def _top(token: TokenLogprob) -> dict[str, float]:
+    """Return the likeliest tokens of a place, and the one that was taken."""
+    shown: Sequence[TokenLogprob | Alternative] = (*token.top, token)
+    return {_spelled(other): _finite(other.logprob) for other in shown}
 
 
 def _spelled(token: TokenLogprob | Alternative) -> str:

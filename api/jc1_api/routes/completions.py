@@ -108,8 +108,8 @@ class CompletionRequest(Body):
 
     def prompts(self) -> list[RawPrompt]:
         """Return the prompts, however they were sent."""
-        several = isinstance(self.prompt, list) and _kind(self.prompt) != "ids"
-        return list(self.prompt) if several else [self.prompt]  # type: ignore[list-item]
+        prompt: Any = self.prompt
+        return prompt if _kind(prompt) in ("texts", "lists") else [prompt]
 
     def decoding(self, settings: Settings) -> dict[str, Any]:
         """Return the fields of `Decoding` that the request sets."""

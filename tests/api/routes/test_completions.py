@@ -90,7 +90,7 @@ async def test_logprobs_are_lists_with_the_place_of_each_token(client: httpx.Asy
 
 async def test_the_prompt_is_echoed_before_each_choice_also_where_nothing_follows(client: httpx.AsyncClient) -> None:
     fields = {"echo": True, "stop": "o", "n": 2, "temperature": 0.01}
-    prompts = ["Two", list("é".encode())]
+    prompts = [list(b"Two"), list("é".encode())]
     expected = ["TwoTw", "TwoTw", "éé", "éé"]
     assert [choice["text"] for choice in (await ask(client, prompts, **fields))["choices"]] == expected
     texts = [""] * 4
@@ -165,9 +165,9 @@ def test_every_field_that_is_refused_with_a_reason_is_tried() -> None:
 async def test_what_a_key_has_completed_is_counted_and_limited(client: httpx.AsyncClient, workbench: Workbench) -> None:
     limits = Limits(tokens_per_minute=60)
     key = bearer(workbench.keys.create("ann", scopes={"chat"}, limits=limits, presets=["default"]).token)
-    body = {"model": "echo", "prompt": ["one", list(b"two")], "max_tokens": 10}
+    body = {"model": "echo", "prompt": [list(b"one"), list(b"two")], "max_tokens": 10}
     answer = await client.post(URL, json=body, headers=key)
-    assert answer.headers["x-ratelimit-remaining-tokens"] == str(60 - (1 + 3 + 2 * 10))
+    assert answer.headers["x-ratelimit-remaining-tokens"] == str(60 - (3 + 3 + 2 * 10))
     over = await client.post(URL, json={**body, "max_tokens": 30}, headers=key)
     assert (over.status_code, error_of(over)["code"]) == (429, "rate_limit_exceeded")
     other = await client.post(URL, json={**body, "preset": "creative"}, headers=key)
