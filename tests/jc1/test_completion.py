@@ -67,7 +67,7 @@ async def workbench(home: Path, engine: Listener, embedder: Embedder) -> AsyncIt
         yield made
 
 
-async def complete(workbench: Workbench, prompts: Any, **options: Any) -> Reply:
+async def completed(workbench: Workbench, prompts: Any, **options: Any) -> Reply:
     async with aclosing(complete(workbench, prompts, **options)) as events:
         *_, last = [event async for event in events]
     assert isinstance(last, Done)
@@ -78,7 +78,7 @@ async def test_the_engine_is_given_the_prompts_tokens_alone_and_nothing_is_remem
     workbench: Workbench, engine: Listener
 ) -> None:
     workbench.presets.save(Preset("terse", system="Be terse.", decoding={"max_tokens": 4}))
-    reply = await complete(workbench, "Once upon a time", preset="terse", owner="ann")
+    reply = await completed(workbench, "Once upon a time", preset="terse", owner="ann")
     assert engine.prompts == [EnginePrompt((), tuple(b"Once upon a time"))]
     assert (reply.text, reply.choices[0].finish_reason) == ("Once", "length")
     trace = reply.trace
@@ -92,7 +92,7 @@ async def test_the_engine_is_given_the_prompts_tokens_alone_and_nothing_is_remem
 async def test_several_prompts_as_texts_or_ids_are_written_together_and_their_choices_stand_in_order(
     workbench: Workbench, engine: Listener
 ) -> None:
-    reply = await complete(workbench, ["abc", list(b"a long one"), (98,)], n=2, temperature=0.01, seed=1)
+    reply = await completed(workbench, ["abc", list(b"a long one"), (98,)], n=2, temperature=0.01, seed=1)
     assert [choice.index for choice in reply.choices] == list(range(6))
     assert [choice.text for choice in reply.choices] == ["abc", "abc", "a long one", "a long one", "b", "b"]
     assert reply.trace.usage.prompt_tokens == 3 + 10 + 1
@@ -100,8 +100,8 @@ async def test_several_prompts_as_texts_or_ids_are_written_together_and_their_ch
 
 
 async def test_the_best_beams_of_several_prompts_have_their_scores_in_order(workbench: Workbench) -> None:
-    together = await complete(workbench, ["abc", "de"], beam_width=2, n=2)
-    alone = [await complete(workbench, prompt, beam_width=2, n=2) for prompt in ("abc", "de")]
+    together = await completed(workbench, ["abc", "de"], beam_width=2, n=2)
+    alone = [await completed(workbench, prompt, beam_width=2, n=2) for prompt in ("abc", "de")]
     assert together.trace.scores == [*(alone[0].trace.scores or ()), *(alone[1].trace.scores or ())]
 
 
@@ -125,20 +125,20 @@ async def test_what_cannot_be_gone_on_from_is_refused_before_the_engine_is_asked
     workbench: Workbench, engine: Listener, prompts: Any, error: type[InvalidRequest]
 ) -> None:
     with pytest.raises(error):
-        await complete(workbench, prompts)
+        await completed(workbench, prompts)
     assert engine.prompts == []
     assert workbench.telemetry.recent.list("local")[0].outcome == error.code
 
 
 async def test_as_many_replies_as_the_settings_allow_are_shared_by_all_prompts(workbench: Workbench) -> None:
-    assert len((await complete(workbench, ["a"] * 4, n=2, temperature=1.0)).choices) == 8
+    assert len((await completed(workbench, ["a"] * 4, n=2, temperature=1.0)).choices) == 8
     with pytest.raises(InvalidRequest, match="max_n"):
-        await complete(workbench, ["a"] * 4, n=3, temperature=1.0)
+        await completed(workbench, ["a"] * 4, n=3, temperature=1.0)
 
 
 async def test_where_one_prompt_fails_the_others_end_with_it(workbench: Workbench, engine: Listener) -> None:
     with pytest.raises(EngineFailed):
-        await complete(workbench, ["a" * 200, "broken", "broken too"])
+        await completed(workbench, ["a" * 200, "broken", "broken too"])
     assert engine.active == 0
     assert workbench.telemetry.recent.list("local")[0].outcome == "engine_failed"
 
