@@ -139,8 +139,8 @@ class GuardedPipeline:
     ) -> AsyncGenerator[GuardedEvent, None]:
         """Yield `Admitted` and the events of `run`, where the principal may have them, when it is its turn.
 
-        `prompt_tokens` tells about how many tokens are read, asked only where somebody counts them; `prompts` is how many
-        prompts are replied to.
+        `prompt_tokens` tells about how many tokens are read, and is asked only where somebody counts them; `prompts` is
+        how many prompts are replied to.
         """
         reference = preset or self._bench.settings.preset
         with self._refusals(principal, trace.model):
