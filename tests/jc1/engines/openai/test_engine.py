@@ -218,7 +218,9 @@ async def test_the_only_model_of_a_server_is_taken_and_of_several_the_named_one(
 async def test_of_another_jc1_the_model_that_replies_is_taken(stub: Stub) -> None:
     tasks = {"m": ["chat"], "m@short": ["chat"], "all-MiniLM-L6-v2": ["embedding"]}
     stub.models = [{"id": name, "jc1": {"tasks": kinds}} for name, kinds in tasks.items()]
-    assert (await started(stub, model="jc1-tiny")).model == "m"
+    engine = await started(stub, model="jc1-tiny")
+    await engine.close()
+    assert engine.model == "m"
 
 
 async def test_a_server_that_is_not_there_is_named(unused: Callable[[], int]) -> None:
