@@ -11,7 +11,7 @@ STAMP_DEV := $(VENV)/.installed-dev
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-fast test-engines test-slow install install-dev system lint types format notebooks docs screenshots lock clean
+.PHONY: help run test test-fast test-engines test-slow test-long install install-dev system lint types format notebooks docs screenshots lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test-engines: $(STAMP_DEV) system ## vLLM and DeepSpeed, started for real: confo
 
 test-slow: $(STAMP_DEV) system ## the longer tests: kill loops, soak, notebooks, the wheel alone
 	$(PYTEST) -m slow
+
+test-long: export SCHEMA_CASES ?= 20000
+test-long: export SOAK_SECONDS ?= 600
+test-long: $(STAMP_DEV) system ## what fits in no CI: the API under load for ten minutes (SOAK_SECONDS=3600: an hour), 20,000 requests from its schema
+	$(BIN)/python -m pytest -m slow -s tests/api/test_soak.py tests/api/test_schema.py
 
 install: $(STAMP) ## what `make run` needs, in .venv
 

@@ -1,5 +1,6 @@
 """The OpenAPI schema says what the server does: requests made from it, right and wrong ones, against a real server."""
 
+import os
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -15,8 +16,10 @@ from jc1.access.principal import ADMIN
 from tests.api.conftest import Server, bearer
 
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
-EXAMPLES = 6
-"""Requests for each operation and kind."""
+FEW, MANY = 500, int(os.environ.get("SCHEMA_CASES", "1000"))
+"""Requests in all, shared out evenly among operations and kinds."""
+ALWAYS_THE_SAME = "SCHEMA_CASES" not in os.environ
+"""Whether two runs make the same requests: a long one is to find what no run found before."""
 CONVERSATIONS = {
     "/v1/chat/completions": "messages",
     "/v1/responses": "input",
@@ -32,8 +35,14 @@ CHECKED = [
 ]
 
 
-@pytest.mark.timeout(600)  # seconds on a quiet machine
-def test_the_server_keeps_to_its_schema(server: Server) -> None:
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param(FEW, marks=pytest.mark.timeout(600), id="few"),
+        pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(600 + MANY)], id="many"),
+    ],
+)
+def test_the_server_keeps_to_its_schema(server: Server, cases: int) -> None:
     described = httpx.get(f"{server.url}/openapi.json", timeout=60).json()
     # One of the requests makes a key, after which each shows one.
     admin = bearer(server.workbench.keys.create("local", scopes={ADMIN}).token)
@@ -44,12 +53,18 @@ def test_the_server_keeps_to_its_schema(server: Server) -> None:
     assert {operation.label for operation in operations} == {
         f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods
     }
+    rules = settings(
+        max_examples=max(1, cases // (len(operations) * len(GenerationMode))),
+        deadline=None,
+        derandomize=ALWAYS_THE_SAME,
+        suppress_health_check=list(HealthCheck),
+    )
     answered: set[tuple[str, int]] = set()
     for operation in operations:
         for mode in GenerationMode:
 
             @given(case=operation.as_strategy(generation_mode=mode))
-            @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+            @rules
             def hold(case: Any) -> None:
                 if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
                     # What no schema says: which model is served, and that the last message is the user's.
