@@ -9,7 +9,9 @@ wrote instead of by the temperature, and cuts with such a top_k and top_p: one o
 
 **Being left behind.** The engine process notices neither that JC1 was killed
 (https://github.com/vllm-project/vllm/issues/55510) nor that Ctrl-C was meant for JC1, which first lets replies end. So
-it gets a session of its own, and ends when its parent has.
+it gets a process group of its own, and ends when its parent has. Not a session: Linux shares the cores between
+sessions first (sched_autogroup, sched(7)), and JC1, which needs little of them but at once, would wait for its own
+engine; with 8 requests under way replies took half as long again.
 
 **The end.** A client that was shut down leaves its ZeroMQ context open, and shuts down once more when it is collected,
 at a time when its modules may be gone. No issue is known.
@@ -91,9 +93,9 @@ def _expand(
 
 
 def end_with_parent() -> None:
-    """Leave the terminal's session, and end when the process that spawned this one has."""
-    with contextlib.suppress(PermissionError):  # it leads one already
-        os.setsid()
+    """Leave the terminal's process group, and end when the process that spawned this one has."""
+    with contextlib.suppress(PermissionError):  # it leads a session already
+        os.setpgrp()
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -97,7 +97,7 @@ def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
         "    from jc1.compat import vllm\n"
         "    vllm.sample_drafts = int\n"  # it imports vLLM, for seconds
         "    vllm.in_vllm()\n"
-        "    pipe.send((os.getpid(), os.getsid(0)))\n"
+        "    pipe.send((os.getpid(), os.getpgrp(), os.getsid(0)))\n"
         "    time.sleep(600)\n"
         "if __name__ == '__main__':\n"
         "    os.environ['_JC1_VLLM_OWNER'] = str(os.getpid())\n"
@@ -106,15 +106,16 @@ def test_a_process_of_vllms_ends_with_its_parent(tmp_path: Path) -> None:
         "    vllm.in_vllm()\n"
         "    ours, theirs = multiprocessing.Pipe()\n"
         "    multiprocessing.get_context('spawn').Process(target=child, args=(theirs,)).start()\n"
-        "    print(*ours.recv(), os.getsid(0), flush=True)\n"
+        "    print(*ours.recv(), os.getpgrp(), os.getsid(0), flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    child, its_session, session = map(int, process.stdout.readline().split())
+    child, its_group, its_session, group, session = map(int, process.stdout.readline().split())
     process.wait()
     process.stdout.close()
-    assert its_session == child != session
+    assert its_group == child != group, "Ctrl-C would reach it too"
+    assert its_session == session, "the cores would be shared between the two, not between their threads"
     psutil.wait_procs([psutil.Process(child)] if psutil.pid_exists(child) else [], timeout=20)
     assert not psutil.pid_exists(child)
 
@@ -130,7 +131,7 @@ if __name__ == "__main__":
     settings = EngineSettings(kv_cache_gib=0.25, engine_args={"enforce_eager": True})
     llm = start.start(resolve("jc1-tiny").path, settings, None)
     (core,) = llm.engine_core.resources.engine_manager.processes
-    print(core.pid, os.getsid(core.pid) == os.getsid(0), flush=True)
+    print(core.pid, os.getpgid(core.pid) == os.getpgrp(), flush=True)
     sys.stdin.readline()
     calls = []
     end = type(llm).shutdown
