@@ -58,7 +58,7 @@ class Decoding(BaseModel):
     top_k: int = Field(default=0, ge=0, le=2**31 - 1, description="Keep the k most likely tokens; 0 keeps all.")
     top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="Keep the smallest set with this mass; 1 keeps all.")
     min_p: float = Field(default=0.0, ge=0.0, le=1.0, description="Drop tokens below this share of the best one's.")
-    repetition_penalty: float = Field(default=1.0, gt=0.0, le=2.0, description="Divide the logits of seen tokens.")
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=2.0, description="Divide the logits of seen tokens.")
     presence_penalty: float = Field(default=0.0, ge=-2.0, le=2.0, description="Subtracted once a token has appeared.")
     frequency_penalty: float = Field(default=0.0, ge=-2.0, le=2.0, description="Subtracted for every appearance.")
     logit_bias: dict[int, float] = Field(default_factory=dict, description="Added to the logits, by token id.")

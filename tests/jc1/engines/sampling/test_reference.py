@@ -101,6 +101,29 @@ def _renormalised(scores: Floats, decoding: Decoding, kept: np.ndarray) -> Float
     return np.ones(1) if decoding.temperature == 0 else softmax(scores[kept] / decoding.temperature)
 
 
+def whole_range(field: str) -> st.SearchStrategy[float]:
+    """Return every number that a request may choose for a field of `Decoding`."""
+    shown = Decoding.model_json_schema()["properties"][field]
+    least = shown.get("minimum", shown.get("exclusiveMinimum"))
+    return st.floats(least, shown["maximum"], exclude_min="exclusiveMinimum" in shown)
+
+
+NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+
+
+@given(
+    arrays.arrays(np.float32, VOCAB, elements=st.floats(-1e4, 1e4, width=32)),
+    st.builds(Decoding, **{field: whole_range(field) for field in NUMBERS}),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_to_the_ends_of_all_ranges_there_is_a_token_to_draw(scores: Floats, decoding: Decoding, uniform: float) -> None:
+    probabilities = filtered(
+        adjust(scores, decoding, prompt=count_tokens([0, 1], VOCAB), output=count_tokens([1, 2, 2], VOCAB)), decoding
+    )
+    assert probabilities.sum() == pytest.approx(1.0)
+    assert probabilities[draw(probabilities, uniform)] > 0
+
+
 @given(logits)
 def test_greedy_is_the_limit_of_temperature(scores: Floats) -> None:
     greedy = filtered(scores, Decoding())
