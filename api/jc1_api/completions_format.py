@@ -31,7 +31,7 @@ Before = Callable[[int], str]
 Finish = Literal["stop", "length", "content_filter"]
 
 
-class Logprobs(BaseModel):
+class CompletionLogprobs(BaseModel):
     """Log probabilities in the older form: a list for each thing that is told of a token."""
 
     tokens: list[str] = Field(description="A token that is no whole character reads `bytes:\\xe2\\x82`.")
@@ -43,7 +43,7 @@ class Logprobs(BaseModel):
 class CompletionChoice(BaseModel):
     index: int
     text: str
-    logprobs: Logprobs | None
+    logprobs: CompletionLogprobs | None
     finish_reason: Finish
 
 
@@ -60,10 +60,10 @@ class Completion(BaseModel):
     jc1: Story
 
 
-class ChunkChoice(BaseModel):
+class CompletionChunkChoice(BaseModel):
     index: int
     text: str
-    logprobs: Logprobs | None
+    logprobs: CompletionLogprobs | None
     finish_reason: Finish | None
 
 
@@ -74,7 +74,7 @@ class CompletionChunk(BaseModel):
     object: Literal["text_completion"]
     created: int
     model: str
-    choices: list[ChunkChoice]
+    choices: list[CompletionChunkChoice]
     usage: Usage | None = None
     system_fingerprint: None = None
     jc1: Story | None = None

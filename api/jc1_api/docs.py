@@ -14,18 +14,38 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.staticfiles import StaticFiles
 
 POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 """The browser fetches nothing from elsewhere; Swagger UI sets styles and is started by a script inside the page."""
 
 
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of a body that FastAPI does not know of, such as an event of a stream.
+def events_of(*models: type[BaseModel], end: str | None = None) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may stream: FastAPI does not know what events look like.
 
     Its references point into the document; `install` moves the definitions that it brings to where they point.
+
+    Arguments:
+        models: What the data of an event may be, as JSON.
+        end: What the data of the last one is instead.
     """
-    return model.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    _, schema = models_json_schema(
+        [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    shapes: list[dict[str, Any]] = [
+        {"contentMediaType": "application/json", "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+        for model in models
+    ]
+    if end is not None:
+        shapes.append({"const": end})
+    each = {
+        "type": "object",
+        "properties": {"event": {"type": "string"}, "data": {"type": "string", "anyOf": shapes}},
+        "required": ["data"],
+        "$defs": schema["$defs"],
+    }
+    return {200: {"content": {"text/event-stream": {"schema": each}}}}
 
 
 def install(app: FastAPI) -> None:
@@ -64,4 +84,4 @@ def _collect_definitions(document: dict[str, Any]) -> None:
             for response in operation["responses"].values():
                 for content in response.get("content", {}).values():
                     for name, definition in content["schema"].pop("$defs", {}).items():
-                        schemas.setdefault(name, definition)
+                        assert schemas.setdefault(name, definition) == definition, f"two models are called {name}"

@@ -38,5 +38,6 @@ def test_every_reference_leads_to_a_definition_and_none_is_kept_elsewhere(docume
 
 def test_the_events_of_a_stream_are_described(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
-    assert content["text/event-stream"]["schema"]["title"] == "ChatCompletionChunk"
+    data = content["text/event-stream"]["schema"]["properties"]["data"]
+    assert data["anyOf"][0]["contentSchema"] == {"$ref": "#/components/schemas/ChatCompletionChunk"}
     assert {"ChunkChoice", "Delta"} <= document["components"]["schemas"].keys()

@@ -88,3 +88,23 @@ def test_the_server_keeps_to_its_schema(server: Server, cases: int) -> None:
     assert ("POST /v1/embeddings", 200) in answered
     assert ("POST /v1/messages/count_tokens", 200) in answered
     assert server.engine.active == 0
+
+
+TURN = {"messages": [{"role": "user", "content": "Hi."}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", {**TURN, "logprobs": True}),
+        ("/v1/completions", {"prompt": "Hi.", "logprobs": 1}),
+        ("/v1/responses", {"input": "Hi."}),
+        ("/v1/messages", {**TURN, "max_tokens": 9}),
+    ],
+)
+def test_the_events_of_a_stream_are_as_described(server: Server, path: str, asked: dict[str, Any]) -> None:
+    schema = schemathesis.openapi.from_dict(httpx.get(f"{server.url}/openapi.json", timeout=60).json())
+    body = {"model": "echo", "stream": True, **asked}
+    case = schema[path]["POST"].Case(body=body, media_type="application/json")
+    response = case.call_and_validate(base_url=server.url, checks=CHECKS.get_by_names(CHECKED), timeout=60)
+    assert response.headers["content-type"] == ["text/event-stream; charset=utf-8"]

@@ -16,8 +16,8 @@ from jc1.errors import InvalidRequest
 from jc1.request import MemoryMode
 from jc1.settings import Settings
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.docs import schema_of
-from jc1_api.errors import named_as_sent
+from jc1_api.docs import events_of
+from jc1_api.errors import Error, named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
@@ -159,7 +159,7 @@ class ChatRequest(Body):
 @router.post(
     "/v1/chat/completions",
     response_model=ChatCompletion,
-    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(ChatCompletionChunk)}}}},
+    responses=events_of(ChatCompletionChunk, Error, end="[DONE]"),
     dependencies=[requires("chat")],
 )
 async def chat_completions(body: ChatRequest, request: Request, workbench: TheWorkbench) -> Response:

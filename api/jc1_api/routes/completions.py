@@ -19,8 +19,8 @@ from jc1.errors import InvalidRequest
 from jc1.settings import Settings
 from jc1_api.completions_format import Before, Completion, CompletionChunk, chunks, completion
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.docs import schema_of
-from jc1_api.errors import named_as_sent
+from jc1_api.docs import events_of
+from jc1_api.errors import Error, named_as_sent
 from jc1_api.fields import Body, Flag, Name, Number, Text, Whole, without_refused
 from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob
 from jc1_api.openai_messages import OneOrSeveral
@@ -131,7 +131,7 @@ def _echo(engine: Engine, prompts: Sequence[RawPrompt], n: int) -> Before:
 @router.post(
     "/v1/completions",
     response_model=Completion,
-    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(CompletionChunk)}}}},
+    responses=events_of(CompletionChunk, Error, end="[DONE]"),
     dependencies=[requires("chat")],
 )
 async def completions(body: CompletionRequest, request: Request, workbench: TheWorkbench) -> Response:

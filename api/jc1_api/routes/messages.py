@@ -21,7 +21,7 @@ from jc1_api.anthropic_errors import PATHS, AnthropicError
 from jc1_api.anthropic_format import AnthropicMessage, MessageEvent, MessageStream, TokenCount, message
 from jc1_api.anthropic_input import AnyTool, CacheControl, MessageSent, Texts, to_messages, to_tools
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.docs import schema_of
+from jc1_api.docs import events_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.replies import begun, preset_of, whole
@@ -162,7 +162,7 @@ class MessagesRequest(CountRequest):
     PATHS[0],
     dependencies=[requires("chat")],
     response_model=AnthropicMessage,
-    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(MessageEvent)}}}},
+    responses=events_of(MessageEvent),
 )
 async def create_message(
     body: MessagesRequest, request: Request, workbench: TheWorkbench, beta: Beta = None

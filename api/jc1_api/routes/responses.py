@@ -17,7 +17,7 @@ from jc1.errors import InvalidRequest
 from jc1.messages import Message
 from jc1.request import MemoryMode
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.docs import schema_of
+from jc1_api.docs import events_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
 from jc1_api.replies import begun, preset_of
@@ -206,7 +206,7 @@ class ResponseRequest(Body):
     "/v1/responses",
     dependencies=[requires("chat")],
     response_model=ModelResponse,
-    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(ResponseEvent)}}}},
+    responses=events_of(ResponseEvent),
 )
 async def create_response(body: ResponseRequest, request: Request, workbench: TheWorkbench) -> Response:
     """Reply to the conversation that the request brings, whole or as a stream. Nothing is stored for retrieval.

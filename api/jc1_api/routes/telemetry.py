@@ -16,7 +16,8 @@ from jc1.errors import Overloaded
 from jc1.telemetry.live import Listeners
 from jc1.trace import Trace
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.docs import schema_of
+from jc1_api.docs import events_of
+from jc1_api.errors import Error
 from jc1_api.openai_format import Usage
 from jc1_api.routing import Router
 from jc1_api.sse import EventStream, event, openai_failure
@@ -49,7 +50,7 @@ class Finished(BaseModel):
     "",
     dependencies=[requires("metrics")],
     response_class=Response,
-    responses={200: {"content": {EventStream.media_type: {"schema": schema_of(Finished)}}}},
+    responses=events_of(Finished, Error),
 )
 async def listen(
     request: Request,
