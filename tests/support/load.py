@@ -13,7 +13,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -251,10 +251,9 @@ async def leaves(client: Client) -> None:
     """Go away in the middle of the request or of the reply, at times without a word of TCP's."""
     body = client.long_stream()
     reader, writer = await client.open(body, bytes_sent=client.random.choice((None, None, None, 20, 300)))
-    await asyncio.wait(
-        [asyncio.ensure_future(reader.readexactly(client.random.randrange(1, 20_000)))],
-        timeout=client.random.random(),
-    )
+    with suppress(TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(client.random.random()):
+            await reader.readexactly(client.random.randrange(1, 20_000))
     if client.random.random() < 0.5:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
