@@ -12,8 +12,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
+from starlette.websockets import WebSocketDisconnect
 
 from jc1 import Settings
+from jc1.access.principal import Principal
+from jc1.errors import InvalidRequest, Refused
 from jc1_api.main import build
 from jc1_ui.app import PATH
 from jc1_ui.guard import Guard
@@ -210,3 +213,108 @@ def test_no_address_leads_to_a_file_outside_or_past_the_guard(
     answer = client.get(f"{PATH}/{path}", headers=people["ann"])
     assert answer.status_code in (400, 403, 404)
     assert "root:" not in answer.text
+
+
+def test_a_key_that_may_not_chat_has_no_page(client: TestClient) -> None:
+    app: Any = client.app
+    headers = bearer(app.state.workbench.keys.create("eve", scopes={"memory:read", "metrics"}).token)
+    for answer in (client.get(f"{PATH}/", headers=headers), *asked(client, "page of eve", headers)):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "refused"), answer.url
+
+
+def test_there_are_no_websockets(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    for path in ("/", "/gradio_api/queue/join", "/static/x"):
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect(f"{PATH}{path}", headers=people["ann"]),
+        ):
+            raise AssertionError("not reached")
+
+
+class Behind:
+    """What stands behind the guard: keeps the bodies that arrive, and what comes in after each."""
+
+    stop_event = None
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+        self.after: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        assert not message["more_body"]
+        self.bodies.append(json.loads(message["body"]))
+        self.after.append((await receive())["type"])
+
+
+@pytest.fixture
+def behind() -> Behind:
+    return Behind()
+
+
+@pytest.fixture
+def guard(behind: Behind) -> Guard:
+    return Guard(behind)
+
+
+async def join(guard: Guard, body: bytes, key: str | None = "a", pieces: int = 1, whole: bool = True) -> None:
+    """Send a call of the page through the guard, in pieces; one that is not whole ends with the client's going away."""
+    size = -(-len(body) // pieces)
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages[-1]["more_body"] = not whole
+    messages += [{"type": "http.disconnect"}] * 2
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    state = {"principal": Principal("ann", frozenset({"chat"}), key)}
+    path = f"{PATH}/gradio_api/queue/join"
+    await guard({"type": "http", "method": "POST", "path": path, "root_path": PATH, "state": state}, receive, None)  # type: ignore[arg-type]
+
+
+def named(page: str) -> bytes:
+    return json.dumps({"data": ["Hello."], "session_hash": page}).encode()
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+async def test_a_call_that_comes_in_pieces_arrives_whole(guard: Guard, behind: Behind, pieces: int) -> None:
+    await join(guard, named("p"), pieces=pieces)
+    assert behind.bodies == [{"data": ["Hello."], "session_hash": "p"}]
+    assert behind.after == ["http.disconnect"], "what comes after the body comes in as it did"
+
+
+async def test_a_call_that_is_cut_short_goes_nowhere(guard: Guard, behind: Behind) -> None:
+    with pytest.raises(InvalidRequest):
+        await join(guard, named("p")[:-1], pieces=2, whole=False)
+    with pytest.raises(InvalidRequest):
+        await join(guard, b'{"session_hash":' + b"[" * 200_000)
+    assert behind.bodies == []
+
+
+async def test_a_pages_name_has_at_most_a_hundred_characters(guard: Guard, behind: Behind) -> None:
+    for page in ("x", "x" * 100):
+        await join(guard, named(page))
+    with pytest.raises(InvalidRequest) as error:
+        await join(guard, named("x" * 101))
+    assert error.value.param == "session_hash"
+    assert len(behind.bodies) == 2
+
+
+async def test_the_pages_that_are_kept_in_mind_are_those_used_last(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1_ui.guard.MOST_PAGES", 2)
+    for page in ("old", "kept", "old", "new"):
+        await join(guard, named(page), key="a")
+    for page in ("old", "new"):
+        with pytest.raises(Refused):
+            await join(guard, named(page), key="b")
+    await join(guard, named("kept"), key="b")
+
+
+async def test_without_keys_every_page_is_everybodys_until_there_are_some(guard: Guard) -> None:
+    await join(guard, named("p"), key=None)
+    await join(guard, named("p"), key=None)
+    with pytest.raises(Refused):
+        await join(guard, named("p"), key="a")

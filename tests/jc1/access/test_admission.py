@@ -84,8 +84,23 @@ async def test_who_finds_the_waiting_room_full_of_equals_is_told_to_come_back() 
     await _settle()
     error = crowd.tasks[-1].exception()
     assert isinstance(error, Overloaded)
-    assert int(error.headers["retry-after"]) >= 1
+    assert error.headers["retry-after"] == "1"
     await crowd.end_all()
+
+
+async def test_who_would_have_most_waiting_himself_is_turned_away_and_not_another() -> None:
+    crowd = Crowd(Admission(1, 3))
+    await crowd.come("x", "a", "a", "b", "b")  # with his second, b would wait as often as a
+    await _settle()
+    assert crowd.turned_away() == [4]
+    await crowd.end_all()
+
+    crowd = Crowd(Admission(1, 4))
+    await crowd.come("x", "a", "a", "a", "b", "b")  # a waits more often also then
+    await _settle()
+    assert crowd.turned_away() == [3]
+    await crowd.end_all()
+    assert crowd.order == ["x", "a", "b", "a", "b"]
 
 
 async def test_without_a_waiting_room_who_cannot_run_is_turned_away_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -163,11 +164,26 @@ async def test_a_sign_in_ends_with_the_secret_that_it_began_with(keys: Keys, sig
 async def test_a_sign_in_ends_with_its_time(keys: Keys, sign_ins: SignIns, monkeypatch: pytest.MonkeyPatch) -> None:
     _, session = await sign_ins.begin(keys.create("ann").token)
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + sign_ins.seconds - 1)
+    monkeypatch.setattr(time, "time", lambda: now + 12 * 3600 - 1)
     await sign_ins.resume(session)
-    monkeypatch.setattr(time, "time", lambda: now + sign_ins.seconds + 2)
+    monkeypatch.setattr(time, "time", lambda: now + 12 * 3600 + 2)
     with pytest.raises(Unauthenticated):
         await sign_ins.resume(session)
+
+
+async def test_a_sign_in_is_a_use_of_its_key(keys: Keys, sign_ins: SignIns) -> None:
+    issued = keys.create("ann")
+    _, session = await sign_ins.begin(issued.token)
+    later = keys.clock() + timedelta(hours=1)
+    keys.clock = lambda: later
+    await sign_ins.resume(session)
+    keys.close()
+    assert keys.get(issued.key.id).last_used == later
+
+
+async def test_a_sign_in_is_signed_with_256_bits(keys: Keys, sign_ins: SignIns) -> None:
+    _, session = await sign_ins.begin(keys.create("ann").token)
+    assert len(urlsafe_b64decode(session.rpartition(".")[2] + "=")) == 32
 
 
 async def test_every_process_takes_a_sign_in_and_none_that_another_secret_signed(

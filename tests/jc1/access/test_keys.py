@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from jc1.access.keys import FRESH, TOUCH, Keys
+from jc1.access.keys import Keys
 from jc1.access.principal import ADMIN, USUAL_SCOPES, Limits
 from jc1.database.keys import KeyRepository
 from jc1.errors import Conflict, DatabaseUnavailable, InvalidRequest, Unauthenticated, UnknownKey
@@ -65,6 +65,19 @@ def keys(another: Callable[[], Keys]) -> Keys:
     return another()
 
 
+@pytest.fixture
+def selects(database: Engine) -> list[str]:
+    """Return what the database is asked from now on."""
+    statements: list[str] = []
+
+    def note(*its: Any) -> None:
+        if its[2].startswith("SELECT"):
+            statements.append(its[2])
+
+    event.listen(database, "before_cursor_execute", note)
+    return statements
+
+
 async def test_a_key_opens_what_it_was_made_for(keys: Keys) -> None:
     issued = keys.create("ann", name="laptop", scopes={"chat"}, limits=Limits(concurrent=2), models={"m"})
     key = await keys.authenticate(issued.token)
@@ -72,6 +85,14 @@ async def test_a_key_opens_what_it_was_made_for(keys: Keys) -> None:
     who = key.principal()
     assert (who.owner, who.scopes, who.key) == ("ann", frozenset({"chat"}), key.id)
     assert (who.limits, who.models, who.presets) == (Limits(concurrent=2), frozenset({"m"}), None)
+
+
+async def test_lists_of_what_a_key_may_use_hold_also_where_they_are_empty(keys: Keys) -> None:
+    for listed in ({"terse", "short"}, ()):
+        who = (await keys.authenticate(keys.create("ann", models=listed, presets=listed).token)).principal()
+        assert who.models == who.presets == frozenset(listed)
+        assert not who.may_ask("other")
+        assert not who.may_use("other")
 
 
 def test_a_key_that_is_made_without_saying_acts_for_its_owner_alone(keys: Keys) -> None:
@@ -151,7 +172,7 @@ async def test_a_revoked_key_ends_here_at_once_and_in_other_processes_within_sec
     assert keys.revoke(key.id).state(clock.now) == "revoked"
     with pytest.raises(Unauthenticated):
         await keys.authenticate(token)
-    clock.move(FRESH - SECOND)
+    clock.move(4 * SECOND)
     await elsewhere.authenticate(token)
     clock.move(SECOND)
     with pytest.raises(Unauthenticated):
@@ -176,19 +197,45 @@ async def test_what_was_read_before_a_key_was_revoked_here_is_not_kept(
         await keys.authenticate(issued.token)
 
 
-async def test_the_database_is_not_asked_for_every_request(keys: Keys, database: Engine, clock: Clock) -> None:
+async def test_the_database_is_not_asked_for_every_request(keys: Keys, selects: list[str], clock: Clock) -> None:
     token = keys.create("ann").token
     unknown = token.replace("jc1_", "jc1_0", 1)[:16] + token[16:]
-    statements: list[str] = []
-    event.listen(database, "before_cursor_execute", lambda *its: statements.append(its[2]))
+    selects.clear()
     for _ in range(3):
         await keys.authenticate(token)
         with pytest.raises(Unauthenticated):
             await keys.authenticate(unknown)
-    assert len([text for text in statements if text.startswith("SELECT")]) == 2
-    clock.move(FRESH)
+    assert len(selects) == 2
+    clock.move(5 * SECOND)
     await keys.authenticate(token)
-    assert len([text for text in statements if text.startswith("SELECT")]) == 3
+    assert len(selects) == 3
+
+
+async def test_what_cannot_be_an_id_is_not_looked_up(keys: Keys, selects: list[str]) -> None:
+    for wrong in ("", "0" * 11, "0" * 13, "0" * 12 + "\n", "g" * 12, "A" * 12):
+        assert await keys.find(wrong) is None
+    assert selects == []
+
+
+async def test_whether_there_are_keys_is_not_asked_for_every_request(
+    keys: Keys, selects: list[str], clock: Clock
+) -> None:
+    for seconds, asked in ((0, 1), (4, 1), (1, 2), (4, 2)):
+        clock.move(seconds * SECOND)
+        assert not await keys.exist()
+        assert len(selects) == asked
+
+
+async def test_ids_that_are_none_are_kept_in_mind_up_to_a_bound(
+    keys: Keys, selects: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jc1.access.keys.MOST_RECENT", 2)
+    ids = [f"{n:012x}" for n in range(3)]
+    for key_id in ids:
+        await keys.find(key_id)
+    for key_id in reversed(ids):  # the last two are remembered, and the first was forgotten for them
+        await keys.find(key_id)
+    assert len(selects) == 4
 
 
 async def test_a_clock_that_is_set_back_keeps_no_key_alive(keys: Keys, clock: Clock) -> None:
@@ -234,6 +281,31 @@ def test_what_is_over_is_not_rotated(keys: Keys, clock: Clock) -> None:
         keys.rotate(keys.create("ann").key.id, grace=-SECOND)
 
 
+def test_an_old_secret_may_stay_good_for_a_year_and_no_longer(keys: Keys, clock: Clock) -> None:
+    key_id = keys.create("ann").key.id
+    year = timedelta(days=366)
+    assert keys.rotate(key_id, grace=year).key.grace == clock.now + year
+    with pytest.raises(InvalidRequest) as error:
+        keys.rotate(key_id, grace=year + SECOND)
+    assert error.value.param == "grace"
+
+
+def test_a_key_that_is_revoked_while_it_is_rotated_stays_revoked(
+    keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = keys.create("ann")
+    rotate = KeyRepository.rotate
+
+    def revoked_meanwhile(rows: KeyRepository, *given: Any) -> bool:
+        rows.revoke(issued.key.id, clock.now)
+        return rotate(rows, *given)
+
+    monkeypatch.setattr(KeyRepository, "rotate", revoked_meanwhile)
+    with pytest.raises(Conflict, match="revoked meanwhile"):
+        keys.rotate(issued.key.id)
+    assert keys.get(issued.key.id).digest == issued.key.digest
+
+
 def test_revoking_again_changes_nothing(keys: Keys, clock: Clock) -> None:
     key_id = keys.create("ann").key.id
     first = keys.revoke(key_id)
@@ -251,7 +323,7 @@ async def test_the_last_use_is_stored_once_a_minute(keys: Keys, another: Callabl
     issued = keys.create("ann")
     began = clock.now
     await keys.authenticate(issued.token)
-    clock.move(TOUCH - SECOND)
+    clock.move(59 * SECOND)
     await keys.authenticate(issued.token)
     keys.close()
     assert keys.get(issued.key.id).last_used == began
@@ -260,7 +332,7 @@ async def test_the_last_use_is_stored_once_a_minute(keys: Keys, another: Callabl
     clock.move(SECOND)
     await later.authenticate(issued.token)
     later.close()
-    assert later.get(issued.key.id).last_used == began + TOUCH
+    assert later.get(issued.key.id).last_used == began + 60 * SECOND
 
 
 async def test_a_database_that_takes_no_last_use_keeps_nobody_out(
@@ -286,7 +358,7 @@ async def test_keys_exist_once_one_was_made_and_ever_after(
     assert not await elsewhere.exist()
     key_id = keys.create("ann").key.id
     assert await keys.exist()
-    clock.move(FRESH)
+    clock.move(5 * SECOND)
     assert await elsewhere.exist()
     assert keys.any_valid()
     keys.revoke(key_id)
@@ -303,6 +375,7 @@ async def test_keys_exist_once_one_was_made_and_ever_after(
         ({"name": "a\x1b[31m"}, "name"),
         ({"scopes": {"chat", "root"}}, "scopes"),
         ({"limits": Limits(concurrent=0)}, "concurrent"),
+        ({"limits": Limits(tokens_per_day=-1)}, "tokens_per_day"),
         ({"expires": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)}, "expires"),
     ],
 )
@@ -311,6 +384,13 @@ def test_what_no_key_can_have_is_refused_by_name(keys: Keys, given: dict[str, An
         keys.create(**{"owner": "ann", **given})
     assert error.value.param == param
     assert keys.list() == []
+
+
+def test_what_a_key_can_have_at_most_it_may_have(keys: Keys, clock: Clock) -> None:
+    longest = "x" * 200
+    one = Limits(1, 1, 1, 1)
+    key = keys.create(longest, name=longest, limits=one, expires=clock.now + timedelta(microseconds=1)).key
+    assert (key.owner, key.name, key.limits) == (longest, longest, one)
 
 
 def test_processes_on_one_database_sign_with_one_secret(keys: Keys, another: Callable[[], Keys]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jc1.access.principal import ADMIN, ANY_OWNER, SCOPES, Limits, Principal, check_owner
+from jc1.access.principal import ADMIN, ANY_OWNER, SCOPES, USUAL_SCOPES, Limits, Principal, check_owner
 from jc1.errors import InvalidRequest, Refused
 
 
@@ -51,10 +51,15 @@ def test_a_scope_allows_what_it_names_and_nothing_else() -> None:
 def test_models_and_presets_may_be_used_that_are_listed_and_all_where_none_are() -> None:
     ann = Principal("ann", frozenset(), models=frozenset({"tiny"}), presets=frozenset({"short", "terse@2", "champion"}))
     assert [ann.may_ask(model) for model in ("tiny", "large")] == [True, False]
-    used = ("short", "short@1", "terse@2", "terse@champion", "terse", "terse@1")
-    assert [ann.may_use(preset) for preset in used] == [True] * 4 + [False] * 2
+    used = ("short", "short@1", "terse@2", "terse@champion", "terse", "terse@1", "terse@1@champion")
+    assert [ann.may_use(preset) for preset in used] == [True] * 4 + [False] * 3
     assert holding().may_ask("large")
     assert holding().may_use("terse")
+
+
+def test_the_usual_scopes_are_all_about_an_owners_own_and_nothing_else() -> None:
+    ann = Principal("ann", USUAL_SCOPES)
+    assert [scope for scope in SCOPES if not ann.may(scope)] == ["presets:write", "metrics", ANY_OWNER, ADMIN]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
