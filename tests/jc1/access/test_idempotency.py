@@ -103,8 +103,9 @@ def test_of_two_at_the_same_time_one_is_done(idempotency: Idempotency, make: Mak
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(send, idempotency, slowly)
         assert begun.wait(60)
-        with pytest.raises(Conflict, match="under way"):
+        with pytest.raises(Conflict, match="under way") as conflict:
             send(idempotency, make)
+        assert conflict.value.param == "Idempotency-Key"
         go_on.set()
         assert first.result(60) == "thing 1"
     assert send(idempotency, make) == "again thing 1"
@@ -153,6 +154,7 @@ def test_neither_key_nor_request_is_stored(idempotency: Idempotency, database: E
 
 
 def test_without_a_database_a_key_is_refused(make: Maker) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as refused:
         send(Idempotency(), make)
+    assert refused.value.param == "Idempotency-Key"
     assert make.made == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from jc1.access.keys import Keys
+from jc1.access.keys import Keys, digest_of
 from jc1.access.principal import ADMIN, USUAL_SCOPES, Limits
 from jc1.database.keys import KeyRepository
 from jc1.errors import Conflict, DatabaseUnavailable, InvalidRequest, Unauthenticated, UnknownKey
@@ -122,7 +123,9 @@ def test_nothing_that_is_kept_or_printed_holds_the_secret(
         assert secret not in caplog.text
         for it in (issued, again, again.key, again.key.to_dict(), keys.list()):
             assert secret not in f"{it!r}{it}"
-    assert str(again.key.digest) not in f"{again}{again.key.to_dict()}"
+    for digest in (again.key.digest, again.key.earlier):
+        assert str(digest) not in f"{again}{again.key.to_dict()}"
+    assert again.key.to_dict()["id"] == issued.key.id
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,17 @@ async def test_whatever_is_wrong_with_a_key_gets_one_answer(keys: Keys, wrong: C
         await keys.authenticate(wrong(token))
     assert error.value.message == "This key is unknown, expired or revoked: ask for a new one."
     assert error.value.headers == {"WWW-Authenticate": "Bearer"}
+
+
+def test_stored_is_the_sha_256_of_the_secret(keys: Keys) -> None:
+    issued = keys.create("ann")
+    secret = issued.token.removeprefix(f"jc1_{issued.key.id}_")
+    assert issued.key.digest == hashlib.sha256(secret.encode()).digest()
+
+
+def test_a_text_that_only_begins_with_a_token_has_another_digest(keys: Keys) -> None:
+    token = keys.create("ann").token
+    assert len({digest_of(text) for text in (token, f"{token}x", f"x{token}", f"{token}\n")}) == 4
 
 
 async def test_the_secret_of_one_key_does_not_open_another(keys: Keys) -> None:
@@ -264,6 +278,7 @@ async def test_without_grace_the_old_secret_ends_with_the_rotation(keys: Keys) -
     first = keys.create("ann")
     second = keys.rotate(first.key.id, grace=timedelta(hours=1))
     third = keys.rotate(first.key.id)
+    assert (third.key.earlier, third.key.grace) == (None, None), "nothing of it is kept"
     await keys.authenticate(third.token)
     for issued in (first, second):
         with pytest.raises(Unauthenticated):
@@ -313,10 +328,11 @@ def test_revoking_again_changes_nothing(keys: Keys, clock: Clock) -> None:
     assert keys.revoke(key_id) == first
 
 
-def test_an_unknown_id_is_told(keys: Keys) -> None:
+async def test_an_unknown_id_is_told_and_changes_nothing(keys: Keys) -> None:
     for call in (keys.get, keys.rotate, keys.revoke):
         with pytest.raises(UnknownKey, match="list the keys"):
             call("0" * 12)
+    assert not await keys.exist(), "a server without keys is not closed by it"
 
 
 async def test_the_last_use_is_stored_once_a_minute(keys: Keys, another: Callable[[], Keys], clock: Clock) -> None:
@@ -333,6 +349,36 @@ async def test_the_last_use_is_stored_once_a_minute(keys: Keys, another: Callabl
     await later.authenticate(issued.token)
     later.close()
     assert later.get(issued.key.id).last_used == began + 60 * SECOND
+
+
+async def test_a_use_is_written_once_a_minute_also_where_another_process_wrote_it(
+    keys: Keys, another: Callable[[], Keys], database: Engine, clock: Clock
+) -> None:
+    token = keys.create("ann").token
+    writes: list[str] = []
+    event.listen(database, "before_cursor_execute", lambda *its: writes.append(its[2].partition(" ")[0]))
+    for _ in range(3):
+        await keys.authenticate(token)
+        clock.move(10 * SECOND)
+    keys.close()
+    later = another()
+    for _ in range(2):
+        await later.authenticate(token)
+        clock.move(30 * SECOND)
+    later.close()
+    assert writes.count("UPDATE") == 2
+
+
+async def test_of_two_processes_that_see_a_key_unused_the_first_stores_its_use(
+    keys: Keys, another: Callable[[], Keys], clock: Clock
+) -> None:
+    elsewhere, issued, began = another(), keys.create("ann"), clock.now
+    await elsewhere.find(issued.key.id)
+    for process in (keys, elsewhere):
+        await process.authenticate(issued.token)
+        process.close()
+        clock.move(4 * SECOND)
+    assert keys.get(issued.key.id).last_used == began
 
 
 async def test_a_database_that_takes_no_last_use_keeps_nobody_out(
@@ -361,7 +407,10 @@ async def test_keys_exist_once_one_was_made_and_ever_after(
     clock.move(5 * SECOND)
     assert await elsewhere.exist()
     assert keys.any_valid()
+    other = keys.create("bob").key.id
     keys.revoke(key_id)
+    assert keys.any_valid()
+    keys.revoke(other)
     assert not keys.any_valid()
     assert await another().exist()
 
