@@ -33,14 +33,16 @@ from tests.support.redis_server import RedisServer, running
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 CLIENTS = 32
-OWNERS = 16
-"""Two clients share a key each."""
+OWNERS = tuple(f"owner{letter}" for letter in "abcdefghijklmnop")
+"""Two clients share the key of each."""
 LIMITS = (
     Limits(requests_per_minute=200, tokens_per_day=100_000_000),
     Limits(tokens_per_minute=100_000),
     Limits(concurrent=1),
     Limits(),
 )
+"""The owners' in turn."""
+UNLIMITED = OWNERS[3]
 ENVIRONMENT = {
     "JC1_ENGINE": "echo",
     "JC1_CACHE": "redis",
@@ -131,7 +133,7 @@ def made_keys(home: Path) -> tuple[str, dict[str, str]]:
     Settings(home=home).prepare_home()
     database = open_database(f"sqlite:///{home / 'jc1.db'}")
     keys = Keys(KeyRepository(database))
-    tokens = {f"owner{n}x": keys.create(f"owner{n}x", limits=LIMITS[n % len(LIMITS)]).token for n in range(OWNERS)}
+    tokens = {owner: keys.create(owner, limits=LIMITS[n % len(LIMITS)]).token for n, owner in enumerate(OWNERS)}
     admin = keys.create("admin", scopes={ADMIN}).token
     keys.close()
     database.dispose()
@@ -140,7 +142,7 @@ def made_keys(home: Path) -> tuple[str, dict[str, str]]:
 
 def clients(server: Watched, tokens: Mapping[str, str], ledger: Ledger) -> list[Client]:
     """Return the clients, each a sequence of its own."""
-    owners = list(tokens.items()) * (CLIENTS // OWNERS)
+    owners = list(tokens.items()) * (CLIENTS // len(OWNERS))
     return [Client(number, server.address, *owner, ledger) for number, owner in enumerate(owners)]
 
 
@@ -187,7 +189,7 @@ async def test_under_a_long_load_nothing_breaks_sticks_or_piles_up(home: Path, t
         )
         # 3) Afterwards it holds what it held before, and answers.
         files_after = server.files_when_idle(tasks)
-        alone = Client(0, server.address, "admin", admin, after := Ledger())
+        alone = Client(0, server.address, UNLIMITED, tokens[UNLIMITED], after := Ledger())
         await alone.do_everything()
         ready = server.http.get("/health/ready").json()
         status = server.stop()
