@@ -15,7 +15,7 @@ import pytest
 
 from jc1 import Workbench
 from jc1_api import connections
-from jc1_api.connections import MAX_HEAD_BYTES, Caps, capped
+from jc1_api.connections import MAX_HEAD_BYTES, Caps, Connection, capped
 from tests.api.conftest import Server, serving
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -151,6 +151,99 @@ def test_a_client_that_reads_nothing_loses_its_reply_and_the_engine_is_free(
     with stream(server):
         server.wait_until(lambda: server.engine.active == 0)
     assert server.workbench.telemetry.recent.list()[0].outcome == "cancelled"
+
+
+def test_a_client_that_reads_slowly_and_goes_on_reading_gets_its_whole_reply(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.3)
+    server = serve()
+    with stream(server, max_tokens=1000) as connection:
+        until = time.monotonic() + 0.7
+        while time.monotonic() < until:
+            assert connection.recv(1 << 16)
+            time.sleep(0.02)
+        rest = bytearray()
+        while b"data: [DONE]" not in rest:
+            rest += (piece := connection.recv(1 << 16))
+            assert piece
+
+
+def test_an_answer_that_was_given_before_its_body_came_is_not_followed_by_another(serve: Serve) -> None:
+    server = serve(body_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n{")
+        whole = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert whole.startswith(b"HTTP/1.1 413")
+    assert whole.count(b"HTTP/1.1") == 1
+    assert counted(server, "request_timeout") is None
+
+
+def test_what_became_of_a_connection_it_is_counted_once(workbench: Workbench) -> None:
+    caps = Caps(0.2, workbench.telemetry.count_error, most=2)
+    with serving(workbench, http=capped(caps)) as server:
+        for sent in (b"", b"G", HEAD, LIVE, LIVE * 2, LIVE + b"G", b"rubbish\r\n\r\n", b"x" * 2 * MAX_HEAD_BYTES):
+            with server.connect() as connection, suppress(ConnectionError):
+                connection.sendall(sent)
+                if sent:
+                    connection.recv(1)
+        with ExitStack() as silent:
+            for _ in range(5):
+                silent.enter_context(server.connect())
+            server.wait_until(lambda: caps.open == 2)
+            assert len(caps.unfinished) == 2
+        server.wait_until(lambda: caps.open == 0)
+        assert not caps.unfinished
+        with stream(server):
+            assert (caps.open, len(caps.unfinished)) == (1, 0), "whoever is answered makes room for nobody"
+
+
+@contextmanager
+def watched(workbench: Workbench) -> Iterator[tuple[Server, list[Connection]]]:
+    """A server, and the connections that were made to it."""
+    made: list[Connection] = []
+
+    class Watched(capped(Caps(30, workbench.telemetry.count_error))):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            made.append(self)
+            super().connection_made(transport)
+
+    with serving(workbench, http=Watched) as server:
+        yield server, made
+
+
+@pytest.mark.parametrize("end", [Connection.drain, Connection.shutdown])
+def test_a_server_that_stops_turns_away_what_is_not_whole_and_ends_what_was_begun(
+    workbench: Workbench, end: Callable[[Connection], None]
+) -> None:
+    with watched(workbench) as (server, made), ExitStack() as opened:
+
+        def connect(*sent: bytes) -> socket.socket:
+            connection = opened.enter_context(server.connect())
+            for piece in sent:
+                connection.sendall(piece)
+            return connection
+
+        answered = connect(LIVE)
+        read_live(answered, 1)
+        silent, in_head, in_body = connect(), connect(b"G"), connect(HEAD, b"Content-Length: 9\r\n\r\n{")
+        under_way = opened.enter_context(stream(server, max_tokens=200))
+        server.wait_until(lambda: [it.phase for it in made][1:4] == ["idle", "head", "body"])
+        for connection in made:
+            server.loop.call_soon_threadsafe(end, connection)
+        for unfinished in (in_head, in_body):
+            whole = b"".join(iter(lambda it=unfinished: it.recv(1 << 16), b""))  # type: ignore[misc]
+            assert whole.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"retry-after: " in whole
+            assert json.loads(whole.partition(b"\r\n\r\n")[2])["error"]["code"] == "stopping"
+        assert answered.recv(1) == b""
+        assert b"data: [DONE]" in b"".join(iter(lambda: under_way.recv(1 << 16), b""))
+        if end is Connection.drain:  # it may still ask, to be told
+            silent.sendall(LIVE)
+            read_live(silent, 1)
+        else:
+            assert silent.recv(1) == b""
+    assert counted(server, "stopping") == 2
 
 
 def test_requests_sent_one_behind_the_other_are_all_answered_and_time_begins_anew_with_each(serve: Serve) -> None:

@@ -141,6 +141,8 @@ def test_what_no_page_asks_for_is_closed_to_everybody(client: TestClient, people
         f"{PATH}/gradio_api/run/send", json={**offering(client), "session_hash": "closed"}, headers=people["ann"]
     )
     assert "Nothing is at" in other.json()["error"]["message"]
+    for path in ("/", "/theme.css", "/assets/x", "/static/x", "/gradio_api/heartbeat/x", "/gradio_api/queue/data"):
+        assert client.post(f"{PATH}{path}", headers=people["ann"]).status_code == 404, path
 
 
 def test_what_a_page_is_made_of_is_served(client: TestClient, people: dict[str, dict[str, str]]) -> None:
