@@ -20,7 +20,7 @@ from jc1.database.usage import UsageRepository
 from jc1.decoding import Decoding
 from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
-from jc1.errors import InvalidDecoding, Overloaded, RateLimited, Refused
+from jc1.errors import EmbedderUnavailable, InvalidDecoding, Overloaded, RateLimited, Refused
 from jc1.memory.store import DatabaseMemory
 from jc1.presets import Preset, Presets
 from jc1.reply import Done, Token
@@ -244,3 +244,75 @@ async def test_embedding_is_limited_and_counted_too(workbench: Workbench, embedd
     with pytest.raises(RateLimited):
         await workbench.guarded.embed(ann, ["twelve chars"])
     assert rows(workbench) == [("a", embedder.model, 1, embedder.count(["twelve chars"]), 0, 1)]
+
+
+async def completed(workbench: Workbench, principal: Principal, prompts: Any = ("Hello.",), **options: Any) -> Any:
+    return [event async for event in workbench.guarded.complete(principal, prompts, **options)]
+
+
+async def test_raw_prompts_are_asked_with_the_same_scope_model_and_preset(workbench: Workbench) -> None:
+    with pytest.raises(Refused, match="'chat'"):
+        await completed(workbench, holding("embed"))
+    for allowed, param in (("models", "model"), ("presets", "preset")):
+        with pytest.raises(Refused) as refused:
+            await completed(workbench, holding("chat", **{allowed: frozenset({"other"})}))
+        assert refused.value.param == param
+    admitted, *_, done = await completed(workbench, holding("chat", key="a", models=frozenset({"echo"})))
+    assert isinstance(admitted, Admitted)
+    assert isinstance(done, Done)
+    assert [row[:3] for row in rows(workbench) if row[2]] == [("a", "echo", 1)]
+
+
+async def test_raw_prompts_may_cost_what_they_read_and_a_longest_reply_for_each(workbench: Workbench) -> None:
+    nearly_nothing = holding("chat", key="a", limits=Limits(tokens_per_minute=1))
+    for prompts, tokens in ((["x" * 400, (1, 2, 3)], 100 + 3 + 4 * 10), ([(1, 2, 3)], 3 + 2 * 10)):
+        with pytest.raises(RateLimited, match=f"may take {tokens} tokens"):
+            await completed(workbench, nearly_nothing, prompts, max_tokens=10, n=2)
+
+
+async def test_who_is_turned_away_hears_of_the_limits_too_and_pays_nothing(workbench: Workbench) -> None:
+    workbench.guarded.admission.max_running, workbench.guarded.admission.max_waiting = 1, 0
+    ann = holding("chat", "embed", key="a", limits=Limits(tokens_per_minute=1000))
+    first = workbench.guarded.stream(holding("chat", key="b"), "Hello there.", memory="off")
+    async for event in first:
+        if isinstance(event, Token):
+            break
+    for asked in (workbench.guarded.chat(ann, "Hello.", max_tokens=10), workbench.guarded.embed(ann, ["Hello."])):
+        with pytest.raises(Overloaded) as overloaded:
+            await asked
+        assert overloaded.value.headers["retry-after"] == "1"
+        assert overloaded.value.headers["x-ratelimit-limit-tokens"] == "1000"
+    await first.aclose()
+    assert (await workbench.guarded.embed(ann, ["x" * 4000])).headers["x-ratelimit-remaining-tokens"] == "0"
+
+
+async def test_a_flood_of_one_key_gives_way_to_another_key(workbench: Workbench) -> None:
+    workbench.guarded.admission.max_running, workbench.guarded.admission.max_waiting = 1, 2
+    first = workbench.guarded.stream(holding("chat", key="a"), "Hello there.", memory="off")
+    async for event in first:
+        if isinstance(event, Token):
+            break
+    calls = []
+    for key in ("a", "a", "b"):
+        principal = holding("chat", key=key)
+        calls.append(asyncio.create_task(workbench.guarded.chat(principal, "Hello.", memory="off")))
+        await asyncio.sleep(0)
+    await first.aclose()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(end, Overloaded) for end in ended] == [False, True, False]
+
+
+async def test_texts_that_cannot_be_embedded_are_a_request_that_cost_nothing(
+    workbench: Workbench, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise EmbedderUnavailable("The embedder failed: see the log.")
+
+    ann = holding("embed", key="a", limits=Limits(tokens_per_minute=5))
+    with monkeypatch.context() as patched:
+        patched.setattr(embedder, "embed", broken)
+        with pytest.raises(EmbedderUnavailable) as failed:
+            await workbench.guarded.embed(ann, ["twelve chars"])
+    assert failed.value.headers["x-ratelimit-remaining-tokens"] == "2"
+    assert (await workbench.guarded.embed(ann, ["twenty characters..."])).headers["x-ratelimit-remaining-tokens"] == "0"
+    assert rows(workbench) == [("a", embedder.model, 2, embedder.count(["twenty characters..."]), 0, 0)]
