@@ -153,8 +153,6 @@ class Limiter:
         """Give back what a request held while it ran."""
         for counts, amount in ((self._running, 1), (self._reserved, grant.tokens)):
             counts[grant.caller] -= amount
-            if counts[grant.caller] <= 0:
-                del counts[grant.caller]
 
 
 @dataclass(slots=True)

@@ -182,7 +182,12 @@ def test_a_page_is_named_once(client: TestClient, people: dict[str, dict[str, st
         assert answer.status_code == (403 if pages.endswith('ann"') else 200)
     for body in ('{"session_hash": null}', '{"session_hash": ["own"]}', "{}", "[]", "{", '{"session_hash": ""}'):
         assert client.post(path, content=body, headers=bob).status_code == 400
-    for query in ("session_hash=own&session_hash=another of ann", "session_hash=", ""):
+    twice = (
+        "session_hash=own&session_hash=another of ann",
+        "session_hash=own&session_hash=",
+        "session_hash&session_hash=own",
+    )
+    for query in (*twice, "session_hash=", ""):
         assert client.get(f"{PATH}/gradio_api/queue/data?{query}", headers=bob).status_code == 400
     assert client.get(f"{PATH}/gradio_api/heartbeat/", headers=bob).status_code == 400
 

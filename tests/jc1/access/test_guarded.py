@@ -180,6 +180,7 @@ async def test_the_longest_reply_is_the_requests_then_its_presets_then_the_defau
     assert await estimate(max_tokens=7, n=-1000) == 100 + 7
     assert await estimate(max_tokens=-1000) == 100 + 1
     assert await estimate(preset="long") == 100 + 4096
+    assert await estimate(preset=Preset("own", decoding={"max_tokens": 9})) == 100 + 9
     assert await estimate() == 100 + Decoding().max_tokens
 
 
@@ -244,6 +245,27 @@ async def test_embedding_is_limited_and_counted_too(workbench: Workbench, embedd
     with pytest.raises(RateLimited):
         await workbench.guarded.embed(ann, ["twelve chars"])
     assert rows(workbench) == [("a", embedder.model, 1, embedder.count(["twelve chars"]), 0, 1)]
+
+
+async def test_a_text_however_short_is_taken_for_a_token(workbench: Workbench) -> None:
+    ann = holding("embed", key="a", limits=Limits(tokens_per_minute=50))
+    assert (await workbench.guarded.embed(ann, ["x"])).headers["x-ratelimit-remaining-tokens"] == "49"
+
+
+async def test_a_reply_is_written_by_the_preset_that_was_checked(workbench: Workbench) -> None:
+    workbench.presets.save(Preset("terse", decoding={"max_tokens": 3}))
+    ann = holding("chat", presets=frozenset({"terse"}))
+    assert (await workbench.guarded.chat(ann, "Hello there.", preset="terse")).trace.usage.completion_tokens == 3
+    *_, done = await completed(workbench, ann, ["Hello there."], preset="terse")
+    assert done.reply.trace.usage.completion_tokens == 3
+
+
+async def test_what_is_said_for_another_owner_is_that_owners(workbench: Workbench) -> None:
+    await workbench.guarded.chat(holding("chat"), "My cat is called Ada.", owner="bob")
+    assert workbench.memory.list("bob").total
+    assert not workbench.memory.list("ann").total
+    *_, done = await completed(workbench, holding("chat"), owner="bob")
+    assert done.reply.trace.owner == "bob"
 
 
 async def completed(workbench: Workbench, principal: Principal, prompts: Any = ("Hello.",), **options: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from jc1 import Settings
 from jc1.access.limits import Limiter, duration
 from jc1.access.principal import Limits, Principal
-from jc1.access.usage import Usage
+from jc1.access.usage import NO_KEY, Usage
 from jc1.errors import RateLimited
 from tests.support.redis_server import RedisServer
 
@@ -73,7 +73,7 @@ async def test_a_keys_own_limit_takes_the_place_of_the_settings_and_without_keys
     await made.take(key("b", tokens_per_minute=10), "tiny", 1)
     await refusal(made, key("b", tokens_per_minute=10), 1)
     await made.take(Principal("ann", frozenset()), "tiny", 0)
-    await refusal(made, Principal("ben", frozenset()))
+    assert "retry-after" in (await refusal(made, Principal("ben", frozenset()))).headers
 
 
 async def test_tokens_are_taken_as_estimated_and_what_was_not_used_is_given_back(limiter: Made) -> None:
@@ -108,6 +108,12 @@ async def test_what_one_limit_refuses_takes_nothing_from_the_others(limiter: Mad
     assert grant.headers()["x-ratelimit-remaining-requests"] == "1"
 
 
+async def test_what_a_models_limit_refuses_a_key_may_still_spend_elsewhere(limiter: Made) -> None:
+    made, ann = limiter(model_limits={"tiny": {"tokens_per_minute": 50}}), key(tokens_per_minute=100)
+    await refusal(made, ann, 60)
+    assert (await made.take(ann, "large", 100)).headers()["x-ratelimit-remaining-tokens"] == "0"
+
+
 async def test_a_models_limit_holds_for_all_keys_together(limiter: Made, hits: list[tuple[str, str]]) -> None:
     made = limiter(model_limits={"tiny": {"requests_per_minute": 2}})
     await made.take(key("a"), "tiny", 0)
@@ -130,6 +136,23 @@ async def test_the_tokens_of_a_day_are_those_used_and_those_that_running_request
     usage.record("a", "tiny", prompt_tokens=5)
     await grant.settle(5)
     assert (await made.take(ann, "tiny", 45)).headers()["x-ratelimit-remaining-tokens"] == "0"
+    await refusal(made, ann, 1)
+
+
+async def test_without_keys_the_tokens_of_a_day_are_everybodys(limiter: Made, usage: Usage) -> None:
+    made = limiter(tokens_per_day=100)
+    usage.record(NO_KEY, "tiny", prompt_tokens=90)
+    assert "retry-after" in (await refusal(made, Principal("ann", frozenset()), 11)).headers
+    await made.take(Principal("ben", frozenset()), "tiny", 10)
+
+
+async def test_a_request_counts_once_whether_it_runs_or_is_over(limiter: Made) -> None:
+    made, ann = limiter(), key(requests_per_minute=2)
+    for left in ("1", "0"):
+        grant = await made.take(ann, "tiny", 0)
+        assert grant.headers()["x-ratelimit-remaining-requests"] == left
+        await grant.settle(0)
+    await refusal(made, ann)
 
 
 async def test_of_several_limits_of_the_same_thing_that_is_told_which_leaves_least(limiter: Made) -> None:
