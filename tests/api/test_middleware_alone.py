@@ -73,7 +73,9 @@ async def test_while_the_server_stops_only_who_watches_it_is_answered(access: Ac
             answer = await client.get(path)
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopping")
     gate = Gate(live, access=access, max_body_bytes=1000, stopping=lambda: True)
-    sent = await call(gate, [{"type": "websocket.connect"}], type="websocket")
+    messages: list[Any] = [{"type": "websocket.connect"}, {"type": "not asked for"}]
+    sent = await call(gate, messages, type="websocket")
+    assert len(messages) == 1, "a connection is refused once it was announced"
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
@@ -189,6 +191,9 @@ async def test_what_is_thrown_away_ends_with_the_body_or_with_the_client(access:
         sent = await call(Gate(live, access=access, max_body_bytes=1000), messages, headers=headers)
         assert json.loads(sent[1]["body"])["error"]["code"] == "request_too_large"
         assert [message["type"] for message in messages] == ["not asked for"]
+    whole: list[Any] = [{"type": "http.request", "body": b"x" * 1001}, {"type": "not asked for"}]
+    sent = await call(Gate(reading, access=access, max_body_bytes=1000), whole)
+    assert (sent[0]["status"], len(whole)) == (413, 1)
 
 
 async def test_what_the_application_says_of_a_header_goes_before_what_the_gate_adds(access: Access) -> None:
@@ -202,6 +207,13 @@ async def test_what_the_application_says_of_a_header_goes_before_what_the_gate_a
         assert answer.headers.get_list("x-frame-options") == ["DENY"]
         kept = [(await client.get(path)).headers.get("cache-control") for path in ("/v1/x", "/mcp", "/docs", "/v1")]
     assert kept == ["no-store", "no-store", None, None]
+
+
+async def test_anthropics_clients_find_the_requests_id_under_their_name_too(access: Access) -> None:
+    async with before(live, access) as client:
+        headers = (await client.post("/v1/messages")).headers
+        assert headers["request-id"] == headers["x-request-id"]
+        assert "request-id" not in (await client.post("/v1/chat/completions")).headers
 
 
 async def test_head_is_answered_as_get_and_with_no_byte_of_its_body(access: Access) -> None:
@@ -223,16 +235,18 @@ async def test_who_comes_over_a_unix_socket_is_of_this_machine(access: Access) -
 
 
 async def chunks(size: int) -> AsyncIterator[bytes]:
-    for _ in range(size // 10):
-        yield b"x" * 10
+    for _ in range(size):
+        yield b"x"
 
 
-@pytest.mark.parametrize(("size", "status"), [(1000, 200), (1010, 413)])
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    """Answer when the body is there."""
+    while (await receive()).get("more_body"):
+        pass
+    await live(scope, receive, send)
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
 async def test_a_body_without_a_length_may_be_as_large_as_one_with(access: Access, size: int, status: int) -> None:
-    async def reading(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await live(scope, receive, send)
-
     async with before(reading, access) as client:
         assert (await client.post("/", content=chunks(size))).status_code == status
