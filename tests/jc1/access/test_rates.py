@@ -6,7 +6,9 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,7 +40,8 @@ async def test_what_was_not_used_is_given_back_and_what_was_used_besides_is_take
     await taken.correct(20)
     assert (await rates.take("k", 100, 70)).budget.remaining == 10
     await taken.correct(50)
-    assert not (await rates.take("k", 100, 1)).granted
+    refused = await rates.take("k", 100, 1)
+    assert (refused.granted, refused.budget.remaining) == (False, 0)
     await taken.correct(0)
     assert (await rates.take("k", 100, 30)).budget.remaining == 0
 
@@ -52,6 +55,31 @@ async def test_what_was_taken_from_a_minute_that_is_over_is_not_given_back_to_th
     await taken.correct(1)
     assert (await rates.take("k", 10, 10)).granted
     assert not (await rates.take("k", 10, 1)).granted
+
+
+async def test_in_the_last_second_of_a_minute_nothing_is_corrected(
+    rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = await rates.take("k", 10, 9)
+    for seconds, used, left in ((50, 5, 5), (59.5, 1, 5)):
+        later = SimpleNamespace(time=time.time, monotonic=lambda by=seconds: time.monotonic() + by)
+        monkeypatch.setattr("jc1.access.rates.time", later)
+        await taken.correct(used)
+        assert (await rates.take("k", 10, 11)).budget.remaining == left
+
+
+async def test_what_no_minute_could_give_is_refused_and_begins_none(rates: Rates) -> None:
+    refused = await rates.take("k", 10, 11)
+    assert (refused.granted, refused.budget.remaining, refused.budget.reset) == (False, 10, 0)
+
+
+async def test_in_redis_the_counters_stand_apart_from_what_else_is_there(redis_server: RedisServer) -> None:
+    rates = Rates(redis_server.url)
+    await rates.take("key/a/requests", 10, 1)
+    await rates.close()
+    with redis_server.client() as client:
+        (key,) = client.keys()
+    assert key.startswith(b"jc1:limits")
 
 
 async def test_of_many_at_the_same_moment_exactly_as_many_are_granted_as_the_limit_says(rates: Rates) -> None:
