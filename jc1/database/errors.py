@@ -14,6 +14,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jc1.errors import DatabaseCorrupt, DatabaseUnavailable, Jc1Error, StorageFull
 
+RETRY_SECONDS = 1
+"""After how long a client may come back whom others kept from the database: clients wait longer with each time."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -29,7 +32,7 @@ def translated() -> Iterator[None]:
     except sqlite3.Error as error:
         raise translate(error) from error
     except PoolTimeout as error:
-        raise DatabaseUnavailable("The database is too busy: try again in a moment.") from error
+        raise busy("The database is too busy: try again in a moment.") from error
 
 
 def translate(error: BaseException | None) -> Jc1Error:
@@ -43,8 +46,13 @@ def translate(error: BaseException | None) -> Jc1Error:
     if sqlstate in ("XX001", "XX002"):  # data_corrupted, index_corrupted
         return _corrupt()
     if sqlstate in ("40001", "40P01"):  # serialization_failure, deadlock_detected
-        return DatabaseUnavailable("Others were writing the same rows: try again.")
+        return busy("Others were writing the same rows: try again.")
     return DatabaseUnavailable("The database does not answer: see that it runs and can be reached, then try again.")
+
+
+def busy(message: str) -> DatabaseUnavailable:
+    """Return the error for a database that others use, which passes by itself: it says when to come back."""
+    return DatabaseUnavailable(message, headers={"retry-after": str(RETRY_SECONDS)})
 
 
 def storage_full() -> StorageFull:
@@ -63,7 +71,7 @@ def _of_sqlite(code: int) -> Jc1Error:
     if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _corrupt()
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return DatabaseUnavailable("The database is locked by another program: end it, or try again in a moment.")
+        return busy("The database is locked by another program: end it, or try again in a moment.")
     if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return DatabaseUnavailable(
             "The database cannot be opened for writing: check the file's and folder's permissions."

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jc1.errors import DatabaseUnavailable
+from jc1.database.errors import busy
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class WriteTurns:
             holder, began = self._holder
             seconds = time.monotonic() - began
             log.warning("%s gave up after %g s: %s has held the database for %.1f s", task, patience, holder, seconds)
-            raise DatabaseUnavailable(f"The database is busy with {holder}: try again in a moment.")
+            raise busy(f"The database is busy with {holder}: try again in a moment.")
         try:
             self._holder = (task, time.monotonic())
             yield

@@ -55,8 +55,12 @@ def test_who_waits_in_vain_is_told_what_the_database_is_busy_with(
     holder = threading.Thread(target=hold)
     holder.start()
     begun.wait(60)
-    with pytest.raises(DatabaseUnavailable, match="busy with an import"), writing(database, "storing a turn"):
+    with (
+        pytest.raises(DatabaseUnavailable, match="busy with an import") as error,
+        writing(database, "storing a turn"),
+    ):
         pass
+    assert error.value.headers == {"retry-after": "1"}
     end.set()
     holder.join()
     (warning,) = caplog.messages
@@ -71,8 +75,9 @@ def test_the_log_names_the_process_that_keeps_the_database_locked(
     caplog.set_level(logging.WARNING)
     with closing(sqlite3.connect(str(database.url.database), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseUnavailable, match="locked by another program"), writing(database):
+        with pytest.raises(DatabaseUnavailable, match="locked by another program") as error, writing(database):
             pass
+        assert error.value.headers == {"retry-after": "1"}
     (warning,) = caplog.messages
     assert warning.startswith(f"process {os.getpid()} (")
 
