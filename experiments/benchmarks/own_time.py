@@ -10,6 +10,7 @@ tokens that the request had tokenized. HTTP is not part of any.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import tempfile
 import time
@@ -29,7 +30,7 @@ from jc1.reply import Token
 from jc1.settings import Settings
 from jc1.tokenizer.tokenizer import load_tokenizer
 from jc1.tools import Toolset
-from jc1.workbench import Workbench
+from jc1.workbench import Stores, Workbench
 
 ACCEPTANCE_MS = 2.0
 TEXT = "Hello there."
@@ -84,9 +85,7 @@ async def _memory_off(workbench: Workbench, requests: int) -> Figures:
 
 
 async def _memory_on(workbench: Workbench, requests: int, records: int) -> Figures:
-    for start in range(0, records, 500):
-        numbers = range(start, min(records, start + 500))
-        workbench.memory.add(workbench.settings.owner, [NewRecord(_statement(number)) for number in numbers])
+    _remember(workbench, records)
     whole, stages = list[float](), list[dict[str, float]]()
     for number in range(requests + WARM_UP):
         began = time.perf_counter()
@@ -94,6 +93,19 @@ async def _memory_on(workbench: Workbench, requests: int, records: int) -> Figur
         whole.append(1e3 * (time.perf_counter() - began))
         stages.append(dict(reply.trace.stages))
     return {"records": records, **_figures(whole, stages)}
+
+
+def remember(settings: Settings, records: int) -> None:
+    """Give the settings' owner so many records."""
+    stores = Workbench.stores(settings)
+    _remember(stores, records)
+    asyncio.run(stores.close())
+
+
+def _remember(stores: Stores, records: int) -> None:
+    for start in range(0, records, 500):
+        numbers = range(start, min(records, start + 500))
+        stores.memory.add(stores.settings.owner, [NewRecord(_statement(number)) for number in numbers])
 
 
 def _statement(number: int) -> str:

@@ -25,9 +25,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
             ["--engine", "echo", "--model", "echo", "--trials", "2", "--prompts", "4", "--rounds", "1", "--alone", "2"],
             ["seconds", "ratio_to_one_batch"],
         ),
+        ("access", ["--rounds", "1", "--requests", "40"], ["no_keys", "limits", "limits_in_redis", "met"]),
         ("history", ["--turns", "10", "--repetitions", "5"], ["database", "10_turns_ms"]),
     ],
-    ids=["startup", "own time", "cached embeddings", "statistics", "sweeps", "histories"],
+    ids=["startup", "own time", "cached embeddings", "statistics", "sweeps", "keys and limits", "histories"],
 )
 def test_a_benchmark_prints_its_figures_and_the_machine(script: str, options: list[str], figures: list[str]) -> None:
     command = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]
