@@ -7,7 +7,7 @@ time. Knows nothing about chat or memory, which take no part.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ async def complete(
     owner: str | None = None,
     preset: str | Preset | None = None,
     trace: Trace | None = None,
+    admit: Callable[[int], Awaitable[None]] | None = None,
     **decoding: Any,
 ) -> AsyncGenerator[Event, None]:
     """Go on from prompts as they are, event by event: `Token` ..., `Done`. Memory and sessions take no part.
@@ -49,6 +50,7 @@ async def complete(
         owner: Whose trace; the settings' owner where none is named.
         preset: As `Pipeline.stream` takes it; of it counts how is decoded.
         trace: As `Pipeline.stream` takes it.
+        admit: As `Pipeline.stream` takes it, for all prompts together.
         decoding: Fields of `Decoding`, which go before the preset's.
 
     Raises:
@@ -64,6 +66,8 @@ async def complete(
         with trace.stage("tokenize"):
             tokens = await asyncio.to_thread(_tokenized, bench.engine, sent, chosen)
         trace.usage = Usage(prompt_tokens=sum(len(prompt.token_ids) for prompt in tokens))
+        if admit is not None:
+            await admit(trace.usage.prompt_tokens)
         # 3) generate: all prompts at the same time.
         with writing.timed():
             async with aclosing(_together(bench.engine, tokens, chosen)) as steps:

@@ -9,7 +9,7 @@ its work, about HTTP or about pages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ class Pipeline:
         tools: Sequence[Tool | Mapping[str, Any]] = (),
         tool_choice: str = "auto",
         parallel_tool_calls: bool = True,
+        admit: Callable[[int], Awaitable[None]] | None = None,
         **decoding: Any,
     ) -> AsyncGenerator[Event, None]:
         """Reply to a conversation's last message, event by event: `Recalled`, `Token` and `ToolCallDelta` ..., `Done`.
@@ -82,6 +83,7 @@ class Pipeline:
             tools: What the model may ask for. The caller runs it, and sends the conversation again with what came out.
             tool_choice: `auto` leaves it to the model, `none` forbids calls, `required` or a tool's name demands one.
             parallel_tool_calls: Whether a reply may hold several calls.
+            admit: Is told how many tokens the prompt has, before the engine is asked; what it raises ends the request.
             decoding: Fields of `Decoding`, which go before the preset's.
 
         Raises:
@@ -106,10 +108,12 @@ class Pipeline:
                 await tokenize(trace, request)
                 # 5) recall: embed the message and find the owner's records that answer it.
                 receipts = await self._recall(trace, request)
-                yield Recalled(receipts)
                 # 6) prompt: system, history and message, with as many of the records inside it as fit.
                 with trace.stage("prompt"):
                     prompt = await in_thread(request, self._prompt, trace, request, receipts)
+                if admit is not None:
+                    await admit(trace.usage.prompt_tokens)
+                yield Recalled(receipts)
                 # 7) generate: the engine's queue, prefill and decode, or a reply that was kept.
                 async with aclosing(self._generate(trace, request, prompt, writing)) as pieces:
                     async for piece in pieces:

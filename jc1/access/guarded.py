@@ -22,6 +22,7 @@ from jc1.errors import Jc1Error, Refused
 from jc1.messages import Message, conversation_of
 from jc1.presets import Preset
 from jc1.reply import Done, Event, Reply
+from jc1.trace import Usage
 
 if TYPE_CHECKING:
     from jc1.access.principal import Principal
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 EMBEDDED_TOGETHER = 64
 """Texts that are embedded in one call, after which a request that nobody waits for ends."""
 CHARACTERS_A_TOKEN = 4
-"""About; of English, as OpenAI's help says. The estimate is corrected when the reply is there: what a session's history
-and recalled memories take is not in it."""
+"""About; of English, as OpenAI's help says. What a session's history and recalled memories take is not in the estimate:
+it is corrected when the prompt is built, and again when the reply is there."""
 _DEFAULTS = Decoding()
 
 
@@ -132,7 +133,7 @@ class GuardedPipeline:
         trace: Trace,
         preset: str | Preset | None,
         options: Mapping[str, Any],
-        run: Callable[[], AsyncGenerator[Event, None]],
+        run: Callable[..., AsyncGenerator[Event, None]],
         *,
         prompt_tokens: Callable[[], int],
         prompts: int = 1,
@@ -151,17 +152,26 @@ class GuardedPipeline:
             _check_preset(principal, reference)
             # 3) The rates, by what the request may cost at most.
             limited = self._limiter.holds_tokens(principal, trace.model)
-            tokens = 0
-            if limited:
-                tokens = prompt_tokens() + prompts * await self._reply_tokens(reference, options)
+            replies = prompts * await self._reply_tokens(reference, options) if limited else 0
+            tokens = prompt_tokens() + replies if limited else 0
             grant = await self._limiter.take(principal, trace.model, tokens)
+
+        async def admit(prompt_tokens: int) -> None:
+            """Take what a session's history, a system prompt and memories have added to the prompt."""
+            try:
+                with self._refusals(principal, trace.model):
+                    await grant.raise_to(prompt_tokens + replies)
+            except Jc1Error:
+                trace.usage = Usage()  # nothing of it was read
+                raise
+
         try:
             yield Admitted(trace, grant.headers())
             # 4) Its turn.
             async with self._turn(principal, trace.model, prompt_tokens):
                 # 5) The pipeline, whose trace tells the cost, whatever becomes of the request.
                 try:
-                    async with aclosing(run()) as events:
+                    async with aclosing(run(admit=admit if limited else None)) as events:
                         async for event in events:
                             yield event
                 finally:

@@ -68,19 +68,20 @@ class Limiter:
             RateLimited: A limit does not leave as much. Nothing is taken then.
         """
         caller = principal.key or NO_KEY
-        grant = Grant(self, caller, tokens)
+        limits = self._limits_of(principal)
+        grant = Grant(self, caller, limits, tokens)
         self._running[caller] += 1
         self._reserved[caller] += tokens
         try:
-            limits = self._limits_of(principal)
             self._check_concurrent(caller, limits)
             await self._check_day(grant, limits)
-            for place, whose, held in (
-                (f"key/{caller}", "key", limits),
-                (f"model/{model}", "model", self._limits_of_model(model)),
+            for whose, place, held in (
+                ("key", f"key/{caller}", limits),
+                ("model", f"model/{model}", self._limits_of_model(model)),
             ):
                 for name, unit in MINUTES.items():
-                    await self._take_minute(grant, name, unit, place, whose, held)
+                    if limit := getattr(held, name):
+                        await self._take_minute(grant, _Minute(name, unit, whose, f"{place}/{unit}", limit))
         except BaseException:
             await grant.settle(0, requests=0)
             raise
@@ -122,16 +123,24 @@ class Limiter:
         if left < 0:
             self._refuse(grant, "tokens_per_day", "key", budget, grant.tokens)
 
-    async def _take_minute(self, grant: Grant, name: str, unit: str, place: str, whose: str, limits: Limits) -> None:
-        limit = getattr(limits, name)
-        if not limit:
-            return
-        amount = 1 if unit == "requests" else grant.tokens
-        taken = await self._rates.take(f"{place}/{unit}", limit, amount)
-        grant.budgets[unit].append(taken.budget)
+    async def _take_minute(self, grant: Grant, minute: _Minute) -> None:
+        amount = 1 if minute.unit == "requests" else grant.tokens
+        taken = await self._rates.take(minute.key, minute.limit, amount)
+        grant.budgets[minute.unit].append(taken.budget)
         if not taken.granted:
-            self._refuse(grant, name, whose, taken.budget, amount)
-        grant.taken.append((unit, taken))
+            self._refuse(grant, minute.name, minute.whose, taken.budget, amount)
+        grant.taken[minute] = taken
+
+    async def _take_again(self, grant: Grant, tokens: int) -> None:
+        """Take `tokens` in place of the grant's. Raises `RateLimited` where a limit does not leave as much."""
+        self._reserved[grant.caller] += tokens - grant.tokens
+        grant.tokens = tokens
+        await self._check_day(grant, grant.limits)
+        for minute, taken in list(grant.taken.items()):
+            if minute.unit == "tokens":
+                del grant.taken[minute]
+                await taken.correct(0)
+                await self._take_minute(grant, minute)
 
     def _refuse(self, grant: Grant, name: str, whose: str, budget: Budget, amount: int) -> None:
         """Raise `RateLimited` with what the caller has to know: which limit, what is left, and when to come back."""
@@ -155,14 +164,26 @@ class Limiter:
             counts[grant.caller] -= amount
 
 
+@dataclass(frozen=True, slots=True)
+class _Minute:
+    """A limit of a minute: its name, what it counts, whose it is, under which key it is counted, and how much it is."""
+
+    name: str
+    unit: str
+    whose: str
+    key: str
+    limit: int
+
+
 @dataclass(slots=True)
 class Grant:
     """What a request took. `budgets` are what its limits leave afterwards, by what they count."""
 
     _limiter: Limiter
     caller: str
+    limits: Limits
     tokens: int
-    taken: list[tuple[str, Taken]] = field(default_factory=list)
+    taken: dict[_Minute, Taken] = field(default_factory=dict)
     budgets: dict[str, list[Budget]] = field(default_factory=lambda: {"requests": [], "tokens": []})
 
     def headers(self) -> dict[str, str]:
@@ -178,11 +199,20 @@ class Grant:
                 }
         return headers
 
+    async def raise_to(self, tokens: int) -> None:
+        """Take as many tokens as the request turns out to need, where the estimate was less.
+
+        Raises:
+            RateLimited: A limit does not leave as much. The request has to end then.
+        """
+        if tokens > self.tokens:
+            await self._limiter._take_again(self, tokens)
+
     async def settle(self, tokens: int, *, requests: int = 1) -> None:
         """Give back what was taken and not used; take what was used besides. Goes on where the caller is cancelled."""
         self._limiter._release(self)
         used: Mapping[str, int] = {"tokens": tokens, "requests": requests}
-        corrections = [taken.correct(used[unit]) for unit, taken in self.taken]
+        corrections = [taken.correct(used[minute.unit]) for minute, taken in self.taken.items()]
         if corrections:
             await asyncio.shield(asyncio.gather(*corrections))
 

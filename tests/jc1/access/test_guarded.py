@@ -209,6 +209,26 @@ async def test_a_request_that_the_pipeline_refuses_costs_no_tokens_and_tells_the
     assert rows(workbench) == [("a", "echo", 1, 0, 0, 0)]
 
 
+async def test_many_at_once_in_a_long_session_stay_within_the_tokens_of_a_minute(workbench: Workbench) -> None:
+    for _ in range(4):
+        workbench.sessions.append("ann", "long", user="x" * 500, reply="y" * 500)
+    ann = holding("chat", key="k1", limits=Limits(tokens_per_minute=20_000))
+
+    async def ask() -> int:
+        try:
+            reply = await workbench.guarded.chat(ann, "hi", session="long", memory="off", max_tokens=8)
+        except RateLimited:
+            return 0
+        assert reply.trace.usage.total_tokens > 4_000
+        return reply.trace.usage.total_tokens
+
+    used = await asyncio.gather(*(ask() for _ in range(12)))
+    assert 0 < sum(used) <= 20_000
+    ((_, _, _, read, written, refused),) = rows(workbench)
+    assert (read + written, refused) == (sum(used), used.count(0))
+    assert len(workbench.sessions.history("ann", "long")) == 4 + sum(tokens > 0 for tokens in used)
+
+
 async def test_where_too_many_wait_the_next_is_turned_away_and_counted(workbench: Workbench) -> None:
     workbench.guarded.admission.max_running, workbench.guarded.admission.max_waiting = 1, 0
     first = workbench.guarded.stream(holding("chat", key="a"), "Hello there.", memory="off")
