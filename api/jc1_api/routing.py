@@ -42,6 +42,7 @@ class Route(APIRoute):
             # First, since FastAPI would read the whole body before it asks them.
             for scope in required:
                 await scope(request)
+                await scope.count(request)
             check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
             _check_media_type(request, media_types)
             if MULTIPART in media_types:

@@ -183,6 +183,14 @@ class GuardedPipeline:
             # 6) What was not used is given back.
             await grant.settle(trace.usage.total_tokens)
 
+    async def take_request(self, principal: Principal) -> None:
+        """Take a request that asks no model from the principal's minute. Raises `RateLimited`."""
+        try:
+            await self._limiter.take_request(principal)
+        except Jc1Error as error:
+            self._bench.telemetry.metrics.rejected.labels(error.code).inc()
+            raise
+
     async def embed(self, principal: Principal, texts: Sequence[str]) -> Embedded:
         """Return the vectors of texts. Nothing of a request that is cancelled is embedded any more.
 

@@ -87,6 +87,16 @@ class Limiter:
             raise
         return grant
 
+    async def take_request(self, principal: Principal) -> None:
+        """Take a request that asks no model. Raises `RateLimited`."""
+        limits = self._limits_of(principal)
+        if limit := limits.requests_per_minute:
+            caller = principal.key or NO_KEY
+            grant = Grant(self, caller, limits, 0)
+            await self._take_minute(
+                grant, _Minute("requests_per_minute", "requests", "key", f"key/{caller}/requests", limit)
+            )
+
     async def close(self) -> None:
         """Close the connections."""
         if "_rates" in self.__dict__:

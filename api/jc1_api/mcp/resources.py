@@ -45,6 +45,7 @@ async def listed(workbench: Workbench, asker: Asker, cursor: str | None) -> tupl
     """
     if not asker.principal.may(SCOPE):
         return [], None
+    await workbench.guarded.take_request(asker.principal)
     return await asyncio.to_thread(_page, workbench, asker.owner, cursor)
 
 
@@ -53,9 +54,11 @@ async def read(workbench: Workbench, asker: Asker, uri: str) -> BaseModel:
 
     Raises:
         Refused: The caller may not read memories.
+        RateLimited: The caller has asked for as much as it may.
         NotFound: The owner has nothing there.
     """
     asker.principal.require(SCOPE)
+    await workbench.guarded.take_request(asker.principal)
     if uri.startswith(MEMORIES):
         record = await asyncio.to_thread(workbench.memory.get, asker.owner, unquote(uri.removeprefix(MEMORIES)))
         return MemoryRecord.model_validate(record, from_attributes=True)

@@ -199,9 +199,12 @@ async def call(workbench: Workbench, asker: Asker, tool: Tool, arguments: Mappin
     Raises:
         Refused: The caller lacks the tool's scope.
         InvalidRequest: An argument is wrong.
+        RateLimited: The caller has asked for as much as it may.
         Jc1Error: Whatever the tool raises.
     """
     asker.principal.require(tool.scope)
+    if tool.scope.startswith("memory:"):  # the pipeline takes its own
+        await workbench.guarded.take_request(asker.principal)
     return await tool.run(workbench, asker, _checked(tool, arguments))
 
 

@@ -190,7 +190,11 @@ async def test_a_limit_of_the_key_holds_for_an_agent_too(app: FastAPI, workbench
     token = workbench.keys.create("ann", limits=Limits(requests_per_minute=1)).token
     async with connected(app, token) as client:
         answer(await client.call_tool("chat", {"message": "Hi"}))
-        assert failure(await client.call_tool("chat", {"message": "Hi"})) == "rate_limit_exceeded"
+        for name, arguments in (("chat", {"message": "Hi"}), ("memory_search", {"query": "Hi"})):
+            assert failure(await client.call_tool(name, arguments)) == "rate_limit_exceeded"
+        with pytest.raises(MCPError) as refused:
+            await client.list_resources()
+        assert refused.value.data["code"] == "rate_limit_exceeded"
 
 
 @pytest.mark.parametrize("mode", MODES)

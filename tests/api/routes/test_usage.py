@@ -65,6 +65,20 @@ async def test_an_answer_says_what_is_left_and_a_refusal_when_to_come_back(
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
 
 
+async def test_what_works_with_memory_counts_as_a_request_too(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    headers = bearer(workbench.keys.create("ann", limits=Limits(requests_per_minute=3)).token)
+
+    async def statuses(times: int) -> list[int]:
+        params = {"q": "a walrus"}
+        answers = [await client.get("/v1/memory/search", headers=headers, params=params) for _ in range(times)]
+        return [answer.status_code for answer in answers]
+
+    assert (await client.post("/v1/memory", json={"text": "A walrus."}, headers=headers)).status_code == 201
+    assert await statuses(3) == [200, 200, 429]
+    assert (await client.post(CHAT, json=ASKED, headers=headers)).status_code == 429
+    assert (await client.get("/v1/models", headers=headers)).status_code == 200
+
+
 async def test_whatever_is_refused_moves_a_counter_also_what_never_reached_the_pipeline(
     client: httpx.AsyncClient,
 ) -> None:
