@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +142,19 @@ async def test_a_turn_that_comes_as_its_owner_goes_away_is_passed_on() -> None:
     assert crowd.order == ["a", "c"]
     await crowd.end_all()
     assert crowd.admission.running == 0
+
+
+async def test_who_goes_away_at_that_moment_is_the_one_that_gives_way() -> None:
+    crowd = Crowd(Admission(1, 2))
+    await crowd.come("a", "a", "a")
+    crowd.tasks[2].cancel()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0), crowd.admission.turn("b"):  # before the queue hears of it
+            raise AssertionError("not reached")
+    await _settle()
+    assert [task.cancelled() for task in crowd.tasks] == [False, False, True]
+    assert (crowd.admission.running, crowd.admission.waiting) == (1, 1)
+    await crowd.end_all()
 
 
 async def test_the_tokens_of_those_that_wait_are_counted_until_their_turn_or_their_leaving() -> None:
