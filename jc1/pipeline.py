@@ -20,7 +20,7 @@ from jc1.prepare import in_thread, prepare, tokenize
 from jc1.presets import Preset
 from jc1.prompt import build
 from jc1.remember import remember
-from jc1.reply import Done, Event, Recalled, Reply, ReplyBuilder, Token
+from jc1.reply import Done, Event, Recalled, Reply, ReplyBuilder, Token, last
 from jc1.request import MemoryMode, Request
 from jc1.tools import Tool, ToolCallDelta, toolset_of
 from jc1.trace import Trace, Usage
@@ -46,11 +46,7 @@ class Pipeline:
 
     async def chat(self, messages: str | Sequence[Message | Mapping[str, Any]], **options: Any) -> Reply:
         """Return the reply to a conversation's last message, whole. Takes what `stream` takes."""
-        async with aclosing(self.stream(messages, **options)) as events:
-            async for event in events:
-                if isinstance(event, Done):
-                    return event.reply
-        raise AssertionError("a stream ends with Done or raises")
+        return await last(self.stream(messages, **options))
 
     async def stream(
         self,

@@ -6,9 +6,10 @@ an event the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from jc1.engines.base import FinishReason, Step, TokenLogprob
 from jc1.memory.base import Receipt
@@ -71,6 +72,15 @@ class Done:
 
 
 Event = Recalled | Token | ToolCallDelta | Done
+
+
+async def last(events: AsyncGenerator[Any, None]) -> Reply:
+    """Return the reply that a stream of events ends with, and close the stream."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Done):
+                return event.reply
+    raise AssertionError("a stream ends with Done or raises")
 
 
 @dataclass(slots=True)

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jc1.access.guarded import GuardedEvent
 from jc1.errors import Jc1Error
 from jc1.reply import Choice, Done, Event, Reply, Token
 from jc1.tools import ToolCallDelta
 from jc1.trace import Trace
 from jc1_api.anthropic_errors import anthropic_error_body
-from jc1_api.errors import unexpected
 from jc1_api.openai_format import Story, story
-from jc1_api.replies import chained
 from jc1_api.sse import event
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
@@ -103,53 +99,41 @@ class TokenCount(BaseModel):
     input_tokens: int = Field(description="Of the prompt, its template and the preset's system prompt included.")
 
 
-def message(reply: Reply, model: str, ignored: Sequence[str]) -> dict[str, Any]:
-    """Return a whole reply as a message; `ignored` names what was sent and has no effect."""
-    choice = reply.choices[0]
-    content: list[dict[str, Any]] = []
-    if choice.reasoning:
-        content.append({"type": "thinking", "thinking": choice.reasoning, "signature": ""})
-    if choice.text or not choice.tool_calls:
-        content.append({"type": "text", "text": choice.text})
-    for call in choice.tool_calls:
-        content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)})
-    return {**_opened(model, reply.trace), "content": content, **_ending(choice, reply.trace, ignored)}
+class MessageFormat:
+    """A message, whole or as events: text comes in the open block; where another kind follows, that one is closed.
 
+    `ignored` names what was sent and has no effect.
+    """
 
-class MessageStream:
-    """A message as server-sent events. Text comes in the open block; where another kind follows, that one is closed."""
-
-    def __init__(self, model: str, trace: Trace, ignored: Sequence[str]) -> None:
+    def __init__(self, model: str, ignored: Sequence[str]) -> None:
         self._model = model
-        self._trace = trace
         self._ignored = ignored
         self._open: dict[Block, int] = {}
         self._blocks = 0
 
-    async def chunks(
-        self, first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield a reply: `first`, which were taken from `events` already, and the rest. An error is an event, the last.
+    def whole(self, reply: Reply) -> dict[str, Any]:
+        """Return a whole reply as a message."""
+        choice = reply.choices[0]
+        content: list[dict[str, Any]] = []
+        if choice.reasoning:
+            content.append({"type": "thinking", "thinking": choice.reasoning, "signature": ""})
+        if choice.text or not choice.tool_calls:
+            content.append({"type": "text", "text": choice.text})
+        for call in choice.tool_calls:
+            content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)})
+        return {**_opened(self._model, reply.trace), "content": content, **_ending(choice, reply.trace, self._ignored)}
 
-        Closing this generator closes `events`.
-        """
-        async with aclosing(events):
-            try:
-                yield _event("message_start", message=_opened(self._model, self._trace))
-                yield _event("ping")
-                async for happened in chained(first, events):
-                    for chunk in self._take(happened):
-                        yield chunk
-            except Jc1Error as error:
-                yield self.failed(error)
-            except Exception as error:
-                yield self.failed(unexpected(error, "a stream of message events"))
+    def opening(self, trace: Trace) -> Iterator[bytes]:
+        """Yield the events with which every message begins."""
+        yield _event("message_start", message=_opened(self._model, trace))
+        yield _event("ping")
 
-    def failed(self, error: Jc1Error) -> bytes:
+    def failed(self, error: Jc1Error, trace: Trace) -> bytes:
         """Return the event of a message that broke off."""
-        return event(anthropic_error_body(error, self._trace.id), "error")
+        return event(anthropic_error_body(error, trace.id), "error")
 
-    def _take(self, happened: Event | GuardedEvent) -> Iterator[bytes]:
+    def take(self, happened: Event) -> Iterator[bytes]:
+        """Yield the events of the next piece of a message."""
         match happened:
             case Token(index=0, text=text, reasoning=reasoning):
                 if reasoning:

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from jc1.messages import Message, Part, TextPart
 from jc1.tools import Tool, ToolCall
-from jc1_api.fields import Body, Flag, Text, refused
+from jc1_api.fields import Body, Flag, Text, accepted, refused
 
 THOUGHTS = ("thinking", "redacted_thinking")
 BLOCKS = ("text", "tool_use", "tool_result", *THOUGHTS)
@@ -28,7 +28,7 @@ class CacheControl(Body):
 
 
 class _Block(Body):
-    cache_control: CacheControl | None = Field(None, description="Accepted; prefixes are found without it.")
+    cache_control: CacheControl | None = accepted("prefixes are found without it")
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +45,7 @@ class TextBlockSent(_Block):
 
     type: Literal["text"]
     text: Text
-    citations: list[Any] | None = Field(None, description="Accepted; texts are read without them.")
+    citations: list[Any] | None = accepted("texts are read without them")
 
 
 class ToolUseSent(_Block):
@@ -55,7 +55,7 @@ class ToolUseSent(_Block):
     id: Text
     name: Text
     input: dict[str, Any]
-    caller: dict[str, Any] | None = Field(None, description="Accepted, and not read.")
+    caller: dict[str, Any] | None = accepted("it is not read")
 
 
 def _text_or_blocks(value: object) -> str:
@@ -114,10 +114,10 @@ class CustomTool(Body):
     description: Text | None = None
     input_schema: dict[str, Any] = Field(description="JSON Schema of the input, an object's.")
     strict: Flag | None = Field(None, description="Refuse a schema that cannot be enforced whole.")
-    cache_control: CacheControl | None = Field(None, description="Accepted; prefixes are found without it.")
-    defer_loading: Flag | None = Field(None, description="Accepted; every tool is told at once.")
-    eager_input_streaming: Flag | None = Field(None, description="Accepted; input is always streamed as it comes.")
-    input_examples: list[dict[str, Any]] | None = Field(None, description="Accepted, and not read.")
+    cache_control: CacheControl | None = accepted("prefixes are found without it")
+    defer_loading: Flag | None = accepted("every tool is told at once")
+    eager_input_streaming: Flag | None = accepted("input is always streamed as it comes")
+    input_examples: list[dict[str, Any]] | None = accepted("it is not read")
 
 
 class ServerTool(Body):

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import codecs
 import math
-import time
-import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jc1.access.guarded import GuardedEvent
 from jc1.engines.base import Alternative, TokenLogprob
 from jc1.errors import Jc1Error
 from jc1.reply import Done, Event, Reply, Token
-from jc1_api.errors import error_body, unexpected
-from jc1_api.openai_format import IMPOSSIBLE, Story, Usage, story, usage_of
-from jc1_api.replies import chained
-from jc1_api.sse import event
+from jc1.trace import Trace
+from jc1_api.openai_format import IMPOSSIBLE, Chunk, Story, Usage, closed, ending, head
+from jc1_api.sse import event, openai_failure
 
 Before = Callable[[int], str]
 """What stands before the text of a choice: its prompt, where it is to be echoed, or nothing."""
@@ -80,70 +75,61 @@ class CompletionChunk(BaseModel):
     jc1: Story | None = None
 
 
-def completion(reply: Reply, model: str, before: Before) -> dict[str, Any]:
-    """Return a whole reply as a `text_completion`."""
-    return {
-        **_head(model),
-        "choices": [
+class CompletionFormat:
+    """A completion, whole or as chunks: of each choice its texts, then its finish reason."""
+
+    def __init__(self, model: str, before: Before, *, include_usage: bool) -> None:
+        self._model = model
+        self._before = before
+        self._head = head("cmpl", "text_completion", model, streamed_usage=include_usage)
+        self._begun: set[int] = set()
+        self._reported: defaultdict[int, _Logprobs] = defaultdict(_Logprobs)
+
+    def whole(self, reply: Reply) -> dict[str, Any]:
+        """Return a whole reply as a `text_completion`."""
+        choices = [
             {
                 "index": choice.index,
-                "text": before(choice.index) + choice.text,
+                "text": self._before(choice.index) + choice.text,
                 "logprobs": _Logprobs().shown(choice.logprobs),
                 "finish_reason": choice.finish_reason,
             }
             for choice in reply.choices
-        ],
-        "usage": usage_of(reply.trace),
-        "jc1": story(reply.trace),
-    }
+        ]
+        return {**head("cmpl", "text_completion", self._model), "choices": choices, **ending(reply.trace)}
 
+    def opening(self, trace: Trace) -> Iterator[bytes]:
+        """Yield nothing: what comes first is text."""
+        yield from ()
 
-async def chunks(
-    first: Sequence[Event],
-    events: AsyncGenerator[GuardedEvent, None],
-    *,
-    model: str,
-    before: Before,
-    include_usage: bool,
-) -> AsyncGenerator[bytes, None]:
-    """Yield a reply as server-sent `text_completion` events: of each choice its texts, then its finish reason, the
-    usage if asked for, `[DONE]`.
+    def take(self, happened: Event) -> Iterator[bytes]:
+        """Yield the chunks of the next piece."""
+        match happened:
+            case Token(index=index):
+                text = self._open(index) + happened.text
+                logprobs = self._reported[index].shown(happened.logprobs)
+                if text or (logprobs and logprobs["tokens"]):
+                    yield event(self._chunk(index, text, logprobs=logprobs))
+            case Done(reply):
+                closing = [self._chunk(c.index, self._open(c.index), finish=c.finish_reason) for c in reply.choices]
+                yield closed(closing, self._head, reply.trace)
 
-    `first`, `jc1` and errors are as in `jc1_api.openai_format.chunks`. Closing this generator closes `events`.
-    """
-    head = _head(model)
-    if include_usage:
-        head["usage"] = None
+    def failed(self, error: Jc1Error, trace: Trace) -> bytes:
+        """Return the event of a completion that broke off."""
+        return openai_failure(error)
 
-    def chunk(index: int, text: str, *, logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}]}
+    def _open(self, index: int) -> str:
+        """Return what stands before a choice; nothing where it has begun."""
+        if index in self._begun:
+            return ""
+        self._begun.add(index)
+        return self._before(index)
 
-    begun: set[int] = set()
-    reported: defaultdict[int, _Logprobs] = defaultdict(_Logprobs)
-    async with aclosing(events):
-        try:
-            async for happened in chained(first, events):
-                if isinstance(happened, Token):
-                    index = happened.index
-                    text = happened.text if index in begun else before(index) + happened.text
-                    begun.add(index)
-                    logprobs = reported[index].shown(happened.logprobs)
-                    if text or (logprobs and logprobs["tokens"]):
-                        yield event(chunk(index, text, logprobs=logprobs))
-                elif isinstance(happened, Done):
-                    choices, trace = happened.reply.choices, happened.reply.trace
-                    closing = [
-                        chunk(index, "" if index in begun else before(index), finish=choice.finish_reason)
-                        for index, choice in enumerate(choices)
-                    ]
-                    if include_usage:
-                        closing.append({**head, "choices": [], "usage": usage_of(trace)})
-                    closing[-1]["jc1"] = story(trace)
-                    yield b"".join(map(event, closing)) + b"data: [DONE]\n\n"
-        except Jc1Error as error:
-            yield event(error_body(error))
-        except Exception as error:
-            yield event(error_body(unexpected(error, "a stream of completion chunks")))
+    def _chunk(self, index: int, text: str, *, logprobs: Any = None, finish: str | None = None) -> Chunk:
+        return {
+            **self._head,
+            "choices": [{"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}],
+        }
 
 
 class _Logprobs:
@@ -191,13 +177,3 @@ def _spelled(token: TokenLogprob | Alternative) -> str:
 
 def _finite(logprob: float) -> float:
     return logprob if math.isfinite(logprob) else IMPOSSIBLE
-
-
-def _head(model: str) -> dict[str, Any]:
-    return {
-        "id": f"cmpl-{uuid.uuid4().hex}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": model,
-        "system_fingerprint": None,
-    }

@@ -50,6 +50,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+ACCEPTED = "Accepted: "
+
+
+def accepted(why: str) -> Any:
+    """Return an optional field that clients send and that has no effect, with the reason. docs/api.md lists them."""
+    return Field(None, description=f"{ACCEPTED}{why}.")
+
+
 def refused(name: str, value: object, reason: str) -> ValidationError:
     """Return the error that names a field of the model being validated, wherever in the body the model stands."""
     problem = PydanticCustomError("refused", "{reason}", {"reason": reason})

@@ -14,7 +14,7 @@ from pydantic import Field
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
 from jc1.settings import Settings
-from jc1_api.fields import Body, Flag
+from jc1_api.fields import Body, Flag, accepted
 
 OFF = ("top_k", "seed", "max_tokens")
 """Fields in which other servers take -1 for "off"."""
@@ -24,7 +24,7 @@ class StreamOptions(Body):
     """What a stream carries besides the reply."""
 
     include_usage: Flag | None = Field(None, description="End with a chunk that holds the token counts.")
-    include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
+    include_obfuscation: Flag | None = accepted("there is no obfuscation either way")
 
 
 def knob(name: str) -> Any:
@@ -48,7 +48,12 @@ def chosen(body: Body, settings: Settings, *, without: Collection[str] = ()) -> 
     }
 
 
-def check_stream_options(options: StreamOptions | None, stream: bool | None) -> None:
+def wants_usage(options: StreamOptions | None) -> bool:
+    """Return whether a stream is to end with the token counts."""
+    return bool(options and options.include_usage)
+
+
+def check_stream_options(options: Body | None, stream: bool | None) -> None:
     """Raise `InvalidRequest` where a reply that is sent whole has options of a stream."""
     if options is not None and not stream:
         raise InvalidRequest("'stream_options' takes 'stream': true.", param="stream_options")

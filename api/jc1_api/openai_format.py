@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jc1.access.guarded import GuardedEvent
 from jc1.engines import base
 from jc1.engines.base import FinishReason
 from jc1.errors import Jc1Error
@@ -24,13 +22,13 @@ from jc1.reply import Choice as WrittenChoice
 from jc1.reply import Done, Event, Reply, Token
 from jc1.tools import ToolCallDelta
 from jc1.trace import Trace
-from jc1_api.errors import error_body, unexpected
 from jc1_api.openai_tools import Call, CallPiece, piece
-from jc1_api.replies import chained
-from jc1_api.sse import event
+from jc1_api.sse import event, openai_failure
 
 IMPOSSIBLE = -9999.0
 """What OpenAI reports for a token of probability 0: JSON has no minus infinity."""
+
+Chunk = dict[str, Any]
 
 ROLE = {"role": "assistant", "content": ""}
 """What the first chunk of a choice says."""
@@ -167,11 +165,17 @@ class ChatCompletionChunk(BaseModel):
     jc1: Story | None = None
 
 
-def completion(reply: Reply, model: str) -> dict[str, Any]:
-    """Return a whole reply as a `chat.completion`."""
-    return {
-        **_head("chat.completion", model),
-        "choices": [
+class ChatFormat:
+    """A chat completion, whole or as chunks: of each choice its role, contents and calls, then its finish reason."""
+
+    def __init__(self, model: str, *, include_usage: bool) -> None:
+        self._model = model
+        self._head = head("chatcmpl", "chat.completion.chunk", model, streamed_usage=include_usage)
+        self._begun: set[int] = set()
+
+    def whole(self, reply: Reply) -> dict[str, Any]:
+        """Return a whole reply as a `chat.completion`."""
+        choices = [
             {
                 "index": choice.index,
                 "message": _message(choice),
@@ -179,10 +183,49 @@ def completion(reply: Reply, model: str) -> dict[str, Any]:
                 "finish_reason": choice.finish_reason,
             }
             for choice in reply.choices
-        ],
-        "usage": usage_of(reply.trace),
-        "jc1": story(reply.trace),
-    }
+        ]
+        return {**head("chatcmpl", "chat.completion", self._model), "choices": choices, **ending(reply.trace)}
+
+    def opening(self, trace: Trace) -> Iterator[bytes]:
+        """Yield nothing: each choice begins with a chunk of its own."""
+        yield from ()
+
+    def take(self, happened: Event) -> Iterator[bytes]:
+        """Yield the chunks of the next piece."""
+        match happened:
+            case ToolCallDelta(index=index):
+                yield self._open(index) + event(self._chunk(index, {"tool_calls": [piece(happened)]}))
+            case Token(index=index):
+                if chunks := self._open(index) + self._text(happened):
+                    yield chunks
+            case Done(reply):
+                closing = [self._chunk(c.index, ROLE) for c in reply.choices if c.index not in self._begun]
+                closing += [self._chunk(c.index, {}, finish=c.finish_reason) for c in reply.choices]
+                yield closed(closing, self._head, reply.trace)
+
+    def failed(self, error: Jc1Error, trace: Trace) -> bytes:
+        """Return the event of a chat completion that broke off."""
+        return openai_failure(error)
+
+    def _open(self, index: int) -> bytes:
+        """Return the first chunk of a choice; nothing where it has begun."""
+        if index in self._begun:
+            return b""
+        self._begun.add(index)
+        return event(self._chunk(index, ROLE))
+
+    def _text(self, token: Token) -> bytes:
+        """Return the chunk of new text or thoughts; nothing where there is nothing to show."""
+        logprobs = _logprobs(token.logprobs)
+        if not token.text and not token.reasoning and not (logprobs and logprobs["content"]):
+            return b""
+        delta = {"content": token.text} if token.text or not token.reasoning else {}
+        delta |= {"reasoning": token.reasoning} if token.reasoning else {}
+        return event(self._chunk(token.index, delta, logprobs=logprobs))
+
+    def _chunk(self, index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> Chunk:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return {**self._head, "choices": [choice]}
 
 
 def _message(choice: WrittenChoice) -> dict[str, Any]:
@@ -195,56 +238,6 @@ def _message(choice: WrittenChoice) -> dict[str, Any]:
     return message
 
 
-async def chunks(
-    first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None], *, model: str, include_usage: bool
-) -> AsyncGenerator[bytes, None]:
-    """Yield a reply as server-sent `chat.completion.chunk` events: of each choice its role, contents and calls, then
-    its finish reason, the usage if asked for, `[DONE]`. What is due at the same time comes as one.
-
-    `first` are the events that were taken from `events` already. `jc1` rides on the last chunk before `[DONE]`: the
-    usage chunk where there is one, else the last finish reason. An error ends the stream as an event of its own.
-    Closing this generator closes `events`.
-    """
-    head = _head("chat.completion.chunk", model)
-    if include_usage:
-        head["usage"] = None
-
-    def chunk(index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]}
-
-    begun: set[int] = set()
-    async with aclosing(events):
-        try:
-            async for happened in chained(first, events):
-                if isinstance(happened, Token | ToolCallDelta):
-                    index = happened.index
-                    opening = b"" if index in begun else event(chunk(index, ROLE))
-                    begun.add(index)
-                    if isinstance(happened, ToolCallDelta):
-                        yield opening + event(chunk(index, {"tool_calls": [piece(happened)]}))
-                        continue
-                    logprobs = _logprobs(happened.logprobs)
-                    if not happened.text and not happened.reasoning and not (logprobs and logprobs["content"]):
-                        if opening:
-                            yield opening
-                        continue
-                    delta = {"content": happened.text} if happened.text or not happened.reasoning else {}
-                    delta |= {"reasoning": happened.reasoning} if happened.reasoning else {}
-                    yield opening + event(chunk(index, delta, logprobs=logprobs))
-                elif isinstance(happened, Done):
-                    choices, trace = happened.reply.choices, happened.reply.trace
-                    closing = [chunk(choice.index, ROLE) for choice in choices if choice.index not in begun]
-                    closing += [chunk(choice.index, {}, finish=choice.finish_reason) for choice in choices]
-                    if include_usage:
-                        closing.append({**head, "choices": [], "usage": usage_of(trace)})
-                    closing[-1]["jc1"] = story(trace)
-                    yield b"".join(map(event, closing)) + b"data: [DONE]\n\n"
-        except Jc1Error as error:
-            yield event(error_body(error))
-        except Exception as error:
-            yield event(error_body(unexpected(error, "a stream of chat completion chunks")))
-
-
 def story(trace: Trace) -> dict[str, Any]:
     """Return the `jc1` object: what happened to the request, in figures and ids, never in texts."""
     whole = trace.to_dict()
@@ -253,14 +246,32 @@ def story(trace: Trace) -> dict[str, Any]:
     return {name: fields[name] for name in Story.model_fields}
 
 
-def _head(kind: str, model: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
+def head(prefix: str, kind: str, model: str, *, streamed_usage: bool = False) -> dict[str, Any]:
+    """Return how a completion, or each of its chunks, begins; with `usage` where a stream is to end with it."""
+    begun = {
+        "id": f"{prefix}-{uuid.uuid4().hex}",
         "object": kind,
         "created": int(time.time()),
         "model": model,
         "system_fingerprint": None,
     }
+    return {**begun, "usage": None} if streamed_usage else begun
+
+
+def ending(trace: Trace) -> dict[str, Any]:
+    """Return how a completion ends: what it took, and its story."""
+    return {"usage": usage_of(trace), "jc1": story(trace)}
+
+
+def closed(chunks: Sequence[Chunk], head: Chunk, trace: Trace) -> bytes:
+    """Return the last chunks of a stream and its end as one; `jc1` rides on the last of them.
+
+    That is one with the usage where `head` says that there is to be one, else the last finish reason.
+    """
+    last = [{**head, "choices": [], "usage": usage_of(trace)}] if "usage" in head else []
+    closing = [*chunks, *last]
+    closing[-1]["jc1"] = story(trace)
+    return b"".join(map(event, closing)) + b"data: [DONE]\n\n"
 
 
 def usage_of(trace: Trace) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from jc1.messages import Message, Part, TextPart
-from jc1_api.fields import Body, Text, refused, without_refused
+from jc1_api.fields import Body, Text, accepted, refused, without_refused
 from jc1_api.openai_tools import SentCall, to_calls
 
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -47,7 +47,7 @@ Content = Annotated[_One | Annotated[list[ContentPart], Tag("list")], Discrimina
 
 
 class _Message(Body):
-    name: Text | None = Field(None, description="Accepted; who speaks is told apart by role.")
+    name: Text | None = accepted("who speaks is told apart by role")
 
     @model_validator(mode="before")
     @classmethod
@@ -64,9 +64,9 @@ class AssistantMessage(_Message):
     role: Literal["assistant"]
     content: Content | None = None
     refusal: Text | None = Field(None, description="What the assistant said instead of a reply.")
-    parsed: Any = Field(None, description="Accepted; it is the content, as OpenAI's client has read it.")
+    parsed: Any = accepted("it is the content, as OpenAI's client has read it")
     tool_calls: list[SentCall] | None = None
-    reasoning: Text | None = Field(None, description="Accepted, as replies have it; no model is told it again.")
+    reasoning: Text | None = accepted("no model is told it again")
 
 
 class ToolMessage(_Message):

@@ -6,7 +6,7 @@ Knows the shapes alone. Which tools are usable is `jc1.tools`' to say.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
@@ -44,13 +44,16 @@ class NamedChoice(Body):
 
 
 def _word_or_named(value: object) -> str:
-    return "named" if isinstance(value, dict | NamedChoice) else "word"
+    return "named" if isinstance(value, dict | Body) else "word"
 
 
-ToolChoice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[NamedChoice, Tag("named")],
+Named = TypeVar("Named", bound=Body)
+WordOrNamed = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[Named, Tag("named")],
     Discriminator(_word_or_named),
 ]
+"""Whether a tool has to be called: a word, or the one tool in the form of the address."""
+ToolChoice = WordOrNamed[NamedChoice]
 
 
 class SentFunction(Body):

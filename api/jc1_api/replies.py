@@ -1,27 +1,46 @@
-"""Replies as routes take them from the guarded pipeline: whole, or begun, and the headers that go out with them.
+"""Replies of the guarded pipeline as answers: whole, or a stream that begins with its first token.
 
-Knows how a model's name stands for a preset, what comes before the first token, and that a client that goes away
-meanwhile takes its request with it. Knows nothing about wire formats.
+Knows how a model's name stands for a preset, what comes before the first token, how a stream that breaks off ends, and
+that a client that goes away meanwhile takes its request with it. What is written is the wire format's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from fastapi import Request
+from fastapi.responses import JSONResponse, Response
 
 from jc1.access.guarded import Admitted, GuardedEvent
-from jc1.errors import InvalidRequest, UnknownModel
-from jc1.reply import Done, Event, Recalled, Reply
+from jc1.errors import InvalidRequest, Jc1Error, UnknownModel
+from jc1.reply import Event, Recalled, Reply, last
 from jc1.trace import Trace
 from jc1.workbench import Workbench
-from jc1_api.sse import until_disconnect
+from jc1_api.errors import named_as_sent, unexpected
+from jc1_api.sse import EventStream, until_disconnect
 
 PATIENCE_SECONDS = 10.0
 """How long a stream waits for its first token before it begins without one."""
+
+
+class WireFormat(Protocol):
+    """One reply as its client reads it: whole, or chunk by chunk while it is written."""
+
+    def whole(self, reply: Reply) -> dict[str, Any]:
+        """Return a whole reply as JSON."""
+
+    def opening(self, trace: Trace) -> Iterator[bytes]:
+        """Yield the chunks that come before all events."""
+
+    def take(self, happened: Event) -> Iterator[bytes]:
+        """Yield the chunks of the next event; one for what is due at the same time."""
+
+    def failed(self, error: Jc1Error, trace: Trace) -> bytes:
+        """Return the chunk with which a stream that breaks off ends."""
 
 
 @dataclass(slots=True)
@@ -38,17 +57,51 @@ class Begun:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+async def answer(
+    events: AsyncGenerator[GuardedEvent, None],
+    form: WireFormat,
+    request: Request,
+    *,
+    stream: bool | None,
+    names: Mapping[str, str],
+) -> Response:
+    """Return the answer that is made of a reply's events.
+
+    Until the first token errors are raised, and blame fields by the names that were sent: `names`, from ours to theirs.
+    """
+    with named_as_sent(names):
+        if stream:
+            start = await _begun(events, request)
+            return EventStream(
+                written(start, form), start.headers, failed=lambda error: form.failed(error, start.trace)
+            )
+        reply, headers = await whole(events, request)
+        return JSONResponse(form.whole(reply), headers=headers)
+
+
 async def whole(events: AsyncGenerator[GuardedEvent, None], request: Request) -> tuple[Reply, dict[str, str]]:
     """Return the reply that the events end with, and the headers that go out with it."""
-    async with until_disconnect(request.receive), aclosing(events):
+    async with until_disconnect(request.receive):
         headers = _admitted(await anext(events), events, request).headers
-        async for event in events:
-            if isinstance(event, Done):
-                return event.reply, headers
-    raise AssertionError("a stream ends with Done or raises")
+        return await last(events), headers
 
 
-async def begun(events: AsyncGenerator[GuardedEvent, None], request: Request) -> Begun:
+async def written(start: Begun, form: WireFormat) -> AsyncGenerator[bytes, None]:
+    """Yield a reply that has begun as chunks. An error is a chunk, the last. Closing this closes the events."""
+    async with aclosing(start.rest):
+        try:
+            for chunk in form.opening(start.trace):
+                yield chunk
+            async for happened in _chained(start):
+                for chunk in form.take(happened):
+                    yield chunk
+        except Jc1Error as error:
+            yield form.failed(error, start.trace)
+        except Exception as error:
+            yield form.failed(unexpected(error, f"a stream of {type(form).__name__}"), start.trace)
+
+
+async def _begun(events: AsyncGenerator[GuardedEvent, None], request: Request) -> Begun:
     """Return the events up to the first that is part of the reply, or none where that takes long."""
     async with until_disconnect(request.receive):
         start = _admitted(await anext(events), events, request)
@@ -102,13 +155,12 @@ def _admitted(event: GuardedEvent, events: AsyncGenerator[GuardedEvent, None], r
     return Begun(event.trace, events, headers=dict(event.headers))
 
 
-async def chained(
-    first: Sequence[Event], rest: AsyncGenerator[GuardedEvent, None]
-) -> AsyncGenerator[GuardedEvent, None]:
+async def _chained(start: Begun) -> AsyncGenerator[Event, None]:
     """Yield the events that were taken from a stream already, and then its rest."""
-    for event in first:
+    for event in start.first:
         yield event
-    async for later in rest:
+    async for later in start.rest:
+        assert not isinstance(later, Admitted)
         yield later
 
 

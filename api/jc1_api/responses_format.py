@@ -9,18 +9,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jc1.access.guarded import GuardedEvent
 from jc1.errors import Jc1Error, RateLimited
 from jc1.reply import Choice, Done, Event, Reply, Token
 from jc1.tools import ToolCall, ToolCallDelta
-from jc1.trace import Usage
-from jc1_api.errors import unexpected
+from jc1.trace import Trace, Usage
 from jc1_api.openai_format import story
-from jc1_api.replies import chained
 from jc1_api.sse import event
 
 Kind = Literal["reasoning", "message", "function_call"]
@@ -96,11 +92,6 @@ def begin(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def whole(response: Mapping[str, Any], reply: Reply, ignored: Sequence[str]) -> dict[str, Any]:
-    """Return a response that has begun with its reply; `ignored` names what was sent and has no effect."""
-    return _ended(response, items_of(reply.choices[0]), reply, ignored)
-
-
 def empty(response: Mapping[str, Any]) -> dict[str, Any]:
     """Return the response to an input that holds nothing: no model was asked."""
     return {**response, "status": "completed", "completed_at": int(time.time()), "usage": _usage(Usage())}
@@ -114,8 +105,11 @@ def items_of(choice: Choice) -> list[Item]:
     return items + [Item("function_call", call.arguments, call) for call in choice.tool_calls]
 
 
-class ResponseStream:
-    """A response as server-sent events, which count from 0 and each carry all that is needed to read them alone."""
+class ResponseFormat:
+    """A response, whole or as events, which count from 0 and each carry all that is needed to read them alone.
+
+    `response` is one that has begun; `ignored` names what was sent and has no effect.
+    """
 
     def __init__(self, response: Mapping[str, Any], ignored: Sequence[str]) -> None:
         self._response = dict(response)
@@ -124,24 +118,9 @@ class ResponseStream:
         self._items: list[Item] = []
         self._calls: dict[int, Item] = {}
 
-    async def chunks(
-        self, first: Sequence[Event], events: AsyncGenerator[GuardedEvent, None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield a reply: `first`, which were taken from `events` already, and the rest. An error is an event, the last.
-
-        Closing this generator closes `events`.
-        """
-        async with aclosing(events):
-            try:
-                for chunk in self.opening():
-                    yield chunk
-                async for happened in chained(first, events):
-                    for chunk in self._take(happened):
-                        yield chunk
-            except Jc1Error as error:
-                yield self.failed(error)
-            except Exception as error:
-                yield self.failed(unexpected(error, "a stream of response events"))
+    def whole(self, reply: Reply) -> dict[str, Any]:
+        """Return the response with a whole reply."""
+        return _ended(self._response, items_of(reply.choices[0]), reply, self._ignored)
 
     async def nothing(self) -> AsyncGenerator[bytes, None]:
         """Yield the response to an input that holds nothing."""
@@ -149,12 +128,12 @@ class ResponseStream:
             yield chunk
         yield self._event("response.completed", response=empty(self._response))
 
-    def opening(self) -> Iterator[bytes]:
+    def opening(self, trace: Trace | None = None) -> Iterator[bytes]:
         """Yield the events with which every response begins."""
         for kind in ("response.created", "response.in_progress"):
             yield self._event(kind, response=self._response)
 
-    def failed(self, error: Jc1Error) -> bytes:
+    def failed(self, error: Jc1Error, trace: Trace | None = None) -> bytes:
         """Return the event of a response that broke off. OpenAI knows few codes there; ours is beside them."""
         code = "rate_limit_exceeded" if isinstance(error, RateLimited) else "server_error"
         told = {"code": code, "message": error.message, "param": error.param, "jc1_code": error.code}
@@ -162,7 +141,8 @@ class ResponseStream:
         response = {**self._response, "status": "failed", "error": told, "output": output}
         return self._event("response.failed", response=response)
 
-    def _take(self, happened: Event | GuardedEvent) -> Iterator[bytes]:
+    def take(self, happened: Event) -> Iterator[bytes]:
+        """Yield the events of the next piece of a response."""
         match happened:
             case Token(index=0, text=text, reasoning=reasoning):
                 yield from self._write("reasoning", reasoning)

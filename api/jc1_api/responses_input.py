@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from jc1.messages import Message, Part, TextPart
 from jc1.tools import Tool, ToolCall
-from jc1_api.fields import Body, Flag, Text, refused
+from jc1_api.fields import Body, Flag, Text, accepted, refused
 
 PARTS = ("input_text", "output_text", "text", "refusal")
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
@@ -34,9 +34,9 @@ class _Echoed(Body):
 
 
 class _Part(_Echoed):
-    annotations: list[Any] | None = Field(None, description="Accepted; texts are read without them.")
-    logprobs: list[Any] | None = Field(None, description="Accepted, and not read.")
-    prompt_cache_breakpoint: dict[str, Any] | None = Field(None, description="Accepted; prefixes are found without.")
+    annotations: list[Any] | None = accepted("texts are read without them")
+    logprobs: list[Any] | None = accepted("it is not read")
+    prompt_cache_breakpoint: dict[str, Any] | None = accepted("prefixes are found without it")
 
     @model_validator(mode="before")
     @classmethod
@@ -78,8 +78,8 @@ Content = Annotated[
 
 
 class _Item(_Echoed):
-    id: Text | None = Field(None, description="Accepted, and not read.")
-    status: Text | None = Field(None, description="Accepted, and not read.")
+    id: Text | None = accepted("it is not read")
+    status: Text | None = accepted("it is not read")
 
     @model_validator(mode="before")
     @classmethod
@@ -97,7 +97,7 @@ class MessageItem(_Item):
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
     content: Content
-    phase: Text | None = Field(None, description="Accepted, and not read.")
+    phase: Text | None = accepted("it is not read")
 
 
 class CallItem(_Item):
@@ -146,8 +146,8 @@ class SentFunction(Body):
     description: Text | None = None
     parameters: dict[str, Any] | None = Field(None, description="JSON Schema of the arguments, an object's.")
     strict: Flag | None = Field(None, description="Refuse a schema that cannot be enforced whole.")
-    defer_loading: Flag | None = Field(None, description="Accepted; every tool is told at once.")
-    output_schema: dict[str, Any] | None = Field(None, description="Accepted, and not read.")
+    defer_loading: Flag | None = accepted("every tool is told at once")
+    output_schema: dict[str, Any] | None = accepted("it is not read")
 
 
 class OtherTool(Body):

@@ -2,9 +2,9 @@
 
 Knows numbers and callers. Knows nothing about what runs, or about rates (`jc1.access.limits`).
 
-Some run at the same time; some more wait, in a queue for each caller, and the callers take turns: who sends two hundred
-at once waits behind himself, and others wait behind one of his. Where no more may wait, the newest request of whoever
-has most waiting is turned away, so that a flood cannot fill the waiting room against others either.
+Some run at the same time; some more wait, in a queue for each caller, and the queues are served in turn: of two
+hundred requests that one key sends at once, another key's request waits behind one. Where no more may wait, the newest
+request of the longest queue is turned away, so that a flood cannot keep others from waiting either.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from jc1.errors import Overloaded
 
 RETRY_SECONDS = 1
-"""After how long who was turned away may come back: clients wait longer with each time."""
+"""`retry-after` of a request that was turned away; clients wait longer with each time."""
 
 
 class Admission:
@@ -30,7 +30,7 @@ class Admission:
         self.waiting_tokens = 0
         """About how many tokens of prompts wait."""
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Who waits, by caller; the first caller is next. No queue is empty."""
+        """Requests that wait, by caller; the first queue is next. None is empty."""
 
     @property
     def waiting(self) -> int:
@@ -68,14 +68,14 @@ class Admission:
         except asyncio.CancelledError:
             if place.cancelled():
                 self._leave(caller, place)
-            elif place.exception() is None:  # its turn came at the very moment when it went away
+            elif place.exception() is None:  # its turn came at the very moment when it was cancelled
                 self._next()
             raise
         finally:
             self.waiting_tokens -= tokens
 
     def _turn_one_away(self, caller: str) -> None:
-        """Make room: by turning away the newest of the longest queue, or the caller where his is as long."""
+        """Make room: turn away the newest request of the longest queue, or the new one where its queue is as long."""
         longest = max(self._queues, key=lambda name: len(self._queues[name]), default=caller)
         if len(self._queues.get(longest, ())) <= len(self._queues.get(caller, ())) + 1:
             raise _overloaded()
@@ -90,7 +90,7 @@ class Admission:
             place = queue.popleft()
             if queue:
                 self._queues[caller] = queue
-            if not place.cancelled():  # one whose caller goes away at this moment
+            if not place.cancelled():  # one that is cancelled at this moment
                 place.set_result(None)
                 return
         self.running -= 1

@@ -21,7 +21,7 @@ from jc1.decoding import Decoding
 from jc1.errors import Jc1Error, Refused
 from jc1.messages import Message, conversation_of
 from jc1.presets import Preset
-from jc1.reply import Done, Event, Reply
+from jc1.reply import Event, Reply, last
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
@@ -79,11 +79,7 @@ class GuardedPipeline:
         self, principal: Principal, messages: str | Sequence[Message | Mapping[str, Any]], **options: Any
     ) -> Reply:
         """Return the reply, whole. Takes what `stream` takes."""
-        async with aclosing(self.stream(principal, messages, **options)) as events:
-            async for event in events:
-                if isinstance(event, Done):
-                    return event.reply
-        raise AssertionError("a stream ends with Done or raises")
+        return await last(self.stream(principal, messages, **options))
 
     def stream(
         self,

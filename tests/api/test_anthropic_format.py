@@ -23,8 +23,8 @@ from jc1.errors import (
 from jc1.reply import Choice, Event
 from jc1.tools import ToolCall
 from jc1_api.anthropic_errors import anthropic_error_body
-from jc1_api.anthropic_format import AnthropicMessage, MessageStream, message
-from tests.support.wire import CALLS, done, events, kinds, parsed, trace, words
+from jc1_api.anthropic_format import AnthropicMessage, MessageFormat
+from tests.support.wire import CALLS, done, kinds, parsed, stream_of, words
 
 EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 CALLED = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", "time", "{}"))
@@ -33,8 +33,7 @@ BLOCK = ["content_block_start", "content_block_delta", "content_block_stop"]
 
 async def streamed(*happened: Event, broken: bool = False) -> list[dict[str, Any]]:
     """The events of a reply, each as Anthropic's types have it."""
-    stream = MessageStream("m", trace(), ["tools.web_search_20250305"])
-    read = parsed(b"".join([chunk async for chunk in stream.chunks([], events(*happened, broken=broken))]).decode())
+    read = parsed(await stream_of(MessageFormat("m", ["tools.web_search_20250305"]), *happened, broken=broken))
     for event in read:
         if event["type"] not in ("ping", "error"):
             EVENT.validate_python(event, strict=True)
@@ -71,7 +70,7 @@ async def test_each_kind_of_content_is_a_block_of_its_own() -> None:
     starts = [event["content_block"]["type"] for event in read if event["type"] == "content_block_start"]
     assert starts == ["thinking", "text", "tool_use", "tool_use"]
     assert sorted(e["index"] for e in read if e["type"] == "content_block_stop") == [0, 1, 2, 3]
-    whole = message(done(choice).reply, "m", [])
+    whole = MessageFormat("m", []).whole(done(choice).reply)
     Message.model_validate(whole, strict=True)
     AnthropicMessage.model_validate(whole, strict=True)
     assert [block["type"] for block in whole["content"]] == starts
@@ -81,7 +80,7 @@ async def test_each_kind_of_content_is_a_block_of_its_own() -> None:
 async def test_an_empty_reply_is_an_empty_text() -> None:
     choice = Choice(0, "", "stop")
     assert content(await streamed(done(choice))) == [""]
-    assert message(done(choice).reply, "m", [])["content"] == [{"type": "text", "text": ""}]
+    assert MessageFormat("m", []).whole(done(choice).reply)["content"] == [{"type": "text", "text": ""}]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ async def test_an_empty_reply_is_an_empty_text() -> None:
     ],
 )
 def test_a_message_says_why_it_ended(choice: Choice, reason: str, sequence: str | None) -> None:
-    whole = message(done(choice).reply, "m", [])
+    whole = MessageFormat("m", []).whole(done(choice).reply)
     Message.model_validate(whole, strict=True)
     assert (whole["stop_reason"], whole["stop_sequence"]) == (reason, sequence)
 
@@ -103,7 +102,7 @@ def test_a_message_says_why_it_ended(choice: Choice, reason: str, sequence: str 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "", "null"])
 def test_arguments_that_are_no_object_are_an_empty_one(arguments: str) -> None:
     choice = Choice(0, "", "tool_calls", tool_calls=(ToolCall("a", "f", arguments),))
-    (block,) = message(done(choice).reply, "m", [])["content"]
+    (block,) = MessageFormat("m", []).whole(done(choice).reply)["content"]
     assert block["input"] == {}
 
 

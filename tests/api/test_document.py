@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 from mcp.types.version import KNOWN_PROTOCOL_VERSIONS
@@ -15,6 +16,7 @@ from jc1.access.principal import SCOPES, USUAL_SCOPES
 from jc1.errors import EmptyMessage, Jc1Error
 from jc1.trace import STAGES
 from jc1_api.app import create_app
+from jc1_api.fields import ACCEPTED
 from jc1_api.mcp.tools import TOOLS
 from jc1_api.openai_format import Story
 from jc1_api.routes.chat import ChatRequest
@@ -46,7 +48,7 @@ def test_every_error_is_in_the_table_with_its_status_and_meaning() -> None:
 
 def test_every_scope_is_in_the_table() -> None:
     assert [scope.strip("`") for scope, _ in rows("| scope | allows |")] == [*SCOPES]
-    named = re.search(r"made without `--scope` has (.*?)\. `jc1", DOCUMENT, flags=re.S)
+    named = re.search(r"made without `--scope` has\s(.*?)\. `jc1", DOCUMENT, flags=re.S)
     assert named is not None
     assert set(re.findall(r"`([^`]+)`", named[1])) == USUAL_SCOPES
 
@@ -81,6 +83,34 @@ def test_every_field_is_in_the_tables() -> None:
     assert stages is not None
     assert set(stages[1].split()) <= set(STAGES)
     assert f"at most {DRAIN_SECONDS} seconds" in DOCUMENT
+
+
+def test_every_field_that_has_no_effect_is_in_the_table(workbench: Workbench) -> None:
+    schema = create_app(workbench).openapi()
+    bodies = {
+        path: operation["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        for path, operation in schema["paths"].items()
+        if "requestBody" in operation.get("post", {})
+        and "application/json" in operation["post"]["requestBody"]["content"]
+    }
+    known = {path: fields for path, ref in bodies.items() if any(fields := without_effect(ref, schema))}
+    told = {
+        path.strip("`"): tuple({*re.findall(r"`(\w+)`", cell)} for cell in cells)
+        for path, *cells in rows("| address | fields without effect |")
+    }
+    assert told == known
+
+
+def without_effect(ref: str, schema: dict[str, Any]) -> tuple[set[str], set[str]]:
+    """The fields of a body that have none, and those of what is in it."""
+    refs, seen = [ref], dict[str, set[str]]()
+    while refs:
+        shape = schema["components"]["schemas"][(name := refs.pop()).rpartition("/")[2]]
+        if name not in seen:
+            fields = shape.get("properties", {}).items()
+            seen[name] = {field for field, about in fields if about.get("description", "").startswith(ACCEPTED)}
+            refs += re.findall(r'"\$ref": "([^"]+)"', json.dumps(shape))
+    return seen[ref], set().union(*(fields for name, fields in seen.items() if name != ref))
 
 
 async def test_the_example_is_a_request_that_is_served(client: httpx.AsyncClient) -> None:

@@ -10,9 +10,9 @@ from jc1.engines.base import FinishReason
 from jc1.errors import EngineFailed, Overloaded, RateLimited
 from jc1.reply import Choice, Event
 from jc1.tools import ToolCall
-from jc1_api.responses_format import ResponseStream, begin, empty, whole
+from jc1_api.responses_format import ResponseFormat, begin, empty
 from jc1_api.responses_shapes import ModelResponse
-from tests.support.wire import CALLS, done, events, kinds, parsed, words
+from tests.support.wire import CALLS, done, kinds, parsed, stream_of, words
 
 REPEATED: dict[str, Any] = {
     "instructions": None,
@@ -36,9 +36,7 @@ CALLED = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", 
 
 async def streamed(*happened: Event, broken: bool = False) -> list[dict[str, Any]]:
     """The events of a reply, each as OpenAI's types have it and counted without a gap."""
-    stream = ResponseStream(begin("m", REPEATED), ["reasoning"])
-    text = b"".join([chunk async for chunk in stream.chunks([], events(*happened, broken=broken))]).decode()
-    read = parsed(text)
+    read = parsed(await stream_of(ResponseFormat(begin("m", REPEATED), ["reasoning"]), *happened, broken=broken))
     for event in read:
         EVENT.validate_python(event, strict=True)
     assert [event["sequence_number"] for event in read] == list(range(len(read)))
@@ -86,7 +84,7 @@ async def test_a_stream_ends_with_what_the_whole_response_says(happened: list[Ev
     read = await streamed(*happened, done(choice))
     last = read[-1]["response"]
     reply = done(choice).reply
-    alone = whole(begin("m", REPEATED), reply, ["reasoning"])
+    alone = ResponseFormat(begin("m", REPEATED), ["reasoning"]).whole(reply)
     assert shown(last) == shown(alone)
     assert (last["status"], last["usage"]) == (alone["status"], alone["usage"])
     ended = [event["item"] for event in read if event["type"] == "response.output_item.done"]
@@ -103,7 +101,7 @@ async def test_a_stream_ends_with_what_the_whole_response_says(happened: list[Ev
     ],
 )
 def test_a_response_says_whether_it_is_complete(reason: FinishReason, status: str, details: Any) -> None:
-    response = whole(begin("m", REPEATED), done(Choice(0, "Hi", reason)).reply, [])
+    response = ResponseFormat(begin("m", REPEATED), []).whole(done(Choice(0, "Hi", reason)).reply)
     assert (response["status"], response["incomplete_details"]) == (status, details)
     assert response["output"][-1]["status"] == status
     assert (response["completed_at"] is None) == (status == "incomplete")
@@ -131,7 +129,7 @@ async def test_what_breaks_off_ends_with_a_failed_response_that_holds_what_there
     [(RateLimited("Wait."), "rate_limit_exceeded"), (Overloaded("Wait."), "server_error")],
 )
 def test_a_failure_has_one_of_openais_codes(error: Any, code: str) -> None:
-    (event,) = parsed(ResponseStream(begin("m", REPEATED), []).failed(error).decode())
+    (event,) = parsed(ResponseFormat(begin("m", REPEATED), []).failed(error).decode())
     EVENT.validate_python(event, strict=True)
     assert event["response"]["error"]["code"] == code
 

@@ -12,6 +12,7 @@ from jc1.errors import EngineFailed
 from jc1.reply import Choice, Done, Event, Reply, Token
 from jc1.tools import ToolCallDelta
 from jc1.trace import Trace, Usage
+from jc1_api.replies import Begun, WireFormat, written
 
 CALLS = (
     ToolCallDelta(0, 0, "call_a", "weather", '{"city": '),
@@ -38,6 +39,12 @@ async def events(*happened: Event, broken: bool = False) -> AsyncGenerator[Event
         yield event
     if broken:
         raise EngineFailed("The engine broke: send the request again.")
+
+
+async def stream_of(form: WireFormat, *happened: Event, broken: bool = False) -> str:
+    """Return the stream that a reply is written as."""
+    start = Begun(trace(), events(*happened, broken=broken))
+    return b"".join([chunk async for chunk in written(start, form)]).decode()
 
 
 def parsed(text: str) -> list[dict[str, Any]]:

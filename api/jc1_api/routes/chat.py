@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from jc1.errors import InvalidRequest
@@ -17,15 +17,14 @@ from jc1.request import MemoryMode
 from jc1.settings import Settings
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
-from jc1_api.errors import Error, named_as_sent
-from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
-from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob
-from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, chunks, completion
+from jc1_api.errors import Error
+from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
+from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob, wants_usage
+from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, ChatFormat
 from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
 from jc1_api.openai_tools import FunctionTool, ToolChoice, to_choice, to_tools
-from jc1_api.replies import begun, preset_of, whole
+from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
-from jc1_api.sse import EventStream
 
 router = Router(tags=["chat"])
 
@@ -36,7 +35,7 @@ class JsonSchema(Body):
     name: Text | None = None
     description: Text | None = None
     schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema that the reply must fit.")
-    strict: Flag | None = Field(None, description="Accepted; the schema always binds.")
+    strict: Flag | None = accepted("the schema always binds")
 
 
 class ResponseFormat(Body):
@@ -62,6 +61,7 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     "audio": ((), "replies are text"),
     "function_call": (("none", "auto"), "it is the older name of 'tool_choice'"),
     "functions": ((), "it is the older name of 'tools'"),
+    "moderation": ((), "nothing is moderated"),
     "modalities": ((["text"],), "replies are text"),
     "prediction": ((), "there is no predicted output"),
     "reasoning_effort": (("none",), "there is no reasoning to set"),
@@ -114,10 +114,12 @@ class ChatRequest(Body):
     response_format: ResponseFormat | None = None
     regex: Text | None = knob("regex")
     choice: list[Text] | None = Field(None, description="The reply is one of these.")
-    metadata: dict[str, Text] | None = Field(None, description="Accepted, and neither used nor kept.")
-    service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
-    prompt_cache_key: Text | None = Field(None, description="Accepted; prefixes are found without it.")
-    safety_identifier: Text | None = Field(None, description="Accepted, and neither used nor kept.")
+    metadata: dict[str, Text] | None = accepted("it is neither used nor kept")
+    service_tier: Literal["auto", "default"] | None = accepted("there is one tier")
+    prompt_cache_key: Text | None = accepted("prefixes are found without it")
+    prompt_cache_options: dict[str, Any] | None = accepted("prefixes are found without it")
+    prompt_cache_retention: Text | None = accepted("prefixes are found without it")
+    safety_identifier: Text | None = accepted("it is neither used nor kept")
 
     @model_validator(mode="before")
     @classmethod
@@ -180,12 +182,6 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
         "parallel_tool_calls": body.parallel_tool_calls is not False,
         **decoding,
     }
-    model = workbench.engine.model
-    with named_as_sent(body.sent_names()):
-        events = workbench.guarded.stream(principal, messages, **choices)
-        if not body.stream:
-            reply, headers = await whole(events, request)
-            return JSONResponse(completion(reply, model), headers=headers)
-        start = await begun(events, request)
-    include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return EventStream(chunks(start.first, start.rest, model=model, include_usage=include_usage), start.headers)
+    events = workbench.guarded.stream(principal, messages, **choices)
+    form = ChatFormat(workbench.engine.model, include_usage=wants_usage(body.stream_options))
+    return await answer(events, form, request, stream=body.stream, names=body.sent_names())

@@ -10,23 +10,22 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
 from jc1.completion import RawPrompt
 from jc1.engines.base import Engine
 from jc1.errors import InvalidRequest
 from jc1.settings import Settings
-from jc1_api.completions_format import Before, Completion, CompletionChunk, chunks, completion
+from jc1_api.completions_format import Before, Completion, CompletionChunk, CompletionFormat
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
-from jc1_api.errors import Error, named_as_sent
+from jc1_api.errors import Error
 from jc1_api.fields import Body, Flag, Name, Number, Text, Whole, without_refused
-from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob
+from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob, wants_usage
 from jc1_api.openai_messages import OneOrSeveral
-from jc1_api.replies import begun, preset_of, whole
+from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
-from jc1_api.sse import EventStream
 
 router = Router(tags=["chat"])
 
@@ -115,6 +114,10 @@ class CompletionRequest(Body):
         """Return the fields of `Decoding` that the request sets."""
         return {**chosen(self, settings), "n": self.replies}
 
+    def sent_names(self) -> dict[str, str]:
+        """Return the request's own names of what the pipeline knows by another name."""
+        return {"messages": "prompt", **({} if self.preset is not None else {"preset": "model"})}
+
     def before(self, engine: Engine) -> Before:
         """Return what tells the text before each choice."""
         return _echo(engine, self.prompts(), self.replies) if self.echo else lambda _: ""
@@ -145,13 +148,7 @@ async def completions(body: CompletionRequest, request: Request, workbench: TheW
         "preset": preset_of(body.model, body.preset, workbench),
         **body.decoding(workbench.settings),
     }
-    model, before = workbench.engine.model, body.before(workbench.engine)
-    with named_as_sent({"messages": "prompt", **({} if body.preset is not None else {"preset": "model"})}):
-        events = workbench.guarded.complete(principal, body.prompts(), **choices)
-        if not body.stream:
-            reply, headers = await whole(events, request)
-            return JSONResponse(completion(reply, model, before), headers=headers)
-        start = await begun(events, request)
-    include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    stream = chunks(start.first, start.rest, model=model, before=before, include_usage=include_usage)
-    return EventStream(stream, start.headers)
+    events = workbench.guarded.complete(principal, body.prompts(), **choices)
+    engine = workbench.engine
+    form = CompletionFormat(engine.model, body.before(engine), include_usage=wants_usage(body.stream_options))
+    return await answer(events, form, request, stream=body.stream, names=body.sent_names())

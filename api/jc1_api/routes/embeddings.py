@@ -17,7 +17,7 @@ from jc1.access.guarded import Embedded
 from jc1.embedding.base import Embedder
 from jc1.errors import InvalidRequest, UnknownModel
 from jc1_api.deps import TheWorkbench, requires
-from jc1_api.fields import NOT_BLANK, Body, Name, Text, Whole, refused
+from jc1_api.fields import NOT_BLANK, Body, Name, Text, Whole, accepted, refused
 from jc1_api.routing import Router
 from jc1_api.sse import until_disconnect
 
@@ -47,7 +47,7 @@ class EmbeddingRequest(Body):
         None, description="float (default), or base64 of float32 in little-endian order."
     )
     dimensions: Whole | None = Field(None, description="Accepted where it is the model's own.")
-    user: Text | None = Field(None, description="Accepted; what is embedded is nobody's memory.")
+    user: Text | None = accepted("what is embedded is nobody's memory")
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from jc1.messages import Message
@@ -18,15 +18,14 @@ from jc1.prepare import prompt_tokens
 from jc1.request import MemoryMode
 from jc1.tools import toolset_of
 from jc1_api.anthropic_errors import PATHS, AnthropicError
-from jc1_api.anthropic_format import AnthropicMessage, MessageEvent, MessageStream, TokenCount, message
+from jc1_api.anthropic_format import AnthropicMessage, MessageEvent, MessageFormat, TokenCount
 from jc1_api.anthropic_input import AnyTool, CacheControl, MessageSent, Texts, to_messages, to_tools
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import named_as_sent
-from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
-from jc1_api.replies import begun, preset_of, whole
+from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
+from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
-from jc1_api.sse import EventStream
 
 router = Router(tags=["chat"], error=AnthropicError)
 
@@ -65,7 +64,7 @@ class OutputConfig(Body):
 
 
 class Metadata(Body):
-    user_id: Text | None = Field(None, description="Accepted, and neither used nor kept: the key says who asks.")
+    user_id: Text | None = accepted("it is neither used nor kept: the key says who asks")
 
 
 class SentChoice(Body):
@@ -99,7 +98,7 @@ class CountRequest(Body):
     )
     tool_choice: SentChoice | None = None
     output_config: OutputConfig | None = None
-    cache_control: CacheControl | None = Field(None, description="Accepted; prefixes are found without it.")
+    cache_control: CacheControl | None = accepted("prefixes are found without it")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
 
     @model_validator(mode="before")
@@ -134,7 +133,7 @@ class MessagesRequest(CountRequest):
     top_k: Whole | None = Field(None, description="Keep the k most likely tokens; 0 keeps all.")
     top_p: Number | None = Field(None, description="Keep the smallest set of tokens with this mass; 1 keeps all.")
     metadata: Metadata | None = None
-    service_tier: Literal["auto", "standard_only"] | None = Field(None, description="Accepted; there is one tier.")
+    service_tier: Literal["auto", "standard_only"] | None = accepted("there is one tier")
 
     session: NewName | None = Field(None, description="The conversation; with it only the last message counts.")
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
@@ -181,15 +180,9 @@ async def create_message(
         **tools,
         **body.decoding(),
     }
-    model = workbench.engine.model
-    with named_as_sent(body.sent_names()):
-        events = workbench.guarded.stream(principal, body.conversation(), **options)
-        if not body.stream:
-            reply, headers = await whole(events, request)
-            return JSONResponse(message(reply, model, ignored), headers=headers)
-        start = await begun(events, request)
-    stream = MessageStream(model, start.trace, ignored)
-    return EventStream(stream.chunks(start.first, start.rest), start.headers, failed=stream.failed)
+    events = workbench.guarded.stream(principal, body.conversation(), **options)
+    form = MessageFormat(workbench.engine.model, ignored)
+    return await answer(events, form, request, stream=body.stream, names=body.sent_names())
 
 
 @router.post(PATHS[1], dependencies=[requires("chat")])

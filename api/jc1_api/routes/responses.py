@@ -18,11 +18,11 @@ from jc1.messages import Message
 from jc1.request import MemoryMode
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
-from jc1_api.errors import named_as_sent
-from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, without_refused
-from jc1_api.replies import begun, preset_of
-from jc1_api.replies import whole as whole_reply
-from jc1_api.responses_format import ResponseStream, begin, empty, whole
+from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
+from jc1_api.knobs import check_stream_options
+from jc1_api.openai_tools import WordOrNamed
+from jc1_api.replies import answer, preset_of
+from jc1_api.responses_format import ResponseFormat, begin, empty
 from jc1_api.responses_input import AnyItem, AnyTool, SentFunction, to_messages, to_tools
 from jc1_api.responses_shapes import ModelResponse, ResponseEvent
 from jc1_api.routing import Router
@@ -53,7 +53,7 @@ class TextFormat(Body):
     name: Text | None = None
     description: Text | None = None
     schema_: dict[str, Any] | None = Field(None, alias="schema", description="JSON Schema that the reply must fit.")
-    strict: Flag | None = Field(None, description="Accepted; the schema always binds.")
+    strict: Flag | None = accepted("the schema always binds")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -66,13 +66,13 @@ class TextConfig(Body):
     """How the text is written."""
 
     format: TextFormat | None = None
-    verbosity: Literal["medium"] | None = Field(None, description="Accepted; there is one.")
+    verbosity: Literal["medium"] | None = accepted("there is one")
 
 
 class StreamOptions(Body):
     """What a stream carries besides the reply."""
 
-    include_obfuscation: Flag | None = Field(None, description="Accepted; there is no obfuscation either way.")
+    include_obfuscation: Flag | None = accepted("there is no obfuscation either way")
 
 
 class NamedTool(Body):
@@ -80,16 +80,6 @@ class NamedTool(Body):
 
     type: Literal["function"]
     name: Text
-
-
-def _word_or_named(value: object) -> str:
-    return "named" if isinstance(value, dict | NamedTool) else "word"
-
-
-Choice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[NamedTool, Tag("named")],
-    Discriminator(_word_or_named),
-]
 
 
 def _text_or_items(value: object) -> str:
@@ -122,22 +112,22 @@ class ResponseRequest(Body):
     tools: list[AnyTool] | None = Field(
         None, description="What the model may ask for; the caller runs it. Other types than `function` are passed over."
     )
-    tool_choice: Choice | None = Field(None, description="auto (default), none, required, or one of the tools.")
+    tool_choice: WordOrNamed[NamedTool] | None = Field(
+        None, description="auto (default), none, required, or one of the tools."
+    )
     parallel_tool_calls: Flag | None = Field(None, description="Whether a reply may hold several calls (default).")
 
     reasoning: dict[str, Any] | None = Field(None, description="Passed over: a model thinks as it was made to.")
-    store: Flag | None = Field(None, description="Accepted; nothing is stored, and the response says so.")
-    include: list[Text] | None = Field(None, description="Accepted; a response has all that there is.")
-    max_tool_calls: Whole | None = Field(
-        None, description="Accepted; it counts tools that the server runs, and none is."
-    )
+    store: Flag | None = accepted("nothing is stored, and the response says so")
+    include: list[Text] | None = accepted("a response has all that there is")
+    max_tool_calls: Whole | None = accepted("it counts tools that the server runs, and none is")
     metadata: dict[str, Text] | None = Field(None, description="Sent back with the response; neither used nor kept.")
-    client_metadata: dict[str, Any] | None = Field(None, description="Accepted, and neither used nor kept.")
-    service_tier: Literal["auto", "default"] | None = Field(None, description="Accepted; there is one tier.")
-    prompt_cache_key: Text | None = Field(None, description="Accepted; prefixes are found without it.")
-    prompt_cache_options: dict[str, Any] | None = Field(None, description="Accepted; prefixes are found without it.")
-    prompt_cache_retention: Text | None = Field(None, description="Accepted; prefixes are found without it.")
-    safety_identifier: Text | None = Field(None, description="Accepted, and neither used nor kept.")
+    client_metadata: dict[str, Any] | None = accepted("it is neither used nor kept")
+    service_tier: Literal["auto", "default"] | None = accepted("there is one tier")
+    prompt_cache_key: Text | None = accepted("prefixes are found without it")
+    prompt_cache_options: dict[str, Any] | None = accepted("prefixes are found without it")
+    prompt_cache_retention: Text | None = accepted("prefixes are found without it")
+    safety_identifier: Text | None = accepted("it is neither used nor kept")
 
     @model_validator(mode="before")
     @classmethod
@@ -146,8 +136,7 @@ class ResponseRequest(Body):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise InvalidRequest("'stream_options' takes 'stream': true.", param="stream_options")
+        check_stream_options(self.stream_options, self.stream)
         if "message.output_text.logprobs" in (self.include or ()):
             reason = "'include' asks for log probabilities, which responses do not carry: /v1/chat/completions does."
             raise InvalidRequest(reason, param="include")
@@ -228,14 +217,9 @@ async def create_response(body: ResponseRequest, request: Request, workbench: Th
         **body.decoding(),
     }
     response = begin(workbench.engine.model, body.repeated())
-    stream = ResponseStream(response, ignored)
+    form = ResponseFormat(response, ignored)
     if not messages and body.max_output_tokens == 1:
         # A probe of whether the address is there: Codex sends one.
-        return EventStream(stream.nothing()) if body.stream else JSONResponse(empty(response))
-    with named_as_sent(body.sent_names()):
-        events = workbench.guarded.stream(principal, messages or [Message.user("")], **options)
-        if not body.stream:
-            reply, headers = await whole_reply(events, request)
-            return JSONResponse(whole(response, reply, ignored), headers=headers)
-        start = await begun(events, request)
-    return EventStream(stream.chunks(start.first, start.rest), start.headers, failed=stream.failed)
+        return EventStream(form.nothing()) if body.stream else JSONResponse(empty(response))
+    events = workbench.guarded.stream(principal, messages or [Message.user("")], **options)
+    return await answer(events, form, request, stream=body.stream, names=body.sent_names())
