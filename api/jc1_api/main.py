@@ -11,9 +11,10 @@ import gc
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from jc1 import interrupts
 from jc1.access.browser import check_listen, is_loopback
 from jc1.errors import InvalidSettings, PortInUse
 from jc1.telemetry.logs import log_to_stderr
@@ -94,11 +95,13 @@ def _run(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     server = Announced(config(app, settings), app)
 
     async def run() -> None:
-        async with app.router.lifespan_context(app):
+        async with AsyncExitStack() as stack:
+            with interrupts.at_once():
+                await stack.enter_async_context(app.router.lifespan_context(app))
             with _obeyed_once():
                 await server.serve([listener])
 
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+    with interrupts.as_usual(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(run())
 
 

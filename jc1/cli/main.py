@@ -5,19 +5,18 @@ Knows how arguments become calls and how results are printed. Knows nothing abou
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from jc1 import interrupts
 from jc1.cli import keys, presets, usage
+from jc1.cli.chat import chat
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 COMMANDS = "jc1.commands"
 """Packages that bring commands of their own name, under this entry point, a function that takes `app` and adds them."""
 
@@ -62,6 +61,7 @@ app.add_typer(memory_app, name="memory")
 app.add_typer(presets.app, name="presets")
 app.add_typer(keys.app, name="keys")
 app.command()(presets.rollback)
+app.command()(chat)
 app.command()(usage.usage)
 
 
@@ -75,26 +75,15 @@ def main() -> None:
         print(f"jc1: {error.message} [{error.code}]", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        _end_interrupted()
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            _end_interrupted()
+        interrupts.end()
+    except SystemExit as ending:
+        if ending.code == interrupts.INTERRUPTED:
+            interrupts.end()  # everything is closed by now
         raise
     except BrokenPipeError:
         # The reader of a pipe has left, as `head` does: 128 + SIGPIPE, and no message about it.
         sys.stderr.close()
         sys.exit(141)
-
-
-def _end_interrupted() -> NoReturn:
-    """End the process at once.
-
-    Everything is closed by now, but a thread may still load a model, and the interpreter would wait for it and then
-    report what it could not do any more.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(INTERRUPTED)
 
 
 @app.command()
@@ -119,49 +108,6 @@ def mcp(flags: Flags, owner: Owner = None) -> None:
     from jc1_api.mcp.stdio import serve as run
 
     run(settings_of(**flags), owner)
-
-
-@app.command()
-@with_engine
-def chat(
-    flags: Flags,
-    text: Annotated[str, typer.Argument(help="What to say; '-' reads it from standard input.")],
-    session: Annotated[str | None, typer.Option(help="Conversation to continue; new names begin one.")] = None,
-    owner: Owner = None,
-    no_memory: Annotated[bool, typer.Option("--no-memory", help="Neither recall nor remember.")] = False,
-    preset: Annotated[str | None, typer.Option(help="Preset or alias to use.", show_default="default")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of the reply.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Say something and print the reply as it comes."""
-    from jc1.reply import Done, Token
-    from jc1.sync import SyncPipeline
-
-    fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
-    with SyncPipeline(settings_of(**flags)) as pipeline:
-        events = pipeline.stream(
-            sys.stdin.read() if text == "-" else text,
-            owner=owner,
-            session=session,
-            memory="off" if no_memory else "on",
-            preset=preset,
-            **{name: value for name, value in fields.items() if value is not None},
-        )
-        for event in events:
-            if isinstance(event, Token) and not as_json:
-                print(event.text, end="", flush=True)
-            elif isinstance(event, Done):
-                trace = event.reply.trace
-                if as_json:
-                    print_json({"text": event.reply.text, "trace": trace.to_dict()})
-                else:
-                    print()
-                for notice in trace.notices:
-                    print(f"jc1: {notice.message} [{notice.code}]", file=sys.stderr)
-                if trace.remembered is False:
-                    print(f"jc1: this turn was not remembered [{trace.remember_error}]", file=sys.stderr)
 
 
 @app.command()

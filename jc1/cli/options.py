@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jc1 import interrupts
 from jc1.engines.registry import AUTO, BUILT_IN, described
 from jc1.engines.settings import FLAGS, default_of
 
@@ -34,9 +35,10 @@ Flags = dict[str, Any]
 
 
 def with_engine(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--home`, `--engine` and a flag for every setting of an engine.
+    """Give a command `--home`, `--engine` and a flag for every setting of an engine; Ctrl-C ends it at once.
 
-    The command declares one parameter `flags: Flags` in their place, for `settings_of`.
+    The command declares one parameter `flags: Flags` in their place, for `settings_of`. What must not be ended at once
+    it does under `interrupts.as_usual`.
     """
     signature = inspect.signature(command, eval_str=True)
     parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "flags"]
@@ -48,7 +50,8 @@ def with_engine(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
         flags = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
-        command(flags=flags, **arguments)
+        with interrupts.at_once():
+            command(flags=flags, **arguments)
 
     run.__signature__ = signature.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
     return run

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
+from jc1 import interrupts
 from jc1.access.principal import Principal, check_owner
 from jc1.telemetry.logs import log_to_stderr
 from jc1.workbench import Workbench
@@ -36,7 +37,8 @@ def serve(settings: Settings, owner: str | None) -> None:
     """
     asker = Asker(Principal(check_owner(owner or settings.owner), SCOPES), owner or settings.owner)
     log_to_stderr(settings.log_level, settings.log_format)
-    asyncio.run(_serve(settings, asker))
+    with interrupts.as_usual():
+        asyncio.run(_serve(settings, asker))
 
 
 async def _serve(settings: Settings, asker: Asker) -> None:
@@ -55,7 +57,7 @@ async def _serve(settings: Settings, asker: Asker) -> None:
 @asynccontextmanager
 async def _started(settings: Settings) -> AsyncIterator[Workbench]:
     """Yield the workbench, started; close it afterwards."""
-    with _stdout_on_stderr():
+    with _stdout_on_stderr(), interrupts.at_once():
         workbench = await Workbench.open(settings).__aenter__()
     try:
         yield workbench

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jc1 import interrupts
 from jc1.cli.options import Flags, Json, lab, print_json, print_table, settings_of, with_engine
 
 SHOWN = 20
@@ -95,11 +96,8 @@ def sweep(
         _print_plan(chosen.plan, as_json)
     with lab():
         from jc1_lab import run_sweep
-    try:
+    with interrupts.soon("jc1: stopped; what was answered is kept. Go on with the same command and --resume."):
         result = run_sweep(chosen, resume=resume, progress=sys.stderr.isatty() or not as_json, tracked=tracking)
-    except KeyboardInterrupt:
-        print("jc1: stopped; what was answered is kept. Go on with the same command and --resume.", file=sys.stderr)
-        raise
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
