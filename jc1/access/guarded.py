@@ -18,7 +18,7 @@ from jc1.access.limits import Limiter
 from jc1.access.usage import NO_KEY
 from jc1.completion import complete
 from jc1.decoding import Decoding
-from jc1.errors import Jc1Error, Refused
+from jc1.errors import Jc1Error
 from jc1.messages import Message, conversation_of
 from jc1.presets import Preset
 from jc1.reply import Event, Reply, last
@@ -144,8 +144,8 @@ class GuardedPipeline:
             # 1) The scope.
             principal.require("chat")
             # 2) The model and the preset.
-            _check_model(principal, trace.model)
-            _check_preset(principal, reference)
+            principal.require_model(trace.model)
+            principal.require_preset(reference.reference if isinstance(reference, Preset) else reference)
             # 3) The rates, by what the request may cost at most.
             limited = self._limiter.holds_tokens(principal, trace.model)
             replies = prompts * await self._reply_tokens(reference, options) if limited else 0
@@ -202,7 +202,7 @@ class GuardedPipeline:
         model = embedder.model
         with self._refusals(principal, model):
             principal.require("embed")
-            _check_model(principal, model)
+            principal.require_model(model)
             grant = await self._limiter.take(principal, model, _tokens_in(texts))
         tokens = 0
         vectors: list[Vectors] = []
@@ -280,16 +280,3 @@ def _tokens_in(texts: Iterable[str]) -> int:
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, int]:
     return embedder.embed(texts), embedder.count(texts)
-
-
-def _check_model(principal: Principal, model: str) -> None:
-    if not principal.may_ask(model):
-        raise Refused(f"This key may not ask the model {model!r}: /v1/models lists those it may.", param="model")
-
-
-def _check_preset(principal: Principal, preset: str | Preset) -> None:
-    """Raise `Refused` for a preset that is not allowed by its reference, its name, or its alias."""
-    reference = preset.reference if isinstance(preset, Preset) else preset
-    if not principal.may_use(reference):
-        allowed = ", ".join(sorted(principal.presets or ())) or "none"
-        raise Refused(f"This key may not use the preset {reference!r}: allowed are {allowed}.", param="preset")

@@ -84,6 +84,17 @@ class Principal:
         """Return whether a preset may be used that is named so: it is allowed by its reference, name or alias."""
         return self.presets is None or not self.presets.isdisjoint({preset, *preset.split("@", 1)})
 
+    def require_model(self, model: str) -> None:
+        """Raise `Refused` unless the model may be asked."""
+        if not self.may_ask(model):
+            raise Refused(f"This key may not ask the model {model!r}: /v1/models lists those it may.", param="model")
+
+    def require_preset(self, preset: str) -> None:
+        """Raise `Refused` unless the preset may be used that is named so."""
+        if not self.may_use(preset):
+            allowed = ", ".join(sorted(self.presets or ())) or "none"
+            raise Refused(f"This key may not use the preset {preset!r}: allowed are {allowed}.", param="preset")
+
     def acting_for(self, named: str | None) -> str:
         """Return the owner whose memories, sessions and traces a request is about.
 

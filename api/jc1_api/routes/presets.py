@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import Path
+from fastapi import Path, Request
 from pydantic import BaseModel, Field
 
+from jc1.access.principal import Principal
 from jc1.errors import Jc1Error
 from jc1.presets import Preset
 from jc1.workbench import Workbench
@@ -59,19 +60,28 @@ Reference = Annotated[Text, Path(min_length=1, max_length=2 * NAME_LENGTH + 1)]
 
 
 @router.get("", response_model=PresetList)
-async def list_presets(workbench: TheWorkbench) -> dict[str, Any]:
-    """List every version of every preset, shipped ones first, and what the aliases mean."""
-    presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), workbench.presets.aliases()))
-    return {"data": [_shown(preset, aliases, workbench) for preset in presets], "aliases": aliases}
+async def list_presets(request: Request, workbench: TheWorkbench) -> dict[str, Any]:
+    """List what the caller may use: versions of presets, shipped ones first, and what the aliases mean."""
+    principal: Principal = request.state.principal
+    presets, aliases = await asyncio.to_thread(lambda: (workbench.presets.list(), _aliases(workbench, principal)))
+    usable = [p for p in presets if principal.may_use(p.reference) or p.reference in aliases.values()]
+    return {"data": [_shown(preset, aliases, workbench) for preset in usable], "aliases": aliases}
 
 
 @router.get("/{reference:path}", response_model=PresetShown)
-async def get_preset(reference: Reference, workbench: TheWorkbench) -> dict[str, Any]:
+async def get_preset(reference: Reference, request: Request, workbench: TheWorkbench) -> dict[str, Any]:
     """Return one of them, by name (its newest version), `name@version`, `name@alias` or alias."""
+    principal: Principal = request.state.principal
+    principal.require_preset(reference)
     preset, aliases = await asyncio.to_thread(
-        lambda: (workbench.presets.resolve(reference), workbench.presets.aliases())
+        lambda: (workbench.presets.resolve(reference), _aliases(workbench, principal))
     )
     return _shown(preset, aliases, workbench)
+
+
+def _aliases(workbench: Workbench, principal: Principal) -> dict[str, str]:
+    """Return what those aliases mean that the caller may use."""
+    return {alias: to for alias, to in workbench.presets.aliases().items() if principal.may_use(alias)}
 
 
 def _shown(preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jc1.database.presets import PresetRepository
 from jc1.presets import Presets
 from jc1_lab.promotion import promote
 from jc1_lab.records.trials import TrialSettings
+from tests.api.conftest import bearer
 from tests.api.test_serve import SECONDS, Serving, serving
 from tests.experiments.test_promotion import sweep, trial
 
@@ -168,3 +169,27 @@ def test_a_promotion_by_another_process_is_served_and_taken_back_without_a_resta
         assert served_by(server, "shorter@1").status_code == 200
         assert rolled_back() == "short@1"
         assert served_by(server, "short@1").status_code == 200
+
+
+async def test_a_key_sees_the_presets_that_it_may_use_alone(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    for temperature in (0.7, 0.8):
+        workbench.presets.save(Preset("warm", decoding={"temperature": temperature}))
+    workbench.presets.set_alias("champion", "warm@1")
+    workbench.presets.set_alias("secret", "warm@1")
+
+    async def seen(*presets: str) -> tuple[list[str], dict[str, str], dict[str, int]]:
+        key = bearer(workbench.keys.create("ann", presets=presets or None).token)
+        listed = (await client.get("/v1/presets", headers=key)).json()
+        names = ("default", "warm", "warm@1", "champion", "nobody")
+        asked = {name: (await client.get(f"/v1/presets/{name}", headers=key)).status_code for name in names}
+        return [preset["id"] for preset in listed["data"]], listed["aliases"], asked
+
+    refused = dict.fromkeys(("default", "warm", "warm@1", "champion", "nobody"), 403)
+    assert await seen("champion") == (["warm@1"], {"champion": "warm@1"}, {**refused, "champion": 200})
+    assert await seen("warm") == (["warm@1", "warm@2"], {}, {**refused, "warm": 200, "warm@1": 200})
+    assert await seen("warm@2") == (["warm@2"], {}, refused)
+    everything = ["default@0", "creative@0", "warm@1", "warm@2"]
+    aliases = {"champion": "warm@1", "secret": "warm@1"}
+    assert await seen() == (everything, aliases, {**dict.fromkeys(refused, 200), "nobody": 404})
+    key = bearer(workbench.keys.create("ann", presets=["champion"]).token)
+    assert (await client.get("/v1/presets/champion", headers=key)).json()["aliases"] == ["champion"]
