@@ -169,6 +169,8 @@ def _find(reference: str, settings: Settings) -> tuple[SweepResult, int | None]:
 
 
 def _unknown(name: str, folder: Path) -> str:
+    if _under_way(folder):
+        return f"Sweep {name!r} still runs: its result is there when it ends."
     if folder.exists():
         return f"Sweep {name!r} is not finished: `jc1 sweep ... --name {name} --resume` goes on with it."
     return f"No sweep {name!r} and no MLflow run of that id: see `jc1 runs list`."
@@ -216,6 +218,19 @@ def _finished(folder: Path) -> Listed:
         return _damaged(folder, error)
     trials = len(result.trials)
     return Listed(result.name, result.created, "FINISHED", trials, headline(result), folder, result.mlflow_run)
+
+
+def _under_way(folder: Path) -> bool:
+    """Return whether a process is at the sweep of that folder."""
+    if not (folder / FILE).exists():
+        return False
+    try:
+        SweepStore(folder, read_only=True).close()
+    except Held:
+        return True
+    except (Conflict, sqlite3.OperationalError):  # damaged, or without its tables yet
+        pass
+    return False
 
 
 def _begun(folder: Path) -> Listed | None:

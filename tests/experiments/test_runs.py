@@ -169,6 +169,11 @@ def test_a_sweep_that_was_not_tracked_or_had_no_time_for_anything_is_interrupted
     SweepStore(tmp_path / "sweeps" / "untracked").close()
     with SweepStore(tmp_path / "sweeps" / "under-way"):
         listed = {sweep.name: sweep.status for sweep in list_runs(settings).sweeps}
+        with pytest.raises(UnknownRun, match="'under-way' still runs"):
+            find("under-way", settings)
+    for name in ("under-way", "empty"):
+        with pytest.raises(UnknownRun, match=f"--name {name} --resume"):
+            find(name, settings)
     assert listed == {"empty": "INTERRUPTED", "untracked": "INTERRUPTED"}
     (tmp_path / "sweeps" / "untracked" / FILE).write_bytes(b"not a database" * 100)
     assert {sweep.status for sweep in list_runs(settings).sweeps} == {"INTERRUPTED", "DAMAGED"}
