@@ -40,11 +40,16 @@ def forget(
     what = _selection(ids, session, document, everything)
     with opened_memory(home, owner) as (stores, whose):
         if not yes:
-            _print_impact(stores.memory.preview(whose, what))
+            impact = stores.memory.preview(whose, what)
+            if not purge and _is_nothing(impact):
+                return
+            _print_impact(impact)
             if not typer.confirm("Remove this for good?" if purge else "Forget this?"):
                 print("Nothing was forgotten.")
                 raise typer.Exit(1)
         forgotten = erasure.forget(stores, whose, what)
+        if not purge and _is_nothing(forgotten.impact):
+            return
         print(f"forgotten: {number(forgotten.impact.records, 'record')}, {number(forgotten.impact.turns, 'turn')}")
         if purge:
             _print_purge(stores, erasure.purge(stores, whose, what))
@@ -84,6 +89,14 @@ def purge(
             raise typer.Exit(1)
         purged = erasure.purge(stores, whose) if now else erasure.purge_overdue(stores)
         _print_purge(stores, purged)
+
+
+def _is_nothing(impact: ForgetImpact) -> bool:
+    """Return whether nothing is forgotten by it, and say so."""
+    if impact.records or impact.turns:
+        return False
+    print("There was nothing to forget.")
+    return True
 
 
 def _selection(ids: list[str] | None, session: str | None, document: str | None, everything: bool) -> Selection:

@@ -24,3 +24,12 @@ def test_forgetting_shows_what_goes_asks_and_can_be_undone_until_it_is_purged(jc
     assert "purged: 2 records, 0 earlier texts, 1 turn\nJC1 does not reach:\n- Backups" in gone
     ok(jc1("memory", "forget", ok(jc1("memory", "add", "One.")).strip(), "--yes"))
     assert ok(jc1("memory", "purge", "--now", "--yes")).startswith("purged: 1 record, ")
+
+
+def test_where_there_is_nothing_to_forget_that_is_said_and_no_restoring_is_offered(jc1: Run) -> None:
+    ok(jc1("chat", "My cat is called Ada.", "--owner", "ann"))
+    for asked in (["--all", "--yes"], ["--all"]):
+        assert ok(jc1("memory", "forget", *asked)) == "There was nothing to forget.\n"
+    ok(jc1("memory", "forget", "--all", "--yes", "--owner", "ann"))
+    assert ok(jc1("memory", "forget", "--all", "--yes", "--owner", "ann")) == "There was nothing to forget.\n"
+    assert "purged: 2 records" in ok(jc1("memory", "forget", "--all", "--yes", "--purge", "--owner", "ann"))
