@@ -107,8 +107,14 @@ class UnsupportedDecoding(InvalidRequest):
 
     code = "unsupported_decoding"
 
-    def __init__(self, field: str, engine: str, advice: str) -> None:
-        super().__init__(f"The {engine} engine cannot honour {field!r}: {advice}", param=field)
+    def __init__(self, field: str, engine: str, advice: str, *, preset: str | None = None) -> None:
+        """Make one that blames the field or, where the request did not send it, the preset that sets it."""
+        if preset is not None:
+            advice = f"send {field!r} yourself, choose another preset, or another engine."
+        sets = "" if preset is None else f", which the preset {preset} sets"
+        super().__init__(
+            f"The {engine} engine cannot honour {field!r}{sets}: {advice}", param=field if preset is None else "preset"
+        )
         self.field = field
         self.engine = engine
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from jc1.decoding import Decoding
-from jc1.errors import EmptyMessage, InvalidRequest, RequestTooLarge
+from jc1.errors import EmptyMessage, InvalidDecoding, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
 from jc1.messages import Message, TextPart, conversation_of
 from jc1.tools import Toolset
@@ -55,10 +55,17 @@ def resolve(
         InvalidDecoding: What results cannot be decoded by any engine.
     """
     default = {"max_tokens": min(Decoding().max_tokens, settings.max_reply_tokens)}
+    try:
+        chosen = Decoding.parse({**default, **preset.decoding, **(decoding or {})})
+    except InvalidDecoding as error:
+        if theirs := [f for f in preset.decoding if f not in (decoding or {}) and repr(f) in error.message]:
+            error.message += f" The preset {preset.reference} says {' and '.join(map(repr, theirs))}."
+            error.param = "preset" if error.param in theirs else error.param
+        raise
     recalled = {"k": settings.memory_k, "window": settings.memory_window, **preset.retrieval}
     return Resolved(
         system=system or preset.system,
-        decoding=Decoding.parse({**default, **preset.decoding, **(decoding or {})}),
+        decoding=chosen,
         retrieval=Retrieval(**recalled) if recalled["k"] and memory != "off" else Retrieval(k=0),
     )
 

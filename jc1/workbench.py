@@ -156,7 +156,8 @@ class Workbench(Stores):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
         resolved = resolve(preset, self.settings, decoding=decoding, system=system, memory=memory)
         check_limits(resolved.decoding, self.settings, preset, decoding or {})
-        self.engine.capabilities.check(resolved.decoding, self.engine.name)
+        presets = preset.decoding.keys() - (decoding or {}).keys()
+        self.engine.capabilities.check(resolved.decoding, self.engine.name, preset=preset.reference, presets=presets)
         return resolved
 
 

@@ -6,7 +6,7 @@ Knows nothing about any particular engine, about memory or about HTTP.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -40,11 +40,14 @@ class Capabilities:
     raw: bool = True
     """Whether it takes prompts that no template is applied to; `advice` then has a word on `prompt`."""
 
-    def check(self, decoding: Decoding, engine: str) -> None:
-        """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour."""
+    def check(self, decoding: Decoding, engine: str, *, preset: str = "", presets: Collection[str] = ()) -> None:
+        """Raise `UnsupportedDecoding` for the first chosen field that the engine cannot honour.
+
+        For the fields `presets` the one that is named `preset` is blamed.
+        """
         for name in decoding.chosen:
             if name not in self.decoding:
-                raise self._refused(name, engine)
+                raise self._refused(name, engine, preset if name in presets else None)
 
     def check_tools(self, engine: str) -> None:
         """Raise `UnsupportedDecoding` where the engine takes no tools."""
@@ -56,8 +59,9 @@ class Capabilities:
         if not self.raw:
             raise self._refused("prompt", engine)
 
-    def _refused(self, name: str, engine: str) -> UnsupportedDecoding:
-        return UnsupportedDecoding(name, engine, self.advice.get(name, "leave it out, or choose another engine."))
+    def _refused(self, name: str, engine: str, preset: str | None = None) -> UnsupportedDecoding:
+        advice = self.advice.get(name, "leave it out, or choose another engine.")
+        return UnsupportedDecoding(name, engine, advice, preset=preset)
 
 
 @dataclass(frozen=True, slots=True)
