@@ -111,6 +111,12 @@ def _set_pragmas(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten: see jc1/database/vacuum.py
+    connection.create_function("lower", 1, _folded, deterministic=True)  # its own knows A to Z alone
+
+
+def _folded(text: str | None) -> str | None:
+    """Return the text without the case of its letters, as a search that ignores it compares them."""
+    return text and text.casefold()
 
 
 def _begin(connection: Connection) -> None:

@@ -132,7 +132,7 @@ class Recall:
 class Filter:
     """Which of an owner's records are listed: those of which everything that is set here is true.
 
-    `contains` is looked for in the text as it is, whatever the case of its letters (with SQLite, of A to Z).
+    `contains` is looked for in the text as it is, whatever the case of its letters.
     `forgotten` lists what is hidden and can still be restored, instead of what is there.
     """
 

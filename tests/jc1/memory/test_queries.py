@@ -101,3 +101,9 @@ def test_the_figures_count_what_is_there(filled: DatabaseMemory) -> None:
 def test_an_owner_with_nothing_has_figures_of_nothing(memory: DatabaseMemory) -> None:
     figures = memory.statistics("nobody")
     assert (figures.records, figures.kinds, figures.characters, figures.bytes, figures.first) == (0, {}, 0, 0, None)
+
+
+@pytest.mark.parametrize(("text", "found"), [("ZÜRICH", 1), ("łÓDŹ", 1), ("СОФИ", 1), ("zurich", 0), ("%Ü", 0)])
+def test_the_case_of_any_letter_is_ignored(memory: DatabaseMemory, text: str, found: int) -> None:
+    memory.add("ann", [NewRecord(f"I met Zoë in {town}.") for town in ("Zürich", "Łódź", "София")])
+    assert memory.list("ann", only=Filter(contains=text)).total == found
