@@ -33,6 +33,9 @@ SLOWEST_BYTES_A_SECOND = 50_000
 """Bodies may take longer than `body_seconds` where they are large: as long as they come at this rate."""
 UNREAD_SECONDS = 60.0
 """How long an answer waits for a client that reads nothing."""
+HALF_CLOSED_SECONDS = 2.0
+"""How long an answer may take to begin for a client that has closed its side of the connection. Most likely it
+has gone, and its reply is to be cancelled; or it has nothing more to say. Both look alike until something is sent."""
 LINGER_SECONDS = 1.0
 """How long a client that is cut off may take to read why: what it sends meanwhile is thrown away."""
 RESERVED_DESCRIPTORS = 128
@@ -120,6 +123,18 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.refuse(HeadersTooLarge(MAX_HEAD_BYTES))
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether the connection stays for an answer, which uvicorn's does not."""
+        if self.phase != "whole":
+            return False
+        super().shutdown()  # ends after the answer
+        self.loop.call_later(HALF_CLOSED_SECONDS, self._leave)
+        return True
+
+    def _leave(self) -> None:
+        if not self.cycle.response_started:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from jc1 import Workbench
+from jc1.engines.echo import EchoEngine
 from jc1_api import connections
 from jc1_api.connections import MAX_HEAD_BYTES, Caps, Connection, capped
 from tests.api.conftest import Server, serving
@@ -268,3 +269,45 @@ def test_there_may_be_as_many_connections_as_descriptors_allow(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
     assert connections.most_connections() == most
+
+
+def half_closed(server: Server, request: bytes) -> bytes:
+    """Send a request, close our side, and return what comes until the server closes its own."""
+    with server.connect() as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def chat(**fields: Any) -> bytes:
+    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "Hello there."}], **fields}).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def test_a_client_that_has_closed_its_side_gets_its_answer(
+    serve: Serve, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workbench.engine = EchoEngine(delay=0.05)
+    server = serve()
+    assert half_closed(server, LIVE).endswith(b'{"status":"ok"}')
+    assert half_closed(server, LIVE * 2).count(b'{"status":"ok"}') == 2
+    assert b'"content":"Hello there."' in half_closed(server, chat())
+    monkeypatch.setattr(connections, "HALF_CLOSED_SECONDS", 1.0)
+    long = [{"role": "user", "content": "word " * 30}]  # its begin comes in time, its end later
+    assert b"data: [DONE]" in half_closed(server, chat(stream=True, messages=long))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_to_a_client_that_has_gone_is_cancelled(
+    serve: Serve, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr(connections, "HALF_CLOSED_SECONDS", 0.1)
+    workbench.engine = EchoEngine(delay=0.05)
+    server = serve()
+    with server.connect() as connection:
+        connection.sendall(chat(stream=stream, messages=[{"role": "user", "content": "word " * 500}], max_tokens=500))
+        server.wait_until(lambda: server.engine.active == 1)
+        if stream:
+            assert connection.recv(1 << 16)
+    server.wait_until(lambda: server.engine.active == 0)
+    assert server.workbench.telemetry.recent.list("local")[0].outcome == "cancelled"
