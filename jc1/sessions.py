@@ -29,6 +29,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -36,6 +37,7 @@ from sqlalchemy import (
 from jc1.cache.namespaces import HISTORY, owned
 from jc1.cache.null import NullCache
 from jc1.database.connection import reading, upsert, writing
+from jc1.database.cursors import cursor_at, read_cursor
 from jc1.database.tables import records, repeats, sessions, turns
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_limit, check_name
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 TITLE = 60
 """Most characters of a session's title."""
+NO_END = 2**31 - 1
+"""A number that no turn has: PostgreSQL's greatest integer."""
 MAX_PAGE = 1000
 """Most turns or sessions that one call returns."""
 SAID = turns.c.forgotten.is_(None)
@@ -71,6 +75,7 @@ _TURNS = (
         turns.c.owner == bindparam("owner"),
         turns.c.session == bindparam("session"),
         turns.c.number >= bindparam("first"),
+        turns.c.number < bindparam("end"),
         SAID,
     )
     .order_by(turns.c.number.desc())
@@ -103,6 +108,11 @@ class SessionInfo:
     created: datetime
     updated: datetime
 
+    @property
+    def cursor(self) -> str:
+        """Return what continues a list after it."""
+        return cursor_at(self.updated, self.id)
+
 
 class Sessions:
     """The conversations of all owners; every call names the owner and reaches that owner's only.
@@ -123,13 +133,17 @@ class Sessions:
         self._cache = cache or NullCache()
         self._on_delete = on_delete
 
-    def history(self, owner: str, session: str, *, limit: int = 200) -> tuple[Turn, ...]:
-        """Return the last `limit` turns, oldest first, cancelled ones too; none for a session that is not there yet."""
+    def history(self, owner: str, session: str, *, limit: int = 200, before: int | None = None) -> tuple[Turn, ...]:
+        """Return the last `limit` turns, of those `before` a number, oldest first, cancelled ones too; none for a
+        session that is not there yet."""
         check_name(owner, "owner")
         check_name(session, "session")
         check_limit(limit, MAX_PAGE)
-        cached = self._cached(owner, session)
         names = {"owner": owner, "session": session}
+        if before is not None:
+            with reading(self._database) as connection:
+                return _read(connection, owner, session, first=1, end=before, limit=limit)
+        cached = self._cached(owner, session)
         with reading(self._database) as connection:
             row = connection.execute(_SESSION, names).first()
             if row is None:
@@ -140,12 +154,12 @@ class Sessions:
                 newest = cached.turns[-1]
                 if (newest.number, newest.created) == (row.turns, row.updated):
                     return cached.turns[-limit:]
-                newer = _read(connection, **names, first=newest.number, limit=MAX_CACHED)
+                newer = _read(connection, owner, session, first=newest.number, limit=MAX_CACHED)
                 cached = cached.grown(newer)
                 if cached is not None and len(newer) <= BEHIND:
                     return cached.turns[-limit:]
             if cached is None:
-                read = _read(connection, **names, first=1, limit=limit)
+                read = _read(connection, owner, session, first=1, limit=limit)
                 cached = _CachedHistory(row.created, row.changes, begins=len(read) < limit, turns=read)
         self._keep(owner, session, cached)
         return cached.turns[-limit:]
@@ -187,8 +201,8 @@ class Sessions:
             )
         return Turn(session, number, user, reply, cancelled, now)
 
-    def list(self, owner: str, *, limit: int = 50) -> tuple[SessionInfo, ...]:
-        """Return the owner's sessions, most recently used first."""
+    def list(self, owner: str, *, limit: int = 50, cursor: str | None = None) -> tuple[SessionInfo, ...]:
+        """Return the owner's sessions, most recently used first, from after the one whose `cursor` is given."""
         shown = select(func.count()).where(_of_session, SAID).correlate(sessions).scalar_subquery()
         query = (
             select(sessions.c.id, sessions.c.title, shown.label("shown"), sessions.c.created, sessions.c.updated)
@@ -196,6 +210,10 @@ class Sessions:
             .order_by(sessions.c.updated.desc(), sessions.c.id)
             .limit(check_limit(limit, MAX_PAGE))
         )
+        if cursor is not None:
+            updated, last = read_cursor(cursor)
+            same = (sessions.c.updated == updated) & (sessions.c.id > last)
+            query = query.where(or_(sessions.c.updated < updated, same))
         with reading(self._database) as connection:
             rows: builtins.list[SessionInfo] = [
                 SessionInfo(row.id, row.title, row.shown, row.created, row.updated) for row in connection.execute(query)
@@ -279,9 +297,12 @@ def _key(session: str) -> bytes:
     return b"2:" + session.encode()  # the number is that of the layout
 
 
-def _read(connection: Connection, owner: str, session: str, *, first: int, limit: int) -> tuple[Turn, ...]:
-    """Return the last `limit` turns from number `first` on, oldest first."""
-    rows = connection.execute(_TURNS, {"owner": owner, "session": session, "first": first, "limit": limit}).all()
+def _read(
+    connection: Connection, owner: str, session: str, *, first: int, end: int = NO_END, limit: int
+) -> tuple[Turn, ...]:
+    """Return the last `limit` turns from number `first` on, before `end`, oldest first."""
+    values = {"owner": owner, "session": session, "first": first, "end": min(end, NO_END), "limit": limit}
+    rows = connection.execute(_TURNS, values).all()
     return tuple(Turn(session, *row) for row in reversed(rows))
 
 

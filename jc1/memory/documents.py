@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select
 
 from jc1.database.connection import reading, write_in_batches
+from jc1.database.cursors import cursor_at, read_cursor
 from jc1.database.tables import records
 from jc1.database.vacuum import owe_vacuum
 from jc1.errors import Conflict
@@ -28,26 +29,35 @@ def session_of(digest: str, parts: int) -> str:
     return f"document:{digest}/{parts}"
 
 
-def stored(connection: Connection, owner: str, limit: int) -> tuple[Document, ...]:
-    """Return the owner's documents, the one whose first part was stored last first."""
-    began = func.min(records.c.created).label("created")
+def stored(connection: Connection, owner: str, limit: int, cursor: str | None) -> tuple[Document, ...]:
+    """Return the owner's documents, the one whose first part was stored last first, from after that of the cursor."""
+    began = func.min(records.c.created)
+    named = records.c.document + func.coalesce(records.c.session, "")
     query = (
         select(
             records.c.document,
             records.c.session,
             func.count().label("parts"),
             func.sum(func.length(records.c.text)).label("characters"),
-            began,
+            began.label("created"),
         )
         .where(records.c.owner == owner, records.c.document.is_not(None), _SHOWN)
         .group_by(records.c.document, records.c.session)
-        .order_by(began.desc(), records.c.document, records.c.session)
+        .order_by(began.desc(), named)
         .limit(limit)
     )
+    if cursor is not None:
+        created, last = read_cursor(cursor)
+        query = query.having(or_(began < created, (began == created) & (named > last)))
     return tuple(
         Document(row.document, row.session, row.parts, _missing(row.session, row.parts), row.characters, row.created)
         for row in connection.execute(query)
     )
+
+
+def cursor_of(document: Document) -> str:
+    """Return what continues a list of documents after one."""
+    return cursor_at(document.created, document.title + (document.session or ""))
 
 
 def numbers(connection: Connection, owner: str, title: str, session: str) -> frozenset[int]:

@@ -5,11 +5,11 @@ Knows filters, cursors and sums in SQL. Changes nothing, and knows nothing about
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, LargeBinary, case, cast, func, or_, select
 
+from jc1.database.cursors import cursor_at, read_cursor
 from jc1.database.tables import edits, records
 from jc1.errors import InvalidRequest, UnknownRecord
 from jc1.memory.base import Edit, Filter, Page, Record, Statistics
@@ -48,12 +48,12 @@ def page(connection: Connection, owner: str, only: Filter, limit: int, cursor: s
     # One more than asked for, to see whether a page follows.
     query = select(*SHOWN).where(theirs).order_by(records.c.created.desc(), records.c.id.desc()).limit(limit + 1)
     if cursor is not None:
-        created, last = _read_cursor(cursor)
+        created, last = read_cursor(cursor)
         query = query.where(or_(records.c.created < created, (records.c.created == created) & (records.c.id < last)))
     total = count(connection, records, theirs)
     matches = [Record(**row) for row in connection.execute(query).mappings()]
     shown = tuple(matches[:limit])
-    return Page(shown, total, _cursor(shown[-1]) if len(matches) > limit else None)
+    return Page(shown, total, cursor_at(shown[-1].created, shown[-1].id) if len(matches) > limit else None)
 
 
 def history(connection: Connection, record_id: str) -> tuple[Edit, ...]:
@@ -142,19 +142,3 @@ def _bytes(connection: Connection, column: ColumnElement[str]) -> ColumnElement[
     if connection.dialect.name == "postgresql":
         return func.octet_length(column)
     return func.length(cast(column, LargeBinary))
-
-
-def _cursor(record: Record) -> str:
-    # With a Z, since the + of an offset is a space in an address.
-    return f"{record.created.astimezone(UTC).isoformat().replace('+00:00', 'Z')}_{record.id}"
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    created, _, last = cursor.partition("_")
-    try:
-        moment = datetime.fromisoformat(created).astimezone(UTC) if created.endswith("Z") else None
-    except (ValueError, OverflowError):
-        moment = None
-    if moment is None or not last:
-        raise InvalidRequest("The cursor is not one: pass on the one that the page before ended with.", param="cursor")
-    return moment, as_text(last)

@@ -174,12 +174,13 @@ class DatabaseMemory:
             with writing(self._database) as connection:
                 provenance.link_turn(connection, owner, session, turn, repeated)
 
-    def documents(self, owner: str, *, limit: int = 50) -> tuple[Document, ...]:
-        """Return at most 1,000 of the owner's documents, the one that was stored last first."""
+    def documents(self, owner: str, *, limit: int = 50, cursor: str | None = None) -> tuple[Document, ...]:
+        """Return at most 1,000 of the owner's documents, the one that was stored last first, from after that of the
+        cursor."""
         check_name(owner, "owner")
         check_limit(limit, MAX_PAGE)
         with reading(self._database) as connection:
-            return documents.stored(connection, owner, limit)
+            return documents.stored(connection, owner, limit, cursor)
 
     def parts(self, owner: str, title: str, session: str) -> frozenset[int]:
         """Return the numbers of the parts of one version of a document that are stored, from 1."""

@@ -42,6 +42,7 @@ from jc1_api.errors import named_as_sent
 from jc1_api.fields import NAME_LENGTH, NOT_BLANK, Body, Flag, Name
 from jc1_api.ndjson import Lines
 from jc1_api.openai_format import RecallScores
+from jc1_api.paging import Cursor, NextCursor
 from jc1_api.routing import Router
 from jc1_api.sse import while_connected
 
@@ -123,7 +124,7 @@ class MemoryPage(BaseModel):
     object: Literal["list"] = "list"
     data: list[MemoryRecord] = Field(validation_alias="records")
     total: int = Field(description="How many the filters let through.")
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 class Hit(RecallScores):
@@ -197,7 +198,7 @@ async def list_memories(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most memories on the page.")] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+    cursor: Cursor = None,
     session: Annotated[str | None, Query(max_length=NAME_LENGTH, description="Said in this session.")] = None,
     document: Annotated[str | None, Query(max_length=NAME_LENGTH, description="Parts of this document.")] = None,
     kind: Annotated[Kind | None, Query(description="Of this kind.")] = None,

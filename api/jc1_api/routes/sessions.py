@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,10 +11,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import BaseModel
 
+from jc1.database.cursors import no_cursor
 from jc1.errors import UnknownSession
-from jc1.sessions import MAX_PAGE, SessionInfo
+from jc1.sessions import MAX_PAGE, SessionInfo, Turn
 from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.fields import NAME_LENGTH
+from jc1_api.paging import Cursor, NextCursor, paged
 from jc1_api.routing import Router
 
 router = Router(prefix="/v1/sessions", tags=["sessions"])
@@ -31,6 +34,7 @@ class Session(BaseModel):
 class SessionList(BaseModel):
     object: Literal["list"] = "list"
     data: list[Session]
+    next_cursor: NextCursor
 
 
 class SessionTurn(BaseModel):
@@ -45,6 +49,7 @@ class SessionTurns(BaseModel):
     object: Literal["list"] = "list"
     session: str
     data: list[SessionTurn]
+    next_cursor: NextCursor
 
 
 class Deleted(BaseModel):
@@ -60,9 +65,14 @@ async def list_sessions(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most sessions to list.")] = 50,
-) -> dict[str, Sequence[SessionInfo]]:
+    cursor: Cursor = None,
+) -> dict[str, Any]:
     """List the owner's conversations, most recently used first."""
-    return {"data": await asyncio.to_thread(workbench.sessions.list, owner, limit=limit)}
+
+    def read(limit: int, at: str | None) -> Sequence[SessionInfo]:
+        return workbench.sessions.list(owner, limit=limit, cursor=at)
+
+    return await asyncio.to_thread(paged, read, lambda page: page[-1].cursor, limit, cursor)
 
 
 @router.get("/{session_id:path}", response_model=SessionTurns, dependencies=[requires("memory:read")])
@@ -71,12 +81,19 @@ async def get_session(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most turns, the newest ones.")] = 200,
+    cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """List the turns of one conversation, oldest first, cancelled ones included."""
-    turns = await asyncio.to_thread(workbench.sessions.history, owner, session_id, limit=limit)
-    if not turns:
+    """List the turns of one conversation, oldest first, cancelled ones too; the next page has those before."""
+    if cursor is not None and not re.fullmatch(r"[1-9]\d{0,9}", cursor, re.ASCII):
+        raise no_cursor()
+
+    def read(limit: int, before: int | None) -> Sequence[Turn]:
+        return workbench.sessions.history(owner, session_id, limit=limit, before=before)
+
+    page = await asyncio.to_thread(paged, read, lambda turns: turns[0].number, limit, int(cursor) if cursor else None)
+    if cursor is None and not page["data"]:
         raise UnknownSession(session_id)
-    return {"session": session_id, "data": turns}
+    return {"session": session_id, **page}
 
 
 @router.delete("/{session_id:path}", dependencies=[requires("memory:write")])
