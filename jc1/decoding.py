@@ -52,7 +52,7 @@ class Decoding(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_tokens: int = Field(default=256, ge=1, description="Most tokens to produce for each choice.")
+    max_tokens: int = Field(default=256, ge=1, le=2**31 - 1, description="Most tokens to produce for each choice.")
     min_tokens: int = Field(default=0, ge=0, description="Fewest tokens before the reply may end.")
     temperature: float = Field(default=0.0, ge=0.0, le=2.0, description="0 is greedy; above 1 flattens.")
     top_k: int = Field(default=0, ge=0, le=2**31 - 1, description="Keep the k most likely tokens; 0 keeps all.")

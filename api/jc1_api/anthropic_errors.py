@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jc1.errors import Jc1Error, Overloaded
+from jc1.texts import shortened
 
 PATHS = ("/v1/messages", "/v1/messages/count_tokens")
 Type = Literal[
@@ -55,8 +56,8 @@ def anthropic_error_body(error: Jc1Error, request_id: str | None) -> dict[str, A
         "type": "error",
         "error": {
             "type": _type(error),
-            "message": error.message,
-            "details": {"error_code": error.code, "param": error.param},
+            "message": shortened(error.message),
+            "details": {"error_code": error.code, "param": error.param and shortened(error.param)},
         },
         "request_id": request_id,
     }

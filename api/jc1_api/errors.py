@@ -6,6 +6,7 @@ Knows how an exception becomes a status and a body. Knows nothing about what the
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from jc1.errors import InvalidRequest, Jc1Error, NotFound, Unavailable
+from jc1.texts import shortened
 from jc1_api import anthropic_errors
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,9 @@ _IN_JSON = {
     "string_type": "should be a text",
 }
 """What pydantic expected, where it speaks of Python's types."""
+
+_ASIDE = re.compile(r"^Value error, |^(Input|List|String) (?=should)| after validation, not \d+|, unable to parse .*")
+"""What pydantic says besides: of Python's types, and of itself."""
 
 STOPPING_RETRY_SECONDS = 5
 """When to come back to a server that stops: about the time that another takes to start."""
@@ -108,7 +113,8 @@ class InternalError(Jc1Error):
 def error_body(error: Jc1Error) -> dict[str, Any]:
     """Return the error as OpenAI's clients read it."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
-    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+    param = error.param and shortened(error.param)
+    return {"error": {"message": shortened(error.message), "type": kind, "param": param, "code": error.code}}
 
 
 def error_response(error: Jc1Error, scope: Scope, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -168,7 +174,7 @@ def explain(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
         return InvalidRequest(first["ctx"]["reason"], param=param)
     if kind == "missing":
         return InvalidRequest(f"The field {param!r} is missing.", param=param)
-    reason = _IN_JSON.get(kind) or str(first["msg"]).removeprefix("Value error, ")
+    reason = _IN_JSON.get(kind) or _ASIDE.sub("", str(first["msg"]))
     return InvalidRequest(f"{param!r}: {reason[0].lower()}{reason[1:]}.", param=param)
 
 

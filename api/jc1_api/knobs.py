@@ -14,7 +14,8 @@ from pydantic import Field
 from jc1.decoding import Decoding
 from jc1.errors import InvalidRequest
 from jc1.settings import Settings
-from jc1_api.fields import Body, Flag, accepted
+from jc1_api.fields import Body, Flag, Number, Whole, accepted
+from jc1_api.openai_messages import OneOrSeveral
 
 OFF = ("top_k", "seed", "max_tokens")
 """Fields in which other servers take -1 for "off"."""
@@ -38,11 +39,35 @@ def knob(name: str) -> Any:
     return Field(None, description=shown["description"], json_schema_extra=bounds)
 
 
+class Sampled(Body):
+    """What may be said of how a reply is decoded, whatever is replied to."""
+
+    max_tokens: Whole | None = knob("max_tokens")
+    min_tokens: Whole | None = knob("min_tokens")
+    temperature: Number | None = knob("temperature")
+    top_k: Whole | None = knob("top_k")
+    top_p: Number | None = knob("top_p")
+    min_p: Number | None = knob("min_p")
+    repetition_penalty: Number | None = knob("repetition_penalty")
+    presence_penalty: Number | None = knob("presence_penalty")
+    frequency_penalty: Number | None = knob("frequency_penalty")
+    logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
+    seed: Whole | None = knob("seed")
+    n: Whole | None = knob("n")
+    stop: OneOrSeveral | None = Field(None, description="The reply ends before any of these; at most 16.")
+
+
+def off(name: str, value: Any, settings: Settings) -> Any:
+    """Return the value of a field of `Decoding` or, where it is -1 and other servers take that, what it stands for."""
+    if name not in OFF or value != -1:
+        return value
+    return {"top_k": 0, "seed": None, "max_tokens": settings.max_reply_tokens}[name]
+
+
 def chosen(body: Body, settings: Settings, *, without: Collection[str] = ()) -> dict[str, Any]:
     """Return the fields of `Decoding` that a body sets, all but some, with what -1 stands for in its place."""
-    off = {"top_k": 0, "seed": None, "max_tokens": settings.max_reply_tokens}
     return {
-        name: off[name] if name in OFF and value == -1 else value
+        name: off(name, value, settings)
         for name in Decoding.model_fields.keys() - set(without)
         if (value := getattr(body, name, None)) is not None
     }

@@ -8,8 +8,10 @@ No HTML form can send JSON. So a form in a page or in a rendered reply changes a
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -23,7 +25,7 @@ from jc1.errors import InvalidRequest
 from jc1_api.deps import Required
 from jc1_api.errors import Error, UnsupportedMediaType
 
-MULTIPART = "multipart/form-data"
+JSON, MULTIPART = "application/json", "multipart/form-data"
 REFUSALS = {"4XX": "The request was refused.", "5XX": "The server could not serve it."}
 
 
@@ -39,12 +41,16 @@ class Route(APIRoute):
         required = [it.call for it in self.dependant.dependencies if isinstance(it.call, Required)]
 
         async def checked(request: Request) -> Response:
+            request = Sent(request.scope, request.receive)
             # First, since FastAPI would read the whole body before it asks them.
             for scope in required:
                 await scope(request)
                 await scope.count(request)
             check_names("query parameter", (name for name, _ in request.query_params.multi_items()), parameters)
             _check_media_type(request, media_types)
+            if JSON in media_types:
+                with suppress(ValueError, RecursionError):  # FastAPI will read it again, and say what is wrong
+                    await request.json()
             if MULTIPART in media_types:
                 form = await request.form()
                 try:
@@ -73,6 +79,24 @@ class Router(APIRouter):
         super().__init__(prefix=prefix, tags=tags, route_class=Route, responses=responses)
 
 
+class Sent(Request):
+    """A request whose JSON says nothing twice: Python would keep what came last."""
+
+    async def json(self) -> Any:
+        """Return the body. Raises `InvalidRequest` for a name that is there twice, `ValueError` for what is no JSON."""
+        if not hasattr(self, "_json"):
+            self._json = json.loads(await self.body(), object_pairs_hook=_unique)
+        return self._json
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise InvalidRequest(f"The body says {name!r} twice: send it once.", param=name)
+    return found
+
+
 def check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
     """Raise `InvalidRequest` for a name that is not known, or was sent twice. `kind` is what they are names of."""
     for name, times in Counter(sent).items():
@@ -87,7 +111,7 @@ def _check_media_type(request: Request, known: Collection[str]) -> None:
     sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if known and sent not in known:
         raise UnsupportedMediaType(
-            f"The body is {sent or 'of no type'!r}: send it with Content-Type: {' or '.join(known)}."
+            f"The body is {repr(sent) if sent else 'of no type'}: send it with Content-Type: {' or '.join(known)}."
         )
     if not known and (request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers):
         raise InvalidRequest(f"{request.method} {request.url.path} takes no body: send it without one.")

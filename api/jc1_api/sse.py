@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from jc1.errors import EngineUnavailable, Jc1Error
+from jc1.texts import LINE_ENDS
 from jc1_api.errors import error_body
 
 T = TypeVar("T")
@@ -26,8 +27,7 @@ T = TypeVar("T")
 COMMENT, COMMENT_SECONDS = b": waiting\n\n", 10.0
 """What a stream sends that has nothing to say, and how often."""
 
-_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\u0085\u2028\u2029"}
-"""Some clients end an event's line where Unicode does, and would cut the JSON in two there."""
+_LINE_ENDS = {chr(end).encode(): escaped.encode() for end, escaped in LINE_ENDS.items()}
 
 
 def event(value: dict[str, Any], name: str | None = None) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
@@ -36,7 +37,7 @@ from jc1.memory.rows import (
     relink_superseded,
     supersede_changed,
 )
-from jc1.texts import checked
+from jc1.texts import LINE_ENDS, checked
 
 MAX_LINE = 16_000_000
 """Most bytes of a line."""
@@ -133,7 +134,7 @@ def export_lines(connection: Connection, owner: str) -> Iterator[str]:
                 "history": [asdict(edit) for edit in earlier.get(record.id, ())],
             }
             del values["owner"], values["outdated"]
-            yield json.dumps(values, ensure_ascii=False, default=datetime.isoformat) + "\n"
+            yield json.dumps(values, ensure_ascii=False, default=datetime.isoformat).translate(LINE_ENDS) + "\n"
 
 
 class Import:
@@ -286,6 +287,8 @@ def _lines(file: IO[bytes], start: int) -> Iterator[Line]:
             raise too_many_lines()
         if len(line) > MAX_LINE:
             raise InvalidRequest(f"Line {number} is longer than {MAX_LINE:,} bytes: it holds no record of JC1's.")
+        if number == 1:
+            line = line.removeprefix(BOM_UTF8)
         if line.strip():
             yield _parsed(line, number)
 

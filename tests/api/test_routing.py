@@ -68,3 +68,20 @@ def test_every_body_is_closed_to_unknown_fields(app: FastAPI) -> None:
     ]
     assert "ChatRequest" in taken
     assert [name for name in taken if schemas[name].get("additionalProperties") is not False] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/v1/memory", '{"text": "I live in Oslo.", "text": "I live in Rome."}', "text"),
+        ("/v1/chat/completions", '{"model": "echo", "messages": [{"role": "user", "role": "system"}]}', "role"),
+        ("/v1/memory/forget", '{"everything": false, "records": ["a"], "everything": true}', "everything"),
+    ],
+)
+async def test_a_name_that_a_body_has_twice_is_refused(
+    client: httpx.AsyncClient, path: str, body: str, name: str
+) -> None:
+    response = await client.post(path, content=body, headers={"content-type": "application/json"})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "invalid_request", name)
+    assert "twice" in error["message"]

@@ -19,9 +19,9 @@ from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import Error
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
-from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob, wants_usage
+from jc1_api.knobs import Sampled, StreamOptions, check_stream_options, chosen, knob, off, wants_usage
 from jc1_api.openai_format import ChatCompletion, ChatCompletionChunk, ChatFormat
-from jc1_api.openai_messages import AnyMessage, OneOrSeveral, to_message
+from jc1_api.openai_messages import AnyMessage, to_message
 from jc1_api.openai_tools import FunctionTool, ToolChoice, to_choice, to_tools
 from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
@@ -72,7 +72,7 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
 """OpenAI's fields that cannot be honoured, each with the values that ask for nothing, and why."""
 
 
-class ChatRequest(Body):
+class ChatRequest(Sampled):
     """OpenAI's chat completion request, with JC1's own fields. What is not listed is refused, not dropped."""
 
     model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
@@ -86,22 +86,9 @@ class ChatRequest(Body):
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
 
-    max_tokens: Whole | None = knob("max_tokens")
     max_completion_tokens: Whole | None = Field(None, description="The same as max_tokens.")
-    min_tokens: Whole | None = knob("min_tokens")
-    temperature: Number | None = knob("temperature")
-    top_k: Whole | None = knob("top_k")
-    top_p: Number | None = knob("top_p")
-    min_p: Number | None = knob("min_p")
-    repetition_penalty: Number | None = knob("repetition_penalty")
-    presence_penalty: Number | None = knob("presence_penalty")
-    frequency_penalty: Number | None = knob("frequency_penalty")
-    logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
-    seed: Whole | None = knob("seed")
-    n: Whole | None = knob("n")
     beam_width: Whole | None = knob("beam_width")
     length_penalty: Number | None = knob("length_penalty")
-    stop: OneOrSeveral | None = Field(None, description="The reply ends before any of these; at most 16.")
     logprobs: Flag | None = Field(None, description="Report each token's log probability.")
     top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = Field(
         None, description="And this many alternatives to it; takes logprobs true."
@@ -137,7 +124,7 @@ class ChatRequest(Body):
         if self.max_completion_tokens is not None:
             if self.max_tokens not in (None, self.max_completion_tokens):
                 raise InvalidRequest("'max_tokens' and 'max_completion_tokens' differ: send one.", param="max_tokens")
-            fields["max_tokens"] = self.max_completion_tokens
+            fields["max_tokens"] = off("max_tokens", self.max_completion_tokens, settings)
         if self.response_format is not None and (schema := self.response_format.schema_wanted()) is not None:
             fields["json_schema"] = schema
         if self.logprobs:

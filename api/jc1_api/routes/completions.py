@@ -21,9 +21,8 @@ from jc1_api.completions_format import Before, Completion, CompletionChunk, Comp
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import Error
-from jc1_api.fields import Body, Flag, Name, Number, Text, Whole, without_refused
-from jc1_api.knobs import StreamOptions, check_stream_options, chosen, knob, wants_usage
-from jc1_api.openai_messages import OneOrSeveral
+from jc1_api.fields import Flag, Name, Text, Whole, without_refused
+from jc1_api.knobs import Sampled, StreamOptions, check_stream_options, chosen, knob, wants_usage
 from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
 
@@ -57,7 +56,7 @@ Prompt = Annotated[
 ]
 
 
-class CompletionRequest(Body):
+class CompletionRequest(Sampled):
     """OpenAI's completion request, with JC1's own fields. What is not listed is refused, not dropped."""
 
     model: Annotated[Name, Field(description="The served model, or `model@preset` as /v1/models lists them.")]
@@ -68,20 +67,7 @@ class CompletionRequest(Body):
     user: Text | None = Field(None, description="Whose trace: the owner.")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
 
-    max_tokens: Whole | None = knob("max_tokens")
-    min_tokens: Whole | None = knob("min_tokens")
-    temperature: Number | None = knob("temperature")
-    top_k: Whole | None = knob("top_k")
-    top_p: Number | None = knob("top_p")
-    min_p: Number | None = knob("min_p")
-    repetition_penalty: Number | None = knob("repetition_penalty")
-    presence_penalty: Number | None = knob("presence_penalty")
-    frequency_penalty: Number | None = knob("frequency_penalty")
-    logit_bias: dict[str, Number] | None = Field(None, description="Added to the logits, by token id; -100 to 100.")
-    seed: Whole | None = knob("seed")
-    n: Whole | None = knob("n")
     best_of: Whole | None = Field(None, description="Accepted where it equals `n`: every reply is returned.")
-    stop: OneOrSeveral | None = Field(None, description="The reply ends before any of these; at most 16.")
     logprobs: Whole | None = knob("logprobs")
 
     @model_validator(mode="before")

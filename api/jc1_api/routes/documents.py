@@ -10,17 +10,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import File, Form, Query, Request, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
 from jc1.memory.base import Document
+from jc1.memory.documents import cursor_of
 from jc1.memory.store import MAX_PAGE
 from jc1_api.deps import Owner, TheWorkbench, requires
+from jc1_api.errors import explain
 from jc1_api.fields import NewName
+from jc1_api.paging import Cursor, NextCursor, paged
 from jc1_api.routing import Router
 from jc1_api.sse import while_connected
 
@@ -43,6 +46,7 @@ class StoredDocument(BaseModel):
 class DocumentList(BaseModel):
     object: Literal["list"] = "list"
     data: list[StoredDocument]
+    next_cursor: NextCursor
 
 
 class IngestedDocument(BaseModel):
@@ -57,7 +61,16 @@ class IngestedDocument(BaseModel):
     removed: int = Field(description="Memories of an earlier version, which are gone.")
 
 
+_TITLE: TypeAdapter[str] = TypeAdapter(NewName)
 _one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+
+
+def _checked_title(name: str) -> str:
+    """Return a file's name as the title of its document. Raises `InvalidRequest` where it cannot be one."""
+    try:
+        return _TITLE.validate_python(name)
+    except ValidationError as error:
+        raise explain([{**error.errors()[0], "loc": ("form", "title")}]) from None
 
 
 @router.get("", response_model=DocumentList, dependencies=[requires("memory:read")])
@@ -65,9 +78,14 @@ async def list_documents(
     workbench: TheWorkbench,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most documents to list.")] = 50,
-) -> dict[str, Sequence[Document]]:
+    cursor: Cursor = None,
+) -> dict[str, Any]:
     """List the owner's documents, the one that was stored last first."""
-    return {"data": await asyncio.to_thread(workbench.memory.documents, owner, limit=limit)}
+
+    def read(limit: int, at: str | None) -> Sequence[Document]:
+        return workbench.memory.documents(owner, limit=limit, cursor=at)
+
+    return await asyncio.to_thread(paged, read, lambda page: cursor_of(page[-1]), limit, cursor)
 
 
 @router.post("", status_code=201, response_model=IngestedDocument, dependencies=[requires("memory:write")])
@@ -83,10 +101,12 @@ async def ingest_document(
     One that is interrupted is stored in part: send it again to go on.
     """
     name = file.filename or ""
+    if title is None:
+        title = _checked_title(title_of(name))
 
     def work(check: Callable[[int], None]) -> Ingested:
         check(0)
         parts = read_confined(name, file.file.read())
-        return ingest(workbench.memory, owner, title or title_of(name), parts, check)
+        return ingest(workbench.memory, owner, title, parts, check)
 
     return await while_connected(request.receive, _one_at_a_time, work)

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from jc1.messages import Message
 from jc1.prepare import prompt_tokens
 from jc1.request import MemoryMode
+from jc1.settings import Settings
 from jc1.tools import toolset_of
 from jc1_api.anthropic_errors import PATHS, AnthropicError
 from jc1_api.anthropic_format import AnthropicMessage, MessageEvent, MessageFormat, TokenCount
@@ -24,6 +25,7 @@ from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import named_as_sent
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
+from jc1_api.knobs import off
 from jc1_api.replies import answer, preset_of
 from jc1_api.routing import Router
 
@@ -138,7 +140,7 @@ class MessagesRequest(CountRequest):
     session: NewName | None = Field(None, description="The conversation; with it only the last message counts.")
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
 
-    def decoding(self) -> dict[str, Any]:
+    def decoding(self, settings: Settings) -> dict[str, Any]:
         """Return the fields of `Decoding` that the request sets. A message is one reply, whatever a preset says."""
         form = self.output_config.format if self.output_config else None
         sent = {
@@ -149,7 +151,7 @@ class MessagesRequest(CountRequest):
             "top_p": self.top_p,
             "json_schema": form.schema_ if form else None,
         }
-        return {**{name: value for name, value in sent.items() if value is not None}, "n": 1}
+        return {**{name: off(name, value, settings) for name, value in sent.items() if value is not None}, "n": 1}
 
     def sent_names(self) -> dict[str, str]:
         """Return the request's own names of what the pipeline knows by another name."""
@@ -178,7 +180,7 @@ async def create_message(
         "memory": body.memory or "on",
         "preset": preset_of(body.model, body.preset, workbench),
         **tools,
-        **body.decoding(),
+        **body.decoding(workbench.settings),
     }
     events = workbench.guarded.stream(principal, body.conversation(), **options)
     form = MessageFormat(workbench.engine.model, ignored)

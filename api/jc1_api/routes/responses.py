@@ -16,10 +16,11 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from jc1.errors import InvalidRequest
 from jc1.messages import Message
 from jc1.request import MemoryMode
+from jc1.settings import Settings
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.fields import Body, Flag, Name, NewName, Number, Text, Whole, accepted, without_refused
-from jc1_api.knobs import check_stream_options
+from jc1_api.knobs import check_stream_options, off
 from jc1_api.openai_tools import WordOrNamed
 from jc1_api.replies import answer, preset_of
 from jc1_api.responses_format import ResponseFormat, begin, empty
@@ -149,10 +150,10 @@ class ResponseRequest(Body):
             return []
         return [*([Message.system(self.instructions)] if self.instructions else ()), *sent]
 
-    def decoding(self) -> dict[str, Any]:
+    def decoding(self, settings: Settings) -> dict[str, Any]:
         """Return the fields of `Decoding` that the request sets. A response holds one reply, whatever a preset says."""
         sent = {"max_tokens": self.max_output_tokens, "temperature": self.temperature, "top_p": self.top_p}
-        chosen: dict[str, Any] = {name: value for name, value in sent.items() if value is not None}
+        chosen = {name: off(name, value, settings) for name, value in sent.items() if value is not None}
         wanted = self.text.format if self.text else None
         if wanted is not None and wanted.type != "text":
             chosen["json_schema"] = wanted.schema_ or {"type": "object"}
@@ -214,7 +215,7 @@ async def create_response(body: ResponseRequest, request: Request, workbench: Th
         "tools": tools,
         "tool_choice": body.choice(),
         "parallel_tool_calls": body.parallel_tool_calls is not False,
-        **body.decoding(),
+        **body.decoding(workbench.settings),
     }
     response = begin(workbench.engine.model, body.repeated())
     form = ResponseFormat(response, ignored)

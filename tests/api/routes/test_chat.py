@@ -323,8 +323,9 @@ async def test_minus_one_is_off_as_on_other_servers(client: httpx.AsyncClient, w
     assert texts[0] == texts[1]
     assert len(set(texts)) == 3
     workbench.presets.save(Preset("short", decoding={"max_tokens": 2}))
-    whole = await ask(client, "Hello.", preset="short", max_tokens=-1)
-    assert whole["choices"][0]["message"]["content"] == "Hello."
+    for name in ("max_tokens", "max_completion_tokens"):
+        whole = await ask(client, "Hello.", preset="short", **{name: -1})
+        assert whole["choices"][0]["message"]["content"] == "Hello."
 
 
 async def test_no_character_ends_a_line_of_an_event(client: httpx.AsyncClient) -> None:
@@ -466,3 +467,44 @@ async def test_an_engine_that_breaks_in_the_middle_ends_the_stream_with_an_error
     assert "pass" not in response.text
     whole = await client.post(URL, json=asking())
     assert (whole.status_code, whole.json()["error"]["code"]) == (500, code or "internal_error")
+
+
+async def test_a_preset_is_blamed_by_name_for_the_fields_that_it_alone_sets(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    workbench.presets.save(Preset("form", decoding={"regex": "a+"}))
+    workbench.presets.save(Preset("warm", decoding={"temperature": 0.8}))
+    error = await refused(client, asking(preset="form"))
+    assert (error["code"], error["param"]) == ("unsupported_decoding", "preset")
+    assert "cannot honour 'regex', which the preset form@1 sets: send 'regex' yourself" in error["message"]
+    assert (await refused(client, asking(model="echo@form")))["param"] == "model"
+    error = await refused(client, asking(preset="form", regex="b+"))
+    assert (error["param"], "preset" in error["message"]) == ("regex", False)
+    error = await refused(client, asking(preset="warm", beam_width=2))
+    assert (error["code"], error["param"]) == ("invalid_decoding", None)
+    assert error["message"].endswith("The preset warm@1 says 'temperature'.")
+    error = await refused(client, asking(preset="warm", beam_width=2, temperature=1))
+    assert "warm@1" not in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"session": "x" * 201}, "'session': should have at most 200 characters."),
+        ({"messages": [{"role": "user", "content": 5}]}, "'messages[0].content': should be a text."),
+        ({"temperature": "warm"}, "'temperature': should be a valid number."),
+        ({"memory": "x" * 5000}, "'memory': should be 'on', 'read' or 'off'."),
+        ({"max_tokens": 10**400}, "'max_tokens' should be less than or equal to 2147483647."),
+    ],
+)
+async def test_an_error_speaks_of_the_field_and_not_of_python(
+    client: httpx.AsyncClient, fields: dict[str, Any], message: str
+) -> None:
+    assert (await refused(client, asking(**fields)))["message"] == message
+
+
+@pytest.mark.parametrize("fields", [{"c" * 100_000: 1}, {"messages": [{"role": "w" * 100_000, "content": "Hi"}]}])
+async def test_an_error_does_not_repeat_what_is_long(client: httpx.AsyncClient, fields: dict[str, Any]) -> None:
+    error = await refused(client, asking(**fields))
+    assert len(json.dumps(error)) < 3000
+    assert error["message"].endswith(".")

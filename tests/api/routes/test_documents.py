@@ -134,3 +134,12 @@ async def test_a_document_may_be_larger_than_other_bodies_up_to_a_limit_of_its_o
         assert "max_document_bytes" in refused.json()["error"]["message"]
         other = await client.post("/v1/memory", json={"text": "walrus " * 300})
         assert (other.status_code, "max_body_bytes" in other.text) == (413, True)
+
+
+@pytest.mark.parametrize("name", ["..", "x" * 300 + ".md"])
+async def test_a_files_name_that_can_be_no_title_is_refused_where_it_would_be_one(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    error = (await send(client, name, HANDBOOK)).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "title")
+    assert (await send(client, name, HANDBOOK, title="Handbook")).status_code == 201

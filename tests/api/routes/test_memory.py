@@ -257,3 +257,17 @@ async def test_a_selection_says_one_thing(client: httpx.AsyncClient, body: Any) 
 async def test_nothing_that_a_tool_says_can_be_remembered(client: httpx.AsyncClient) -> None:
     refused = await client.post("/v1/memory", json={"text": "It is 21 degrees.", "role": "tool"})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "role")
+
+
+async def test_each_exported_memory_is_one_line_for_every_reader_and_comes_back(client: httpx.AsyncClient) -> None:
+    text = "One\u2028two\u0085three\u2029four."
+    await client.post("/v1/memory", json={"text": text})
+    exported = (await client.get("/v1/memory/export")).text
+    assert len(exported.splitlines()) == 1
+    for begin in ("", "\ufeff"):  # as editors on Windows begin a file
+        sent = (begin + exported).encode()
+        kind = {"content-type": "application/x-ndjson"}
+        taken = await client.post("/v1/memory/import", params={"user": f"ann{len(begin)}"}, content=sent, headers=kind)
+        assert taken.json()["added"] == 1, taken.text
+    (record,) = (await client.get("/v1/memory", params={"user": "ann1"})).json()["data"]
+    assert record["text"] == text

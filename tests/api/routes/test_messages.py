@@ -191,3 +191,8 @@ async def test_counting_refuses_what_a_message_refuses(client: httpx.AsyncClient
         body = {name: value for name, value in asking(**fields).items() if name not in ("max_tokens", "memory")}
         response = await client.post(f"{URL}/count_tokens", json=body)
         AnthropicError.model_validate(response.json(), strict=True)
+
+
+async def test_minus_one_is_off_as_on_other_servers(client: httpx.AsyncClient) -> None:
+    for fields in ({"top_k": -1}, {"max_tokens": -1}):
+        assert text_of(await ask(client, **fields)) == "Hello."

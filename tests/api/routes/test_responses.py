@@ -218,3 +218,8 @@ async def test_a_tool_that_has_to_be_called_is_called(client: httpx.AsyncClient,
 async def test_an_output_to_no_call_is_refused(client: httpx.AsyncClient) -> None:
     items = [{"role": "user", "content": "Hi"}, {"type": "function_call_output", "call_id": "x", "output": "Rain."}]
     assert (await refused(client, items, tools=[WEATHER]))["param"] == "input"
+
+
+async def test_minus_one_is_as_many_as_the_settings_allow(client: httpx.AsyncClient) -> None:
+    response = await client.post(URL, json={"model": "echo", "input": "Hello.", "max_output_tokens": -1})
+    assert (response.status_code, response.json()["status"]) == (200, "completed")
