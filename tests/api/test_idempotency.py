@@ -41,3 +41,9 @@ async def test_without_a_key_each_request_is_done(client: httpx.AsyncClient, wor
     for _ in range(2):
         await client.post("/v1/memory", json=ADA)
     assert workbench.memory.list("local").total == 2
+
+
+async def test_a_key_has_1_to_255_characters(client: httpx.AsyncClient, workbench: Workbench) -> None:
+    for key, status in (("", 400), ("x" * 256, 400), ("x", 201), ("x" * 255, 201)):
+        answer = await client.post("/v1/memory", json=ADA, headers={"idempotency-key": key})
+        assert answer.status_code == status

@@ -31,7 +31,9 @@ async def test_as_much_is_taken_as_the_limit_allows_and_what_is_left_is_told(rat
     assert 55 < first.budget.reset <= 60
     refused = await rates.take("k", 10, 5)
     assert (refused.granted, refused.budget.remaining) == (False, 4)
+    await refused.correct(0)
     assert (await rates.take("k", 10, 4)).granted, "what was refused took nothing"
+    assert not (await rates.take("k", 10, 1)).granted, "and gives nothing back"
     assert (await rates.take("other", 10, 10)).granted
 
 
@@ -125,6 +127,7 @@ async def test_while_redis_is_down_this_process_counts_alone_says_so_once_and_go
         assert [(await rates.take("k", 3, 1)).granted for _ in range(5)] == [True, True, True, False, False]
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         server.start()
+        assert not (await rates.take("k", 3, 1)).granted, "it is left alone for a while"
         now = 60.0
         assert (await rates.take("k", 3, 1)).budget.remaining == 2
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
