@@ -89,9 +89,9 @@ async def test_who_finds_the_waiting_room_full_of_equals_is_told_to_come_back() 
     await crowd.end_all()
 
 
-async def test_who_would_have_most_waiting_himself_is_turned_away_and_not_another() -> None:
+async def test_a_caller_that_would_have_most_waiting_is_turned_away_and_not_another() -> None:
     crowd = Crowd(Admission(1, 3))
-    await crowd.come("x", "a", "a", "b", "b")  # with his second, b would wait as often as a
+    await crowd.come("x", "a", "a", "b", "b")  # with its second, b would wait as often as a
     await _settle()
     assert crowd.turned_away() == [4]
     await crowd.end_all()
