@@ -12,12 +12,11 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 
-from jc1.errors import NotFound, UnknownSession
-from jc1.sessions import MAX_PAGE
+from jc1.errors import NotFound
 from jc1.workbench import Workbench
 from jc1_api.mcp.tools import Asker
 from jc1_api.routes.memory import MemoryRecord
-from jc1_api.routes.sessions import SessionTurns
+from jc1_api.routes.sessions import SessionTurns, turns_of
 
 SCOPE = "memory:read"
 MEMORIES, SESSIONS = "jc1://memories/", "jc1://sessions/"
@@ -64,10 +63,8 @@ async def read(workbench: Workbench, asker: Asker, uri: str) -> BaseModel:
         return MemoryRecord.model_validate(record, from_attributes=True)
     if uri.startswith(SESSIONS):
         session = unquote(uri.removeprefix(SESSIONS))
-        turns = await asyncio.to_thread(workbench.sessions.history, asker.owner, session, limit=MAX_PAGE)
-        if not turns:
-            raise UnknownSession(session)
-        return SessionTurns.model_validate({"session": session, "data": turns}, from_attributes=True)
+        turns = await asyncio.to_thread(turns_of, workbench, asker.owner, session)
+        return SessionTurns.model_validate(turns, from_attributes=True)
     raise NotFound(f"Nothing is at {uri!r}: memories are at {MEMORIES}ID, conversations at {SESSIONS}ID.", param="uri")
 
 

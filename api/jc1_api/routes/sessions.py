@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from jc1.database.cursors import no_cursor
 from jc1.errors import UnknownSession
 from jc1.sessions import MAX_PAGE, SessionInfo, Turn
+from jc1.workbench import Workbench
 from jc1_api.deps import Owner, TheWorkbench, requires
 from jc1_api.fields import NAME_LENGTH
 from jc1_api.paging import Cursor, NextCursor, paged
@@ -87,13 +88,21 @@ async def get_session(
     if cursor is not None and not re.fullmatch(r"[1-9]\d{0,9}", cursor, re.ASCII):
         raise no_cursor()
 
-    def read(limit: int, before: int | None) -> Sequence[Turn]:
-        return workbench.sessions.history(owner, session_id, limit=limit, before=before)
+    return await asyncio.to_thread(turns_of, workbench, owner, session_id, limit, int(cursor) if cursor else None)
 
-    page = await asyncio.to_thread(paged, read, lambda turns: turns[0].number, limit, int(cursor) if cursor else None)
-    if cursor is None and not page["data"]:
-        raise UnknownSession(session_id)
-    return {"session": session_id, **page}
+
+def turns_of(
+    workbench: Workbench, owner: str, session: str, limit: int = MAX_PAGE, before: int | None = None
+) -> dict[str, Any]:
+    """Return what `SessionTurns` shows of a conversation. Blocks. Raises `UnknownSession`."""
+
+    def read(limit: int, before: int | None) -> Sequence[Turn]:
+        return workbench.sessions.history(owner, session, limit=limit, before=before)
+
+    page = paged(read, lambda turns: turns[0].number, limit, before)
+    if before is None and not page["data"]:
+        raise UnknownSession(session)
+    return {"session": session, **page}
 
 
 @router.delete("/{session_id:path}", dependencies=[requires("memory:write")])
