@@ -1,21 +1,31 @@
-"""Makes `import gradio` quick: 3.4 s become 2.
+"""Makes `import gradio` quick, and keeps what is said on a page out of the log. For Gradio 6.31.
 
-For Gradio 6.31. It reads the source of each of its components, every time it is imported, to write type stubs beside
-it. Nobody reads those here, and an installed package is not ours to write to. No issue is known.
+**Importing**: 3.4 s become 2. It reads the source of each of its components, every time it is imported, to write type
+stubs beside it. Nobody reads those here, and an installed package is not ours to write to. No issue is known. Replaces
+one function, `create_or_modify_pyi` in `gradio.component_meta`.
 
-Replaces one function, `create_or_modify_pyi` in `gradio.component_meta`, and nothing that a page uses.
+**Failures**: what an event of a page raises, Gradio prints to standard error as it is. The words of such an exception
+quote what the browser sent, line ends and all: whoever has a page could read texts into the log and forge its records.
+No issue is known. Replaces the name `traceback` in the two modules that print, so that failures go to the log, which
+writes where something failed and not what was said.
 """
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.util
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
+
+from jc1.telemetry.context import Current, answering, current
 
 NAME = "gradio.component_meta"
+PRINTING = ("gradio.queueing", "gradio.routes")
+log = logging.getLogger(__name__)
 
 
 class _Loader(importlib.abc.Loader):
@@ -50,7 +60,23 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+class _Logged:
+    """Stands for the module `traceback` where Gradio prints with it."""
+
+    def print_exc(self) -> None:
+        """Log the exception that is being handled, as one of a request is: without its words."""
+        with answering(current() or Current()):
+            log.error("an event of the page failed", exc_info=True)
+
+
+def log_failures() -> None:
+    """Apply the second patch; the modules are imported for it."""
+    for name in PRINTING:
+        module: Any = importlib.import_module(name)
+        module.traceback = _Logged()
+
+
 def install() -> None:
-    """Apply the patch, where Gradio is not imported yet; afterwards it changes nothing."""
+    """Apply the first patch, where Gradio is not imported yet; afterwards it changes nothing."""
     if NAME not in sys.modules:
         sys.meta_path.insert(0, _Finder())

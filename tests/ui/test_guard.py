@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,6 +173,20 @@ def test_a_page_belongs_to_the_key_that_used_it_first(client: TestClient, people
     assert next(asked(client, "page of ann", people["ann"])).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["queue/join", "run/predict"])
+def test_an_event_that_no_page_has_is_refused(client: TestClient, people: dict[str, dict[str, str]], path: str) -> None:
+    good = {**offering(client), "session_hash": "events of ann"}
+    wrong = [
+        *({"fn_index": number} for number in (-1, 10**9, None, "0", True)),
+        {"data": None},
+        {"data": ["more"] * 50},
+    ]
+    for fields in wrong:
+        answer = client.post(f"{PATH}/gradio_api/{path}", json={**good, **fields}, headers=people["ann"])
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_request", *fields)
+
+
 def test_a_page_is_named_once(client: TestClient, people: dict[str, dict[str, str]]) -> None:
     next(asked(client, "another of ann", people["ann"]))
     path, bob = f"{PATH}/gradio_api/run/predict", {**people["bob"], "content-type": "application/json"}
@@ -253,6 +268,10 @@ class Behind:
         self.bodies.append(json.loads(message["body"]))
         self.after.append((await receive())["type"])
 
+    def get_blocks(self) -> Any:
+        """Return a page with one event, which takes one value."""
+        return SimpleNamespace(fns={0: SimpleNamespace(inputs=[None])})
+
 
 @pytest.fixture
 def behind() -> Behind:
@@ -281,13 +300,13 @@ async def join(guard: Guard, body: bytes, key: str | None = "a", pieces: int = 1
 
 
 def named(page: str) -> bytes:
-    return json.dumps({"data": ["Hello."], "session_hash": page}).encode()
+    return json.dumps({"fn_index": 0, "data": ["Hello."], "session_hash": page}).encode()
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7])
 async def test_a_call_that_comes_in_pieces_arrives_whole(guard: Guard, behind: Behind, pieces: int) -> None:
     await join(guard, named("p"), pieces=pieces)
-    assert behind.bodies == [{"data": ["Hello."], "session_hash": "p"}]
+    assert behind.bodies == [{"fn_index": 0, "data": ["Hello."], "session_hash": "p"}]
     assert behind.after == ["http.disconnect"], "what comes after the body comes in as it did"
 
 

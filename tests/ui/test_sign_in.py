@@ -56,4 +56,19 @@ def test_two_people_see_what_is_their_own_until_they_leave(browser: Browser, ser
 
         server.workbench.keys.revoke(bob.key.id)
         write(his, "Hello?")
-        expect(his).to_have_url(f"{server.url}/sign-in")
+        expect(his).to_have_url(f"{server.url}/sign-in?ended=true")
+        expect(his.get_by_role("alert")).to_contain_text("What you wrote last was not sent")
+
+
+def test_a_page_becomes_that_of_who_signed_in_in_another_tab(browser: Browser, server: Server) -> None:
+    ann, bob = (server.workbench.keys.create(name) for name in ("ann", "bob"))
+    with browser.new_context() as context:
+        first, second = context.new_page(), context.new_page()
+        sign_in(first, server.url, bob.token)
+        expect(first.locator(".jc1-who")).to_have_text("bob")
+        second.goto(f"{server.url}/sign-in")
+        second.get_by_label("Key").fill(ann.token)
+        second.get_by_role("button", name="Sign in").click()
+        expect(second.locator(".jc1-who")).to_have_text("ann")
+        write(first, "Hello?")
+        expect(first.locator(".jc1-who")).to_have_text("ann")

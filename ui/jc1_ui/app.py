@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from starlette.routing import Mount
 
+from jc1.compat.gradio import log_failures
 from jc1_ui.guard import Guard
 from jc1_ui.tabs import chat
 from jc1_ui.theme import HEAD, ICON, STYLE, theme
@@ -68,11 +69,13 @@ element.addEventListener("click", (event) => {
     window.jc1ShowPanel(button.dataset.panel);
   }
 });
-// A sign-in that is over, or whose key was revoked: every call of the page says so.
+// A sign-in that is over, or whose key was revoked: every call of the page says so. Where somebody signed in with
+// another key in another tab, the page is opened again, for that one.
 const ask = window.fetch;
 window.fetch = async (...call) => {
   const response = await ask(...call);
-  if (response.status === 401) location.assign("/sign-in");
+  if (response.status === 401) location.assign("/sign-in?ended=true");
+  if (response.status === 403) location.reload();
   return response;
 };
 document.addEventListener("keydown", (event) => {
@@ -110,6 +113,8 @@ def create_ui(workbench: Workbench) -> gr.Blocks:
 def mount(app: FastAPI, workbench: Workbench) -> FastAPI:
     """Serve the page at `/ui` of `app`, on the same event loop as the engine."""
     from fastapi.responses import FileResponse
+
+    log_failures()
 
     # Browsers ask for these two at the root, wherever the page is.
     @app.get("/favicon.ico", include_in_schema=False)

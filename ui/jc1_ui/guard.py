@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -37,6 +38,7 @@ class Guard:
 
     def __init__(self, app: Any) -> None:
         self.app: ASGIApp = app
+        self._events: Callable[[], Mapping[int, Any]] = lambda: app.get_blocks().fns
         self.stop_event = app.stop_event
         """What ends the streams of open pages, as Gradio's app has it."""
         self._keys: OrderedDict[str, str | None] = OrderedDict()
@@ -52,6 +54,7 @@ class Guard:
         if address in HASH_IN_BODY:
             body = await _read(receive)
             self._check(body.get("session_hash"), principal)
+            self._check_event(body)
             # What was checked is what is read: one that names two hashes arrives with one.
             receive = _again(json.dumps(body).encode(), receive)
         elif address in HASH_IN_QUERY:
@@ -72,6 +75,15 @@ class Guard:
         self._keys.move_to_end(page)
         while len(self._keys) > MOST_PAGES:
             self._keys.popitem(last=False)
+
+    def _check_event(self, body: dict[str, Any]) -> None:
+        """Raise `InvalidRequest` for what no page sends: Gradio answers it with an internal error."""
+        number, data = body.get("fn_index"), body.get("data")
+        events = self._events()
+        if not isinstance(number, int) or isinstance(number, bool) or number not in events:
+            raise InvalidRequest("'fn_index' names none of the page's events: open the page again.", param="fn_index")
+        if not isinstance(data, list) or len(data) != len(events[number].inputs):
+            raise InvalidRequest("'data' must be a list with what the event takes: open the page again.", param="data")
 
 
 async def _read(receive: Receive) -> dict[str, Any]:

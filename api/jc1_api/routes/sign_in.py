@@ -26,13 +26,16 @@ HEADERS = {
     "base-uri 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
 }
+ENDED = (
+    "Your sign-in has ended: its time is over, or the key was revoked or replaced. What you wrote last was not sent."
+)
 _PAGE = Template(files("jc1_api").joinpath("assets/sign_in.html").read_text(encoding="utf-8"))
 
 
 @router.get(SIGN_IN, include_in_schema=False)
-async def show(workbench: TheWorkbench) -> Response:
-    """Show the form; where there are no keys nobody has to sign in."""
-    return _page() if await workbench.keys.exist() else RedirectResponse("/", 303)
+async def show(workbench: TheWorkbench, ended: bool = False) -> Response:
+    """Show the form; where there are no keys nobody has to sign in. `ended` says that the page was signed in before."""
+    return _page(ENDED if ended else "") if await workbench.keys.exist() else RedirectResponse("/", 303)
 
 
 @router.post(SIGN_IN, include_in_schema=False)

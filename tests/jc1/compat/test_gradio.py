@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code: str) -> list[str]:
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -28,3 +30,27 @@ def test_it_can_be_applied_again_when_gradio_is_there() -> None:
         "patch.install(); print(before == sys.meta_path)"
     )
     assert run(code) == ["True"]
+
+
+PAGE = """
+import sys
+import gradio as gr
+from fastapi.testclient import TestClient
+from jc1.compat import gradio as patch
+from jc1.telemetry.logs import log_to_stderr
+log_to_stderr("info", "text")
+if sys.argv[1] == "patched":
+    patch.log_failures()
+with gr.Blocks(analytics_enabled=False) as blocks:
+    choice = gr.Dropdown(["a", "b"])
+    choice.change(lambda it: it, choice, choice, queue=False)
+client = TestClient(gr.routes.App.create_app(blocks))
+client.post("/gradio_api/run/predict", json={"fn_index": 0, "data": ["SECRET"], "session_hash": "x"})
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_what_a_browser_sent_is_in_no_log_and_gradio_alone_prints_it(patched: bool) -> None:
+    command = [sys.executable, "-c", PAGE, "patched" if patched else "as it is"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ("SECRET" in done.stderr, "an event of the page failed" in done.stderr) == (not patched, patched)
