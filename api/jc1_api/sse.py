@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -91,11 +91,13 @@ async def while_connected(receive: Receive, executor: Executor, work: Callable[[
 
     async with until_disconnect(receive):
         job = executor.submit(work, check)
+        done = asyncio.wrap_future(job)
         try:
-            return await asyncio.wrap_future(job)
+            return await asyncio.shield(done)
         finally:
             disconnected.set()
-            await asyncio.to_thread(wait, [job])
+            job.cancel()  # where it waits for its turn still
+            await asyncio.wait([done])
 
 
 class EventStream(Response):

@@ -251,6 +251,13 @@ class Keys:
                     self._recent.popitem(last=False)
         return key
 
+    async def stands(self, principal: Principal) -> bool:
+        """Return whether who was let in would be now: its key is good, or there are none, as there were none then."""
+        if principal.key is None:
+            return not await self.exist()
+        key = await self.find(principal.key)
+        return key is not None and key.state(self.clock()) == "valid"
+
     def used(self, key: Key) -> None:
         """Store, in a thread and once a minute, that a key was used."""
         now = self.clock()

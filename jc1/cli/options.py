@@ -128,7 +128,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+        table.add_column(column, overflow="fold", no_wrap=column in ("id", "key"))
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -6,7 +6,7 @@ Knows the newest finished traces by id, whose they are and which records they na
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 
 from jc1.errors import UnknownTrace
@@ -14,11 +14,16 @@ from jc1.trace import Trace
 
 
 class RecentTraces:
-    """The last `keep` finished traces; the oldest gives way. May be used from any thread."""
+    """The last `keep` finished traces. May be used from any thread.
+
+    The oldest of the owner who has most gives way, so that nobody's requests push another's out.
+    """
 
     def __init__(self, keep: int = 500) -> None:
         self._keep = keep
         self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._owners: Counter[str] = Counter()
+        """How many there are of each owner."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -28,9 +33,10 @@ class RecentTraces:
         """Keep `trace` as the newest."""
         with self._lock:
             self._traces[trace.id] = trace
-            self._traces.move_to_end(trace.id)
-            while len(self._traces) > self._keep:
-                self._traces.popitem(last=False)
+            self._owners[trace.owner] += 1
+            if len(self._traces) > self._keep:
+                most = max(self._owners, key=self._owners.__getitem__)
+                self._remove(next(old for old in self._traces.values() if old.owner == most))
 
     def get(self, trace_id: str, owner: str | None = None) -> Trace:
         """Return one trace. With `owner`, another owner's trace is as unknown as none.
@@ -56,4 +62,10 @@ class RecentTraces:
             for trace in [t for t in self._traces.values() if t.owner == owner]:
                 named = {item.get(name) for item in trace.recalled for name in ("id", "expanded_from")}
                 if not named.isdisjoint(records):
-                    del self._traces[trace.id]
+                    self._remove(trace)
+
+    def _remove(self, trace: Trace) -> None:
+        del self._traces[trace.id]
+        self._owners[trace.owner] -= 1
+        if not self._owners[trace.owner]:
+            del self._owners[trace.owner]

@@ -25,6 +25,19 @@ async def test_a_memory_that_is_sent_twice_is_stored_once(client: httpx.AsyncCli
     assert (await client.post("/v1/memory", json=ADA, headers=KEY)).status_code == 404
 
 
+async def test_who_may_not_read_is_shown_what_it_sent_and_not_what_became_of_it(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    writer, owner = (
+        bearer(workbench.keys.create("ann", scopes=scopes).token)
+        for scopes in (["memory:write"], ["memory:read", "memory:write"])
+    )
+    first = (await client.post("/v1/memory", json=ADA, headers={**writer, **KEY})).json()
+    await client.patch(f"/v1/memory/{first['id']}", json={"text": "My cat is called Bob."}, headers=owner)
+    for headers, text in ((writer, ADA["text"]), (owner, "My cat is called Bob.")):
+        assert (await client.post("/v1/memory", json=ADA, headers={**headers, **KEY})).json()["text"] == text
+
+
 async def test_a_key_that_is_asked_for_twice_is_made_once_and_its_token_told_once(
     client: httpx.AsyncClient, workbench: Workbench
 ) -> None:

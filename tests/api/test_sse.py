@@ -3,7 +3,9 @@
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -12,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from jc1.errors import EngineUnavailable
 from jc1_api import replies, sse
-from jc1_api.sse import EventStream, until_disconnect
+from jc1_api.sse import EventStream, until_disconnect, while_connected
 from tests.api.conftest import Server
 
 
@@ -100,6 +102,35 @@ async def test_the_body_is_cancelled_once_and_what_it_cleans_up_is_left_to_end()
         await work()
     assert cleaned
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_work_that_waits_for_its_turn_is_given_up_with_its_client_and_nobody_waits_for_it() -> None:
+    first_begins, first_may_end, leaving = asyncio.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def stays() -> dict[str, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def leaves() -> dict[str, str]:
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    def work(_: object) -> bool:
+        loop.call_soon_threadsafe(first_begins.set)
+        return first_may_end.wait(60)
+
+    with ThreadPoolExecutor(1) as executor:
+        first = asyncio.create_task(while_connected(stays, executor, work))
+        await first_begins.wait()
+        behind = asyncio.create_task(while_connected(leaves, executor, lambda _: pytest.fail("it was given up")))
+        await asyncio.sleep(0)
+        leaving.set()
+        with pytest.raises(ClientDisconnect):
+            await behind
+        assert not first.done()
+        first_may_end.set()
+        assert await first
 
 
 async def test_a_cancellation_from_elsewhere_is_the_servers_end() -> None:

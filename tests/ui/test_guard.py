@@ -187,6 +187,11 @@ def test_an_event_that_no_page_has_is_refused(client: TestClient, people: dict[s
         assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_request", *fields)
 
 
+def test_a_page_for_which_nothing_runs_has_no_events(client: TestClient, people: dict[str, dict[str, str]]) -> None:
+    answer = client.get(f"{PATH}/gradio_api/queue/data?session_hash=idle", headers=people["ann"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
 def test_a_page_is_named_once(client: TestClient, people: dict[str, dict[str, str]]) -> None:
     next(asked(client, "another of ann", people["ann"]))
     path, bob = f"{PATH}/gradio_api/run/predict", {**people["bob"], "content-type": "application/json"}

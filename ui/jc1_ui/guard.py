@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -41,6 +41,8 @@ class Guard:
         self._events: Callable[[], Mapping[int, Any]] = lambda: app.get_blocks().fns
         self.stop_event = app.stop_event
         """What ends the streams of open pages, as Gradio's app has it."""
+        self._queues: Callable[[], Container[str | None]] = lambda: app.get_blocks()._queue.pending_messages_per_session
+        """The pages that have called an event; of another's stream Gradio breaks off in the middle."""
         self._keys: OrderedDict[str, str | None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +61,10 @@ class Guard:
             receive = _again(json.dumps(body).encode(), receive)
         elif address in HASH_IN_QUERY:
             hashes = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("session_hash", [])
-            self._check(hashes[0] if len(hashes) == 1 else None, principal)
+            page = hashes[0] if len(hashes) == 1 else None
+            self._check(page, principal)
+            if page not in self._queues():
+                raise NotFound("Nothing runs for this page: open it again.")
         elif path.startswith(HASH_AT_THE_END) and scope["method"] == "GET":
             self._check(path.removeprefix(HASH_AT_THE_END), principal)
         elif address not in SERVED and not (scope["method"] == "GET" and path.startswith(SERVED_BELOW)):

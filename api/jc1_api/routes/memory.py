@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -220,6 +220,12 @@ async def add_memory(
 ) -> Record:
     """Remember a text. A newer statement supersedes the older one on its subject."""
     memory = workbench.memory
+
+    def again(record_id: str) -> Record:
+        record = memory.get(owner, record_id)
+        # Who may not read is shown what was sent, and not what somebody made of it since.
+        return record if request.state.principal.may("memory:read") else replace(record, text=body.text)
+
     return await idempotency.once(
         workbench,
         request,
@@ -227,7 +233,7 @@ async def add_memory(
         idempotency_key,
         lambda: memory.add(owner, [NewRecord(body.text, body.role, body.kind)])[0],
         id_of=lambda record: record.id,
-        again=lambda record_id: memory.get(owner, record_id),
+        again=again,
     )
 
 

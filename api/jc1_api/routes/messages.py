@@ -188,11 +188,15 @@ async def create_message(
 
 
 @router.post(PATHS[1], dependencies=[requires("chat")])
-async def count_tokens(body: CountRequest, workbench: TheWorkbench, beta: Beta = None) -> TokenCount:
+async def count_tokens(body: CountRequest, request: Request, workbench: TheWorkbench, beta: Beta = None) -> TokenCount:
     """Count the tokens of a prompt, without memories and with every turn: those are chosen when it is asked."""
+    principal = request.state.principal
     asked, _ = body.asked_tools()
     tools = toolset_of(asked["tools"], asked["tool_choice"])
     preset = preset_of(body.model, body.preset, workbench)
     with named_as_sent({} if body.preset is not None else {"preset": "model"}):
+        principal.require_model(workbench.engine.model)
+        principal.require_preset(preset or workbench.settings.preset)
+        await workbench.guarded.take_request(principal)
         tokens = await prompt_tokens(workbench, body.conversation(), preset=preset, tools=tools)
     return TokenCount(input_tokens=tokens)

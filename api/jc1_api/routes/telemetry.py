@@ -11,10 +11,11 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from jc1.access.principal import ADMIN, OWNER_LENGTH
-from jc1.errors import Overloaded
-from jc1.telemetry.live import Listeners
+from jc1.access.keys import invalid
+from jc1.access.principal import ADMIN, OWNER_LENGTH, Principal
+from jc1.errors import Overloaded, Unauthenticated
 from jc1.trace import Trace
+from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import Error
@@ -62,21 +63,23 @@ async def listen(
 ) -> EventStream:
     """Tell of each request of one's own when it has finished, as server-sent events, until the server stops.
 
-    Who reads too slowly is told so by an event with an `error`, and has to connect again.
+    Who reads too slowly, or whose key is good no longer, is told so by an event with an `error`, the last one.
     """
     principal = request.state.principal
     everybody = user is None and principal.may(ADMIN)
-    return EventStream(_chunks(workbench.telemetry.live, None if everybody else principal.acting_for(user)))
+    return EventStream(_chunks(workbench, principal, None if everybody else principal.acting_for(user)))
 
 
-async def _chunks(live: Listeners, owner: str | None) -> AsyncGenerator[bytes, None]:
-    with live.listening(owner) as listener:
+async def _chunks(workbench: Workbench, principal: Principal, owner: str | None) -> AsyncGenerator[bytes, None]:
+    with workbench.telemetry.live.listening(owner) as listener:
         yield LISTENING
         try:
             async with aclosing(listener.traces()) as traces:
                 async for trace in traces:
+                    if not await workbench.keys.stands(principal):
+                        raise invalid()
                     yield event(_told(trace), "request")
-        except Overloaded as error:
+        except (Overloaded, Unauthenticated) as error:
             yield openai_failure(error)
 
 

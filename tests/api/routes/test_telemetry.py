@@ -58,6 +58,19 @@ def test_one_hears_of_ones_own_and_an_admin_of_everybodys(server: Server) -> Non
     assert (refused.status_code, refused.json()["error"]["param"]) == (403, "user")
 
 
+def test_who_is_let_in_no_longer_hears_of_nothing_more(server: Server) -> None:
+    keys = server.workbench.keys
+    with listening(server) as everyones:
+        key, other = (keys.create("ann", scopes={"metrics"}) for _ in range(2))
+        with listening(server, key.token) as revoked, listening(server, other.token) as good:
+            keys.revoke(key.key.id)
+            server.workbench.telemetry.record(Trace(owner="ann"))
+            assert told(good).owner == "ann"
+            for lines in (everyones, revoked):
+                assert '"code":"invalid_api_key"' in next(lines)
+                assert not "".join(lines)
+
+
 def test_it_ends_with_the_server(server: Server) -> None:
     with listening(server) as lines:
         server.workbench.telemetry.live.end()

@@ -34,6 +34,15 @@ def test_an_owner_sees_no_trace_of_another() -> None:
     assert unknown.value.message.replace(bens.id, "") == none.value.message.replace("tr_none", "")
 
 
+def test_nobodys_requests_push_anothers_out() -> None:
+    ring = RecentTraces(keep=4)
+    for owner in ("ann", "ann", *("bob" for _ in range(20))):
+        ring.add(Trace(owner=owner))
+    assert (len(ring.list("ann")), len(ring.list("bob"))) == (2, 2)
+    ring.add(Trace(owner="cleo"))
+    assert len(ring) == 4
+
+
 def test_traces_that_name_a_record_are_dropped_and_only_the_owners() -> None:
     ring = RecentTraces()
     recalled, widened, other, bens = (Trace(owner=owner) for owner in ("ann", "ann", "ann", "ben"))
