@@ -130,7 +130,7 @@ async def test_the_tokens_of_a_day_are_those_used_and_those_that_running_request
     usage.record("a", "large", prompt_tokens=30, completion_tokens=20)
     grant = await made.take(ann, "tiny", 40)
     assert grant.headers()["x-ratelimit-remaining-tokens"] == "10"
-    error = await refusal(made, ann, 20)
+    error = await refusal(made, ann, 11)
     assert int(error.headers["retry-after"]) == pytest.approx(86_400 - time.time() % 86_400, abs=30)
     assert error.headers["x-ratelimit-remaining-tokens"] == "10"
     usage.record("a", "tiny", prompt_tokens=5)
@@ -144,6 +144,16 @@ async def test_without_keys_the_tokens_of_a_day_are_everybodys(limiter: Made, us
     usage.record(NO_KEY, "tiny", prompt_tokens=90)
     assert "retry-after" in (await refusal(made, Principal("ann", frozenset()), 11)).headers
     await made.take(Principal("ben", frozenset()), "tiny", 10)
+
+
+@pytest.mark.parametrize("asking", [key(), Principal("ann", frozenset())], ids=["key", "no key"])
+async def test_a_request_that_asks_no_model_is_one_of_the_callers_requests(limiter: Made, asking: Principal) -> None:
+    made = limiter(requests_per_minute=2)
+    await made.take(asking, "tiny", 0)
+    await made.take_request(asking)
+    await refusal(made, asking)
+    with pytest.raises(RateLimited):
+        await made.take_request(asking)
 
 
 async def test_a_request_counts_once_whether_it_runs_or_is_over(limiter: Made) -> None:
