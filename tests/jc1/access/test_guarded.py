@@ -358,3 +358,11 @@ async def test_texts_that_cannot_be_embedded_are_a_request_that_cost_nothing(
     assert failed.value.headers["x-ratelimit-remaining-tokens"] == "2"
     assert (await workbench.guarded.embed(ann, ["twenty characters..."])).headers["x-ratelimit-remaining-tokens"] == "0"
     assert rows(workbench) == [("a", embedder.model, 2, embedder.count(["twenty characters..."]), 0, 0)]
+
+
+async def test_a_request_that_asks_no_model_is_turned_away_by_the_same_limit_and_counted(workbench: Workbench) -> None:
+    ann = holding("memory:read", key="a", limits=Limits(requests_per_minute=1))
+    await workbench.guarded.take_request(ann)
+    with pytest.raises(RateLimited):
+        await workbench.guarded.take_request(ann)
+    assert figure(workbench, "jc1_requests_rejected_total", reason="rate_limit_exceeded") == 1
