@@ -187,19 +187,20 @@ async def test_what_is_thrown_away_ends_with_the_body_or_with_the_client(access:
     for last in ({"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}):
         headers = [(b"host", b"localhost"), (b"content-length", b"1001")]
         more = {"type": "http.request", "body": b"x", "more_body": True}
-        messages: list[Any] = [more, more, last, {"type": "not asked for"}]
+        messages: list[Any] = [more, more, last, *[{"type": "not asked for"}] * 2]
         sent = await call(Gate(live, access=access, max_body_bytes=1000), messages, headers=headers)
         assert json.loads(sent[1]["body"])["error"]["code"] == "request_too_large"
-        assert [message["type"] for message in messages] == ["not asked for"]
-    whole: list[Any] = [{"type": "http.request", "body": b"x" * 1001}, {"type": "not asked for"}]
+        assert [message["type"] for message in messages] == ["not asked for"] * 2
+    whole: list[Any] = [{"type": "http.request", "body": b"x" * 1001}, *[{"type": "not asked for"}] * 2]
     sent = await call(Gate(reading, access=access, max_body_bytes=1000), whole)
-    assert (sent[0]["status"], len(whole)) == (413, 1)
+    assert (sent[0]["status"], len(whole)) == (413, 2)
 
 
 async def test_what_the_application_says_of_a_header_goes_before_what_the_gate_adds(access: Access) -> None:
     async def own(scope: Any, receive: Any, send: Any) -> None:
-        headers = {"Cache-Control": "max-age=1", "X-Frame-Options": "DENY"} if scope["path"] == "/v1/own" else {}
-        await JSONResponse({}, headers=headers)(scope, receive, send)
+        headers = [(b"Cache-Control", b"max-age=1"), (b"X-Frame-Options", b"DENY")] * (scope["path"] == "/v1/own")
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
 
     async with before(own, access) as client:
         answer = await client.get("/v1/own")
