@@ -146,6 +146,24 @@ async def test_without_keys_the_tokens_of_a_day_are_everybodys(limiter: Made, us
     await made.take(Principal("ben", frozenset()), "tiny", 10)
 
 
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day"])
+async def test_a_request_that_needs_more_than_was_estimated_takes_it_where_a_limit_leaves_it(
+    limiter: Made, limit: str
+) -> None:
+    held: dict[str, Any] = {limit: 100}
+    made, ann = limiter(), key(**held)
+    grant = await made.take(ann, "tiny", 10)
+    for needed in (60, 20):  # less than it took already changes nothing
+        await grant.raise_to(needed)
+        assert (await refusal(made, ann, 41)).headers["x-ratelimit-remaining-tokens"] == "40"
+    other = await made.take(ann, "tiny", 40)
+    with pytest.raises(RateLimited):
+        await grant.raise_to(61)
+    await grant.settle(0)
+    await other.settle(0)
+    await made.take(ann, "tiny", 100)
+
+
 @pytest.mark.parametrize("asking", [key(), Principal("ann", frozenset())], ids=["key", "no key"])
 async def test_a_request_that_asks_no_model_is_one_of_the_callers_requests(limiter: Made, asking: Principal) -> None:
     made = limiter(requests_per_minute=2)

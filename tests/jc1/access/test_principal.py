@@ -53,6 +53,16 @@ def test_models_and_presets_may_be_used_that_are_listed_and_all_where_none_are()
     assert [ann.may_ask(model) for model in ("tiny", "large")] == [True, False]
     used = ("short", "short@1", "terse@2", "terse@champion", "terse", "terse@1", "terse@1@champion")
     assert [ann.may_use(preset) for preset in used] == [True] * 4 + [False] * 3
+    ann.require_model("tiny")
+    ann.require_preset("short")
+    with pytest.raises(Refused) as refused:
+        ann.require_model("large")
+    assert refused.value.param == "model"
+    with pytest.raises(Refused, match="allowed are champion, short, terse@2") as refused:
+        ann.require_preset("terse")
+    assert refused.value.param == "preset"
+    with pytest.raises(Refused, match="allowed are none"):
+        Principal("ann", frozenset(), presets=frozenset()).require_preset("terse")
     assert holding().may_ask("large")
     assert holding().may_use("terse")
 
