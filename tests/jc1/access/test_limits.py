@@ -137,6 +137,8 @@ async def test_the_tokens_of_a_day_are_those_used_and_those_that_running_request
     await grant.settle(5)
     assert (await made.take(ann, "tiny", 45)).headers()["x-ratelimit-remaining-tokens"] == "0"
     await refusal(made, ann, 1)
+    usage.record("a", "tiny", completion_tokens=500)
+    assert (await refusal(made, ann, 1)).headers["x-ratelimit-remaining-tokens"] == "0"
 
 
 async def test_without_keys_the_tokens_of_a_day_are_everybodys(limiter: Made, usage: Usage) -> None:
@@ -210,7 +212,8 @@ async def test_only_so_many_replies_are_written_at_the_same_time(limiter: Made, 
     await made.take(key("b", concurrent=2), "tiny", 0)
     await first.settle(0)
     await made.take(ann, "tiny", 0)
-    assert hits == [("concurrent", "key")]
+    await refusal(made, ann)
+    assert hits == [("concurrent", "key")] * 2
 
 
 async def test_tokens_are_given_back_also_where_the_request_is_cancelled_meanwhile(limiter: Made) -> None:
@@ -242,6 +245,7 @@ async def test_servers_with_one_redis_share_a_keys_minute_and_serve_on_without_i
     for made in (one, two, one):
         await made.take(ann, "tiny", 0)
     await refusal(two, ann)
+    await limiter(redis_url=redis_server.url).take(ann, "tiny", 0)  # whose cache is its own, and so are its counters
     await one.close()
     await two.close()
     alone = limiter(cache="redis", redis_url=f"unix://{home}/nobody")
