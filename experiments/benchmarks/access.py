@@ -6,7 +6,7 @@ The echo engine replies with what it was told, so that nearly all of the time is
 own, asked in turns: without keys; with a key; with a key that has every limit; the same with the limits kept in Redis;
 and, where an interpreter that has LiteLLM's proxy is named, that proxy with its master key before the server without
 keys, as the peer that does the same for other servers. Prints milliseconds of a whole streamed reply one at a time, and
-replies per second 32 at a time. Run it alone on the machine.
+replies per second 32 at a time; and how long one key waits beside another's flood. Run it alone on the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ TEXT = "Hello there, {}."
 PLENTY = Limits(requests_per_minute=10**6, tokens_per_minute=10**9, tokens_per_day=10**10, concurrent=1000)
 """Limits that are counted and never reached."""
 CONCURRENT = 32
+FEW, FLOOD = 4, 64
 MASTER_KEY = "sk-benchmark"
 ACCEPTANCE_MS = {"whole_ms_p50": 2.0, "whole_ms_p99": 10.0}
 """Of one request at a time, with keys and limits."""
@@ -43,12 +45,46 @@ ACCEPTANCE_MS = {"whole_ms_p50": 2.0, "whole_ms_p99": 10.0}
 @contextmanager
 def with_key(folder: Path, limits: Limits | None, **environment: str) -> Iterator[Server]:
     """Serve with one key, which its clients show."""
-    stores = Workbench.stores(Settings(home=folder))
-    token = stores.keys.create("ann", limits=limits).token
-    asyncio.run(stores.close())
+    token = _new_key(folder, "ann", limits)
     with jc1(folder, "echo", environment) as server:
         server.key = token
         yield server
+
+
+def _new_key(folder: Path, owner: str, limits: Limits | None = None) -> str:
+    stores = Workbench.stores(Settings(home=folder))
+    token = stores.keys.create(owner, limits=limits).token
+    asyncio.run(stores.close())
+    return token
+
+
+def flood(requests: int) -> Figures:
+    """Return how long one key's requests take, one at a time, alone and while another key keeps 64 under way.
+
+    Four may run at the same time: where requests ran in the order in which they come, each would wait for 60 others.
+    """
+
+    async def both(calm: Server, flooding: Server) -> Figures:
+        waves = asyncio.create_task(ask(flooding, _bodies(20_000), FLOOD))
+        figures = await ask(calm, _bodies(requests), 1)
+        waves.cancel()
+        return figures
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ann, bob = (_new_key(folder, owner) for owner in ("ann", "bob"))
+        with jc1(folder, "echo", {"JC1_MAX_RUNNING": str(FEW)}) as server:
+            calm, flooding = (replace(server, key=key, extra={"memory": "off"}) for key in (ann, bob))
+            asyncio.run(ask(calm, _bodies(50), 1))
+            alone = asyncio.run(ask(calm, _bodies(requests), 1))["whole_ms_p50"]
+            everybodys = asyncio.run(ask(flooding, _bodies(requests), FLOOD))["whole_ms_p50"]
+            flooded = asyncio.run(both(calm, flooding))["whole_ms_p50"]
+    return {
+        "max_running": FEW,
+        "alone_ms_p50": alone,
+        "beside_the_flood_ms_p50": flooded,
+        "in_the_flood_ms_p50": everybodys,
+    }
 
 
 @contextmanager
@@ -133,6 +169,7 @@ def measure(
         "added_ms_and_ratio_to_no_keys": added,
         "acceptance_ms": ACCEPTANCE_MS,
         "met": met,
+        "flood": flood(min(requests, 200)),
     }
 
 
