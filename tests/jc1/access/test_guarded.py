@@ -229,6 +229,14 @@ async def test_many_at_once_in_a_long_session_stay_within_the_tokens_of_a_minute
     assert len(workbench.sessions.history("ann", "long")) == 4 + sum(tokens > 0 for tokens in used)
 
 
+async def test_a_history_leaves_less_of_a_limit_for_the_reply(workbench: Workbench) -> None:
+    workbench.sessions.append("ann", "long", user="x" * 500, reply="y" * 500)
+    ann = holding("chat", key="a", limits=Limits(tokens_per_minute=2000))
+    with pytest.raises(RateLimited):
+        await workbench.guarded.chat(ann, "hi", session="long", memory="off", max_tokens=1500)
+    await workbench.guarded.chat(ann, "hi", session="long", memory="off", max_tokens=500)
+
+
 async def test_where_too_many_wait_the_next_is_turned_away_and_counted(workbench: Workbench) -> None:
     workbench.guarded.admission.max_running, workbench.guarded.admission.max_waiting = 1, 0
     first = workbench.guarded.stream(holding("chat", key="a"), "Hello there.", memory="off")

@@ -109,9 +109,13 @@ async def test_what_one_limit_refuses_takes_nothing_from_the_others(limiter: Mad
 
 
 async def test_what_a_models_limit_refuses_a_key_may_still_spend_elsewhere(limiter: Made) -> None:
-    made, ann = limiter(model_limits={"tiny": {"tokens_per_minute": 50}}), key(tokens_per_minute=100)
+    made = limiter(model_limits={"tiny": {"tokens_per_minute": 50}})
+    ann = key(requests_per_minute=3, tokens_per_minute=100)
+    await made.take(ann, "large", 0)
     await refusal(made, ann, 60)
-    assert (await made.take(ann, "large", 100)).headers()["x-ratelimit-remaining-tokens"] == "0"
+    headers = (await made.take(ann, "large", 100)).headers()
+    assert headers["x-ratelimit-remaining-tokens"] == "0"
+    assert headers["x-ratelimit-remaining-requests"] == "1"
 
 
 async def test_a_models_limit_holds_for_all_keys_together(limiter: Made, hits: list[tuple[str, str]]) -> None:
