@@ -216,4 +216,5 @@ def figures(ledger: Ledger, samples: Sequence[float]) -> dict[str, Any]:
         "longest_s": {action: round(seconds, 2) for action, seconds in sorted(ledger.longest.items())},
         "mebibytes": [round(sample) for sample in samples[:: max(1, len(samples) // 20)]],
         "last_third_over_first": growth(samples),
+        "faults": ledger.faults,
     }

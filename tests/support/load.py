@@ -265,14 +265,15 @@ async def leaves(client: Client) -> None:
 async def reads_slowly(client: Client) -> None:
     """Read a reply a byte at a time, for some seconds, and then the rest."""
     reader, writer = await client.open(client.long_stream())
-    head = await reader.readuntil(b"\r\n\r\n")
-    status = int(head.split()[1])
-    if status == 200:
-        for _ in range(1000):
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split()[1])
+        for _ in range(1000 if status == 200 else 0):
             await reader.readexactly(1)
             await asyncio.sleep(0.002)
-    rest = await reader.read(-1)
-    writer.close()
+        rest = await reader.read(-1)
+    finally:
+        writer.close()
     if status in REFUSALS:
         code = json.loads(rest)["error"]["code"]
         assert code in REFUSALS[status], rest
