@@ -83,7 +83,7 @@ def show(shown: Updates, updates: Updates) -> None:
 
 async def make_ready(chat: Chat, typed: str, failed: str) -> Updates:
     baseline = controls.values_of(Decoding())
-    return await chat.make_ready(typed, failed, None, baseline, *baseline.values())
+    return await chat.make_ready(PAGE, typed, failed, None, baseline, *baseline.values())
 
 
 class Page:
@@ -100,10 +100,10 @@ class Page:
                 self.shown[component] = update["value"] if is_update else update
 
     async def open(self) -> None:
-        self.show(await self.chat.fit())
+        self.show(await self.chat.fit(PAGE))
 
     async def choose(self, preset: str) -> None:
-        self.show({self.chat.preset: preset} | await self.chat.follow_preset(preset))
+        self.show({self.chat.preset: preset} | await self.chat.follow_preset(PAGE, preset))
 
     def move(self, **fields: Any) -> None:
         for field, value in fields.items():
@@ -121,7 +121,7 @@ class Page:
         async for updates in self.chat.send(PAGE, "s", text, "off", *self.given):
             if updates != gr.skip():
                 self.show(updates)
-        self.show(await self.chat.make_ready("", self.shown.get(self.chat.failed, ""), *self.given))
+        self.show(await self.chat.make_ready(PAGE, "", self.shown.get(self.chat.failed, ""), *self.given))
         return said(self.chat, self.shown)
 
 
@@ -323,10 +323,10 @@ async def test_a_database_that_is_away_is_told_before_and_after(chat: Chat, monk
     assert "database_unavailable" in opened[chat.notice]
     assert session_of(chat, opened) == "s"  # a message can be sent once the database is back
     monkeypatch.setattr(chat.workbench.presets, "list", away)
-    assert "database_unavailable" in (await chat.offer())[chat.notice]
+    assert "database_unavailable" in (await chat.offer(PAGE))[chat.notice]
     monkeypatch.setattr(chat.workbench.presets, "resolve", away)
-    assert "database_unavailable" in (await chat.fit())[chat.notice]
-    assert "database_unavailable" in (await chat.follow_preset("default"))[chat.notice]
+    assert "database_unavailable" in (await chat.fit(PAGE))[chat.notice]
+    assert "database_unavailable" in (await chat.follow_preset(PAGE, "default"))[chat.notice]
 
 
 async def test_a_reply_that_could_not_be_stored_says_so(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,17 +441,24 @@ async def test_deleting_what_another_page_deleted_is_no_error(chat: Chat) -> Non
 async def test_presets_and_aliases_are_offered_and_the_settings_one_is_chosen(chat: Chat) -> None:
     saved = chat.workbench.presets.save(Preset("mine", decoding={"temperature": 0.3}))
     chat.workbench.presets.set_alias("champion", saved.reference)
-    shown = await chat.fit()
+    shown = await chat.fit(PAGE)
     assert shown[chat.preset]["value"] == "default@0"
     offered = [value for _, value in shown[chat.preset]["choices"]]
     assert offered[:2] == ["default@0", "creative@0"]
     assert {"mine@1", "champion"} <= set(offered)
 
 
+async def test_a_key_is_offered_the_presets_that_it_may_use_and_starts_with_one_of_them(chat: Chat) -> None:
+    VISITOR.principal = Principal("local", frozenset({"chat"}), presets=frozenset({"creative"}))
+    shown = (await chat.fit(PAGE))[chat.preset]
+    assert ([value for _, value in shown["choices"]], shown["value"]) == (["creative@0"], "creative@0")
+    assert "may not use the preset" in (await chat.follow_preset(PAGE, "default@0"))[chat.notice]
+
+
 async def test_what_was_promoted_since_is_offered_and_the_choice_is_left(chat: Chat) -> None:
-    await chat.fit()
+    await chat.fit(PAGE)
     chat.workbench.presets.set_alias("newer", chat.workbench.presets.save(Preset("late")).reference)
-    offered = (await chat.offer())[chat.preset]
+    offered = (await chat.offer(PAGE))[chat.preset]
     assert ("newer (late@1)", "newer") in offered["choices"]
     assert "value" not in offered
 
@@ -460,17 +467,17 @@ async def test_a_preset_that_the_engine_cannot_serve_says_so_and_gives_the_plain
     saved = chat.workbench.presets.save(Preset("fast", engine={"speculation": "ngram:4"}))
     chat.workbench.presets.set_alias("quick", saved.reference)
     chat.workbench.presets.save(Preset("large", engine={"model": "organisation/name"}))
-    choices = (await chat.offer())[chat.preset]["choices"]
+    choices = (await chat.offer(PAGE))[chat.preset]["choices"]
     assert ("fast@1, needs speculation=ngram:4", "fast@1") in choices
     assert ("large@1, needs model=organisation/name", "large@1") in choices
     assert ("quick (fast@1, needs speculation=ngram:4)", "quick") in choices
-    shown = await chat.follow_preset("quick")
+    shown = await chat.follow_preset(PAGE, "quick")
     assert "fast@1 needs speculation=ngram:4 (running: off): start JC1 with" in shown[chat.notice]
-    assert (await chat.follow_preset("default"))[chat.notice] == ""
+    assert (await chat.follow_preset(PAGE, "default"))[chat.notice] == ""
 
 
 async def test_choosing_a_preset_sets_the_controls(chat: Chat) -> None:
-    shown = await chat.follow_preset("creative")
+    shown = await chat.follow_preset(PAGE, "creative")
     values = {field: shown[control]["value"] for field, control in zip(controls.FIELDS, chat.controls, strict=True)}
     assert (values["temperature"], values["top_p"], values["top_k"]) == (0.8, 0.95, 0)
 
@@ -512,16 +519,16 @@ async def test_a_page_whose_settings_name_an_alias_or_a_name_stays_with_it(
         ("style@house", "style@house (style@1)"),
     ):
         monkeypatch.setattr(chat.workbench, "settings", chat.workbench.settings.model_copy(update={"preset": own}))
-        shown = (await chat.fit())[chat.preset]
+        shown = (await chat.fit(PAGE))[chat.preset]
         assert shown["value"] == own
         assert (offered, own) in shown["choices"]
     monkeypatch.setattr(chat.workbench, "settings", chat.workbench.settings.model_copy(update={"preset": "gone"}))
-    assert "preset_not_found" in (await chat.fit())[chat.notice]
-    assert ("house (style@1)", "house") in (await chat.offer())[chat.preset]["choices"]
+    assert "preset_not_found" in (await chat.fit(PAGE))[chat.notice]
+    assert ("house (style@1)", "house") in (await chat.offer(PAGE))[chat.preset]["choices"]
 
 
 async def test_a_preset_that_is_gone_is_told(chat: Chat) -> None:
-    assert "preset_not_found" in (await chat.follow_preset("gone"))[chat.notice]
+    assert "preset_not_found" in (await chat.follow_preset(PAGE, "gone"))[chat.notice]
     page = Page(chat)
     await page.open()
     page.show({chat.preset: "gone"})
@@ -533,7 +540,7 @@ async def test_a_preset_that_is_gone_is_told(chat: Chat) -> None:
 async def test_a_control_that_the_running_engine_cannot_honour_is_hidden(chat: Chat) -> None:
     engine = await use(chat, EchoEngine())
     engine._capabilities = replace(engine.capabilities, decoding=engine.capabilities.decoding - {"min_p"})
-    shown = await chat.fit()
+    shown = await chat.fit(PAGE)
     visible = {field: shown[control]["visible"] for field, control in zip(controls.FIELDS, chat.controls, strict=True)}
     assert [field for field, shows in visible.items() if not shows] == ["min_p"]
 

@@ -261,7 +261,13 @@ class Chat:
             reply.leave()
 
     async def make_ready(
-        self, typed: str, failed: str, preset: str | None, baseline: dict[str, Any], *values: Any
+        self,
+        request: gr.Request,
+        typed: str,
+        failed: str,
+        preset: str | None,
+        baseline: dict[str, Any],
+        *values: Any,
     ) -> Updates:
         """Make the page ready for the next message.
 
@@ -271,9 +277,9 @@ class Chat:
         box = gr.update(submit_btn=True, stop_btn=False)
         updates = {self.prompt: box | ({"value": failed} if failed and not typed else {}), self.failed: ""}
         try:
-            shown = await self._fit(preset, controls.changes(values, baseline))
+            shown = await self._fit(request, preset, controls.changes(values, baseline))
             if shown[self.baseline]["preset"] != baseline.get("preset"):
-                choices = await asyncio.to_thread(presets.choices, self.workbench)
+                choices = await self._choices(request)
                 updates |= shown | {self.preset: gr.update(choices=choices)}
         except Jc1Error:
             pass  # The reply has shown it, or the next one will.
@@ -333,36 +339,45 @@ class Chat:
 
     # Settings
 
-    async def fit(self) -> Updates:
+    async def fit(self, request: gr.Request) -> Updates:
         """Offer the presets there are and the controls that the running engine honours."""
         updates: Updates = {}
         try:
-            choices = await asyncio.to_thread(presets.choices, self.workbench)
+            choices = await self._choices(request)
             default = self.workbench.settings.preset
             if default not in (value for _, value in choices):
                 default = (await asyncio.to_thread(self.workbench.presets.resolve, default)).reference
+            if choices and default not in (value for _, value in choices):
+                default = choices[0][1]  # this key may not use it
             updates[self.preset] = gr.update(choices=choices, value=default)
-            updates |= await self._fit(default)
+            updates |= await self._fit(request, default)
         except Jc1Error as error:
             updates[self.notice] = fragments.notice(error)
         return updates
 
-    async def offer(self) -> Updates:
+    async def offer(self, request: gr.Request) -> Updates:
         """Offer what was promoted or taken back since the page was loaded, and leave the chosen preset."""
         try:
-            return {self.preset: gr.update(choices=await asyncio.to_thread(presets.choices, self.workbench))}
+            return {self.preset: gr.update(choices=await self._choices(request))}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
 
-    async def follow_preset(self, preset: str | None) -> Updates:
+    async def follow_preset(self, request: gr.Request, preset: str | None) -> Updates:
         """Set the controls to the preset's values. One that the running engine cannot serve is refused at once."""
         try:
-            return {self.notice: "", **await self._fit(preset)}
+            return {self.notice: "", **await self._fit(request, preset)}
         except Jc1Error as error:
             return {self.notice: fragments.notice(error)}
 
-    async def _fit(self, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
-        baseline, shown = await asyncio.to_thread(presets.fit_controls, self.workbench, preset, changes or {})
+    async def _choices(self, request: gr.Request) -> list[tuple[str, str]]:
+        principal = Visitor.of(self.workbench, request).principal
+        return await asyncio.to_thread(presets.choices, self.workbench, principal)
+
+    async def _fit(self, request: gr.Request, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
+        principal = Visitor.of(self.workbench, request).principal
+        baseline, shown = await asyncio.to_thread(
+            presets.fit_controls, self.workbench, principal, preset, changes or {}
+        )
         return {self.baseline: baseline, **dict(zip(self.controls, shown, strict=True))}
 
 
