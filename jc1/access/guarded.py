@@ -152,11 +152,11 @@ class GuardedPipeline:
             tokens = prompt_tokens() + replies if limited else 0
             grant = await self._limiter.take(principal, trace.model, tokens)
 
-        async def admit(prompt_tokens: int) -> None:
+        async def admit(read: int) -> None:
             """Take what a session's history, a system prompt and memories have added to the prompt."""
             try:
                 with self._refusals(principal, trace.model):
-                    await grant.raise_to(prompt_tokens + replies)
+                    await grant.raise_to(read + replies)
             except Jc1Error:
                 trace.usage = Usage()  # nothing of it was read
                 raise

@@ -32,6 +32,8 @@ class RecentTraces:
     def add(self, trace: Trace) -> None:
         """Keep `trace` as the newest."""
         with self._lock:
+            if trace.id in self._traces:
+                self._remove(trace)
             self._traces[trace.id] = trace
             self._owners[trace.owner] += 1
             if len(self._traces) > self._keep:

@@ -75,7 +75,7 @@ const ask = window.fetch;
 window.fetch = async (...call) => {
   const response = await ask(...call);
   if (response.status === 401) location.assign("/sign-in?ended=true");
-  if (response.status === 403) location.reload();
+  if (response.status === 403 && (await response.clone().json()).error.code === "refused") location.reload();
   return response;
 };
 document.addEventListener("keydown", (event) => {

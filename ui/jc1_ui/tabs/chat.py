@@ -345,10 +345,11 @@ class Chat:
         try:
             choices = await self._choices(request)
             default = self.workbench.settings.preset
-            if default not in (value for _, value in choices):
+            offered = [reference for _, reference in choices]
+            if default not in offered:
                 default = (await asyncio.to_thread(self.workbench.presets.resolve, default)).reference
-            if choices and default not in (value for _, value in choices):
-                default = choices[0][1]  # this key may not use it
+            if offered and default not in offered:
+                default = offered[0]  # this key may not use the settings' own
             updates[self.preset] = gr.update(choices=choices, value=default)
             updates |= await self._fit(request, default)
         except Jc1Error as error:
@@ -370,14 +371,11 @@ class Chat:
             return {self.notice: fragments.notice(error)}
 
     async def _choices(self, request: gr.Request) -> list[tuple[str, str]]:
-        principal = Visitor.of(self.workbench, request).principal
-        return await asyncio.to_thread(presets.choices, self.workbench, principal)
+        return await asyncio.to_thread(presets.choices, self.workbench, request.state.principal)
 
     async def _fit(self, request: gr.Request, preset: str | None, changes: Mapping[str, Any] | None = None) -> Updates:
-        principal = Visitor.of(self.workbench, request).principal
-        baseline, shown = await asyncio.to_thread(
-            presets.fit_controls, self.workbench, principal, preset, changes or {}
-        )
+        fit, principal = presets.fit_controls, request.state.principal
+        baseline, shown = await asyncio.to_thread(fit, self.workbench, principal, preset, changes or {})
         return {self.baseline: baseline, **dict(zip(self.controls, shown, strict=True))}
 
 
