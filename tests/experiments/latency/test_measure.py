@@ -158,23 +158,27 @@ async def test_no_prompt_comes_twice_before_all_came_once(workbench: Workbench) 
     assert set(Counter(text for text, _ in recorded(workbench)[0]).values()) == {2}
 
 
-async def test_a_slower_engine_has_longer_times_and_less_throughput(workbench: Workbench) -> None:
-    """Longer replies at the same pace stand for it: the pace itself is the machine's."""
-    workbench.engine._delay = 0.002  # type: ignore[attr-defined]
+async def test_times_hold_at_least_what_the_engine_took_and_each_is_part_of_the_next(workbench: Workbench) -> None:
+    """Lower bounds alone: a busy machine makes any time longer, and none shorter."""
+    workbench.engine._delay = 0.002  # type: ignore[attr-defined]  # half of it is asserted: some timers round
     found = await of_presets(
         workbench,
         {n: Preset(f"{n}", decoding={"max_tokens": n, "temperature": 0.01}) for n in (2, 8)},
         loads=BOTH,
         objective=Objective(total=60.0),
     )
-    for short, long in zip(found[2], found[8], strict=True):
-        assert long.total.p50 > short.total.p50
-        assert long.tpot is not None
-        assert 0.002 <= long.tpot.p50 <= long.total.p50
-        assert long.ttft.p50 < long.total.p50
-        assert long.ttft.p50 <= long.ttft.p90 <= long.ttft.p99
-        assert {"tokenize", "prefill", "decode"} <= long.stages.keys()
-        assert long.goodput == long.requests_per_second
+    for tokens, latencies in found.items():
+        for latency in latencies:
+            assert latency.tpot is not None
+            assert latency.tpot.p50 >= 0.001
+            assert latency.stages["decode"] >= 0.001 * (tokens - 1)
+            assert latency.total.p50 >= latency.stages["decode"]
+            assert latency.tpot.p50 <= latency.total.p50
+            assert latency.ttft.p50 < latency.total.p50
+            assert latency.ttft.p50 <= latency.ttft.p90 <= latency.ttft.p99
+            assert {"tokenize", "prefill", "decode"} <= latency.stages.keys()
+            assert latency.goodput == latency.requests_per_second
+            assert latency.tokens_per_second == pytest.approx(tokens * latency.requests_per_second)
 
 
 async def test_memory_is_read_and_never_written(workbench: Workbench) -> None:
