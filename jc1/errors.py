@@ -11,6 +11,11 @@
     │   ├── EmptyDocument          empty_document           400
     │   ├── EncryptedDocument      encrypted_document       400
     │   ├── UnsupportedDocument    unsupported_document     415
+    │   ├── DamagedImage           damaged_image            400
+    │   ├── UnsupportedImage       unsupported_image        415
+    │   ├── CannotSee              cannot_see               400
+    │   ├── AddressRefused         address_refused          400
+    │   ├── FetchFailed            fetch_failed             400
     │   ├── InvalidSuite           invalid_suite            400
     │   ├── InvalidSpace           invalid_space            400
     │   ├── RequestTooLarge        request_too_large        413
@@ -158,6 +163,37 @@ class UnsupportedDocument(InvalidRequest):
 
     code = "unsupported_document"
     status = 415
+
+
+class DamagedImage(InvalidRequest):
+    """A picture breaks the rules of its format, or ends too early."""
+
+    code = "damaged_image"
+
+
+class UnsupportedImage(InvalidRequest):
+    """A picture's format is none that is read, or it is animated."""
+
+    code = "unsupported_image"
+    status = 415
+
+
+class CannotSee(InvalidRequest):
+    """A picture was sent to a model that reads text alone."""
+
+    code = "cannot_see"
+
+
+class AddressRefused(InvalidRequest):
+    """A URL is not fetched: by setting, or for its scheme, its host or where that lies."""
+
+    code = "address_refused"
+
+
+class FetchFailed(InvalidRequest):
+    """What a URL leads to could not be fetched."""
+
+    code = "fetch_failed"
 
 
 class InvalidSuite(InvalidRequest):

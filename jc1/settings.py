@@ -5,7 +5,6 @@ Knows names, types and precedence. Knows nothing about what the values do.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from pydantic import (
 from jc1.engines.registry import AUTO, described, engines
 from jc1.engines.settings import default_of
 from jc1.errors import HomeUnusable, InvalidSettings
+from jc1.fetch.addresses import networks
 
 _PREFIX = "JC1_"
 ModelLimit = Literal["requests_per_minute", "tokens_per_minute"]
@@ -95,6 +95,12 @@ class Settings(BaseModel):
     tracking_uri: str = Field("", description="Where MLflow keeps sweeps; empty is SQLite under the home folder.")
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     max_document_bytes: int = Field(20_000_000, ge=1_000, description="Largest document to remember.")
+    max_image_bytes: int = Field(20_000_000, ge=1_000, description="Largest file of a picture.")
+    max_image_pixels: int = Field(50_000_000, ge=1_000, description="Most pixels of a picture, before it is scaled.")
+    max_image_side: int = Field(2048, ge=64, description="Longest side of a picture; a greater one is scaled down.")
+    max_images: int = Field(16, ge=1, description="Most pictures in a request, its history included.")
+    fetch_urls: bool = Field(False, description="Fetch pictures that requests name by https URL.")
+    fetch_networks: str = Field("", description="Networks that may be fetched from besides the internet.")
     max_import_bytes: int = Field(100_000_000, ge=1_000, description="Largest file of memories that is imported.")
     body_seconds: float = Field(30, gt=0, description="How long a request may take to come; large ones longer.")
     max_messages: int = Field(500, ge=1, description="Most messages in a request.")
@@ -128,14 +134,10 @@ class Settings(BaseModel):
             raise ValueError(f"here there are {', '.join(choices)}")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "fetch_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
-        for name in filter(None, (part.strip() for part in value.split(","))):
-            try:
-                ipaddress.ip_network(name)
-            except ValueError:
-                raise ValueError(f"{name!r} is no address or network: write 10.0.0.1 or 10.0.0.0/8") from None
+        networks(value)
         return value
 
     @field_validator("otlp_endpoint")
