@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, select, update
 from sqlalchemy import Row as SqlRow
 
 from jc1.database.connection import reading, write_in_batches
@@ -126,16 +126,17 @@ class Indexes:
             _discard_index(cached)
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
-            version = connection.execute(select(owners.c.version).where(owners.c.owner == owner)).scalar() or 0
+            state = connection.execute(select(owners.c.version, owners.c.deleted).where(owners.c.owner == owner)).first()
+            version, deleted = state or (0, 0)
             if cached.index is not None and version == cached.version:
                 return cached.index
             if cached.index is None:
                 rows, removed = connection.execute(_INDEXED.where(theirs, _RECALLED)).all(), set[int]()
             else:
                 rows = connection.execute(_INDEXED.where(theirs, records.c.changed > cached.version)).all()
-                removed = _no_longer_recalled(
-                    connection, theirs, {*cached.index.records, *(row.seq for row in rows)}, rows
-                )
+                removed = {row.seq for row in rows if not row.recalled}
+                if deleted > cached.version:
+                    removed |= cached.index.records.keys() - _seqs_of(connection, theirs)
         fresh = [row for row in rows if row.recalled]
         vectors, counts = self._read_vectors(fresh)
         try:
@@ -184,16 +185,8 @@ class Indexes:
         )
 
 
-def _no_longer_recalled(
-    connection: Connection, theirs: ColumnElement[bool], known: set[int], changed: Sequence[SqlRow[*tuple[Any, ...]]]
-) -> set[int]:
-    """Return those of the known rows that are not to be recalled any more: changed so, or deleted."""
-    silent = {row.seq for row in changed if not row.recalled}
-    stored = connection.execute(select(func.count()).select_from(records).where(theirs, _RECALLED)).scalar_one()
-    if len(known - silent) == stored:
-        return silent
-    # Something was deleted, and no row is left to say what.
-    return silent | (known - set(connection.execute(select(records.c.seq).where(theirs)).scalars()))
+def _seqs_of(connection: Connection, theirs: ColumnElement[bool]) -> set[int]:
+    return set(connection.execute(select(records.c.seq).where(theirs)).scalars())
 
 
 def _drop(cached: _CachedIndex) -> None:

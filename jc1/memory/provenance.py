@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from jc1.database.tables import records, repeats, turns
+from jc1.database.tables import owners, records, repeats, turns
 from jc1.memory.base import Record, Sources
 from jc1.memory.repetition import repeated
 from jc1.sessions import refresh_session
@@ -224,4 +224,6 @@ def delete_records(connection: Connection, owner: str, doomed: ColumnElement[boo
     connection.execute(update(records).where(theirs, records.c.seq.in_(replies)).values(outdated=True, changed=version))
     without_record = repeats.c.source.in_(seqs) & repeats.c.reply.is_(None)
     connection.execute(delete(repeats).where(or_(repeats.c.reply.in_(seqs), without_record)))
+    # No row is left to say that it changed.
+    connection.execute(update(owners).where(owners.c.owner == owner).values(deleted=version))
     return connection.execute(delete(records).where(theirs, doomed)).rowcount

@@ -242,6 +242,19 @@ def test_what_another_process_writes_is_seen_at_the_next_search(memory: Database
     assert set(recalled(other, "walrus")) == {"I live in Oslo.", "The walrus sleeps.", "The penguin swims."}
 
 
+def test_what_another_process_deleted_for_good_is_gone_at_the_next_search(
+    memory: DatabaseMemory, other: DatabaseMemory
+) -> None:
+    """Between two searches: no row is left that would say that it changed."""
+    gone, _ = tell(memory, "The walrus sleeps.", "The penguin swims.")
+    assert len(recalled(other, "walrus")) == 2
+    memory.forget("ann", gone)
+    memory.purge("ann")
+    assert recalled(other, "walrus") == ["The penguin swims."]
+    tell(memory, "The seal dives.")
+    assert set(recalled(other, "walrus")) == {"The penguin swims.", "The seal dives."}
+
+
 def test_an_index_is_rebuilt_without_embedding_anything_again(
     memory: DatabaseMemory, database: Engine, embedder: HashingEmbedder
 ) -> None:
