@@ -73,7 +73,7 @@ owners = Table(
     # Raised by every write to the owner's records, first thing in its transaction: that also makes the writers of one
     # owner wait for each other.
     Column("version", BigInteger, nullable=False),
-    # The version at which rows were last deleted: they are in no row's `changed`, so an index that is older looks for all.
+    # The version at which rows were last deleted: they are in no row's `changed`, so an older index looks for all.
     Column("deleted", BigInteger, nullable=False, server_default="0"),
 )
 

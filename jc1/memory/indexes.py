@@ -126,7 +126,8 @@ class Indexes:
             _discard_index(cached)
         theirs = records.c.owner == owner
         with reading(self._database) as connection:
-            state = connection.execute(select(owners.c.version, owners.c.deleted).where(owners.c.owner == owner)).first()
+            columns = select(owners.c.version, owners.c.deleted)
+            state = connection.execute(columns.where(owners.c.owner == owner)).first()
             version, deleted = state or (0, 0)
             if cached.index is not None and version == cached.version:
                 return cached.index
