@@ -16,6 +16,15 @@
     │   ├── CannotSee              cannot_see               400
     │   ├── AddressRefused         address_refused          400
     │   ├── FetchFailed            fetch_failed             400
+    │   ├── DamagedAudio           damaged_audio            400
+    │   ├── NoSpeech               no_speech                400
+    │   ├── NothingToSay           nothing_to_say           400
+    │   ├── UnknownLanguage        unknown_language         400
+    │   ├── CannotTranslate        cannot_translate         400
+    │   ├── UnknownVoice           unknown_voice            400
+    │   ├── AudioTooLong           audio_too_long           413
+    │   ├── SpeechTooLong          speech_too_long          413
+    │   ├── UnsupportedAudio       unsupported_audio        415
     │   ├── InvalidSuite           invalid_suite            400
     │   ├── InvalidSpace           invalid_space            400
     │   ├── RequestTooLarge        request_too_large        413
@@ -45,6 +54,8 @@
         ├── EngineUnavailable      engine_unavailable       503
         ├── EngineFailed           engine_failed            500
         ├── EmbedderUnavailable    embedder_unavailable     503
+        ├── SpeechUnavailable      speech_unavailable       503
+        ├── SpeechFailed           speech_failed            500
         ├── VectorsUnavailable     vectors_unavailable      503
         ├── TrackingUnavailable    tracking_unavailable     503
         ├── DatabaseUnavailable    database_unavailable     503
@@ -194,6 +205,66 @@ class FetchFailed(InvalidRequest):
     """What a URL leads to could not be fetched."""
 
     code = "fetch_failed"
+
+
+class DamagedAudio(InvalidRequest):
+    """A recording breaks the rules of its format, or holds no sound."""
+
+    code = "damaged_audio"
+
+
+class NoSpeech(InvalidRequest):
+    """Nobody speaks in a recording that was to be answered."""
+
+    code = "no_speech"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody speaks in this recording: speak nearer to the microphone, or write.", param="audio")
+
+
+class NothingToSay(InvalidRequest):
+    """A text that was to be read out has nothing that can be said."""
+
+    code = "nothing_to_say"
+
+
+class UnknownLanguage(InvalidRequest):
+    """The transcriber does not understand the language."""
+
+    code = "unknown_language"
+
+
+class CannotTranslate(InvalidRequest):
+    """The transcriber writes what is spoken, and no other language."""
+
+    code = "cannot_translate"
+
+
+class UnknownVoice(InvalidRequest):
+    """The synthesizer has no such voice."""
+
+    code = "unknown_voice"
+
+
+class AudioTooLong(InvalidRequest):
+    """A recording is longer than the settings allow."""
+
+    code = "audio_too_long"
+    status = 413
+
+
+class SpeechTooLong(InvalidRequest):
+    """A text is longer than the settings allow to be read out."""
+
+    code = "speech_too_long"
+    status = 413
+
+
+class UnsupportedAudio(InvalidRequest):
+    """A recording's format is none that is read, or one is asked for that is not written."""
+
+    code = "unsupported_audio"
+    status = 415
 
 
 class InvalidSuite(InvalidRequest):
@@ -403,6 +474,19 @@ class EmbedderUnavailable(Unavailable):
     """The embedding model is missing or is not the one that was expected."""
 
     code = "embedder_unavailable"
+
+
+class SpeechUnavailable(Unavailable):
+    """What hears or speaks is turned off, missing, not the model that was expected, or does not answer."""
+
+    code = "speech_unavailable"
+
+
+class SpeechFailed(Unavailable):
+    """The model broke while it listened or spoke."""
+
+    code = "speech_failed"
+    status = 500
 
 
 class VectorsUnavailable(Unavailable):

@@ -43,9 +43,10 @@ def package(module: Path) -> str:
 
 
 HEAVY = {
-    "alembic", "chromadb", "deepspeed", "faiss", "fastapi", "gradio", "httpx", "mlflow", "numpy", "openai",
-    "opentelemetry", "openvino", "pandas", "plotly", "pydantic", "redis", "sentence_transformers", "sqlalchemy",
-    "starlette", "tokenizers", "torch", "transformers", "uvicorn", "vllm",
+    "alembic", "av", "chromadb", "ctranslate2", "cv2", "deepspeed", "faiss", "fastapi", "faster_whisper", "gradio",
+    "httpx", "mlflow", "num2words", "numpy", "onnxruntime", "openai", "opentelemetry", "openvino", "pandas", "piper",
+    "plotly", "pydantic", "rapidocr", "redis", "sentence_transformers", "sqlalchemy", "starlette", "tokenizers",
+    "torch", "transformers", "uvicorn", "vllm",
 }  # fmt: skip
 # They run code that comes in data, or read data that can run code.
 UNSAFE_MODULES = {"cloudpickle", "dill", "marshal", "pickle", "shelve"}

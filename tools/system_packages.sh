@@ -8,7 +8,6 @@ programs=(
     "redis-server|redis-server|the Redis cache"
     "/usr/lib/postgresql/*/bin/postgres|postgresql|PostgreSQL as the database"
     "chromium|chromium|the browser tests and screenshots"
-    "flite|flite|speech with Debian's voices"
     "g++|g++|DeepSpeed, which compiles one operator"
 )
 

@@ -1,0 +1,1 @@
+"""Hearing and speaking: what turns recordings into text, and text into recordings."""
