@@ -86,6 +86,17 @@ class Settings(BaseModel):
     embedder: str = Field("openvino", description="What embeds texts: openvino or sentence-transformers.")
     embedder_model: str = Field("", description="Folder or hub id for sentence-transformers; empty is the bundled one.")
     embedder_threads: int = Field(0, ge=0, description="Threads that embed (openvino); 0 takes every available core.")
+    transcriber: str = Field("whisper", description="What hears: whisper or none.")
+    whisper_model: str = Field("", description="Folder or hub id of a Whisper (CTranslate2); empty is the bundled one.")
+    whisper_device: Literal["cpu", "cuda"] = Field("cpu", description="What Whisper computes on.")
+    synthesizer: str = Field("piper", description="What speaks: piper or none.")
+    piper_voice: str = Field(
+        "", description="File of a Piper voice, NAME.onnx beside NAME.onnx.json; empty is the bundled one."
+    )
+    speech_threads: int = Field(0, ge=0, description="Threads that hear or speak; 0 takes every available core.")
+    max_audio_bytes: int = Field(25_000_000, ge=1_000, description="Largest recording.")
+    max_audio_seconds: float = Field(1800, gt=0, description="Longest recording.")
+    max_speech_characters: int = Field(4096, ge=1, description="Longest text that is read out.")
     owner: str = Field("local", min_length=1, max_length=200, description="Owner where a request names none.")
     preset: str = Field("default", description="Preset where a request names none.")
     memory_k: int = Field(8, ge=0, le=100, description="Memories recalled for a question.")
@@ -121,14 +132,22 @@ class Settings(BaseModel):
     otlp_endpoint: str = Field("", description="OpenTelemetry collector, http://HOST:4318; empty sends nothing.")
     otel_content: bool = Field(False, description="Send what was asked and replied to the collector too.")
 
-    @field_validator("engine", "cache", "vectors", "embedder")
+    @field_validator("engine", "cache", "vectors", "embedder", "transcriber", "synthesizer")
     @classmethod
     def _registered(cls, value: str, info: ValidationInfo) -> str:
         from jc1.cache import CACHES
         from jc1.embedding import EMBEDDERS
         from jc1.memory import VECTORS
+        from jc1.speech import SYNTHESIZERS, TRANSCRIBERS
 
-        known = {"engine": (AUTO, *engines()), "cache": CACHES, "vectors": VECTORS, "embedder": EMBEDDERS}
+        known = {
+            "engine": (AUTO, *engines()),
+            "cache": CACHES,
+            "vectors": VECTORS,
+            "embedder": EMBEDDERS,
+            "transcriber": TRANSCRIBERS,
+            "synthesizer": SYNTHESIZERS,
+        }
         choices = known[str(info.field_name)]
         if value not in choices:
             raise ValueError(f"here there are {', '.join(choices)}")

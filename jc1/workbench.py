@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from jc1.access.guarded import GuardedPipeline
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jc1.presets import Preset, Presets
     from jc1.sessions import Sessions
     from jc1.settings import Settings
+    from jc1.speech.base import Synthesizer, Transcriber
     from jc1.telemetry import Telemetry
     from jc1.trace import Trace
 
@@ -105,6 +106,20 @@ class Workbench(Stores):
         settings = _prepared(settings)
         return Stores(settings, **_opened(settings))
 
+    @cached_property
+    def ears(self) -> Transcriber:
+        """Return what hears; it loads at first use. Raises `SpeechUnavailable` where nothing does."""
+        from jc1.speech import create_transcriber
+
+        return create_transcriber(self.settings)
+
+    @cached_property
+    def voice(self) -> Synthesizer:
+        """Return what speaks; it loads at first use. Raises `SpeechUnavailable` where nothing does."""
+        from jc1.speech import create_synthesizer
+
+        return create_synthesizer(self.settings)
+
     async def start(self) -> None:
         """Start the engine while the embedder loads. Raises `EngineUnavailable` or `EmbedderUnavailable`."""
         loading = asyncio.to_thread(self._embedder.load) if self._embedder else asyncio.sleep(0)
@@ -116,6 +131,9 @@ class Workbench(Stores):
         await self.engine.close()
         await self.pipeline.drain()
         await self.guarded.close()
+        for part in ("ears", "voice"):
+            if part in vars(self):  # it was used
+                await asyncio.to_thread(vars(self)[part].close)
         await super().close()
 
     async def __aenter__(self) -> Self:

@@ -48,6 +48,7 @@ class Segment:
     """
 
     text: str
+    """As it continues the one before: with the space that leads it, in languages that write any."""
     start: float
     end: float
     words: tuple[Word, ...] = ()
@@ -76,7 +77,7 @@ class Transcript:
     def of(cls, segments: Iterable[Segment], *, duration: float, language: str) -> Transcript:
         """Return segments as one; `language` is told where there are none."""
         heard = tuple(segments)
-        text = " ".join(stripped for segment in heard if (stripped := segment.text.strip()))
+        text = "".join(segment.text for segment in heard).strip()
         return cls(text, heard[0].language if heard else language, duration, heard)
 
 
@@ -106,16 +107,13 @@ class Transcriber(Protocol):
     """The model's name, as clients name it."""
 
     languages: tuple[str, ...]
-    """Those that it understands, as ISO 639-1, the one of silence first; empty where only a server knows."""
+    """Those that it understands, as ISO 639-1; empty where only a server, or a model not yet fetched, knows."""
 
     translates: bool
     """Whether it can write English of other languages."""
 
     def load(self) -> None:
-        """Load the model now, if that has not been done; else the first `transcribe` does. Raises `SpeechUnavailable`.
-
-        `model`, `languages` and `translates` are known before: making one reads them.
-        """
+        """Load the model now, if that has not been done, not at first use. Raises `SpeechUnavailable`."""
 
     def transcribe(self, audio: Audio, hearing: Hearing) -> Iterator[Segment]:
         """Yield what is said, segment by segment as it is heard; nothing where nobody speaks. Closing it stops.
@@ -150,10 +148,7 @@ class Synthesizer(Protocol):
     """Samples a second of what it says."""
 
     def load(self) -> None:
-        """Load the model now, if that has not been done; else the first `synthesize` does. Raises `SpeechUnavailable`.
-
-        `model`, `voices` and `rate` are known before: making one reads them.
-        """
+        """Load the model now, if that has not been done, not at first use. Raises `SpeechUnavailable`."""
 
     def synthesize(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> Iterator[Audio]:
         """Yield the sound of the text, one sentence or less at a time; nothing where no letter is to be said.

@@ -12,6 +12,7 @@ from jc1.engines.registry import AUTO, engines
 from jc1.errors import HomeUnusable, InvalidSettings
 from jc1.memory import VECTORS
 from jc1.settings import Settings
+from jc1.speech import SYNTHESIZERS, TRANSCRIBERS
 
 
 @pytest.fixture
@@ -51,8 +52,15 @@ def test_a_wrong_value_is_told_with_its_name_and_source(
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("engine", (AUTO, *engines())), ("cache", CACHES), ("vectors", VECTORS), ("embedder", EMBEDDERS)],
-    ids=["engine", "cache", "vectors", "embedder"],
+    [
+        ("engine", (AUTO, *engines())),
+        ("cache", CACHES),
+        ("vectors", VECTORS),
+        ("embedder", EMBEDDERS),
+        ("transcriber", TRANSCRIBERS),
+        ("synthesizer", SYNTHESIZERS),
+    ],
+    ids=["engine", "cache", "vectors", "embedder", "transcriber", "synthesizer"],
 )
 def test_what_can_be_chosen_is_in_one_table_and_a_wrong_word_is_told_all_of_it(name: str, table: Iterable[str]) -> None:
     for word in table:
