@@ -19,6 +19,7 @@ class Counting:
     def __init__(self) -> None:
         self.threads: set[str] = set()
         self.may_go_on = threading.Event()
+        self.waits = threading.Event()
         self.closed = threading.Event()
         self.taken = 0
 
@@ -28,6 +29,7 @@ class Counting:
                 self.threads.add(threading.current_thread().name)
                 self.taken += 1
                 yield self.taken
+                self.waits.set()
                 self.may_go_on.wait(30)
         finally:
             self.closed.set()
@@ -56,7 +58,7 @@ async def test_who_is_cancelled_within_a_step_does_not_wait_for_it_and_no_other_
     numbers = steps(counting.run)
     assert await anext(numbers) == 1
     waiting = asyncio.ensure_future(anext(numbers))
-    await asyncio.sleep(0)  # let it enter its step
+    assert await asyncio.to_thread(counting.waits.wait, 30)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
