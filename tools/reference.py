@@ -25,7 +25,8 @@ FOLDERS = {
     "api/jc1_api": "FastAPI",
     "ui/jc1_ui": "Gradio",
     "experiments/jc1_lab": "the lab",
-    "experiments/tiny": "training of the bundled models; not installed",
+    "experiments/tiny": "training of jc1-tiny and its draft; not installed",
+    "experiments/tiny_vision": "training of jc1-tiny-vision; not installed",
     "experiments/benchmarks": "not installed",
 }
 WIDTH = 110

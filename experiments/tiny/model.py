@@ -78,7 +78,7 @@ class Layer(nn.Module):
         self.mlp = Mlp(size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return `x` (B, T, D) after the layer. `mask` (B, 1, T, T) says who sees whom, all that came before if None."""
+        """Return `x` (B, T, D) after the layer. `mask` (B, 1, T, T) says who sees whom; None: all that came before."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x

@@ -327,7 +327,9 @@ def position(scene: Scene, rng: random.Random, held_out: bool) -> Question | Non
     if not (meant := _reference(scene, rng)):
         return None
     where = place(meant[0].x, meant[0].y)
-    return (where and Question("position", wording(POSITION, rng, held_out).format(r=meant[1]), where)) or None
+    if where is None:
+        return None
+    return Question("position", wording(POSITION, rng, held_out).format(r=meant[1]), where)
 
 
 def count(scene: Scene, rng: random.Random, held_out: bool) -> Question | None:

@@ -88,7 +88,7 @@ def scene(rng: random.Random, words: Sequence[str] = WORDS, kind: str | None = N
 
 
 def _shape_and_colour(rng: random.Random, things: Sequence[Thing]) -> tuple[str, str]:
-    """Return a shape and a colour; now and then one of them is there already and does not tell its thing from others."""
+    """Return a shape and a colour; now and then one of the two is there already, and does not say which is meant."""
     shape, colour = rng.choice(SHAPES), rng.choice(COLOURS)
     if things and rng.random() < 0.3:
         other = rng.choice(things)
