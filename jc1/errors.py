@@ -56,6 +56,7 @@
         ├── EmbedderUnavailable    embedder_unavailable     503
         ├── SpeechUnavailable      speech_unavailable       503
         ├── SpeechFailed           speech_failed            500
+        ├── OcrUnavailable         ocr_unavailable          503
         ├── VectorsUnavailable     vectors_unavailable      503
         ├── TrackingUnavailable    tracking_unavailable     503
         ├── DatabaseUnavailable    database_unavailable     503
@@ -487,6 +488,12 @@ class SpeechFailed(Unavailable):
 
     code = "speech_failed"
     status = 500
+
+
+class OcrUnavailable(Unavailable):
+    """What reads the text in pictures is missing, is not what was expected, or failed."""
+
+    code = "ocr_unavailable"
 
 
 class VectorsUnavailable(Unavailable):
