@@ -20,6 +20,7 @@ from jc1.errors import EmbedderUnavailable, InvalidRequest
 from jc1.pipeline import Pipeline
 from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
+from jc1.vision.ocr import RapidOcr
 
 if TYPE_CHECKING:
     from jc1.access.keys import Keys
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from jc1.speech.base import Synthesizer, Transcriber
     from jc1.telemetry import Telemetry
     from jc1.trace import Trace
+    from jc1.vision.ocr import Ocr
 
 
 class Stores:
-    """The parts that need no engine: memory, sessions, presets, keys, usage, idempotency, caches and telemetry.
+    """The parts that need no engine: memory, sessions, presets, keys, usage, idempotency, caches, telemetry, and what
+    reads text in pictures.
 
-    `resources` is what `close` closes after keys, usage and memory, in this order, by its `close()`.
+    `resources` is what `close` closes after keys, usage, memory and `ocr`, in this order, by its `close()`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Stores:
         idempotency: Idempotency | None = None,
         embedder: Embedder | None = None,
         replies: ReplyCache | None = None,
+        ocr: Ocr | None = None,
         resources: Sequence[Any] = (),
     ) -> None:
         self.settings = settings
@@ -64,6 +68,7 @@ class Stores:
         self.usage = usage or Usage()
         self.idempotency = idempotency or Idempotency()
         self.replies = replies or ReplyCache(NullCache(), settings)
+        self.ocr: Ocr = ocr or RapidOcr()
         self._embedder = embedder
         self._resources = tuple(resources)
 
@@ -76,7 +81,7 @@ class Stores:
 
     async def close(self) -> None:
         """Give back indexes, connections and files."""
-        for resource in (self.keys, self.usage, self.memory, *self._resources):
+        for resource in (self.keys, self.usage, self.memory, self.ocr, *self._resources):
             await asyncio.to_thread(resource.close)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
 from jc1.documents.parts import Block, Part, parts
 from jc1.errors import DamagedDocument, EmptyDocument, RequestTooLarge, UnsupportedDocument
 
-Format = Literal["markdown", "pdf", "text"]
+Format = Literal["markdown", "pdf", "picture", "text"]
 
 MAX_TEXT = 5_000_000
 """Most characters of a document: some 5,000 parts."""
@@ -24,6 +24,7 @@ MARKDOWN = (".md", ".markdown", ".mdown", ".mkd")
 FOREIGN = 0.25
 """Share of bytes above 127 from which a text that is not UTF-8 is not taken for a Western one."""
 
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16 does
@@ -35,24 +36,27 @@ _BINARY = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def format_of(name: str, data: bytes) -> Format:
-    """Return the format of a document: PDF by its first bytes, Markdown by its name's ending, else plain text.
+    """Return the format of a document: PDF and pictures by their first bytes, Markdown by its name's ending, else plain
+    text.
 
     Raises `DamagedDocument` for a file that only its name calls a PDF.
     """
     if b"%PDF-" in data[:1024]:
         return "pdf"
+    if data.startswith(_PICTURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return "picture"
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".pdf" and data:
         raise DamagedDocument("The file is named as a PDF and does not begin as one: see that it is complete.")
     return "markdown" if ending in MARKDOWN else "text"
 
 
-def read(form: Format, data: bytes) -> list[Part]:
-    """Return the parts of a document.
+def read(form: Format, data: bytes, recognised: Mapping[int, str] | None = None) -> list[Part]:
+    """Return the parts of a document; `recognised` is the text that stands in pictures, by page from 1.
 
     Raises `UnsupportedDocument`, `EmptyDocument`, `EncryptedDocument`, `DamagedDocument` or `RequestTooLarge`.
     """
-    pieces = parts(_limited(_blocks(form, data)))
+    pieces = parts(_limited(_blocks(form, data, recognised)))
     if not pieces:
         raise EmptyDocument("The document holds no text: there is nothing to remember.")
     return pieces
@@ -94,11 +98,15 @@ def decode(data: bytes) -> str:
     )
 
 
-def _blocks(form: Format, data: bytes) -> Iterable[Block]:
+def _blocks(form: Format, data: bytes, recognised: Mapping[int, str] | None) -> Iterable[Block]:
+    if form == "picture":
+        if recognised is None:
+            raise UnsupportedDocument("The document is a picture: have the text in it read, with `ocr`.")
+        return (Block(text) for text in recognised.values())
     if form == "pdf":
         from jc1.documents import pdf
 
-        return pdf.blocks(data)
+        return pdf.blocks(data, recognised)
     text = decode(data)
     if form == "text":
         return (Block(paragraph) for paragraph in re.split(r"\n(?:[ \t]*\n)+", text))

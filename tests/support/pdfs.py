@@ -1,9 +1,10 @@
-"""PDFs as tests need them: pages of text, or of a picture, locked or not."""
+"""PDFs as tests need them: pages of text, or scanned ones, locked or not."""
 
 from __future__ import annotations
 
 from io import BytesIO
 
+from PIL import Image
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
@@ -34,6 +35,23 @@ def written(*pages: str, password: str | None = None, owner_password: str = "own
     file = BytesIO()
     writer.write(file)
     return file.getvalue()
+
+
+def scanned(*pages: Image.Image | str, rotate: int = 0) -> bytes:
+    """Return a PDF whose pages are pictures, or hold a text; those that are pictures are to be shown turned by `rotate`
+    degrees clockwise."""
+    writer = PdfWriter()
+    for page in pages:
+        if isinstance(page, str):
+            writer.append(BytesIO(written(page)))
+            continue
+        file = BytesIO()
+        page.rotate(rotate, expand=True).save(file, "PDF", resolution=150)
+        writer.append(file)
+        writer.pages[-1].rotation = rotate
+    result = BytesIO()
+    writer.write(result)
+    return result.getvalue()
 
 
 def _escaped(line: str) -> str:

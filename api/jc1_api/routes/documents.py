@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from jc1.documents.confined import read_confined
 from jc1.documents.ingest import Ingested, ingest, title_of
+from jc1.documents.scans import read_with_ocr
 from jc1.memory.base import Document
 from jc1.memory.documents import cursor_of
 from jc1.memory.store import MAX_PAGE
@@ -93,8 +94,9 @@ async def ingest_document(
     request: Request,
     workbench: TheWorkbench,
     owner: Owner,
-    file: Annotated[UploadFile, File(description="Markdown, plain text or PDF.")],
+    file: Annotated[UploadFile, File(description="Markdown, plain text or PDF; with `ocr` also PNG, JPEG, WebP, GIF.")],
     title: Annotated[NewName | None, Form(description="What it is cited by; the file's name when left out.")] = None,
+    ocr: Annotated[bool, Form(description="Read the text in pictures, and in pages that are pictures.")] = False,
 ) -> Ingested:
     """Remember a document. One of the same title takes the place of the version before; the same changes nothing.
 
@@ -106,7 +108,12 @@ async def ingest_document(
 
     def work(check: Callable[[int], None]) -> Ingested:
         check(0)
-        parts = read_confined(name, file.file.read())
+        data = file.file.read()
+        if ocr:
+            limit = workbench.settings.max_image_bytes
+            parts = read_with_ocr(name, data, workbench.ocr, max_bytes=limit, progress=check)
+        else:
+            parts = read_confined(name, data)
         return ingest(workbench.memory, owner, title, parts, check)
 
     return await while_connected(request.receive, _one_at_a_time, work)

@@ -24,22 +24,31 @@ if TYPE_CHECKING:
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown, plain text or PDF.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Markdown, text or PDF; pictures with --ocr.")],
     title: Annotated[
         str | None, typer.Option(help="What the document is cited by.", show_default="the file's name")
     ] = None,
+    ocr: Annotated[
+        bool, typer.Option("--ocr", help="Read the text in pictures and in pages that are pictures.")
+    ] = False,
     owner: Owner = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Remember documents, part by part; one of the same title takes the place of the version before."""
     with opened_memory(home, owner) as (stores, whose):
-        if not ingest_files(stores, whose, files, title, as_json=as_json):
+        if not ingest_files(stores, whose, files, title, ocr=ocr, as_json=as_json):
             raise typer.Exit(1)
 
 
 def ingest_files(
-    stores: Stores, owner: str, files: Sequence[Path], title: str | None = None, *, as_json: bool = False
+    stores: Stores,
+    owner: str,
+    files: Sequence[Path],
+    title: str | None = None,
+    *,
+    ocr: bool = False,
+    as_json: bool = False,
 ) -> bool:
     """Store the files for `owner` and print what became of each; return whether all could be read.
 
@@ -57,7 +66,7 @@ def ingest_files(
     done: list[Ingested] = []
     for file, name in zip(files, titles, strict=True):
         try:
-            done.append(_ingest(stores, owner, file, name))
+            done.append(_ingest(stores, owner, file, name, ocr=ocr))
         except InvalidRequest as error:
             print(f"jc1: {file}: {error.message} [{error.code}]", file=sys.stderr)
         else:
@@ -68,18 +77,28 @@ def ingest_files(
     return len(done) == len(files)
 
 
-def _ingest(stores: Stores, owner: str, file: Path, title: str) -> Ingested:
+def _ingest(stores: Stores, owner: str, file: Path, title: str, *, ocr: bool) -> Ingested:
     """Read and store one file, with a bar where somebody watches."""
     from rich.console import Console
     from rich.progress import Progress
 
     from jc1.documents.confined import read_confined
     from jc1.documents.ingest import ingest
+    from jc1.documents.scans import read_with_ocr
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
-        parts = read_confined(file.name, _read(file, stores.settings.max_document_bytes))
+        data = _read(file, stores.settings.max_document_bytes)
+        if ocr:
+            # How many pages are pictures shows only in the end.
+            def read(pages: int) -> None:
+                progress.update(task, description=f"{title}: {pages} pages read" if pages else title)
+
+            limit = stores.settings.max_image_bytes
+            parts = read_with_ocr(file.name, data, stores.ocr, max_bytes=limit, progress=read)
+        else:
+            parts = read_confined(file.name, data)
         progress.update(task, total=len(parts))
         return ingest(stores.memory, owner, title, parts, lambda stored: progress.update(task, completed=stored))
 

@@ -10,6 +10,7 @@ import pytest
 from jc1 import Workbench
 from jc1_api.app import create_app
 from tests.support import pdfs
+from tests.support.pictures import encoded, of_text
 
 PATH = "/v1/memory/documents"
 HANDBOOK = b"# Setup\n\n## Linux\n\nRun make to install JC1.\n"
@@ -60,6 +61,16 @@ async def test_a_title_replaces_what_was_stored_under_it(client: httpx.AsyncClie
     assert (first["session"], again["added"], again["removed"]) == (again["session"], 0, 0)
     assert (changed["added"], changed["removed"]) == (1, 1)
     assert [document["title"] for document in (await client.get(PATH)).json()["data"]] == ["Walrus"]
+
+
+async def test_a_photographed_page_is_read_where_that_is_asked_for(client: httpx.AsyncClient) -> None:
+    page = encoded(of_text("The walrus sleeps until noon."), "JPEG")
+    refused = await send(client, "page.jpg", page)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_document")
+    response = await client.post(PATH, files={"file": ("page.jpg", page)}, data={"ocr": "true"})
+    assert (response.status_code, response.json()["parts"]) == (201, 1), response.text
+    found = (await client.get("/v1/memory/search", params={"q": "When does the walrus sleep?"})).json()["data"]
+    assert found[0]["memory"]["text"] == "The walrus sleeps until noon."
 
 
 async def test_an_owner_has_documents_of_their_own(client: httpx.AsyncClient) -> None:

@@ -187,7 +187,7 @@ def test_ligatures_and_leaders_of_a_pdf_become_what_is_searched_for(tmp_path: Pa
 
 
 def test_a_pdf_of_pictures_is_refused_with_the_next_step() -> None:
-    with pytest.raises(EmptyDocument, match="ocrmypdf"):
+    with pytest.raises(EmptyDocument, match="`ocr`"):
         read("pdf", pdfs.written("", ""))
 
 

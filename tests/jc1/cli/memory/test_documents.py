@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import pdfs
 from tests.support.cli import Run, ok
+from tests.support.pictures import encoded, of_text
 
 
 @pytest.fixture
@@ -55,6 +56,18 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_stored(jc1: Run,
     (files / "long.txt").write_text("walrus " * 300)
     refused = jc1("memory", "ingest", "long.txt", JC1_MAX_DOCUMENT_BYTES="2000")
     assert refused.stderr.endswith("[request_too_large]\n")
+
+
+def test_scanned_pages_and_pictures_are_read_where_that_is_asked_for(jc1: Run, files: Path) -> None:
+    page = of_text("The walrus sleeps until noon.", size=(1240, 400))
+    (files / "scan.pdf").write_bytes(pdfs.scanned(page))
+    (files / "page.png").write_bytes(encoded(of_text("Total: 17.45 EUR")))
+    refused = jc1("memory", "ingest", "page.png")
+    assert (refused.returncode, refused.stderr.endswith("[unsupported_document]\n")) == (1, True)
+    shown = ok(jc1("memory", "ingest", "scan.pdf", "page.png", "--ocr"))
+    assert shown.splitlines() == ["scan.pdf: 1 part, 29 characters", "page.png: 1 part, 16 characters"]
+    hits = json.loads(ok(jc1("memory", "search", "When does the walrus sleep?", "--k", "1", "--json")))
+    assert (hits[0]["text"], hits[0]["place"]) == ("The walrus sleeps until noon.", "page 1")
 
 
 @pytest.mark.parametrize("names", [("a/notes.txt", "notes.txt"), ("handbook.md", "notes.txt", "--title", "One")])
