@@ -20,13 +20,12 @@ OUT = Path("build/tiny-vision")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.tiny_vision", description=__doc__)
     parser.add_argument("command", nargs="?", choices=("train", "export", "evaluate"), default="train")
-    parser.add_argument("--minutes", type=float, default=110.0, help="time of the training, kept across interruptions")
-    parser.add_argument(
-        "--pictures", type=float, default=1e6, help="pictures after which the training ends at the latest"
-    )
+    parser.add_argument("--pictures", type=float, default=90_000, help="pictures to talk about: the training's length")
+    parser.add_argument("--minutes", type=float, default=1e9, help="time after which it ends at the latest")
     parser.add_argument("--out", type=Path, default=OUT, help="where checkpoints are kept")
     parser.add_argument("--folder", type=Path, help="the exported model; beside the checkpoints if not given")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch, 0 for its own choice")
+    parser.add_argument("--fuse", action="store_true", help="compile the layers: faster after a minute, needs g++")
     parser.add_argument("--quick", action="store_true", help="measure a few hundred answers only, and write no card")
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
@@ -57,7 +56,13 @@ def main() -> None:
         plan = replace(Plan(), minutes=arguments.minutes, pictures=arguments.pictures)
         encoder = Encoder(tiny / "tokenizer.model")
         model, state = train(
-            arguments.out, encoder, plan, language, say=lambda text: print(text, flush=True), ahead=True
+            arguments.out,
+            encoder,
+            plan,
+            language,
+            say=lambda text: print(text, flush=True),
+            ahead=True,
+            fuse=arguments.fuse,
         )
         if state.progress(plan) < 1.0:
             print(f"stopped after step {state.step}; the same command goes on from there", flush=True)
@@ -68,7 +73,7 @@ def main() -> None:
         if checkpoint is None:
             raise SystemExit(f"no checkpoint in {arguments.out}: run `python -m experiments.tiny_vision` first")
         state = checkpoint
-    save(model, folder, tiny, {"step": state.step, "pictures": state.pictures})
+    save(model, folder, tiny, {"looked_at": state.looked_at, "talked_about": state.talked_about})
     print(f"exported to {folder}", flush=True)
     if arguments.command == "train":
         evaluate(folder, quick=arguments.quick)

@@ -69,7 +69,7 @@ Greedy decoding with transformers from this folder, share of answers that are ex
 `experiments/tiny_vision` draws with Pillow. First the tower alone learns what each patch of a drawing shows, then the
 whole model learns to answer, eight questions a picture, the loss on the answers only. Prompts are rendered as
 `jc1/prompt.py` renders them, without memories. Matrices are trained with Muon, the rest with AdamW, in fp32.
-{training}
+The tower looked at {looked_at:,} drawings, and {talked_about:,} were talked about.
 
     python -m experiments.tiny_vision
 
@@ -101,9 +101,8 @@ def write_card(folder: Path, figures: dict[str, Any]) -> None:
         verdict=verdict(figures),
         each=f"{drawn['colour']['cases']} questions",
         new_words=_cell(figures["new_words"]["reading"]),
-        training=f"The weights saw {training['pictures']:,} pictures in {training['step']:,} steps."
-        if "pictures" in training
-        else "",
+        looked_at=training["looked_at"],
+        talked_about=training["talked_about"],
     )
     (folder / "README.md").write_text(text)
 

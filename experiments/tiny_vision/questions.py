@@ -237,18 +237,15 @@ def article(word: str) -> str:
 
 def names(thing: Thing, scene: Scene, *, without: str = "") -> list[str]:
     """Return the ways to say which thing is meant that fit no other one; `without` is what must not be mentioned."""
-    shapes = Counter(t.shape for t in scene.things)
-    colours = Counter(t.colour for t in scene.things)
-    pairs = Counter((t.colour, t.shape) for t in scene.things)
-    sized = Counter((t.big, t.shape) for t in scene.things)
+    same_shape = [t for t in scene.things if t.shape == thing.shape]
     ways = []
-    if without != "shape" and shapes[thing.shape] == 1:
+    if without != "shape" and len(same_shape) == 1:
         ways += [f"the {thing.shape}"] * 2
-    if without != "colour" and colours[thing.colour] == 1:
+    if without != "colour" and sum(t.colour == thing.colour for t in scene.things) == 1:
         ways += [f"the {thing.colour} thing", f"the {thing.colour} one"]
-    if without not in ("colour", "shape") and pairs[thing.colour, thing.shape] == 1:
+    if without not in ("colour", "shape") and sum(t.colour == thing.colour for t in same_shape) == 1:
         ways += [f"the {thing.colour} {thing.shape}"]
-    if without not in ("size", "shape") and shapes[thing.shape] > 1 and sized[thing.big, thing.shape] == 1:
+    if without not in ("size", "shape") and len(same_shape) > 1 and sum(t.big == thing.big for t in same_shape) == 1:
         ways += [f"the {thing.size} {thing.shape}"]
     return ways
 

@@ -7,8 +7,9 @@ Knows rates, checkpoints and the clock. Knows nothing about how drawings are mad
     3) talk: the whole model learns to answer; the tower goes on learning both
     4) now and then: measure, checkpoint
 
-Fixed seeds: the same drawings in the same order. Rates and curriculum follow the share of the plan that is used up, by
-minutes or by pictures, whichever is more; where minutes decide, a faster machine ends with other, better weights.
+Fixed seeds: the same drawings in the same order. Rates and curriculum follow the share of the plan's pictures that is
+used up, so that a busy machine only takes longer; where `minutes` end the plan first, a faster one ends with other,
+better weights.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ from experiments.tiny_vision.model import TowerSize, Vision
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Length and rates of the training. Progress is the larger of the used shares of `minutes` and of `pictures`.
+    """Length and rates of the training. Progress is the larger of the used shares of `pictures` and of `minutes`.
 
+    `pictures` are those that are talked about; ten that are only looked at count as one, since they cost as much.
     `look` is the share of the plan in which the tower learns alone. A pool has `pool` pictures; steps of looking take
     `look_batch` of them, steps of talking `batch`. Rates are peaks: of Muon for matrices, of Adam for the rest.
     """
 
-    minutes: float = 110.0
-    pictures: float = 1e6
+    pictures: float = 90_000
+    minutes: float = 1e9
     look: float = 0.2
     pool: int = 512
     look_batch: int = 64
@@ -69,7 +71,10 @@ class State:
     step: int = 0
     talked: int = 0
     """Steps of talking."""
-    pictures: int = 0
+    looked_at: int = 0
+    """Pictures of the steps of looking."""
+    talked_about: int = 0
+    """Pictures of the steps of talking."""
     seconds: float = 0.0
     pool: int = 0
     index: int = 0
@@ -79,7 +84,8 @@ class State:
     next_progress: float = 0.0
 
     def progress(self, plan: Plan) -> float:
-        return min(1.0, max(self.seconds / (60 * plan.minutes), self.pictures / plan.pictures))
+        pictures = self.talked_about + 0.1 * self.looked_at
+        return min(1.0, max(pictures / plan.pictures, self.seconds / (60 * plan.minutes)))
 
 
 def rate(progress: float, steps: int, warm_up: int) -> float:
@@ -110,20 +116,25 @@ def train(
     say: Callable[[str], None] = print,
     stop_after: int | None = None,
     ahead: bool = False,
+    fuse: bool = False,
 ) -> tuple[Vision, State]:
     """Train from the checkpoint in `folder`, or from the start, until the plan is used up (or for `stop_after` steps).
 
     Args:
         language: The language model to start from; its vocabulary is the encoder's.
         ahead: Whether a second process draws the next pool meanwhile.
+        fuse: Whether layers are compiled: faster after a minute.
     """
     torch.manual_seed(plan.seed)
     model = started(language, tower)
     eyes, words = optimizers(model)
     state = load(folder, model, (eyes, words)) or State()
+    if fuse:
+        for layer in (*model.vision_tower.vision_model.encoder.layers, *model.language_model.model.layers):
+            layer.compile(dynamic=True)
     checks = measuring(encoder, model)
     saved = time.monotonic()
-    recent: deque[float] = deque(maxlen=40)
+    recent, speeds = deque[float](maxlen=40), deque[float](maxlen=40)
     with _interrupts() as stopping, _drawing(plan, ahead) as drawn:
         while state.progress(plan) < 1.0 and not stopping and not (stop_after and state.step >= stop_after):
             # 1) A pool; one that was begun before an interruption is drawn again, as it was
@@ -131,6 +142,9 @@ def train(
                 state.pool_progress, state.next_progress = state.next_progress, state.progress(plan)
             examples = drawn(state)
             talking = state.pool_progress >= plan.look
+            if talking and not state.talked:
+                recent.clear()
+                speeds.clear()
             size = plan.batch if talking else plan.look_batch
             while state.index < len(examples):
                 start = time.monotonic()
@@ -138,11 +152,16 @@ def train(
                 # 2) and 3) One step
                 loss, right = (talk if talking else look)(model, eyes, words, chosen, encoder, plan, state)
                 state.step, state.talked = state.step + 1, state.talked + talking
-                state.index, state.pictures = state.index + len(chosen), state.pictures + len(chosen)
+                state.index += len(chosen)
+                if talking:
+                    state.talked_about += len(chosen)
+                else:
+                    state.looked_at += len(chosen)
                 state.seconds += time.monotonic() - start
                 recent.append(loss)
+                speeds.append(len(chosen) / (time.monotonic() - start))
                 if state.step % plan.line_every == 0:
-                    say(_line(state, plan, sum(recent) / len(recent), right, talking))
+                    say(_line(state, plan, sum(recent) / len(recent), right, talking, sum(speeds) / len(speeds)))
                 # 4) Measure and checkpoint
                 if talking and state.step % plan.measure_every == 0:
                     start = time.monotonic()
@@ -221,14 +240,14 @@ def talk(
     return float(loss.detach()), right
 
 
-def _line(state: State, plan: Plan, loss: float, right: Tensor, talking: bool) -> str:
+def _line(state: State, plan: Plan, loss: float, right: Tensor, talking: bool, speed: float) -> str:
     done = state.progress(plan)
     minutes = state.seconds / done * (1 - done) / 60
     bar = "#" * round(20 * done)
     seen = "/".join(f"{float(r):.2f}" for r in right)
     return (
         f"[{bar:<20}] {done:6.1%} {'talk' if talking else 'look'} step {state.step} loss {loss:.3f} "
-        f"shape/colour/size/letter {seen} {state.pictures / state.seconds:.0f} pictures/s, {minutes:.0f} min left"
+        f"shape/colour/size/letter {seen} {speed:.1f} pictures/s, {minutes:.0f} min left"
     )
 
 

@@ -24,7 +24,7 @@ from jc1.models import BUNDLED
 TINY = BUNDLED / "jc1-tiny"
 LANGUAGE = Size(layers=2, width=64, heads=2, inner=64)
 TOWER = TowerSize(width=64, layers=1, heads=2, inner=64)
-PLAN = replace(Plan(), minutes=1e9, pictures=120, pool=12, look_batch=4, batch=4, look=0.1)
+PLAN = replace(Plan(), pictures=11, pool=12, look_batch=4, batch=4, look=0.1)
 """Two pools of looking, then talking."""
 
 
@@ -119,7 +119,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Vision, Path]:
         for parameter in model.parameters():
             parameter.copy_(parameter.half().float())  # as the file stores them
     folder = tmp_path_factory.mktemp("exported")
-    save(model, folder, TINY, {"step": 0, "pictures": 0})
+    save(model, folder, TINY, {"looked_at": 0, "talked_about": 0})
     return model, folder
 
 
