@@ -373,7 +373,7 @@ def relation(scene: Scene, rng: random.Random, held_out: bool) -> Question | Non
     kind = rng.random()
     if kind < 0.4:
         yes = rng.random() < 0.5
-        claimed = where if yes else (-where[0], -where[1]) if rng.random() < 0.7 else (where[1], where[0])
+        claimed = where if yes else (-where[0], -where[1])
         text = wording(SIDE, rng, held_out).format(r=name, s=its, side=SIDES[claimed][0])
         return Question("relation", text, "Yes." if yes else "No.")
     if kind < 0.7:
@@ -397,11 +397,11 @@ def reading(scene: Scene, rng: random.Random, held_out: bool) -> Question | None
 def existence(scene: Scene, rng: random.Random, held_out: bool) -> Question | None:
     if scene.things and rng.random() < 0.5:
         thing = rng.choice(scene.things)
-        what = rng.choice((article(thing.shape), f"{article(thing.colour)} {thing.shape}", f"anything {thing.colour}"))
+        colour = article(thing.colour)
+        what = rng.choice((article(thing.shape), f"{colour} {thing.shape}", f"{colour} thing"))
         answer = "Yes."
     else:
-        what = absent(scene, rng).removeprefix("the ")
-        what = f"anything {what.removesuffix(' thing')}" if what.endswith(" thing") else article(what)
+        what = article(absent(scene, rng).removeprefix("the "))
         answer = "No."
     return Question("existence", wording(EXISTS, rng, held_out).format(a=what), answer)
 

@@ -129,6 +129,8 @@ def train(
     model = started(language, tower)
     eyes, words = optimizers(model)
     state = load(folder, model, (eyes, words)) or State()
+    if state.step:
+        say(f"goes on from step {state.step}")
     if fuse:
         for layer in (*model.vision_tower.vision_model.encoder.layers, *model.language_model.model.layers):
             layer.compile(dynamic=True)
