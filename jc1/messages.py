@@ -5,16 +5,25 @@ Knows what a message is made of, and how it is written as a dict. Knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jc1.errors import InvalidRequest, UnknownRole
 from jc1.texts import NOT_TEXT, is_text
 from jc1.tools import ToolCall
 
+if TYPE_CHECKING:
+    from jc1.vision.images import Picture
+
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+MOST_OF_A_URL = 8_192
+"""Characters of an address that is no data URL."""
+_DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+)?(;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,35 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """A picture inside a message, as its encoded bytes (PNG, JPEG or WebP)."""
+    """A picture inside a message: its encoded bytes (PNG, JPEG, WebP or GIF), or the URL at which they are.
 
-    data: bytes
-    media_type: str
+    `picture` is what was read of it, once a request is prepared.
+    """
+
+    data: bytes = b""
+    media_type: str = ""
+    url: str = ""
+    picture: Picture | None = field(default=None, compare=False)
+
+    @classmethod
+    def of_url(cls, url: str) -> Self:
+        """Return the picture that a URL means: a data URL holds it, what any other leads to is fetched later.
+
+        Raises:
+            InvalidRequest: It is a data URL without base64 in it, or no URL at all.
+        """
+        head = _DATA_URL.match(url[:MOST_OF_A_URL])
+        if head is not None:
+            try:
+                data = base64.b64decode(url[head.end() :], validate=True)
+            except (binascii.Error, ValueError):
+                raise _no_url("holds no valid base64") from None
+            return cls(data, (head["media_type"] or "").lower())
+        if url[:5].lower() == "data:":
+            raise _no_url("is a data URL of another form")
+        if len(url) > MOST_OF_A_URL:
+            raise _no_url(f"has more than {MOST_OF_A_URL:,} characters")
+        return cls(url=url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +103,11 @@ class Message:
         """Return the content as parts: a string is one of text."""
         return (TextPart(self.content),) if isinstance(self.content, str) else self.content
 
+    @property
+    def pictures(self) -> tuple[ImagePart, ...]:
+        """Return the pictures of the message, in their order."""
+        return tuple(part for part in self.parts if isinstance(part, ImagePart))
+
     @classmethod
     def system(cls, content: str) -> Message:
         return cls("system", content)
@@ -84,6 +123,11 @@ class Message:
     @classmethod
     def tool(cls, content: str, tool_call_id: str) -> Message:
         return cls("tool", content, tool_call_id=tool_call_id)
+
+
+def pictures_in(messages: Sequence[Message]) -> Iterator[ImagePart]:
+    """Yield the pictures of messages, in their order."""
+    return (picture for message in messages for picture in message.pictures)
 
 
 def conversation_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> tuple[Message, ...]:
@@ -130,16 +174,25 @@ def _of_call(call: Any, message: Any) -> ToolCall:
     raise _no_message(message)
 
 
-def _of_part(part: Any, message: Any) -> TextPart:
+def _of_part(part: Any, message: Any) -> Part:
     match part:
         case {"type": "text", "text": str(text), **rest} if not rest:
             return TextPart(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}, **rest} if not rest:
+            return ImagePart.of_url(url)
     raise _no_message(message)
 
 
 def _no_message(message: Any) -> InvalidRequest:
     return InvalidRequest(
         f"{ascii(message)[:80]} is no message: send a `Message`, or a dict with 'role' and 'content', which is a "
-        "string or a list of {'type': 'text', 'text': ...}, and with 'tool_calls' or 'tool_call_id' in OpenAI's form.",
+        "string or a list of {'type': 'text', 'text': ...} and {'type': 'image_url', 'image_url': {'url': ...}}, and "
+        "with 'tool_calls' or 'tool_call_id' in OpenAI's form.",
         param="messages",
+    )
+
+
+def _no_url(reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The URL of a picture {reason}: send data:image/png;base64,... or https://HOST/PATH.", param="messages"
     )

@@ -24,6 +24,7 @@ from jc1.reply import Done, Event, Recalled, Reply, ReplyBuilder, Token, last
 from jc1.request import MemoryMode, Request
 from jc1.tools import Tool, ToolCallDelta, toolset_of
 from jc1.trace import Trace, Usage
+from jc1.vision.see import see, seen
 
 if TYPE_CHECKING:
     from jc1.workbench import Workbench
@@ -99,7 +100,8 @@ class Pipeline:
                     bench, trace, messages, memory=memory, preset=preset, decoding=decoding, tools=toolset
                 )
                 # 2) hear: a recording will become text here. Nothing does that yet, so `prepare` refuses one.
-                # 3) see: a picture will become what the model sees here. The same holds.
+                # 3) see: fetch and read the pictures that the model is to look at.
+                await see(bench, trace, request)
                 # 4) tokenize: keep of the history what fits.
                 await tokenize(trace, request)
                 # 5) recall: embed the message and find the owner's records that answer it.
@@ -163,6 +165,7 @@ class Pipeline:
         token_ids, count = request.tokens.tokenize(prompt.messages)
         trace.dropped_memories = prompt.dropped_memories
         trace.usage = Usage(prompt_tokens=count)
+        trace.pictures = seen(self._bench.engine, prompt.messages)
         self._bench.telemetry.note_prompt(trace, prompt.messages)
         headers = self._bench.telemetry.headers_behind(trace)
         return EnginePrompt(prompt.messages, tuple(token_ids), request.tools, headers)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jc1.errors import InvalidDecoding
 from jc1.language import language_notice
-from jc1.messages import Message
+from jc1.messages import Message, pictures_in
 from jc1.presets import Preset
 from jc1.prompt import MEMORY_SHARE, fit_history, prompt_budget
 from jc1.request import MemoryMode, Request, conversation, turn_of
+from jc1.vision.see import see
 
 if TYPE_CHECKING:
     from jc1.engines.base import Engine
@@ -110,6 +111,7 @@ async def prompt_tokens(
     """
     trace = bench.begin_trace()
     request = await prepare(bench, trace, messages, memory="off", preset=preset, decoding={}, tools=tools)
+    await see(bench, trace, request)
     system = [Message.system(request.resolved.system)] if request.resolved.system else []
     whole = (*system, *request.history, request.message, *request.exchange)
     return await in_thread(request, request.tokens.count, whole)
@@ -123,7 +125,8 @@ async def tokenize(trace: Trace, request: Request) -> None:
 
 async def in_thread(request: Request, work: Callable[..., T], *arguments: Any) -> T:
     """Do work that tokenizes the request, and return its result: in a thread, unless there is little to tokenize."""
-    if request.characters <= QUICK_CHARACTERS and not request.recalls:
+    quick = request.characters <= QUICK_CHARACTERS and not any(pictures_in(request.messages))
+    if quick and not request.recalls:
         return work(*arguments)
     return await asyncio.to_thread(work, *arguments)
 

@@ -59,8 +59,9 @@ def _store(
         ).number
     if request.memory == "on":
         message = NewRecord(request.message.text, "user", session=session, turn=number)
+        spoken = [message] if message.text.strip() else []  # a picture may come without words
         answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
-        records = stores.memory.add(request.owner, [message, answer] if answered else [message])
+        records = stores.memory.add(request.owner, [*spoken, answer] if answered else spoken)
     if session is not None and number is not None and not (answered and request.memory == "on"):
         stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)
     return number, records

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jc1.decoding import Decoding
 from jc1.errors import EmptyMessage, InvalidDecoding, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
-from jc1.messages import Message, TextPart, conversation_of
+from jc1.messages import AudioPart, Message, conversation_of
 from jc1.tools import Toolset
 
 if TYPE_CHECKING:
@@ -111,13 +111,18 @@ class Request:
 
     @property
     def recalls(self) -> bool:
-        """Return whether memories are searched for this request."""
-        return self.resolved.retrieval.k > 0
+        """Return whether memories are searched for this request, by the words of its message."""
+        return self.resolved.retrieval.k > 0 and bool(self.message.text.strip())
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Return history, message and exchange."""
+        return (*self.history, self.message, *self.exchange)
 
     @property
     def characters(self) -> int:
         """Return how many characters system prompt, history and the turn's own messages have together."""
-        return len(self.resolved.system) + _characters((*self.history, self.message, *self.exchange))
+        return len(self.resolved.system) + _characters(self.messages)
 
 
 def conversation(
@@ -126,8 +131,8 @@ def conversation(
     """Return what was sent as messages that end with the user's, or with what the tools said to it.
 
     Raises:
-        InvalidRequest: It is no conversation, has no text at its end, or holds what no text holds.
-        RequestTooLarge: It is longer than the settings allow.
+        InvalidRequest: It is no conversation, has nothing at its end, or holds what no text holds.
+        RequestTooLarge: It is longer than the settings allow, or has more pictures.
     """
     if memory not in ("on", "read", "off"):
         raise InvalidRequest(f"memory is 'on', 'read' or 'off', not {memory!r}.", param="memory")
@@ -145,13 +150,25 @@ def conversation(
             f"The messages hold {size:,} characters, {settings.max_body_bytes:,} are allowed: shorten them.",
             param="messages",
         )
-    if not all(isinstance(part, TextPart) for message in parsed for part in message.parts):
-        raise InvalidRequest(
-            "A message holds a picture or a recording, and JC1 reads text alone so far: send text.", param="messages"
-        )
-    if not turn_of(parsed)[1].text.strip():
+    if any(isinstance(part, AudioPart) for message in parsed for part in message.parts):
+        raise InvalidRequest("A message holds a recording, and JC1 hears none so far: send text.", param="messages")
+    _check_pictures(parsed, settings)
+    message = turn_of(parsed)[1]
+    if not message.text.strip() and not message.pictures:
         raise EmptyMessage
     return parsed
+
+
+def _check_pictures(messages: Sequence[Message], settings: Settings) -> None:
+    """Raise `InvalidRequest` where there are too many pictures, or one is nobody's who shows pictures."""
+    shown = [message.role for message in messages for _ in message.pictures]
+    if any(role != "user" for role in shown):
+        raise InvalidRequest("A picture stands in a message of another role: let the user send it.", param="messages")
+    if len(shown) > settings.max_images:
+        raise RequestTooLarge(
+            f"The messages hold {len(shown)} pictures, {settings.max_images} are allowed (max_images): send fewer.",
+            param="messages",
+        )
 
 
 def turn_of(messages: Sequence[Message]) -> tuple[Sequence[Message], Message, Sequence[Message]]:

@@ -97,6 +97,8 @@ class Trace:
     """Of each choice, where beams were searched."""
     shards: list[dict[str, int]] | None = None
     """What each process of the engine holds of the weights, where they are shared."""
+    pictures: list[dict[str, int]] = field(default_factory=list)
+    """Of each picture in the prompt its width and height in pixels, and the tokens that it takes."""
     notices: tuple[Notice, ...] = ()
     stored: int = 0
     """How many records were remembered of it."""
@@ -192,6 +194,7 @@ class Trace:
             "speculation": self.speculation,
             "scores": self.scores,
             "shards": self.shards,
+            "pictures": self.pictures,
             "notices": [asdict(notice) for notice in self.notices],
         }
 

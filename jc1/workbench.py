@@ -21,6 +21,7 @@ from jc1.pipeline import Pipeline
 from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
 from jc1.vision.ocr import RapidOcr
+from jc1.vision.pictures import Pictures
 
 if TYPE_CHECKING:
     from jc1.access.keys import Keys
@@ -94,6 +95,7 @@ class Workbench(Stores):
     def __init__(self, settings: Settings, *, engine: Engine, **stores: Any) -> None:
         super().__init__(settings, **stores)
         self.engine = engine
+        self.pictures = Pictures(settings)
         self.pipeline = Pipeline(self)
         self.guarded = GuardedPipeline(self)
 

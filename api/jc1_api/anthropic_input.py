@@ -1,7 +1,7 @@
 """The messages of a request as Anthropic's clients send them, and what the pipeline takes them for.
 
-Knows which blocks can be read: text, calls and what tools said. Blocks of thoughts are passed over, as no model is told
-them again; what else cannot be read is refused by name.
+Knows which blocks can be read: text, pictures, calls and what tools said. Blocks of thoughts are passed over, as no
+model is told them again; what else cannot be read is refused by name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from jc1.messages import Message, Part, TextPart
+from jc1.messages import ImagePart, Message, Part, TextPart
 from jc1.tools import Tool, ToolCall
 from jc1_api.fields import Body, Flag, Text, accepted, refused
 
 THOUGHTS = ("thinking", "redacted_thinking")
-BLOCKS = ("text", "tool_use", "tool_result", *THOUGHTS)
+BLOCKS = ("text", "image", "tool_use", "tool_result", *THOUGHTS)
 
 
 class CacheControl(Body):
@@ -35,7 +35,7 @@ class _Block(Body):
     def _known(cls, values: Any) -> Any:
         kind = values.get("type") if isinstance(values, dict) else None
         if isinstance(kind, str) and kind not in BLOCKS:
-            reason = f"A block of type {kind!r} cannot be read by this server's model: send 'text' blocks."
+            reason = f"A block of type {kind!r} cannot be read by this server: send 'text' and 'image' blocks."
             raise refused("type", kind, reason)
         return values
 
@@ -46,6 +46,46 @@ class TextBlockSent(_Block):
     type: Literal["text"]
     text: Text
     citations: list[Any] | None = accepted("texts are read without them")
+
+
+class Base64Source(Body):
+    """A picture that is sent along."""
+
+    type: Literal["base64"]
+    media_type: Text = Field(description="What it is called; what it is, its bytes tell.")
+    data: Text
+
+
+class UrlSource(Body):
+    """A picture that is to be fetched."""
+
+    type: Literal["url"]
+    url: Text = Field(description="Where the server fetches, https://HOST/PATH; or a data URL.")
+
+
+def _source(value: Any) -> str:
+    return "url" if isinstance(value, dict) and value.get("type") == "url" else "base64"
+
+
+class ImageBlockSent(_Block):
+    """A picture."""
+
+    type: Literal["image"]
+    source: Annotated[Annotated[Base64Source, Tag("base64")] | Annotated[UrlSource, Tag("url")], Discriminator(_source)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_file(cls, values: Any) -> Any:
+        source = values.get("source") if isinstance(values, dict) else None
+        if isinstance(source, dict) and source.get("type") == "file":
+            raise refused("source", source, "No files are kept here: send the picture as 'base64' or 'url'.")
+        return values
+
+    def part(self) -> ImagePart:
+        """Return the picture as the pipeline takes it. Raises `InvalidRequest` for what is no picture's."""
+        if isinstance(self.source, UrlSource):
+            return ImagePart.of_url(self.source.url)
+        return ImagePart.of_url(f"data:{self.source.media_type};base64,{self.source.data}")
 
 
 class ToolUseSent(_Block):
@@ -90,6 +130,7 @@ def _kind(value: Any) -> str:
 
 AnyBlock = Annotated[
     Annotated[TextBlockSent, Tag("text")]
+    | Annotated[ImageBlockSent, Tag("image")]
     | Annotated[ToolUseSent, Tag("tool_use")]
     | Annotated[ToolResultSent, Tag("tool_result")]
     | Annotated[ThoughtsSent, Tag("thoughts")],
@@ -159,10 +200,10 @@ def _messages(sent: MessageSent) -> Iterator[Message]:
     for block in sent.content:
         if isinstance(block, ToolResultSent):
             yield Message("tool", _result(block), tool_call_id=block.tool_use_id)
-    texts = [block for block in sent.content if isinstance(block, TextBlockSent)]
+    shown = [block for block in sent.content if isinstance(block, TextBlockSent | ImageBlockSent)]
     calls = tuple(_call(block) for block in sent.content if isinstance(block, ToolUseSent))
-    if texts or calls or not any(isinstance(block, ToolResultSent) for block in sent.content):
-        yield Message(sent.role, _content(texts), calls)
+    if shown or calls or not any(isinstance(block, ToolResultSent) for block in sent.content):
+        yield Message(sent.role, _content(shown), calls)
 
 
 def _call(block: ToolUseSent) -> ToolCall:
@@ -171,10 +212,10 @@ def _call(block: ToolUseSent) -> ToolCall:
 
 def _result(block: ToolResultSent) -> str | tuple[Part, ...]:
     content = _content(block.content or "")
-    if not block.is_error:
+    return f"Error: {Message('tool', content).text}" if block.is_error else content
+
+
+def _content(content: str | Sequence[TextBlockSent | ImageBlockSent]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
         return content
-    return "Error: " + (content if isinstance(content, str) else "\n".join(part.text for part in content))
-
-
-def _content(content: str | Sequence[TextBlockSent]) -> str | tuple[TextPart, ...]:
-    return content if isinstance(content, str) else tuple(TextPart(block.text) for block in content)
+    return tuple(block.part() if isinstance(block, ImageBlockSent) else TextPart(block.text) for block in content)

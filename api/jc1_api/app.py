@@ -20,6 +20,7 @@ from jc1.erasure import purging_daily
 from jc1.telemetry.loop_lag import measuring_lag
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
+from jc1_api.anthropic_errors import PATHS
 from jc1_api.mcp import http as mcp
 from jc1_api.middleware import Gate
 from jc1_api.routes import (
@@ -41,6 +42,9 @@ from jc1_api.routes import (
     traces,
     usage,
 )
+
+TAKE_PICTURES = ("POST /v1/chat/completions", "POST /v1/responses", *(f"POST {path}" for path in PATHS))
+"""Routes whose bodies may hold pictures."""
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
@@ -89,6 +93,8 @@ def create_app(workbench: Workbench) -> FastAPI:
     app.state.started = int(time.time())
     app.state.stopping = False
     settings = workbench.settings
+    # A picture of the largest size, in base64, and as much text as any request may have.
+    with_picture = "max_image_bytes", settings.max_body_bytes + 4 * settings.max_image_bytes // 3
     app.state.sign_ins = sign_ins = SignIns(workbench.keys, settings.session_hours)
     app.add_middleware(
         Gate,
@@ -97,6 +103,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         larger={
             f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
             memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
+            **dict.fromkeys(TAKE_PICTURES, with_picture),
         },
         on_error=workbench.telemetry.count_error,
         stopping=lambda: bool(app.state.stopping),

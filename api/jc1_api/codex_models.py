@@ -45,7 +45,7 @@ class CodexModel(BaseModel):
     supported_in_api: Literal[True] = True
     shell_type: Literal["shell_command"] = "shell_command"
     truncation_policy: Truncation = Truncation()
-    input_modalities: list[str] = ["text"]
+    input_modalities: list[str]
     experimental_supported_tools: list[str] = []
     supported_reasoning_levels: list[str] = []
     default_reasoning_summary: Literal["none"] = "none"
@@ -54,7 +54,9 @@ class CodexModel(BaseModel):
     support_verbosity: Literal[False] = False
 
 
-def codex_model(name: str, description: str, *, place: int, context_length: int, tools: bool) -> CodexModel:
+def codex_model(
+    name: str, description: str, *, place: int, context_length: int, tools: bool, modalities: list[str]
+) -> CodexModel:
     """Return the entry of a model. `place` is where it stands in the list, from 0."""
     return CodexModel(
         slug=name,
@@ -63,4 +65,5 @@ def codex_model(name: str, description: str, *, place: int, context_length: int,
         context_window=context_length,
         supports_parallel_tool_calls=tools,
         priority=place,
+        input_modalities=modalities,
     )

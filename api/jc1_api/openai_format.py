@@ -106,6 +106,14 @@ class NoticeShown(BaseModel):
     message: str
 
 
+class PictureShown(BaseModel):
+    """One picture that the model was shown."""
+
+    width: int = Field(description="Pixels, as it was read.")
+    height: int
+    tokens: int = Field(description="Of the prompt.")
+
+
 class Story(BaseModel):
     """JC1's own part of a reply."""
 
@@ -122,6 +130,7 @@ class Story(BaseModel):
     remember_error: str | None = Field(description="The code of the error that kept it from being remembered.")
     speculation: dict[str, Any] | None = Field(description="Drafted and accepted tokens, where the engine speculates.")
     scores: list[float] | None = Field(description="Of each choice, where beams were searched.")
+    pictures: list[PictureShown]
     notices: list[NoticeShown] = Field(description="What to know about a reply that was given all the same.")
 
 

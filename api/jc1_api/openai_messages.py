@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from jc1.messages import Message, Part, TextPart
+from jc1.messages import ImagePart, Message, Part, TextPart
 from jc1_api.fields import Body, Text, accepted, refused, without_refused
 from jc1_api.openai_tools import SentCall, to_calls
 
@@ -27,7 +27,7 @@ def _one_or_list(value: object) -> str:
 
 
 class ContentPart(Body):
-    """A piece of a message. Text is the only kind so far."""
+    """A piece of text."""
 
     type: Literal["text"]
     text: Text
@@ -37,13 +37,46 @@ class ContentPart(Body):
     def _only_text(cls, values: Any) -> Any:
         kind = values.get("type") if isinstance(values, dict) else None
         if isinstance(kind, str) and kind != "text":
-            raise refused("type", kind, f"A part of type {kind!r} cannot be read by this server: send 'text' parts.")
+            raise refused("type", kind, f"A part of type {kind!r} cannot stand in this message: send 'text' parts.")
         return values
 
 
+class ImageUrl(Body):
+    """Where a picture is."""
+
+    url: Text = Field(description="data:image/png;base64,... or, where the server fetches, https://HOST/PATH.")
+    detail: Literal["auto", "low", "high", "original"] | None = accepted("the model's processor decides sizes")
+
+
+class ImagePartSent(Body):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class TextPartSent(ContentPart):
+    """A piece of text, among pictures."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_text(cls, values: Any) -> Any:
+        kind = values.get("type") if isinstance(values, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            reason = f"A part of type {kind!r} cannot be read by this server: send 'text' and 'image_url' parts."
+            raise refused("type", kind, reason)
+        return values
+
+
+def _part(value: Any) -> str:
+    return "image" if isinstance(value, dict) and value.get("type") == "image_url" else "text"
+
+
+AnyPart = Annotated[Annotated[TextPartSent, Tag("text")] | Annotated[ImagePartSent, Tag("image")], Discriminator(_part)]
 _One = Annotated[Text, Tag("one")]
 OneOrSeveral = Annotated[_One | Annotated[list[Text], Tag("list")], Discriminator(_one_or_list)]
 Content = Annotated[_One | Annotated[list[ContentPart], Tag("list")], Discriminator(_one_or_list)]
+AnyContent = Annotated[_One | Annotated[list[AnyPart], Tag("list")], Discriminator(_one_or_list)]
 
 
 class _Message(Body):
@@ -82,7 +115,7 @@ class ChatMessage(_Message):
 
     # Any text is taken here: the pipeline knows the roles, and has an error of its own for the others.
     role: Annotated[Text, Field(json_schema_extra={"enum": ["system", "developer", "user"]})]
-    content: Content
+    content: AnyContent
 
 
 def _speaker(value: Any) -> str:
@@ -98,13 +131,15 @@ AnyMessage = Annotated[
 ]
 
 
+def _to_part(part: ContentPart | ImagePartSent) -> Part:
+    return ImagePart.of_url(part.image_url.url) if isinstance(part, ImagePartSent) else TextPart(part.text)
+
+
 def to_message(sent: ChatMessage | AssistantMessage | ToolMessage) -> Message:
     """Return a message as the pipeline takes it."""
     role: Any = "system" if sent.role == "developer" else sent.role
     content = sent.content or ""
-    said: str | tuple[Part, ...] = (
-        content if isinstance(content, str) else tuple(TextPart(part.text) for part in content)
-    )
+    said: str | tuple[Part, ...] = content if isinstance(content, str) else tuple(map(_to_part, content))
     if isinstance(sent, ToolMessage):
         return Message(role, said, tool_call_id=sent.tool_call_id)
     if not isinstance(sent, AssistantMessage):

@@ -1,7 +1,7 @@
 """The input of a response request, as OpenAI's clients send it, and what the pipeline takes it for.
 
-Knows which items and parts can be read: text, calls and what tools said. Items of thoughts are passed over, as no model
-is told them again; what else cannot be read is refused by name.
+Knows which items and parts can be read: text, pictures, calls and what tools said. Items of thoughts are passed over,
+as no model is told them again; what else cannot be read is refused by name.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from jc1.messages import Message, Part, TextPart
+from jc1.messages import ImagePart, Message, Part, TextPart
 from jc1.tools import Tool, ToolCall
 from jc1_api.fields import Body, Flag, Text, accepted, refused
 
-PARTS = ("input_text", "output_text", "text", "refusal")
+PARTS = ("input_text", "output_text", "text", "refusal", "input_image")
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 
 
@@ -40,10 +40,11 @@ class _Part(_Echoed):
 
     @model_validator(mode="before")
     @classmethod
-    def _only_text(cls, values: Any) -> Any:
+    def _known(cls, values: Any) -> Any:
         kind = values.get("type") if isinstance(values, dict) else None
         if isinstance(kind, str) and kind not in PARTS:
-            raise refused("type", kind, f"A part of type {kind!r} cannot be read by this server: send 'input_text'.")
+            reason = f"A part of type {kind!r} cannot be read by this server: send 'input_text' and 'input_image'."
+            raise refused("type", kind, reason)
         return values
 
 
@@ -61,11 +62,30 @@ class InputRefusal(_Part):
     refusal: Text
 
 
+class InputImage(_Part):
+    """A picture."""
+
+    type: Literal["input_image"]
+    image_url: Text = Field(description="data:image/png;base64,... or, where the server fetches, https://HOST/PATH.")
+    detail: Literal["auto", "low", "high", "original"] | None = accepted("the model's processor decides sizes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_url(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("file_id") is not None:
+            raise refused("file_id", values["file_id"], "No files are kept here: send the picture as 'image_url'.")
+        return values
+
+
 def _part(value: Any) -> str:
-    return "refusal" if isinstance(value, dict) and value.get("type") == "refusal" else "text"
+    kind = value.get("type") if isinstance(value, dict) else None
+    return {"refusal": "refusal", "input_image": "image"}.get(str(kind), "text")
 
 
-InputPart = Annotated[Annotated[InputText, Tag("text")] | Annotated[InputRefusal, Tag("refusal")], Discriminator(_part)]
+InputPart = Annotated[
+    Annotated[InputText, Tag("text")] | Annotated[InputRefusal, Tag("refusal")] | Annotated[InputImage, Tag("image")],
+    Discriminator(_part),
+]
 
 
 def _text_or_parts(value: object) -> str:
@@ -191,7 +211,11 @@ def to_tools(sent: Sequence[SentFunction | OtherTool]) -> tuple[list[Tool], list
     return tools, sorted({tool.type for tool in sent if isinstance(tool, OtherTool)})
 
 
-def _content(content: str | list[InputText | InputRefusal]) -> str | tuple[Part, ...]:
-    if isinstance(content, str):
-        return content
-    return tuple(TextPart(part.text if isinstance(part, InputText) else part.refusal) for part in content)
+def _content(content: str | list[InputText | InputRefusal | InputImage]) -> str | tuple[Part, ...]:
+    return content if isinstance(content, str) else tuple(map(_to_part, content))
+
+
+def _to_part(part: InputText | InputRefusal | InputImage) -> Part:
+    if isinstance(part, InputImage):
+        return ImagePart.of_url(part.image_url)
+    return TextPart(part.text if isinstance(part, InputText) else part.refusal)

@@ -19,7 +19,7 @@ from jc1.access.usage import NO_KEY
 from jc1.completion import complete
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error
-from jc1.messages import Message, conversation_of
+from jc1.messages import Message, conversation_of, pictures_in
 from jc1.presets import Preset
 from jc1.reply import Event, Reply, last
 from jc1.trace import Usage
@@ -36,6 +36,8 @@ EMBEDDED_TOGETHER = 64
 CHARACTERS_A_TOKEN = 4
 """About; of English, as OpenAI's help says. What a session's history and recalled memories take is not in the estimate:
 it is corrected when the prompt is built, and again when the reply is there."""
+TOKENS_A_PICTURE = 256
+"""About, of a small one; corrected like the rest of the estimate."""
 _DEFAULTS = Decoding()
 
 
@@ -105,7 +107,8 @@ class GuardedPipeline:
         """
         trace = self._bench.begin_trace(owner or principal.owner, session)
         run = partial(self._bench.pipeline.stream, messages, trace=trace, preset=preset, **options)
-        return self._run(principal, trace, preset, options, run, prompt_tokens=partial(_tokens_of, messages))
+        tokens, scopes = partial(_tokens_of, messages), partial(_scopes_of, messages)
+        return self._run(principal, trace, preset, options, run, prompt_tokens=tokens, scopes=scopes)
 
     def complete(
         self,
@@ -133,16 +136,18 @@ class GuardedPipeline:
         *,
         prompt_tokens: Callable[[], int],
         prompts: int = 1,
+        scopes: Callable[[], Sequence[str]] = tuple,
     ) -> AsyncGenerator[GuardedEvent, None]:
         """Yield `Admitted` and the events of `run`, where the principal may have them, when it is its turn.
 
         `prompt_tokens` tells about how many tokens are read, and is asked only where somebody counts them; `prompts` is
-        how many prompts are replied to.
+        how many prompts are replied to. `scopes` tells what has to be allowed besides `chat`.
         """
         reference = preset or self._bench.settings.preset
         with self._refusals(principal, trace.model):
-            # 1) The scope.
-            principal.require("chat")
+            # 1) The scopes.
+            for scope in ("chat", *scopes()):
+                principal.require(scope)
             # 2) The model and the preset.
             principal.require_model(trace.model)
             principal.require_preset(reference.reference if isinstance(reference, Preset) else reference)
@@ -264,7 +269,13 @@ class GuardedPipeline:
 
 def _tokens_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> int:
     """Return about how many tokens a conversation has, without its session's history and recalled memories."""
-    return _tokens_in(message.text for message in conversation_of(messages))
+    sent = conversation_of(messages)
+    return _tokens_in(message.text for message in sent) + TOKENS_A_PICTURE * sum(1 for _ in pictures_in(sent))
+
+
+def _scopes_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> Sequence[str]:
+    """Return the scopes that a conversation asks for besides `chat`."""
+    return ("vision",) if any(pictures_in(conversation_of(messages))) else ()
 
 
 def _tokens_raw(prompts: Sequence[RawPrompt]) -> int:

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Literal
 
 from jc1.decoding import GUIDES, Decoding
 from jc1.errors import EngineUnavailable, InvalidRequest, UnsupportedDecoding
-from jc1.messages import Message
+from jc1.messages import Message, pictures_in
 from jc1.tools import ToolCallDelta, Toolset
 from jc1.trace import Usage
 
 if TYPE_CHECKING:
     from jc1.tokenizer.tokenizer import Tokenizer
+    from jc1.vision.images import Picture
+
+TEXT = frozenset({"text"})
+TEXT_AND_IMAGES = TEXT | {"image"}
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 """Why a reply ended. That the rest was withheld only a remote server says."""
@@ -33,7 +37,8 @@ class Capabilities:
 
     decoding: frozenset[str]
     context_length: int
-    modalities: frozenset[str] = frozenset({"text"})
+    modalities: frozenset[str] = TEXT
+    """What it reads: `text`, and `image` where it sees."""
     advice: Mapping[str, str] = field(default_factory=dict)
     tools: bool = False
     """Whether it takes tools; `advice` has a word on `tools` too."""
@@ -59,6 +64,11 @@ class Capabilities:
         if not self.raw:
             raise self._refused("prompt", engine)
 
+    @property
+    def sees(self) -> bool:
+        """Return whether it can be shown pictures."""
+        return "image" in self.modalities
+
     def _refused(self, name: str, engine: str, preset: str | None = None) -> UnsupportedDecoding:
         advice = self.advice.get(name, "leave it out, or choose another engine.")
         return UnsupportedDecoding(name, engine, advice, preset=preset)
@@ -80,6 +90,11 @@ class EnginePrompt:
     @property
     def raw(self) -> bool:
         return not self.messages
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Return the pictures of the messages, in their order, as far as they were read."""
+        return tuple(part.picture for part in pictures_in(self.messages) if part.picture is not None)
 
     @property
     def before(self) -> tuple[int, ...]:
@@ -204,6 +219,10 @@ class Engine(ABC):
     def count(self, messages: Sequence[Message], tools: Toolset | None = None) -> int:
         """Return how many tokens messages and tools take; an engine that does not tokenize here estimates it."""
         return len(self.tokenize(messages, tools))
+
+    def picture_tokens(self, picture: Picture) -> int:
+        """Return how many tokens of a prompt a picture takes; 0 where the engine shows its model none."""
+        return 0
 
     def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
         """Return the token ids of a raw prompt: those that it was given as, or of its text, behind what the model's

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain, repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike
 from jc1.decoding import Decoding
 from jc1.engines.base import (
     GUIDES_ADVICE,
+    TEXT_AND_IMAGES,
     UNGUIDED,
     Alternative,
     Capabilities,
@@ -45,9 +47,12 @@ from jc1.engines.sampling.reference import (
     uniforms,
 )
 from jc1.engines.settings import EngineSettings
-from jc1.messages import Message
+from jc1.messages import ImagePart, Message, TextPart
 from jc1.prompt import CLOSE, OPEN
 from jc1.tools import Toolset
+
+if TYPE_CHECKING:
+    from jc1.vision.images import Picture
 
 Logits = Callable[[Sequence[int]], ArrayLike]
 """From all tokens so far, prompt and reply, to the next one's logits, shape (vocab,)."""
@@ -65,7 +70,7 @@ PEAK_STANDS = frozenset({"max_tokens", "stop", "seed"})
 
 class EchoEngine(Engine):
     """Repeats the last message, the user's or a tool's, without its recalled memories, one byte a token; a raw prompt
-    whole.
+    whole. Of a picture it tells the size: `[picture 640x480]`.
 
     A message that reads `NAME {...}` is repeated as a call where NAME is one of the request's tools; where a tool has
     to be called and it does not read so, the first that may be is called without arguments.
@@ -95,6 +100,7 @@ class EchoEngine(Engine):
             decoding=UNGUIDED,
             advice=GUIDES_ADVICE,
             context_length=context_length,
+            modalities=TEXT_AND_IMAGES,
             tools=True,
         )
         self._running = False
@@ -118,7 +124,10 @@ class EchoEngine(Engine):
 
         Tools take none.
         """
-        return self._ids("".join(f"{message.role}: {message.text}\n" for message in messages) + "assistant: ")
+        return self._ids("".join(f"{message.role}: {_text(message)}\n" for message in messages) + "assistant: ")
+
+    def picture_tokens(self, picture: Picture) -> int:
+        return len(self._ids(_described(picture)))
 
     def encode(self, prompt: str | Sequence[int]) -> tuple[int, ...]:
         return tuple(self._ids(prompt)) if isinstance(prompt, str) else known_ids(prompt, self._vocab)
@@ -220,10 +229,27 @@ def from_settings(settings: EngineSettings) -> EchoEngine:
 
 def echoed(messages: Sequence[Message]) -> bytes:
     """Return what the engine repeats: the last message of the user or a tool, without its recalled memories."""
-    text = next((message.text for message in reversed(messages) if message.role in ("user", "tool")), "")
+    text = next((_text(message) for message in reversed(messages) if message.role in ("user", "tool")), "")
     if text.startswith(OPEN) and CLOSE in text:
         text = text.partition(CLOSE)[2].removeprefix("\n")
     return text.encode()
+
+
+def _text(message: Message) -> str:
+    """Return a message's text, with its pictures described by their size, as far as they were read."""
+    if not message.pictures:
+        return message.text
+    texts = []
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+        elif isinstance(part, ImagePart) and part.picture is not None:
+            texts.append(_described(part.picture))
+    return "\n".join(texts)
+
+
+def _described(picture: Picture) -> str:
+    return f"[picture {picture.width}x{picture.height}]"
 
 
 def _repeated(prompt: EnginePrompt) -> bytes:

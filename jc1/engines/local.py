@@ -1,7 +1,7 @@
 """Engines that load a model on this machine: its tokenizer, its files, and what a request must be.
 
-Knows model folders. Of weights it knows whether they are there and whole, and whether they are the same; loading them
-is each engine's.
+Knows model folders, and that a model sees by its own processor (`eyes`). Of weights it knows whether they are there and
+whole, and whether they are the same; loading them is each engine's.
 """
 
 from __future__ import annotations
@@ -10,21 +10,27 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import GUIDES, Decoding
-from jc1.engines.base import Capabilities, Engine, EnginePrompt
+from jc1.engines.base import TEXT, TEXT_AND_IMAGES, Capabilities, Engine, EnginePrompt
 from jc1.engines.call_formats import PROBE, CallFormat, Calls, recognized
+from jc1.engines.eyes import Eyes, load_eyes
 from jc1.engines.grammar import Grammar, grammar_of
 from jc1.engines.guides import Guides
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.sampling.reference import check_bias
 from jc1.engines.settings import EngineSettings
 from jc1.errors import EngineUnavailable, Jc1Error
+from jc1.messages import Message
 from jc1.models import resolve, unreadable
+from jc1.tools import Toolset
+
+if TYPE_CHECKING:
+    from jc1.vision.images import Picture
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +43,11 @@ Stamps = tuple[tuple[str, int, int, int], ...]
 
 class LocalEngine(Engine):
     """An engine that has the model's tokenizer, and weights that it or processes of its own hold."""
+
+    shows_pictures = False
+    """Whether the engine can show pictures to a model that sees."""
+
+    _eyes: Eyes | None = None
 
     def __init__(self, settings: EngineSettings) -> None:
         self.model = settings.model
@@ -74,7 +85,7 @@ class LocalEngine(Engine):
 
         source = resolve(self._settings.model)
         path = source.path
-        read_config(path)
+        config = read_config(path)
         try:
             self._folder, self._stamps = path, _stamps(path)
             self._tokenizer = load_tokenizer(path)
@@ -87,6 +98,9 @@ class LocalEngine(Engine):
             ) from None
         self.model = source.name
         template = self._tokenizer.template
+        self._eyes = load_eyes(path, config) if self.shows_pictures else None
+        if self._eyes is not None:
+            template.special.add(self._eyes.mark)  # so that nobody can write one
         self._form = recognized(template.written_call(*PROBE)) if template.takes_tools else None
         return path
 
@@ -102,9 +116,23 @@ class LocalEngine(Engine):
         self._capabilities = Capabilities(
             decoding=decoding,
             context_length=context_length,
+            modalities=TEXT if self._eyes is None else TEXT_AND_IMAGES,
             advice={**(advice or {}), "tools": tools},
             tools=guided and self._form is not None,
         )
+
+    def tokenize(self, messages: Sequence[Message], tools: Toolset | None = None) -> list[int]:
+        """Return the token ids of messages and tools, each picture as what the model's processor writes for it."""
+        token_ids = super().tokenize(messages, tools)
+        pictures = EnginePrompt(tuple(messages)).pictures
+        return token_ids if self._eyes is None else self._eyes.expand(token_ids, pictures)
+
+    def picture_tokens(self, picture: Picture) -> int:
+        return 0 if self._eyes is None else self._eyes.count(picture)
+
+    def _unexpanded(self, prompt: EnginePrompt) -> list[int]:
+        """Return the token ids of a prompt with one placeholder for each picture, as its template writes them."""
+        return super().tokenize(prompt.messages, prompt.tools)
 
     def _calls(self, prompt: EnginePrompt) -> Calls | None:
         """Return what the reply may call, and how."""

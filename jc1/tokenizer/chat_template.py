@@ -72,6 +72,20 @@ class ChatTemplate:
         """Return whether the template has a place for tools."""
         return re.search(r"\btools\b", self.source) is not None
 
+    @cached_property
+    def wants_parts(self) -> bool:
+        """Return whether the template reads the parts of a content alone, and passes over one that is a string."""
+        from jinja2 import TemplateError
+
+        forms: list[str | list[dict[str, str]]] = [_CONTENT, [{"type": "text", "text": _CONTENT}]]
+        shown = []
+        for content in forms:
+            try:
+                shown.append(_CONTENT in self._render([{"role": "user", "content": content}], True))
+            except TemplateError:
+                shown.append(False)
+        return shown == [False, True]
+
     def written_call(self, name: str, arguments: str) -> str:
         """Return a conversation in which a tool is called, as the template writes it; empty where it cannot."""
         call = ToolCall("123456789", name, arguments)
@@ -126,7 +140,8 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         marks = set(self.special)
-        talk: list[_Plain] = [{"role": role, "content": _CONTENT} for role in ("system", "user", "assistant", "user")]
+        content = [{"type": "text", "text": _CONTENT}] if self.wants_parts else _CONTENT
+        talk: list[_Plain] = [{"role": role, "content": content} for role in ("system", "user", "assistant", "user")]
         call = {"id": "123456789", "type": "function", "function": {"name": "f", "arguments": {}}}
         asked: _Plain = {"role": "assistant", "content": "", "tool_calls": [call]}
         answered: _Plain = {"role": "tool", "content": _CONTENT, "tool_call_id": "123456789", "name": "f"}
@@ -167,7 +182,8 @@ class ChatTemplate:
         # What a model writes itself, its thoughts say, is for its template to take out of a reply.
         broken = self.delimiters if message.role == "assistant" else self.delimiters | self._mentioned
         if isinstance(message.content, str) or all(isinstance(p, TextPart) for p in message.content):
-            return self.neutral(message.text, broken)
+            text = self.neutral(message.text, broken)
+            return [{"type": "text", "text": text}] if self.wants_parts else text
         parts = []
         before = ""
         for part in message.content:
@@ -213,11 +229,16 @@ def _without_system(messages: Sequence[_Plain]) -> list[_Plain]:
         if message["role"] == "user":
             content = message["content"]
             if isinstance(content, str):
-                message["content"] = "\n\n".join([*system, content])
+                message["content"] = "\n\n".join([*map(_plain_text, system), content])
             else:
-                message["content"] = [*({"type": "text", "text": f"{text}\n\n"} for text in system), *content]
+                texts = ({"type": "text", "text": f"{_plain_text(text)}\n\n"} for text in system)
+                message["content"] = [*texts, *content]
             break
     return others
+
+
+def _plain_text(content: str | list[dict[str, str]]) -> str:
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _sandbox() -> jinja2.Environment:

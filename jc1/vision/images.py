@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 """Pillow's words for what is read. Others are refused by name: each decoder is one more that strangers may try."""
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+DAMAGED = "The picture is damaged, or was cut off: save it anew."
 OTHERS = {
     b"BM": "BMP",
     b"II*\0": "TIFF",
@@ -144,7 +146,7 @@ def decode(data: bytes, *, max_pixels: int, max_side: int) -> Answer:
     except UnidentifiedImageError:
         raise _unidentified(data) from None
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error):
-        raise DamagedImage("The picture is damaged, or was cut off: save it anew.") from None
+        raise DamagedImage(DAMAGED) from None
     return {"width": image.width, "height": image.height}, image.tobytes()
 
 
@@ -231,6 +233,8 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _unidentified(data: bytes) -> InvalidRequest:
     """Return the error for a file that is none of the formats, by its name where it is known."""
+    if data.startswith(BEGINNINGS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return DamagedImage(DAMAGED)
     if data[4:8] == b"ftyp":
         name = "AVIF" if data[8:11] == b"avi" else "HEIC" if data[8:10] == b"he" or data[8:10] == b"mi" else "video"
     else:

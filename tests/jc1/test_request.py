@@ -11,7 +11,7 @@ from jc1.decoding import Decoding
 from jc1.engines.echo import EchoEngine
 from jc1.errors import EmptyMessage, InvalidDecoding, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
-from jc1.messages import ImagePart, Message, TextPart
+from jc1.messages import AudioPart, ImagePart, Message, TextPart
 from jc1.prepare import TokenCache
 from jc1.prompt import DEFAULT_SYSTEM
 from jc1.request import RESOLVED_SETTINGS, MemoryMode, Request, Resolved, check_limits, conversation, resolve
@@ -84,7 +84,8 @@ def test_a_text_alone_is_a_conversation_in_every_memory_mode(memory: MemoryMode)
 
 
 HI, HELLO = Message.user("Hi"), Message.assistant("Hello")
-PICTURE = Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))
+RECORDING = Message.user((TextPart("What is this?"), AudioPart(b"", "audio/wav")))
+PICTURE = ImagePart(b"...", "image/png")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,11 @@ PICTURE = Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))
         ("Hi", "sometimes", InvalidRequest, "memory"),
         ([], "on", InvalidRequest, "messages"),
         ([HI, HELLO], "on", InvalidRequest, "messages"),
-        ([PICTURE], "on", InvalidRequest, "messages"),
-        ([PICTURE, HELLO, HI], "on", InvalidRequest, "messages"),
+        ([RECORDING], "on", InvalidRequest, "messages"),
+        ([RECORDING, HELLO, HI], "on", InvalidRequest, "messages"),
+        ([Message("system", (PICTURE,)), HI], "on", InvalidRequest, "messages"),
+        ([HI, Message("assistant", (PICTURE,)), HI], "on", InvalidRequest, "messages"),
+        ([Message.user((PICTURE,) * 17)], "on", RequestTooLarge, "messages"),
         ([HI, HELLO, Message.user(" \n")], "on", EmptyMessage, "messages"),
     ],
 )
@@ -104,6 +108,11 @@ def test_what_is_no_conversation_is_refused_by_the_field_to_blame(
     with pytest.raises(error) as refused:
         conversation(messages, memory, SETTINGS)
     assert (type(refused.value), refused.value.param) == (error, param)
+
+
+def test_a_picture_alone_is_a_question_and_nothing_is_recalled_for_it() -> None:
+    (message,) = conversation([Message.user((PICTURE,))], "on", SETTINGS)
+    assert message.pictures == (PICTURE,)
 
 
 def test_what_fills_the_limits_is_served_and_one_more_is_too_large() -> None:

@@ -13,7 +13,7 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
-from jc1.messages import Message
+from jc1.messages import Message, pictures_in
 from jc1.prepare import prompt_tokens
 from jc1.request import MemoryMode
 from jc1.settings import Settings
@@ -194,9 +194,12 @@ async def count_tokens(body: CountRequest, request: Request, workbench: TheWorkb
     asked, _ = body.asked_tools()
     tools = toolset_of(asked["tools"], asked["tool_choice"])
     preset = preset_of(body.model, body.preset, workbench)
+    sent = body.conversation()
     with named_as_sent({} if body.preset is not None else {"preset": "model"}):
+        if any(pictures_in(sent)):
+            principal.require("vision")
         principal.require_model(workbench.engine.model)
         principal.require_preset(preset or workbench.settings.preset)
         await workbench.guarded.take_request(principal)
-        tokens = await prompt_tokens(workbench, body.conversation(), preset=preset, tools=tools)
+        tokens = await prompt_tokens(workbench, sent, preset=preset, tools=tools)
     return TokenCount(input_tokens=tokens)

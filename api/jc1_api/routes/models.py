@@ -38,6 +38,7 @@ class ModelAbout(BaseModel):
     context_length: int | None = Field(None, description="Tokens, prompt and reply together.")
     decoding: list[str] = Field([], description="The fields that it honours.")
     tools: bool = Field(False, description="Whether it can be given tools to call.")
+    modalities: list[str] = Field([], description="What it reads: `text`, and `image` where it sees.")
     dimensions: int | None = Field(None, description="The length of its vectors, where it embeds.")
 
 
@@ -71,6 +72,7 @@ async def list_models(
             place=place,
             context_length=capabilities.context_length,
             tools=capabilities.tools,
+            modalities=sorted(capabilities.modalities, reverse=True),
         )
         for place, model in enumerate(model for model in served if "chat" in model.jc1.tasks)
     ]
@@ -118,6 +120,7 @@ def _chatting(workbench: Workbench, names: Mapping[str, str]) -> Iterator[tuple[
                 context_length=engine.capabilities.context_length,
                 decoding=sorted(engine.capabilities.decoding),
                 tools=engine.capabilities.tools,
+                modalities=sorted(engine.capabilities.modalities),
             ),
         )
 

@@ -37,7 +37,7 @@ class ShardedModel(LoadedModel):
         dist.broadcast(logits, src=0)
         return logits
 
-    def _read(self, path: Path, dtype: str) -> Any:
+    def _read(self, path: Path, dtype: str, *, sees: bool = False) -> Any:
         if dtype == "auto":
             # ZeRO-3 makes float32 of weights unless it is told otherwise before they are read.
             dtype = str(AutoConfig.from_pretrained(path, local_files_only=True).dtype or "float32")

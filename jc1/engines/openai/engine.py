@@ -8,6 +8,7 @@ by estimate here.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import random
@@ -15,17 +16,20 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jc1.decoding import Decoding
-from jc1.engines.base import Capabilities, Engine, EnginePrompt, FinishReason, Step
+from jc1.engines.base import TEXT_AND_IMAGES, Capabilities, Engine, EnginePrompt, FinishReason, Step
 from jc1.engines.openai.client import ChatClient, Chunk
 from jc1.engines.output_processor import reply_limit
 from jc1.engines.settings import EngineSettings
-from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
-from jc1.messages import Message
+from jc1.errors import CannotSee, EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error, PromptTooLong
+from jc1.messages import ImagePart, Message, TextPart
 from jc1.tools import Tool, ToolCallDelta, Toolset, new_call_id
 from jc1.trace import Usage
+
+if TYPE_CHECKING:
+    from jc1.vision.images import Picture
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 20.0
 PROBE_SECONDS = 2.0
 """How often a server that was lost is asked whether it is back."""
 RAW_ADVICE = "the server at base_url is sent messages, which it applies its template to: ask /v1/chat/completions."
+PIXELS_A_TOKEN = 750
+"""https://docs.anthropic.com/en/docs/build-with-claude/vision, "Calculate image costs"."""
 NEUTRAL = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 """Fields that are sent even where the request leaves them alone: a server may have defaults of its own."""
 
@@ -104,7 +110,12 @@ class OpenAIEngine(Engine):
         """Return an estimate on the safe side: three bytes a token, and a few for each message's frame."""
         asked = sum(len(call.arguments.encode()) // 3 + 12 for message in messages for call in message.tool_calls)
         offered = len(json.dumps(tools.to_dict())) // 3 if tools else 0
-        return sum(len(message.text.encode()) // 3 + 6 for message in messages) + asked + offered
+        shown = sum(map(self.picture_tokens, EnginePrompt(tuple(messages)).pictures))
+        return sum(len(message.text.encode()) // 3 + 6 for message in messages) + asked + offered + shown
+
+    def picture_tokens(self, picture: Picture) -> int:
+        """Return an estimate: a token for 750 pixels, which is Anthropic's rule; other models take fewer."""
+        return picture.width * picture.height // PIXELS_A_TOKEN + 1
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         client = self._client
@@ -121,7 +132,7 @@ class OpenAIEngine(Engine):
         first = True
         self.active += 1
         try:
-            request = self._request(prompt, decoding)
+            request = await self._written(prompt, decoding)
             stream = await self._retried(lambda: client.open(request, prompt.trace_headers))
             async with aclosing(self._steps(client.chunks(stream), prompt)) as steps:
                 async for step in steps:
@@ -136,6 +147,12 @@ class OpenAIEngine(Engine):
             raise self._explained(error, prompt, started=not first) from None
         finally:
             self.active -= 1
+
+    async def _written(self, prompt: EnginePrompt, decoding: Decoding) -> dict[str, Any]:
+        """Return the request; in a thread where pictures have to be encoded for it."""
+        if prompt.pictures:
+            return await asyncio.to_thread(self._request, prompt, decoding)
+        return self._request(prompt, decoding)
 
     def _request(self, prompt: EnginePrompt, decoding: Decoding) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -249,6 +266,7 @@ class OpenAIEngine(Engine):
         self._capabilities = Capabilities(
             decoding=frozenset(fields),
             context_length=int(context),
+            modalities=_modalities(extension),
             advice={**dict.fromkeys(missing, "the server at base_url does not take it."), "prompt": RAW_ADVICE},
             tools=takes_tools,
             raw=False,
@@ -303,6 +321,12 @@ class OpenAIEngine(Engine):
                 return EngineUnavailable(f"{where} does not know the model or the path: check --model and --base-url.")
             case openai.BadRequestError() if prompt and "context" in f"{error.code} {error.message}":
                 return PromptTooLong(tokens=self.count(prompt.messages), budget=self.capabilities.context_length)
+            case openai.APIStatusError() if error.status_code in (400, 415, 422) and prompt and prompt.pictures:
+                return CannotSee(
+                    f"{where} refused a request with a picture ({error.status_code}): {self.model!r} may read text "
+                    "alone. Leave the picture out, or name a server with a vision-language model.",
+                    param="messages",
+                )
             case openai.APIStatusError() if error.status_code < 500 and error.status_code != 429:
                 return EngineFailed(f"{where} refused the request ({error.status_code}): see its own log.")
             case openai.APIStatusError():
@@ -312,6 +336,12 @@ class OpenAIEngine(Engine):
                     self._lost()
                 return EngineUnavailable(f"{where} cannot be reached: start the server, or correct --base-url.")
         return EngineFailed("The remote server's reply could not be read: see the server's log.")
+
+
+def _modalities(extension: dict[str, Any] | None) -> frozenset[str]:
+    """Return what a server's model reads. Few servers say: one that refuses a picture is told of as such then."""
+    known = extension.get("modalities") if extension else None
+    return frozenset(map(str, known)) if isinstance(known, list) else TEXT_AND_IMAGES
 
 
 def _replies(card: Any) -> bool:
@@ -342,12 +372,28 @@ class _Calls:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    sent: dict[str, Any] = {"role": message.role, "content": message.text}
+    sent: dict[str, Any] = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
         sent |= {"content": message.text or None, "tool_calls": [call.to_dict() for call in message.tool_calls]}
     if message.tool_call_id is not None:
         sent["tool_call_id"] = message.tool_call_id
     return sent
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    """Return a message's text; where it has pictures its parts, those as data URLs of pixels alone."""
+    if not message.pictures:
+        return message.text
+    parts: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            parts.append({"type": "text", "text": part.text})
+        elif isinstance(part, ImagePart) and part.picture is not None:
+            # What a camera wrote was no drawing: as PNG it would be several times as large.
+            kind = "image/jpeg" if part.media_type == "image/jpeg" else "image/png"
+            data = base64.b64encode(part.picture.encoded(kind)).decode()
+            parts.append({"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}})
+    return parts
 
 
 def _tools(tools: Toolset | None) -> dict[str, Any]:

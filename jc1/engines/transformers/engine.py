@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from jc1.decoding import Decoding
 from jc1.engines.base import EnginePrompt, Step
-from jc1.engines.local import LocalEngine, check_weights
+from jc1.engines.eyes import sees
+from jc1.engines.local import LocalEngine, check_weights, read_config
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import Speculation
 from jc1.errors import EngineFailed, EngineUnavailable, InvalidSettings, Jc1Error
@@ -58,10 +59,12 @@ class _Request:
 class TransformersEngine(LocalEngine):
     """A causal language model on the GPU where there is one, else on the CPU.
 
-    Requests that wait while one runs are answered together after it, as far as their settings are equal.
+    Requests that wait while one runs are answered together after it, as far as their settings are equal. One with
+    pictures is answered alone.
     """
 
     name = "transformers"
+    shows_pictures = True
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
@@ -126,6 +129,9 @@ class TransformersEngine(LocalEngine):
 
         from jc1.engines.transformers.model import Job
 
+        features = {}
+        if prompt.pictures and self._eyes is not None:
+            features = await asyncio.to_thread(self._eyes.features, self._unexpanded(prompt), prompt.pictures)
         job = Job(
             token_ids,
             decoding,
@@ -135,6 +141,7 @@ class TransformersEngine(LocalEngine):
             guide=guide,
             calls=self._calls(prompt),
             before=prompt.before,
+            features=features,
         )
         request = _Request(job, post)
         request.job.emit = request.emit
@@ -191,7 +198,7 @@ class TransformersEngine(LocalEngine):
         try:
             if batch[0].job.decoding.beam_width > 1:
                 model.search(batch[0].job)
-            elif self._speculation is not None:
+            elif self._speculation is not None and not batch[0].job.features:  # a draft of text would draft blindly
                 model.speculate(batch[0].job, self._speculation)
             else:
                 model.generate([request.job for request in batch])
@@ -225,7 +232,13 @@ class TransformersEngine(LocalEngine):
             define_operators()
             from jc1.engines.transformers.model import LoadedModel
 
-            loaded = LoadedModel(path, dtype=self._settings.dtype, tokenizer=self._tokenizer, draft=draft)
+            loaded = LoadedModel(
+                path,
+                dtype=self._settings.dtype,
+                tokenizer=self._tokenizer,
+                draft=draft,
+                sees=sees(read_config(path)),
+            )
         except Jc1Error:
             raise
         except Exception:

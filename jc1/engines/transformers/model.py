@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from jc1.tokenizer.tokenizer import Tokenizer
 with without_sklearn():
     from transformers import (
         AutoModelForCausalLM,
+        AutoModelForImageTextToText,
         GenerationConfig,
         LogitsProcessorList,
         StoppingCriteriaList,
@@ -67,6 +68,8 @@ class Job:
     guide: Guide | None = None
     calls: Calls | None = None
     before: Sequence[int] = ()
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the model is shown beside the prompt, by the names of its arguments: pictures."""
     error: Jc1Error | None = None
 
     @property
@@ -74,7 +77,9 @@ class Job:
         return self.decoding.n
 
     def goes_with(self, other: Job) -> bool:
-        """Return whether both can be in one batch: the filters are the same, and neither searches beams."""
+        """Return whether both can be in one batch: the filters are the same, and neither searches beams or sees."""
+        if self.features or other.features:
+            return False
         filters = [job.decoding.model_dump(exclude=SEPARATE) for job in (self, other)]
         return self.decoding.beam_width == 1 and filters[0] == filters[1]
 
@@ -82,8 +87,10 @@ class Job:
 class LoadedModel:
     """The weights on their device, and what the configuration says about them."""
 
-    def __init__(self, path: Path, *, dtype: str, tokenizer: Tokenizer, draft: Path | None = None) -> None:
-        """Load the folder `path`, and the model that drafts for it.
+    def __init__(
+        self, path: Path, *, dtype: str, tokenizer: Tokenizer, draft: Path | None = None, sees: bool = False
+    ) -> None:
+        """Load the folder `path`, a model that `sees` or one of text alone, and the model that drafts for it.
 
         `dtype` is torch's name or `auto`: the precision of the file on a GPU, float32 on the CPU, where half precision
         is emulated more often than not and float32 gives the same tokens everywhere.
@@ -96,7 +103,7 @@ class LoadedModel:
         if dtype == "auto" and self.device.type == "cpu":
             dtype = "float32"
         transformers.utils.logging.disable_progress_bar()
-        self._model = self._read(path, dtype).eval()
+        self._model = self._read(path, dtype, sees=sees).eval()
         self._draft = None if draft is None else self._read(draft, dtype).eval()
         config = self._model.config.get_text_config()
         self.context_length = int(config.max_position_embeddings)
@@ -116,9 +123,10 @@ class LoadedModel:
         """Return the logits that all processes which generate together share; here there is one."""
         return logits
 
-    def _read(self, path: Path, dtype: str) -> Any:
+    def _read(self, path: Path, dtype: str, *, sees: bool = False) -> Any:
         """Read the weights to where they are to be."""
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True, trust_remote_code=False)
+        kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        model = kind.from_pretrained(path, dtype=dtype, local_files_only=True, trust_remote_code=False)
         return model.to(self.device)
 
     def generate(self, jobs: Sequence[Job]) -> None:
@@ -165,6 +173,7 @@ class LoadedModel:
                 self._model.generate(
                     ids,
                     attention_mask=mask,
+                    **self._shown(rows[0].job, len(rows)),
                     generation_config=GenerationConfig(
                         max_new_tokens=max(job.limit for job in jobs), do_sample=False, pad_token_id=0
                     ),
@@ -194,18 +203,28 @@ class LoadedModel:
         except torch.OutOfMemoryError:
             raise EngineFailed(OUT_OF_MEMORY) from None
 
-    def forward(self, ids: Tensor, cache: Any, keep: int) -> Any:
+    def forward(self, ids: Tensor, cache: Any, keep: int, shown: Mapping[str, Tensor] | None = None) -> Any:
         """Return the network's output for new tokens.
 
         Args:
             ids: The tokens that are new, shape (rows, new tokens).
             cache: The `past_key_values` of the call before, None at first. It is extended.
             keep: At how many of the last places logits are wanted.
+            shown: What the model is shown beside them, by the names of its arguments.
 
         Returns:
             What has `logits`, shape (rows, keep, vocab), and `past_key_values`, the next call's `cache`.
         """
-        return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+        return self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=keep, **(shown or {}))
+
+    def _shown(self, job: Job, rows: int = 1) -> dict[str, Tensor]:
+        """Return what the model is shown beside the prompt of a job, on its device, for each of its rows."""
+        shown = {}
+        for name, tensor in job.features.items():
+            tensor = tensor.to(self.device, self._model.dtype if tensor.is_floating_point() else None)
+            # The first dimension counts rows, pictures or their patches, all in the order of the rows.
+            shown[name] = torch.cat([tensor] * rows)
+        return shown
 
     def sampler(self, rows: Sequence[_Row]) -> TorchSampler:
         """Return what chooses the next token of each row; all have equal filters."""
@@ -253,7 +272,7 @@ class LoadedModel:
             with torch.inference_mode():
                 while not search.done and not job.cancelled():
                     # 1) The log probabilities of what may follow each live sequence: (live, vocab).
-                    out = self.forward(ids, cache, 1)
+                    out = self.forward(ids, cache, 1, self._shown(job) if cache is None else {})
                     cache = out.past_key_values
                     prefill = prefill or time.perf_counter() - began
                     logprobs = torch.log_softmax(_finite(self._agreed(out.logits[:, -1])).double(), dim=1)
