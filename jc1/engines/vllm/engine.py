@@ -35,6 +35,8 @@ from jc1.errors import EngineFailed, EngineUnavailable, Jc1Error
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    from jc1.vision.images import Picture
+
 log = logging.getLogger(__name__)
 
 SPECULATION_ADVICE = dict.fromkeys(
@@ -50,6 +52,7 @@ class VllmEngine(SupervisedEngine):
     """vLLM's asynchronous engine in this process, its workers in processes of their own."""
 
     name = "vllm"
+    shows_pictures = True
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
@@ -62,15 +65,21 @@ class VllmEngine(SupervisedEngine):
 
     async def generate(self, prompt: EnginePrompt, decoding: Decoding) -> AsyncGenerator[Step, None]:
         token_ids, limit = self._admitted(prompt, decoding)
+        pictures = prompt.pictures
+        if pictures:
+            # vLLM's own processor puts the pictures' tokens into the prompt, as many as were counted here.
+            token_ids = tuple(self._unexpanded(prompt))
         grammar = self._grammar(prompt, decoding)
         if grammar is not None:
             await self._guides.check(grammar)
         with self._counted():
             llm = await self._live()
             if decoding.beam_width > 1:
-                reply = self._search(llm, token_ids, decoding, limit, prompt.before)
+                reply = self._search(llm, token_ids, pictures, decoding, limit, prompt.before)
             else:
-                reply = self._sample(llm, token_ids, decoding, limit, grammar, self._calls(prompt), prompt.before)
+                reply = self._sample(
+                    llm, token_ids, pictures, decoding, limit, grammar, self._calls(prompt), prompt.before
+                )
             try:
                 async with aclosing(reply) as steps:
                     async for step in steps:
@@ -95,14 +104,13 @@ class VllmEngine(SupervisedEngine):
         self,
         llm: AsyncLLM,
         prompt: Sequence[int],
+        pictures: Sequence[Picture],
         decoding: Decoding,
         limit: int,
         grammar: Grammar | None,
         calls: Calls | None,
         before: Sequence[int],
     ) -> AsyncGenerator[Step, None]:
-        from vllm.inputs import tokens_input
-
         tokenizer = self._tokenizer
         assert tokenizer is not None
         replies = [
@@ -114,7 +122,8 @@ class VllmEngine(SupervisedEngine):
         params = vllm_request.sampling_params(
             decoding, limit, vocab=self._vocab, end_tokens=tokenizer.end_tokens, grammar=grammar
         )
-        async with aclosing(llm.generate(tokens_input(list(prompt)), params, uuid.uuid4().hex)) as outputs:
+        read = await vllm_request.engine_input(llm, prompt, pictures)
+        async with aclosing(llm.generate(read, params, uuid.uuid4().hex)) as outputs:
             async for output in outputs:
                 for choice in output.outputs:
                     # 1) vLLM says that it gave a request up as it says that it ended.
@@ -143,7 +152,13 @@ class VllmEngine(SupervisedEngine):
                     return
 
     async def _search(
-        self, llm: AsyncLLM, prompt: Sequence[int], decoding: Decoding, limit: int, before: Sequence[int]
+        self,
+        llm: AsyncLLM,
+        prompt: Sequence[int],
+        pictures: Sequence[Picture],
+        decoding: Decoding,
+        limit: int,
+        before: Sequence[int],
     ) -> AsyncGenerator[Step, None]:
         """Yield the best beams: a request of one token for each live sequence and step, as vLLM's own search does."""
         assert self._tokenizer is not None
@@ -153,7 +168,7 @@ class VllmEngine(SupervisedEngine):
         while not search.done:
             async with asyncio.TaskGroup() as group:
                 requests = [
-                    group.create_task(self._next_tokens(llm, [*prompt, *beam.token_ids], search.candidates))
+                    group.create_task(self._next_tokens(llm, [*prompt, *beam.token_ids], pictures, search.candidates))
                     for beam in search.live
                 ]
             prefill = prefill or time.perf_counter() - began
@@ -164,11 +179,12 @@ class VllmEngine(SupervisedEngine):
         for step in rest:
             yield step
 
-    async def _next_tokens(self, llm: AsyncLLM, tokens: list[int], count: int) -> Candidates:
-        from vllm.inputs import tokens_input
-
+    async def _next_tokens(
+        self, llm: AsyncLLM, tokens: Sequence[int], pictures: Sequence[Picture], count: int
+    ) -> Candidates:
         params = vllm_request.next_token_params(min(count, self._vocab))
-        async with aclosing(llm.generate(tokens_input(tokens), params, uuid.uuid4().hex)) as outputs:
+        read = await vllm_request.engine_input(llm, tokens, pictures)
+        async with aclosing(llm.generate(read, params, uuid.uuid4().hex)) as outputs:
             async for output in outputs:
                 if output.finished:
                     return vllm_request.candidates(output.outputs[0].logprobs[0], count)
@@ -235,6 +251,8 @@ class VllmEngine(SupervisedEngine):
         path = self._read_tokenizer()
         llm = vllm_start.start(path, self._settings, self._speculation)
         self._vocab = int(llm.model_config.get_vocab_size())
+        if not llm.model_config.is_multimodal_model:
+            self._eyes = None
         missing = SPECULATION_ADVICE if self._speculation else {}
         fields = frozenset(Decoding.model_fields) - missing.keys()
         self._able(fields, int(llm.model_config.max_model_len), missing)

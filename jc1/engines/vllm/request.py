@@ -18,7 +18,10 @@ from jc1.engines.speculation import Speculation, figures
 from jc1.errors import EngineFailed, Jc1Error
 
 if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
     from jc1.tokenizer.tokenizer import Tokenizer
+    from jc1.vision.images import Picture
 
 LARGEST_SEED = 2**62
 """vLLM adds a reply's index to the seed and keeps it in 64 bits."""
@@ -52,6 +55,18 @@ def sampling_params(
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,  # they are this request's alone
     )
+
+
+async def engine_input(llm: AsyncLLM, token_ids: Sequence[int], pictures: Sequence[Picture]) -> Any:
+    """Return a prompt as vLLM takes it: where there are pictures, `token_ids` have one placeholder for each."""
+    from vllm.inputs import TokensPrompt, tokens_input
+
+    if not pictures:
+        return tokens_input(list(token_ids))
+    shown = {"image": [picture.image() for picture in pictures]}
+    prompt = TokensPrompt(prompt_token_ids=list(token_ids), multi_modal_data=shown)
+    (rendered,) = await llm.renderer.render_cmpl_async([prompt])
+    return rendered
 
 
 def next_token_params(count: int) -> Any:

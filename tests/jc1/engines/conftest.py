@@ -438,3 +438,20 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 def prompt(engine: Engine) -> EnginePrompt:
     messages = (Message.system("Be brief."), Message.user(REPLY))
     return EnginePrompt(messages, tuple(engine.tokenize(messages)))
+
+
+@pytest.fixture(scope="session")
+def vision_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the folders of tiny random models that see, one of each family."""
+    from tests.support.vision_models import FAMILIES
+
+    folders = {name: tmp_path_factory.mktemp(f"tiny-{name}") for name in FAMILIES}
+    for name, write in FAMILIES.items():
+        write(folders[name])
+    return folders
+
+
+@pytest.fixture(scope="module", params=["llava", "qwen", "smolvlm"])
+def vision_model(request: pytest.FixtureRequest, vision_models: dict[str, Path]) -> Path:
+    """Return the folder of each of them."""
+    return vision_models[request.param]
