@@ -33,6 +33,7 @@
     │   ├── UnknownModel           model_not_found          404
     │   ├── UnknownPreset          preset_not_found         404
     │   ├── UnknownRecord          record_not_found         404
+    │   ├── NoPicture              picture_not_found        404
     │   ├── UnknownSession         session_not_found        404
     │   ├── UnknownKey             key_not_found            404
     │   ├── UnknownRun             run_not_found            404
@@ -323,6 +324,15 @@ class UnknownRecord(NotFound):
 
     def __init__(self, record_id: str) -> None:
         super().__init__(f"No memory {record_id!r}: list the memories to see their ids.")
+
+
+class NoPicture(NotFound):
+    """A record tells of no picture."""
+
+    code = "picture_not_found"
+
+    def __init__(self, record_id: str) -> None:
+        super().__init__(f"The memory {record_id!r} tells of no picture: those that do have 'picture' set.")
 
 
 class UnknownSession(NotFound):

@@ -18,7 +18,7 @@ from jc1.errors import DatabaseUnavailable, InvalidSettings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision; a test compares it with the migrations."""
 
 VERSION_TABLE = "jc1_schema"

@@ -93,6 +93,8 @@ records = Table(
     # The title of the document that the text is a part of, and where in it: its page and heading.
     Column("document", String(MAX_NAME)),
     Column("place", String(MAX_PLACE)),
+    # The SHA-256 of the picture's file that the text tells of, whose thumbnail `pictures` holds.
+    Column("picture", String(64)),
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("excluded", Boolean, nullable=False, server_default=false()),
     Column("edited", UtcDateTime),
@@ -126,6 +128,20 @@ edits = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("text", Text, nullable=False),
     Column("replaced", UtcDateTime, nullable=False),
+)
+
+# What is kept of a picture that was seen: it goes with its record.
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("record", String(40), ForeignKey("records.id", ondelete="CASCADE"), primary_key=True),
+    # Pixels of the picture itself, upright.
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    # Its file's name, or where it was fetched; empty where it came without either.
+    Column("source", String(MAX_PLACE), nullable=False),
+    # A JPEG.
+    Column("thumbnail", LargeBinary, nullable=False),
 )
 
 # Which records a reply repeats. `reply` is its own record; of one that has none, `session` and `turn` say where it is.

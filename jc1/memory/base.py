@@ -27,9 +27,10 @@ class Record:
 
     `created` is timezone-aware UTC. `session` and `turn` say where it was said (`None` when it was added by hand), and
     `speaker` by whom, where that is more than a role. A part of a `document` (its title) has its number in it as `turn`
-    and its `place`, page and heading. `superseded_by` names the newer statement on the same subject, if there is one.
-    A `pinned` record is in every recall, an `excluded` one in none. `edited` is when its text was last changed. A reply
-    is `outdated`, and in no recall, while something that it repeats counts no more or was edited since.
+    and its `place`, page and heading. What tells of a `picture` has the SHA-256 of its file. `superseded_by` names the
+    newer statement on the same subject, if there is one. A `pinned` record is in every recall, an `excluded` one in
+    none. `edited` is when its text was last changed. A reply is `outdated`, and in no recall, while something that it
+    repeats counts no more or was edited since.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Record:
     speaker: str | None = None
     document: str | None = None
     place: str | None = None
+    picture: str | None = None
     superseded_by: str | None = None
     pinned: bool = False
     excluded: bool = False
@@ -59,9 +61,21 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenPicture:
+    """What is kept of a picture: its file's SHA-256 in hexadecimal, its size in pixels, upright, its `source` (the
+    file's name, or where it was fetched; empty where neither is known), and a `thumbnail`, a JPEG of few bytes."""
+
+    sha256: str
+    width: int
+    height: int
+    source: str
+    thumbnail: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewRecord:
     """A text to be remembered. `kind` is decided from role and wording when it is `None`, `created` is now. Of a reply,
-    `sources` are what it may repeat."""
+    `sources` are what it may repeat. A text that tells of a `picture` is kept with it."""
 
     text: str
     role: Role = "user"
@@ -74,6 +88,7 @@ class NewRecord:
     place: str | None = None
     pinned: bool = False
     sources: Sources | None = None
+    picture: SeenPicture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +272,8 @@ class Imported:
 class Statistics:
     """An owner's records in figures. Forgotten ones count in `forgotten` and `bytes` alone.
 
-    `sessions` and `documents` hold the 100 with most records. `bytes` are those of texts, earlier texts and vectors.
+    `sessions` and `documents` hold the 100 with most records. `bytes` are those of texts, earlier texts, vectors
+    and thumbnails.
     """
 
     records: int

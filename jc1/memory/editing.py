@@ -33,8 +33,9 @@ def edit(connection: Connection, owner: str, record_id: str, text: str, vector: 
     number: int = connection.execute(last).scalar_one()
     connection.execute(insert(edits).values(record=record_id, number=number + 1, text=record.text, replaced=now))
     relink_superseded(connection, owner, version, lambda newer: newer.c.id == record_id, records.c.id != record_id)
-    # A kind that was not decided by the wording stays: a part of a document is a statement, even where it asks.
-    decided = record.document is None and record.kind == kind_of(record.role, record.text)
+    # A kind that was not decided by the wording stays: a part of a document is a statement, even where it asks, and so
+    # is what stands in a picture.
+    decided = record.document is None and record.picture is None and record.kind == kind_of(record.role, record.text)
     changed = replace(record, text=text, kind=kind_of(record.role, text) if decided else record.kind)
     connection.execute(
         update(records)

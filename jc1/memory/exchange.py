@@ -6,6 +6,7 @@ it than a batch and its ids.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from codecs import BOM_UTF8
@@ -24,8 +25,10 @@ from jc1.database.tables import MAX_PLACE, edits, records
 from jc1.database.vacuum import owe_vacuum
 from jc1.database.values import check_name
 from jc1.errors import InvalidRequest, RequestTooLarge, Unavailable
-from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record, Role
+from jc1.memory import pictures
+from jc1.memory.base import MAX_CHARACTERS, Edit, Imported, Kind, Record, Role, SeenPicture
 from jc1.memory.passages import embedding_texts
+from jc1.memory.pictures import JPEG, MAX_THUMBNAIL
 from jc1.memory.provenance import delete_records, link, refresh_replies, repeated_by
 from jc1.memory.rows import (
     HIDDEN,
@@ -59,6 +62,14 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _jpeg(text: str) -> str:
+    """Return base64 that holds a thumbnail. Raises `ValueError` for what does not."""
+    data = base64.b64decode(text, validate=True)
+    if not data.startswith(JPEG) or len(data) > MAX_THUMBNAIL:
+        raise ValueError(f"is no JPEG of at most {MAX_THUMBNAIL:,} bytes")
+    return text
+
+
 def _name(text: str) -> str:
     try:
         return check_name(text, "name")
@@ -80,8 +91,22 @@ class _Edit(_Model):
     replaced: AwareDatetime
 
 
+class _Picture(_Model):
+    """A picture that a record tells of. `thumbnail` is a JPEG in base64."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    width: Annotated[int, Field(gt=0, lt=2**31)]
+    height: Annotated[int, Field(gt=0, lt=2**31)]
+    source: Annotated[str, StringConstraints(max_length=MAX_PLACE), AfterValidator(checked)]
+    thumbnail: Annotated[str, StringConstraints(max_length=2 * MAX_THUMBNAIL), AfterValidator(_jpeg)]
+
+    def seen(self) -> SeenPicture:
+        """Return the picture as it is kept."""
+        return SeenPicture(self.sha256, self.width, self.height, self.source, base64.b64decode(self.thumbnail))
+
+
 class Line(_Model):
-    """A record as a line holds it: every field but the owner, and what it said before."""
+    """A record as a line holds it: every field but the owner, what it said before, and its picture."""
 
     id: Id
     text: Text
@@ -93,6 +118,7 @@ class Line(_Model):
     speaker: Name | None = None
     document: Name | None = None
     place: Annotated[str, StringConstraints(max_length=MAX_PLACE), AfterValidator(checked)] | None = None
+    picture: _Picture | None = None
     superseded_by: Id | None = None
     pinned: bool = False
     excluded: bool = False
@@ -103,6 +129,7 @@ class Line(_Model):
     def record(self, owner: str, record_id: str) -> Record:
         """Return the record that this becomes. What supersedes it is linked when all are there."""
         values = {**dict(self), "id": record_id, "superseded_by": None}
+        values["picture"] = None if self.picture is None else self.picture.sha256
         del values["history"], values["repeats"]
         return Record(owner=owner, **values)
 
@@ -127,14 +154,20 @@ def export_lines(connection: Connection, owner: str) -> Iterator[str]:
         page = [Record(**row) for row in rows]
         earlier = _histories(connection, [record.id for record in page if record.edited is not None])
         sources = repeated_by(connection, [record.id for record in page if record.role == "assistant"])
+        seen = pictures.of(connection, [record.id for record in page if record.picture is not None])
         for record in page:
             values = {
                 **asdict(record),
+                "picture": _exported(seen[record.id]) if record.id in seen else None,
                 "repeats": sources.get(record.id, ()),
                 "history": [asdict(edit) for edit in earlier.get(record.id, ())],
             }
             del values["owner"], values["outdated"]
             yield json.dumps(values, ensure_ascii=False, default=datetime.isoformat).translate(LINE_ENDS) + "\n"
+
+
+def _exported(picture: SeenPicture) -> dict[str, object]:
+    return {**asdict(picture), "thumbnail": base64.b64encode(picture.thumbnail).decode()}
 
 
 class Import:
@@ -264,7 +297,7 @@ class Import:
         links: list[tuple[str, str]] = []
         for line in added:
             place = (line.session, line.turn)
-            if line.role == "user" and line.turn is not None and line.document is None:
+            if line.role == "user" and line.turn is not None and line.document is None and line.picture is None:
                 self._messages[place] = line.id
             elif line.role == "assistant":
                 links += [(source, line.id) for source in line.repeats]
@@ -326,6 +359,8 @@ def _insert(connection: Connection, new: Collection[tuple[Record, _Item]], embed
             for record, item in new
         ]
         connection.execute(insert(records).values(embedder=embedder), rows)
+        seen = [(record.id, item.line.picture.seen()) for record, item in new if item.line.picture is not None]
+        pictures.store(connection, seen)
     if earlier := [
         {"record": record.id, "number": number, "text": edit.text, "replaced": edit.replaced}
         for record, item in new

@@ -1,9 +1,10 @@
 """Provenance of replies: the records that a reply repeats, which it never outlives.
 
-A reply always repeats the message it answers. Of what else stood in its prompt, recalled records and earlier turns of
-its session, it repeats what its words come from, and what a reply among these repeats. Knows the table of these links,
-and the two marks that follow from it: a reply is outdated while a source counts no more or was edited after it, and a
-turn is while what was said in it, or what its reply repeats, was edited or excluded. Knows nothing about hiding.
+A reply always repeats the message it answers and the pictures that were shown with it. Of what else stood in its
+prompt, recalled records and earlier turns of its session, it repeats what its words come from, and what a reply among
+these repeats. Knows the table of these links, and the two marks that follow from it: a reply is outdated while a source
+counts no more or was edited after it, and a turn is while what was said in it, or what its reply repeats, was edited or
+excluded. Knows nothing about hiding.
 """
 
 from __future__ import annotations
@@ -57,20 +58,22 @@ _STATES = select(
 ).where(or_(_source.c.id.in_(_ids), _source.c.seq.in_(bindparam("seqs", expanding=True))))
 
 
-def links_of(
-    connection: Connection, owner: str, replies: Iterable[tuple[Record, Record | None, Sources]]
-) -> list[Link]:
-    """Return what new replies repeat, each given with the message it answers, if that is new too, and its sources."""
+NewReply = tuple[Record, Sequence[Record], Sources]
+"""A reply, the message that it answers and then the pictures shown with that, where these are new too, its sources."""
+
+
+def links_of(connection: Connection, owner: str, replies: Iterable[NewReply]) -> list[Link]:
+    """Return what new replies repeat."""
     links: list[Link] = []
-    for reply, message, sources in replies:
-        if message is not None:
-            links.append((message.id, reply.id))
+    for reply, answered, sources in replies:
+        if answered:
+            links += [(record.id, reply.id) for record in answered]
         elif reply.session is not None and reply.turn is not None:
             place = (records.c.session == reply.session) & (records.c.turn == reply.turn) & records.c.document.is_(None)
             there = select(records.c.seq).where(records.c.owner == owner, place, records.c.role == "user")
             links += [(source, reply.id) for source in connection.execute(there).scalars()]
         if sources.records or sources.turns:
-            question = message.text if message else ""
+            question = answered[0].text if answered else ""
             seqs = find_repeated(connection, owner, reply.session, question, reply.text, sources)
             links += [(source, reply.id) for source in seqs]
     return links

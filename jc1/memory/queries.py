@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, LargeBinary, case, cast, func, or_, select
 
 from jc1.database.cursors import cursor_at, read_cursor
-from jc1.database.tables import edits, records
+from jc1.database.tables import edits, pictures, records
 from jc1.errors import InvalidRequest, UnknownRecord
 from jc1.memory.base import Edit, Filter, Page, Record, Statistics
 from jc1.memory.rows import HIDDEN, SHOWN, count
@@ -96,7 +96,8 @@ def statistics(connection: Connection, owner: str) -> Statistics:
 
     stored = select(func.sum(_bytes(connection, records.c.text)), func.sum(func.length(records.c.vector))).where(theirs)
     earlier = select(func.sum(_bytes(connection, edits.c.text))).join_from(edits, records).where(theirs)
-    parts = (*connection.execute(stored).one(), connection.execute(earlier).scalar())
+    seen = select(func.sum(func.length(pictures.c.thumbnail))).join_from(pictures, records).where(theirs)
+    parts = (*connection.execute(stored).one(), *(connection.execute(query).scalar() for query in (earlier, seen)))
     return Statistics(
         **sums,
         kinds=by(records.c.kind),

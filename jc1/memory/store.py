@@ -22,7 +22,7 @@ from jc1.database.tables import MAX_PLACE, owners, records, sessions
 from jc1.database.vacuum import vacuum
 from jc1.database.values import check_limit, check_name
 from jc1.errors import InvalidRequest, RequestTooLarge
-from jc1.memory import deletion, documents, editing, exchange, provenance, queries
+from jc1.memory import deletion, documents, editing, exchange, pictures, provenance, queries
 from jc1.memory.base import (
     EVERY,
     MAX_CHARACTERS,
@@ -39,6 +39,7 @@ from jc1.memory.base import (
     Record,
     Restored,
     Retrieval,
+    SeenPicture,
     Selection,
     Sources,
     Statistics,
@@ -141,6 +142,11 @@ class DatabaseMemory:
         blobs = encode(self._embedder, [embedding_texts(record.speaker, record.text) for record in added])
         subjects = [extract_subjects(record) for record in added]
         replies = _replies(new, added)
+        seen = [
+            (record.id, pictures.check(item.picture))
+            for record, item in zip(added, new, strict=True)
+            if item.picture is not None
+        ]
         with reading(self._database) as connection:
             links = provenance.links_of(connection, owner, replies)
         with writing(self._database) as connection:
@@ -158,6 +164,7 @@ class DatabaseMemory:
                     for record, about, blob in zip(added, subjects, blobs, strict=True)
                 ],
             )
+            pictures.store(connection, seen)
             superseded: dict[str, str] = {}
             for record, about in zip(added, subjects, strict=True):
                 superseded.update(supersede(connection, record, about, version))
@@ -201,6 +208,12 @@ class DatabaseMemory:
         check_name(owner, "owner")
         with reading(self._database) as connection:
             return queries.read(connection, owner, record_id)
+
+    def picture(self, owner: str, record_id: str) -> SeenPicture:
+        """Return what is kept of the picture that a record tells of. Raises `UnknownRecord` and `NoPicture`."""
+        check_name(owner, "owner")
+        with reading(self._database) as connection:
+            return pictures.read(connection, owner, record_id)
 
     def list(self, owner: str, *, limit: int = 50, cursor: str | None = None, only: Filter = EVERY) -> Page:
         """Return a page of at most 1,000 of the owner's records, newest first, superseded ones included."""
@@ -346,17 +359,22 @@ def _record(owner: str, new: NewRecord, now: datetime) -> Record:
         speaker=None if new.speaker is None else check_name(new.speaker, "speaker"),
         document=None if new.document is None else check_name(new.document, "document"),
         place=None if new.place is None else as_text(new.place)[:MAX_PLACE],
+        picture=None if new.picture is None else new.picture.sha256,
         pinned=new.pinned,
     )
 
 
-def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[tuple[Record, Record | None, Sources]]:
-    """Return the replies among the records, each with the message it answers, if that is there, and its sources."""
-    replies: list[tuple[Record, Record | None, Sources]] = []
-    messages: dict[tuple[str | None, int | None], Record] = {}
+def _replies(new: Sequence[NewRecord], added: Sequence[Record]) -> list[provenance.NewReply]:
+    """Return the replies among the records, each with the message it answers and the pictures shown with that, where
+    these are there, and its sources."""
+    replies: list[provenance.NewReply] = []
+    messages: dict[tuple[str | None, int | None], list[Record]] = {}
     for item, record in zip(new, added, strict=True):
-        if record.role == "user":
-            messages[record.session, record.turn] = record
+        place = record.session, record.turn
+        if record.picture is not None:
+            messages.setdefault(place, []).append(record)
+        elif record.role == "user":
+            messages[place] = [record]
         elif record.role == "assistant" and record.document is None:
-            replies.append((record, messages.get((record.session, record.turn)), item.sources or Sources()))
+            replies.append((record, messages.get(place, ()), item.sources or Sources()))
     return replies

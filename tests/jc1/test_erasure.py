@@ -24,7 +24,7 @@ from jc1.embedding.base import Embedder
 from jc1.engines.echo import EchoEngine
 from jc1.erasure import Purge, forget, purge, purge_overdue, purging_daily, remains, restore
 from jc1.errors import DatabaseUnavailable
-from jc1.memory.base import Filter, NewRecord, Selection
+from jc1.memory.base import Filter, NewRecord, SeenPicture, Selection
 from jc1.memory.store import DatabaseMemory
 from jc1.sessions import Sessions
 from jc1.telemetry import Telemetry
@@ -67,6 +67,21 @@ def test_a_text_that_was_said_forgotten_and_purged_is_in_no_file(home: Path) -> 
         assert asked.trace not in workbench.telemetry.recent.list()
         assert workbench.memory.list(owner).total == 120
     assert holding(home, MARKER) == holding(home, MARKER[::-1]) == []
+
+
+def test_a_picture_that_was_purged_is_in_no_file(home: Path) -> None:
+    thumbnail = b"\xff\xd8\xff" + MARKER.encode() * 100
+    with SyncPipeline(Settings(home=home, engine="echo")) as chat:
+        memory, owner = chat.workbench.memory, chat.workbench.settings.owner
+        seen = SeenPicture("ab" * 32, 9, 9, "a.png", thumbnail)
+        (record,) = memory.add(owner, [NewRecord("a.png, a picture", speaker="picture", picture=seen)])
+        memory.add(owner, [NewRecord(f"Number {number} of what stays.") for number in range(40)])
+        assert holding(home, MARKER)
+        forget(chat.workbench, owner, record.id)
+        assert memory.list(owner).total == 40
+        assert holding(home, MARKER)
+        assert purge(chat.workbench, owner) == Purge(records=1)
+        assert holding(home, MARKER) == []
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
-from fastapi import Query, Request
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from jc1 import erasure
@@ -113,6 +113,7 @@ class MemoryRecord(BaseModel):
     speaker: str | None = Field(description="Who said it, where that is more than a role.")
     document: str | None = Field(description="Title of the document that it is a part of.")
     place: str | None = Field(description="Where in the document.")
+    picture: str | None = Field(description="SHA-256 of the picture that it tells of, which has a thumbnail.")
     superseded_by: str | None = Field(description="The newer statement on its subject.")
     pinned: bool = Field(description="Recalled for every question.")
     excluded: bool = Field(description="Recalled for none.")
@@ -354,6 +355,19 @@ async def memory_history(memory_id: str, workbench: TheWorkbench, owner: Owner) 
     """List what a memory said before it was edited, oldest first."""
     edits = await asyncio.to_thread(workbench.memory.history, owner, memory_id)
     return MemoryHistory(data=list(edits))
+
+
+@router.get(
+    "/{memory_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
+    dependencies=[requires("memory:read")],
+)
+async def memory_thumbnail(memory_id: str, workbench: TheWorkbench, owner: Owner) -> Response:
+    """Return a small JPEG of the picture that a memory tells of."""
+    picture = await asyncio.to_thread(workbench.memory.picture, owner, memory_id)
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return Response(picture.thumbnail, media_type="image/jpeg", headers=headers)
 
 
 @router.delete("/{memory_id}", dependencies=[requires("memory:write")])

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from jc1 import Workbench
 from jc1.embedding.base import Vectors
-from jc1.memory.base import NewRecord
+from jc1.memory.base import NewRecord, SeenPicture
 from jc1.memory.exchange import MAX_LINES
 from jc1.memory.store import DatabaseMemory
 from tests.api.conftest import serving
@@ -33,6 +33,26 @@ async def take_in(client: httpx.AsyncClient, content: Any, expected: int = 200, 
 
 async def texts(client: httpx.AsyncClient, **params: Any) -> list[str]:
     return [record["text"] for record in (await call(client, "GET", "", params=params))["data"]]
+
+
+async def test_a_picture_that_was_seen_has_a_thumbnail_for_its_owner_alone(
+    client: httpx.AsyncClient, workbench: Workbench
+) -> None:
+    seen = SeenPicture("ab" * 32, 900, 300, "receipt.png", b"\xff\xd8\xff\xe0 a thumbnail")
+    told, said = workbench.memory.add(
+        "local", [NewRecord("receipt.png: Total: 17.45 EUR", speaker="picture", picture=seen), NewRecord("Hello.")]
+    )
+    assert (await call(client, "GET", f"/{told.id}"))["picture"] == seen.sha256
+    response = await client.get(f"/v1/memory/{told.id}/thumbnail")
+    assert (response.status_code, response.content) == (200, seen.thumbnail)
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    other = await call(client, "GET", f"/{told.id}/thumbnail", 404, params={"user": "bob"})
+    assert other["error"]["code"] == "record_not_found"
+    none = await call(client, "GET", f"/{said.id}/thumbnail", 404)
+    assert none["error"]["code"] == "picture_not_found"
+    await call(client, "DELETE", f"/{told.id}")
+    await call(client, "GET", f"/{told.id}/thumbnail", 404)
 
 
 async def test_a_memory_is_edited_pinned_and_excluded(client: httpx.AsyncClient) -> None:
