@@ -4,11 +4,14 @@ Knows the process's limits, its environment and the wire. Knows no format: `jc1.
 with it, `jc1.speech.decode` recordings. A file that was made to exhaust or to take over its reader has a process that
 holds no secret, writes no file and ends when it takes too long, too much memory or says too much.
 
+A process takes a third of a second to start, and serves one file: where a person waits, one is started ahead.
+
 The wire, on standard input and on standard output alike: one line of JSON, then bytes.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import logging
@@ -18,7 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
@@ -32,6 +35,9 @@ ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "L
 ANSWER_BYTES = 2**28
 """Most bytes that are taken from it."""
 
+SUCCESSOR_SECONDS = 1.0
+"""When after a process was put to use the next one is started ahead."""
+
 Answer = tuple[dict[str, Any], bytes]
 """What a confined function returns: fields that JSON can say, and bytes."""
 
@@ -42,7 +48,8 @@ class Reader:
 
     Attributes:
         function: `module:name` of a function that takes the bytes and keywords, and returns an `Answer`. It is imported
-            in the process, and is never a stranger's choice.
+            in the process, with the packages that the module names in `CONFINED_IMPORTS`, and is never a stranger's
+            choice.
         noun: What it reads, in the words of an error.
         advice: What to do about one that takes too much, in the words of an error.
         damaged: The error where the process breaks.
@@ -60,6 +67,10 @@ class Reader:
     seconds: float = 120.0
     memory_bytes: int = 2**30
     answer_bytes: int = ANSWER_BYTES
+
+    def prepare(self) -> None:
+        """Start the process of the next call ahead; each call starts the next then. Does nothing where one waits."""
+        _SPARES.prepare(self._command())
 
     def __call__(self, data: bytes, **arguments: Any) -> Answer:
         """Return what the function returns for `data` and keywords that JSON can say. Blocks.
@@ -98,13 +109,8 @@ class Reader:
     def _run(self, data: bytes, arguments: Mapping[str, Any]) -> tuple[int | str, bytes]:
         """Run the process; return its exit status, `late` where its time was up, and what it answered."""
         head = {"size": len(data), "noun": self.noun, "advice": self.advice, "arguments": arguments}
-        limits = [str(self.memory_bytes), str(int(self.seconds) + 1)]
-        # -P: a file in the working folder is not taken for a module. -B: nothing is written.
-        command = [sys.executable, "-P", "-B", "-m", "jc1.confined", self.function, *limits]
         late = threading.Event()
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
-        ) as process:
+        with _SPARES.take(self._command()) as process:
             assert process.stdin is not None
             assert process.stdout is not None
 
@@ -126,6 +132,63 @@ class Reader:
                 process.kill()  # where this thread was interrupted; nothing where it has ended
                 writer.join()
         return "late" if late.is_set() else status, answer
+
+    def _command(self) -> tuple[str, ...]:
+        # -P: a file in the working folder is not taken for a module. -B: nothing is written.
+        limits = (str(self.memory_bytes), str(int(self.seconds) + 1))
+        return (sys.executable, "-P", "-B", "-m", "jc1.confined", self.function, *limits)
+
+
+class _Spares:
+    """Processes that were started ahead and wait for their file: one for each command that was prepared."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def prepare(self, command: tuple[str, ...]) -> None:
+        """Start a process, unless one waits that is alive."""
+        with self._lock:
+            spare = self._waiting.get(command)
+            if spare is None or spare.poll() is not None:
+                self._waiting[command] = _start(command)
+
+    def take(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """Return a process of this command: the one that waits, whose place another takes, or a new one."""
+        with self._lock:
+            spare = self._waiting.pop(command, None)
+        if spare is None:
+            return _start(command)
+        # Not at once: it would take the processor from the one that has a file to read now.
+        successor = threading.Timer(SUCCESSOR_SECONDS, self.prepare, [command])
+        successor.daemon = True
+        successor.start()
+        if spare.poll() is None:
+            return spare
+        _end(spare)
+        return _start(command)
+
+    def close(self) -> None:
+        """End those that wait."""
+        with self._lock:
+            for spare in self._waiting.values():
+                _end(spare)
+            self._waiting.clear()
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with process:  # closes its pipes
+        process.kill()
+
+
+_SPARES = _Spares()
 
 
 def _write(pipe: IO[bytes], *pieces: bytes) -> None:
@@ -149,14 +212,18 @@ def main() -> None:
     wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     _limit(int(memory_bytes), int(seconds))
+    # Before the file is there: a process that was started ahead has then done what takes long.
+    module_name, _, name = function.partition(":")
+    module = importlib.import_module(module_name)
+    for package in getattr(module, "CONFINED_IMPORTS", ()):
+        importlib.import_module(package)
     head = json.loads(sys.stdin.buffer.readline() or b"null")
     data = sys.stdin.buffer.read()
     if head is None or len(data) < head["size"]:
         return  # who asked is gone
-    module, _, name = function.partition(":")
     body = b""
     try:
-        fields, body = getattr(importlib.import_module(module), name)(data, **head["arguments"])
+        fields, body = getattr(module, name)(data, **head["arguments"])
         line = {"error": None, **fields}
     except MemoryError:
         error: InvalidRequest = _too_much_memory(head["noun"], head["advice"])

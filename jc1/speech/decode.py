@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,8 +39,17 @@ _RATES = range(4_000, 384_001)
 _MOST_CHANNELS = 8
 _FLOAT_BYTES = 4
 
-_CAPS = {"seconds": 60.0, "memory_bytes": 2**31, "noun": "recording", "advice": "send a shorter one"}
-READER_ERRORS = (AudioTooLong, DamagedAudio, UnsupportedAudio)
+CONFINED_IMPORTS = ("av", "numpy")
+"""Packages that the confined process loads before there is a recording."""
+READER = Reader(
+    "jc1.speech.decode:answer",
+    noun="recording",
+    advice="send a shorter one",
+    damaged=DamagedAudio,
+    errors=(AudioTooLong, DamagedAudio, UnsupportedAudio),
+    seconds=60.0,
+    memory_bytes=2**31,
+)
 
 
 def format_of(data: bytes) -> str:
@@ -89,15 +99,14 @@ def decode(data: bytes, *, max_seconds: float, max_bytes: int, rate: int = HEARI
             f"The recording has {len(data):,} bytes, {max_bytes:,} are allowed: send a shorter one.", param="file"
         )
     form = format_of(data)
-    reader = Reader(
-        "jc1.speech.decode:answer",
-        damaged=DamagedAudio,
-        errors=READER_ERRORS,
-        answer_bytes=int((max_seconds + 1) * rate) * _FLOAT_BYTES + 1000,
-        **_CAPS,  # type: ignore[arg-type]
-    )
+    reader = replace(READER, answer_bytes=int((max_seconds + 1) * rate) * _FLOAT_BYTES + 1000)
     _, samples = reader(data, form=form, max_seconds=max_seconds, rate=rate)
     return Audio(np.frombuffer(samples, np.float32), rate)
+
+
+def prepare() -> None:
+    """Start the process that decodes the next recording ahead, and from now on always the next: it saves 0.3 s."""
+    READER.prepare()
 
 
 def answer(data: bytes, form: str, max_seconds: float, rate: int) -> Answer:
@@ -109,15 +118,17 @@ def answer(data: bytes, form: str, max_seconds: float, rate: int) -> Answer:
     av.logging.set_level(None)
     options = {"codec_whitelist": ",".join(_DECODERS), "protocol_whitelist": "none"}
     try:
-        with av.open(io.BytesIO(data), "r", format=_DEMUXERS.get(form, form), options=options) as container:
+        # Titles and artists in the file may be in any encoding, and are not read.
+        with av.open(
+            io.BytesIO(data), "r", format=_DEMUXERS.get(form, form), options=options, metadata_errors="replace"
+        ) as container:
             pieces = list(_resampled(container, form, max_seconds, rate))
     except av.error.FFmpegError as error:
         raise _damaged(form) from error
     samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     if not len(samples):
         raise DamagedAudio("The recording holds no sound.")
-    whole = np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1, 1)
-    return {}, whole.astype("<f4").tobytes()
+    return {}, samples.astype("<f4").tobytes()
 
 
 def _resampled(container: InputContainer, form: str, max_seconds: float, rate: int) -> Iterator[NDArray[np.float32]]:
@@ -148,7 +159,8 @@ def _resampled(container: InputContainer, form: str, max_seconds: float, rate: i
             channels = cast("NDArray[np.float32]", resampled.to_ndarray())  # (channels, n)
             count += channels.shape[1]
             _check_length(count / rate, max_seconds)
-            yield channels.mean(axis=0, dtype=np.float32)
+            finite = np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0)
+            yield np.clip(finite, -1, 1).mean(axis=0, dtype=np.float32)
 
 
 def _frames(container: InputContainer, stream: Any, form: str) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jc1.confined import Reader
+from jc1.confined import _SPARES, Reader
 from jc1.errors import DamagedDocument, RequestTooLarge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,3 +97,24 @@ def test_much_that_is_sent_to_a_process_which_reads_nothing_is_no_deadlock() -> 
         Reader("no.such.module:read", noun="thing", advice="send less", damaged=DamagedDocument, errors=())(
             bytes(10_000_000)
         )
+
+
+def test_a_process_that_was_started_ahead_serves_one_call_and_the_next_has_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jc1.confined.SUCCESSOR_SECONDS", 0.0)
+    own = reader("identify", seconds=99.0)  # a command of its own
+    own.prepare()
+    waiting = _SPARES._waiting[own._command()].pid
+    own.prepare()
+    first, second = (own(b"")[0]["process"] for _ in range(2))
+    assert waiting == first != second
+
+
+def test_a_process_that_died_while_it_waited_is_replaced() -> None:
+    own = reader("identify", seconds=98.0)
+    own.prepare()
+    spare = _SPARES._waiting[own._command()]
+    spare.kill()
+    spare.wait()
+    assert own(b"")[0]["process"] != spare.pid

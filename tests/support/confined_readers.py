@@ -22,6 +22,11 @@ def environment(data: bytes) -> Answer:
     return {"names": sorted(os.environ)}, b""
 
 
+def identify(data: bytes) -> Answer:
+    """Return the process's id."""
+    return {"process": os.getpid()}, b""
+
+
 def refuse(data: bytes) -> Answer:
     """Refuse the data by name."""
     raise DamagedDocument("It is torn.")

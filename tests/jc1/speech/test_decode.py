@@ -126,6 +126,11 @@ def test_one_that_is_just_as_long_as_allowed_passes_with_what_encoders_add() -> 
     assert here(recordings.recorded("aac", recordings.tone(2.0)), max_seconds=2).seconds > 2
 
 
+def test_a_title_in_another_encoding_is_no_fault_of_the_sound() -> None:
+    data = recordings.recorded("webm", recordings.tone(1.0))
+    assert here(data.replace(b"Lavf", b"\xfcavf")).seconds == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("rate", [1, 2_000_000_000])
 def test_a_rate_that_nothing_records_with_is_refused_before_it_makes_minutes_of_a_sample(rate: int) -> None:
     header = bytearray(wav_header(16_000, 2000))
