@@ -6,6 +6,9 @@ load. torchvision forgives that, then describes two of those operators (`nms`, `
 (https://github.com/pytorch/vision/issues/9085, closed: each package counts on the other's matching build).
 
 Adds two definitions. Whoever imports torchvision, which transformers and vLLM do, calls `define_operators` before.
+
+And where it is not installed, which is how JC1 comes: vLLM 0.32 imports files of transformers that import torchvision's
+functions, though the processors that are used instead need none. `stood_in` lets such files be imported.
 """
 
 from __future__ import annotations
@@ -13,7 +16,11 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Signatures from torchvision 0.28.0, torchvision/csrc/ops/nms.cpp and quantized/cpu/qnms_kernel.cpp.
@@ -57,3 +64,43 @@ def _loads(package: Path) -> bool:
             return False
         return True
     return False
+
+
+_NAMES = ("torchvision", "torchvision.transforms", "torchvision.transforms.v2", "torchvision.transforms.v2.functional")
+"""The modules that files of transformers import by name."""
+
+
+class _Absent(ModuleType):
+    """A module in the place of one that is not installed: it can be imported, and nothing in it can be used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ImportError(f"{self.__name__}.{name} is needed, and torchvision is not installed.")
+
+
+@contextmanager
+def stood_in() -> Iterator[None]:
+    """Let files that import torchvision be imported in the body; what they use of it fails when it is called.
+
+    Does nothing where torchvision is there. transformers is asked before whether it is, so that it goes on knowing.
+    """
+    if importlib.util.find_spec("torchvision") is not None:
+        yield
+        return
+    from transformers.utils import is_torchvision_available
+
+    is_torchvision_available()
+    modules: dict[str, ModuleType] = {}
+    for name in _NAMES:
+        module = modules[name] = _Absent(name)
+        module.__spec__ = ModuleSpec(name, None, is_package=True)
+        package, _, inside = name.rpartition(".")
+        if package:
+            setattr(modules[package], inside, module)
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)

@@ -1,4 +1,4 @@
-"""Keeps vLLM's processes from four faults. All of it is for vLLM 0.32.
+"""Keeps vLLM's processes from five faults. All of it is for vLLM 0.32.
 
 **AMX.** Linux lets a process use the tile registers of Intel's AMX only after it has asked (arch_prctl(2),
 ARCH_REQ_XCOMP_PERM). vLLM's CPU attention uses them without having asked, and dies with SIGILL. No issue is known.
@@ -16,6 +16,9 @@ engine; with 8 requests under way replies took half as long again.
 **The end.** A client that was shut down leaves its ZeroMQ context open, and shuts down once more when it is collected,
 at a time when its modules may be gone. No issue is known.
 
+**Pictures.** Models that see import torchvision by way of Pixtral, whichever they are, and do not need it. No issue is
+known.
+
 Knows nothing about requests. `in_vllm` is JC1's entry point in `vllm.general_plugins`: vLLM calls it in each of its
 processes, spawned workers too, and in JC1's.
 """
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import multiprocessing
 import os
 import platform
@@ -33,7 +37,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from jc1.compat.torchvision import define_operators
+from jc1.compat.torchvision import define_operators, stood_in
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -44,6 +48,8 @@ _ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA = 158, 0x1023, 18
 
 OWNER = "_JC1_VLLM_OWNER"
 """The environment variable that says which process started vLLM."""
+SEES = "_JC1_VLLM_SEES"
+"""The environment variable that says that its model is shown pictures."""
 LAST_SECONDS = 10.0
 """How long a process of vLLM's outlives its parent at most."""
 
@@ -53,6 +59,8 @@ def in_vllm() -> None:
     define_operators()
     request_amx()
     sample_drafts()
+    if os.environ.get(SEES):
+        import_vision()
     owner = os.environ.get(OWNER)
     if owner is not None and owner != str(os.getpid()):
         end_with_parent()
@@ -63,6 +71,12 @@ def request_amx() -> bool:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XTILEDATA) == 0)
+
+
+def import_vision() -> None:
+    """Import what models that see import torchvision for, where that is not installed."""
+    with stood_in():
+        importlib.import_module("transformers.models.pixtral.image_processing_pixtral")
 
 
 def sample_drafts() -> None:

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jc1.compat.vllm import OWNER, close_sockets, in_vllm
+from jc1.compat.vllm import OWNER, SEES, close_sockets, in_vllm
+from jc1.engines.eyes import sees
 from jc1.engines.local import check_weights, read_config
 from jc1.engines.settings import EngineSettings
 from jc1.engines.speculation import LONGEST_MATCH, SHORTEST_MATCH, Speculation
@@ -59,6 +60,9 @@ def start(path: Path, settings: EngineSettings, speculation: Speculation | None)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ[OWNER] = str(os.getpid())
+    os.environ.pop(SEES, None)
+    if sees(read_config(path)):
+        os.environ[SEES] = "1"
     in_vllm()
     try:
         arguments = engine_arguments(path, settings, speculation)

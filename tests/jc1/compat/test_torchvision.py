@@ -67,6 +67,28 @@ def test_a_sound_torchvision_is_left_alone(torchvision: Path) -> None:
     assert found.returncode == 0, found.stderr
 
 
+PIXTRAL = "transformers.models.pixtral.image_processing_pixtral"
+
+
+def test_what_imports_torchvision_without_need_is_imported_where_it_is_absent(tmp_path: Path) -> None:
+    """Without the patch it is not: the patch may go where the first line no longer fails."""
+    without = run(tmp_path / "none", f"import {PIXTRAL}")
+    assert "No module named 'torchvision'" in without.stderr
+    code = (
+        "from jc1.compat.torchvision import stood_in\n"
+        f"with stood_in(): import {PIXTRAL} as pixtral\n"
+        "from transformers.utils import is_torchvision_available\n"
+        "print('torchvision' in sys.modules, is_torchvision_available(), hasattr(pixtral, 'PixtralImageProcessor'))\n"
+        "try: pixtral.tvF.resize\n"
+        "except ImportError as error: print(error)"
+    )
+    shown = run(tmp_path / "none", code)
+    assert shown.stdout.splitlines() == [
+        "False False True",
+        "torchvision.transforms.v2.functional.resize is needed, and torchvision is not installed.",
+    ], shown.stderr
+
+
 def test_an_absent_torchvision_costs_no_import_of_torch(tmp_path: Path) -> None:
     code = (
         "import importlib.util as u; find = u.find_spec\n"
