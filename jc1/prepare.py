@@ -91,8 +91,12 @@ async def prepare(
     if request.session is not None:
         turns = await asyncio.to_thread(bench.sessions.history, request.owner, request.session, limit=HISTORY_TURNS)
         answered = [turn for turn in turns if turn.reply and not turn.outdated]
+        # A session keeps words alone. Who sends a turn again with its pictures has them seen again.
+        shown = {m.text: m for m in earlier if m.pictures}
         request.history = tuple(
-            m for turn in answered for m in (Message.user(turn.user), Message.assistant(turn.reply))
+            m
+            for turn in answered
+            for m in (shown.get(turn.user, Message.user(turn.user)), Message.assistant(turn.reply))
         )
         request.turns = tuple(turn.number for turn in answered)
     return request

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from starlette.responses import Response
 
 from jc1 import Settings, Workbench
 from jc1.decoding import GUIDES, Decoding
 from jc1.engines.base import EnginePrompt, Step
 from jc1.engines.openai.engine import OpenAIEngine
 from jc1.engines.settings import EngineSettings
-from jc1.errors import EngineUnavailable
-from jc1.messages import Message
+from jc1.errors import CannotSee, EngineUnavailable
+from jc1.messages import ImagePart, Message, TextPart
+from jc1.vision.images import Picture, read_picture
 from tests.api.conftest import Server, serving
 from tests.support.chat_server import REPLY, Stub, chunk
 from tests.support.chat_server import serving as serving_chunks
@@ -57,6 +62,36 @@ async def test_every_field_that_the_other_side_takes_is_offered_and_reaches_it(r
 async def test_its_memory_is_left_alone(remote: OpenAIEngine, server: Server) -> None:
     assert "".join(step.text for step in await steps_of(remote)) == "Grüße an Ada"
     assert server.workbench.memory.list("local").total == 0
+
+
+async def test_pictures_are_handed_on_as_pixels_alone(remote: OpenAIEngine) -> None:
+    assert remote.capabilities.sees
+    exif = Image.Exif()
+    exif[0x010F] = "Camera of Someone"
+    file = BytesIO()
+    Image.new("RGB", (40, 20)).save(file, "JPEG", exif=exif)
+    read = read_picture(file.getvalue(), max_bytes=10**6, max_pixels=10**6, max_side=512)
+    message = Message.user((TextPart("What is this?"), ImagePart(file.getvalue(), "image/jpeg", picture=read)))
+    prompt = EnginePrompt((message,))
+    async with aclosing(remote.generate(prompt, Decoding())) as steps:
+        assert "".join([step.text async for step in steps]) == "What is this?\n[picture 40x20]"
+    (sent,) = remote._request(prompt, Decoding())["messages"]
+    url = sent["content"][1]["image_url"]["url"]
+    assert url.startswith("data:image/jpeg;base64,")
+    assert b"Camera" not in base64.b64decode(url.partition(",")[2])
+    assert remote.picture_tokens(read) == 40 * 20 // 750 + 1
+
+
+async def test_a_server_that_refuses_a_picture_is_told_as_one_that_cannot_see() -> None:
+    with serving_chunks(Stub()) as stub:
+        engine = OpenAIEngine(EngineSettings(model="m", base_url=stub.url))
+        await engine.start()
+        stub.refuses = lambda request: Response(status_code=400)
+        message = Message.user((ImagePart(picture=Picture(1, 1, b"123")),))
+        with pytest.raises(CannotSee, match="may read text alone"):
+            async with aclosing(engine.generate(EnginePrompt((message,)), Decoding())) as steps:
+                [step async for step in steps]
+        await engine.close()
 
 
 async def test_logprobs_come_through(remote: OpenAIEngine) -> None:

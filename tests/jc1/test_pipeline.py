@@ -17,6 +17,7 @@ from jc1.embedding.base import Embedder
 from jc1.engines.base import EnginePrompt
 from jc1.engines.echo import EchoEngine
 from jc1.errors import (
+    DamagedImage,
     EmptyMessage,
     InvalidDecoding,
     InvalidRequest,
@@ -347,7 +348,7 @@ async def test_what_is_removed_from_the_query_is_not_removed_from_what_the_model
         ([Message.user("Hi")] * 501, {}, RequestTooLarge),
         ("half a character: \ud83d", {}, InvalidRequest),
         ("a NUL: \0", {}, InvalidRequest),
-        ([Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))], {}, InvalidRequest),
+        ([Message.user((TextPart("What is this?"), ImagePart(b"", "image/png")))], {}, DamagedImage),
         (["Hi"], {}, InvalidRequest),
         ([{"role": "user"}], {}, InvalidRequest),
         ([{"role": "user", "content": "Hi", "colour": "red"}], {}, InvalidRequest),

@@ -26,9 +26,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
             ["seconds", "ratio_to_one_batch"],
         ),
         ("access", ["--rounds", "1", "--requests", "40"], ["no_keys", "limits", "limits_in_redis", "met"]),
+        ("pictures", ["--minutes", "0.05", "--confined", "50"], ["files", "outcomes", "faults", "slowest_s"]),
         ("history", ["--turns", "10", "--repetitions", "5"], ["database", "10_turns_ms"]),
     ],
-    ids=["startup", "own time", "cached embeddings", "statistics", "sweeps", "keys and limits", "histories"],
+    ids=[
+        "startup",
+        "own time",
+        "cached embeddings",
+        "statistics",
+        "sweeps",
+        "keys and limits",
+        "pictures",
+        "histories",
+    ],
 )
 def test_a_benchmark_prints_its_figures_and_the_machine(script: str, options: list[str], figures: list[str]) -> None:
     command = [sys.executable, "-m", f"experiments.benchmarks.{script}", *options]

@@ -90,6 +90,17 @@ async def test_the_pictures_of_a_conversation_are_seen_in_every_turn_and_read_on
     assert reads == 2
 
 
+async def test_in_a_session_a_turn_that_is_sent_again_with_its_picture_is_seen_again(workbench: Workbench) -> None:
+    first = user("What is this?", part())
+    await workbench.pipeline.chat([first], session="s", memory="off")
+    alone = await workbench.pipeline.chat("And its colour?", session="s", memory="off")
+    assert alone.trace.pictures == []  # a session keeps words
+    again = [first, Message.assistant("A picture."), Message.user("And its shape?")]
+    reply = await workbench.pipeline.chat(again, session="s", memory="off")
+    assert [seen["width"] for seen in reply.trace.pictures] == [40]
+    assert workbench.sessions.history("local", "s", limit=9)[0].user == "What is this?"
+
+
 async def test_dicts_with_data_urls_are_what_openais_clients_write(workbench: Workbench) -> None:
     reply = await workbench.pipeline.chat([asked(data_url(png()))])
     assert reply.text == "What is this?\n[picture 40x20]"
