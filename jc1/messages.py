@@ -68,10 +68,15 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """A recording inside a message, as its encoded bytes (WAV or FLAC)."""
+    """A recording inside a user's message: a file's bytes, whose format they tell themselves, or bare samples."""
 
     data: bytes
     media_type: str
+    """`PCM` for samples; anything else means a file."""
+
+
+PCM = "audio/pcm"
+"""Samples of 16 bits, little-endian, mono, 16,000 a second."""
 
 
 Part = TextPart | ImagePart | AudioPart
@@ -180,14 +185,19 @@ def _of_part(part: Any, message: Any) -> Part:
             return TextPart(text)
         case {"type": "image_url", "image_url": {"url": str(url)}, **rest} if not rest:
             return ImagePart.of_url(url)
+        case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(form)}, **rest} if not rest:
+            try:
+                return AudioPart(base64.b64decode(data, validate=True), f"audio/{form}")
+            except binascii.Error:
+                raise InvalidRequest("The 'data' of an input_audio is no base64.", param="messages") from None
     raise _no_message(message)
 
 
 def _no_message(message: Any) -> InvalidRequest:
     return InvalidRequest(
         f"{ascii(message)[:80]} is no message: send a `Message`, or a dict with 'role' and 'content', which is a "
-        "string or a list of {'type': 'text', 'text': ...} and {'type': 'image_url', 'image_url': {'url': ...}}, and "
-        "with 'tool_calls' or 'tool_call_id' in OpenAI's form.",
+        "string or a list of {'type': 'text', 'text': ...}, {'type': 'image_url', 'image_url': {'url': ...}} and "
+        "{'type': 'input_audio', ...}, and with 'tool_calls' or 'tool_call_id' in OpenAI's form.",
         param="messages",
     )
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jc1.errors import InvalidDecoding
+from jc1.errors import InvalidDecoding, InvalidRequest
 from jc1.language import language_notice
 from jc1.messages import Message, pictures_in
 from jc1.presets import Preset
@@ -115,6 +115,8 @@ async def prompt_tokens(
     """
     trace = bench.begin_trace()
     request = await prepare(bench, trace, messages, memory="off", preset=preset, decoding={}, tools=tools)
+    if request.hears:
+        raise InvalidRequest("Tokens of a recording are known when it was heard: send text.", param="messages")
     await see(bench, trace, request)
     system = [Message.system(request.resolved.system)] if request.resolved.system else []
     whole = (*system, *request.history, request.message, *request.exchange)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jc1.engines.base import FinishReason, Step, TokenLogprob
 from jc1.memory.base import Receipt
 from jc1.tools import ToolCall, ToolCallDelta
 from jc1.trace import Trace
+
+if TYPE_CHECKING:
+    from jc1.speech.base import Audio, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,24 @@ class Done:
     reply: Reply
 
 
-Event = Recalled | Token | ToolCallDelta | Done
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Event: what was said in a recording of the newest message. Comes first of all."""
+
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Event: the sound of a sentence of the reply, whole or a part of it. Comes while tokens go on."""
+
+    text: str
+    """The sentence as it was written, with its first sound; empty with what follows. Joined they are the reply."""
+    audio: Audio | None
+    """None where nothing of the sentence can be said, such as code."""
+
+
+Event = Heard | Recalled | Token | ToolCallDelta | Spoken | Done
 
 
 async def last(events: AsyncGenerator[Any, None]) -> Reply:

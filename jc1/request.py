@@ -120,6 +120,11 @@ class Request:
         return (*self.history, self.message, *self.exchange)
 
     @property
+    def hears(self) -> bool:
+        """Return whether a message holds a recording."""
+        return any(map(_has_recording, self.messages))
+
+    @property
     def characters(self) -> int:
         """Return how many characters system prompt, history and the turn's own messages have together."""
         return len(self.resolved.system) + _characters(self.messages)
@@ -150,11 +155,11 @@ def conversation(
             f"The messages hold {size:,} characters, {settings.max_body_bytes:,} are allowed: shorten them.",
             param="messages",
         )
-    if any(isinstance(part, AudioPart) for message in parsed for part in message.parts):
-        raise InvalidRequest("A message holds a recording, and JC1 hears none so far: send text.", param="messages")
+    if any(_has_recording(message) for message in parsed if message.role != "user"):
+        raise InvalidRequest("Only a user's message can hold a recording.", param="messages")
     _check_pictures(parsed, settings)
     message = turn_of(parsed)[1]
-    if not message.text.strip() and not message.pictures:
+    if not message.text.strip() and not message.pictures and not _has_recording(message):
         raise EmptyMessage
     return parsed
 
@@ -194,6 +199,10 @@ def _check_answers(messages: Sequence[Message]) -> None:
                 param="messages",
             )
         asked.update(call.id for call in message.tool_calls)
+
+
+def _has_recording(message: Message) -> bool:
+    return any(isinstance(part, AudioPart) for part in message.parts)
 
 
 def _characters(messages: Sequence[Message]) -> int:

@@ -32,6 +32,8 @@ from jc1.fetch.addresses import networks
 _PREFIX = "JC1_"
 ModelLimit = Literal["requests_per_minute", "tokens_per_minute"]
 DEFAULT_HOME = "~/.jc1"
+URLS = ("database", "base_url", "redis_url", "tracking_uri", "otlp_endpoint", "transcriber_url", "synthesizer_url")
+"""The settings that may hold a password inside an address."""
 _SECRET = re.compile(
     r"(^|[^a-z])(password|passwd|passphrase|secret|token|credentials?|authorization|signature|sig|(api|access|private)_?key)"
     r"($|[^a-z])|(^|[^a-z])key$"
@@ -86,13 +88,20 @@ class Settings(BaseModel):
     embedder: str = Field("openvino", description="What embeds texts: openvino or sentence-transformers.")
     embedder_model: str = Field("", description="Folder or hub id for sentence-transformers; empty is the bundled one.")
     embedder_threads: int = Field(0, ge=0, description="Threads that embed (openvino); 0 takes every available core.")
-    transcriber: str = Field("whisper", description="What hears: whisper or none.")
+    transcriber: str = Field("whisper", description="What hears: whisper, openai or none.")
     whisper_model: str = Field("", description="Folder or hub id of a Whisper (CTranslate2); empty is the bundled one.")
     whisper_device: Literal["cpu", "cuda"] = Field("cpu", description="What Whisper computes on.")
-    synthesizer: str = Field("piper", description="What speaks: piper or none.")
+    transcriber_url: str = Field("", description="Base URL of an OpenAI-compatible server that hears (openai).")
+    transcriber_model: str = Field("whisper-1", description="The model that hears there (openai).")
+    transcriber_key: SecretStr = Field(SecretStr(""), description="The key of that server (openai).")
+    synthesizer: str = Field("piper", description="What speaks: piper, openai or none.")
     piper_voice: str = Field(
         "", description="File of a Piper voice, NAME.onnx beside NAME.onnx.json; empty is the bundled one."
     )
+    synthesizer_url: str = Field("", description="Base URL of an OpenAI-compatible server that speaks (openai).")
+    synthesizer_model: str = Field("tts-1", description="The model that speaks there (openai).")
+    synthesizer_voice: str = Field("alloy", description="The voice there where a request names none (openai).")
+    synthesizer_key: SecretStr = Field(SecretStr(""), description="The key of that server (openai).")
     speech_threads: int = Field(0, ge=0, description="Threads that hear or speak; 0 takes every available core.")
     max_audio_bytes: int = Field(25_000_000, ge=1_000, description="Largest recording.")
     max_audio_seconds: float = Field(1800, gt=0, description="Longest recording.")
@@ -184,7 +193,7 @@ class Settings(BaseModel):
     def shown(self) -> dict[str, Any]:
         """Return the settings as they may be shown: secrets are hidden, those inside URLs and `engine_args` too."""
         values = self.model_dump(mode="json")
-        for name in ("database", "base_url", "redis_url", "tracking_uri", "otlp_endpoint"):
+        for name in URLS:
             values[name] = without_passwords(values[name])
         values["engine_args"] = _without_secrets(values["engine_args"])
         return values
@@ -224,7 +233,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
-            shown = "***" if name == "api_key" else repr(values.get(name))
+            shown = "***" if is_secret(name) else repr(values.get(name))
             reason = first["msg"].removeprefix("Value error, ")
             raise InvalidSettings(f"{name} = {shown} (from {sources[name]}) is not usable: {reason}.") from None
 

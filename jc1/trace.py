@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jc1.messages import Message
     from jc1.telemetry.context import TraceContext
 
-STAGES = ("hear", "see", "tokenize", "embed", "recall", "prompt", "queue", "prefill", "decode", "remember", "speak")
+STAGES = ("hear", "see", "tokenize", "embed", "recall", "prompt", "queue", "prefill", "decode", "speak", "remember")
 """Every stage, in the order of the request path. The same words everywhere: code, metrics, plots and documents."""
 
 
@@ -85,6 +85,8 @@ class Trace:
     cached: bool = False
     """Whether the reply is an earlier one, which the engine was not asked for again."""
     first_token: float | None = None
+    first_audio: float | None = None
+    """When the first sound of a reply was made that is read out."""
     total: float | None = None
     remembered: bool | None = None
     remember_error: str | None = None
@@ -182,6 +184,7 @@ class Trace:
             ],
             "cached": self.cached,
             "first_token": self.first_token,
+            "first_audio": self.first_audio,
             "total": self.total,
             "tokens_per_second": self.tokens_per_second,
             "recalled": self.recalled,

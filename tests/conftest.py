@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.cli import Run
     from tests.support.redis_server import RedisServer
 
-pytest_plugins = ("tests.support.scheduling", "tests.support.durations", "tests.support.skips")
+pytest_plugins = ("tests.support.speech", "tests.support.scheduling", "tests.support.durations", "tests.support.skips")
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(

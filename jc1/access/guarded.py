@@ -7,19 +7,20 @@ Knows what is asked of a principal before its request runs, and in which order. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jc1.access.admission import Admission
+from jc1.access.estimates import scopes_of, tokens_in, tokens_of, tokens_raw
 from jc1.access.limits import Limiter
 from jc1.access.usage import NO_KEY
 from jc1.completion import complete
 from jc1.decoding import Decoding
 from jc1.errors import Jc1Error
-from jc1.messages import Message, conversation_of, pictures_in
+from jc1.messages import Message
 from jc1.presets import Preset
 from jc1.reply import Event, Reply, last
 from jc1.trace import Usage
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_TOGETHER = 64
 """Texts that are embedded in one call, after which a request that nobody waits for ends."""
-CHARACTERS_A_TOKEN = 4
-"""About; of English, as OpenAI's help says. What a session's history and recalled memories take is not in the estimate:
-it is corrected when the prompt is built, and again when the reply is there."""
-TOKENS_A_PICTURE = 256
-"""About, of a small one; corrected like the rest of the estimate."""
 _DEFAULTS = Decoding()
 
 
@@ -62,6 +58,14 @@ class Embedded:
     tokens: int
     headers: Mapping[str, str]
     """As those of `Admitted`."""
+
+
+@dataclass(slots=True)
+class Granted:
+    """What a principal may go on with: the headers that say what is left of its limits, and the tokens it took."""
+
+    headers: Mapping[str, str]
+    tokens: int = 0
 
 
 class GuardedPipeline:
@@ -107,7 +111,7 @@ class GuardedPipeline:
         """
         trace = self._bench.begin_trace(owner or principal.owner, session)
         run = partial(self._bench.pipeline.stream, messages, trace=trace, preset=preset, **options)
-        tokens, scopes = partial(_tokens_of, messages), partial(_scopes_of, messages)
+        tokens, scopes = partial(tokens_of, messages), partial(scopes_of, messages, options.get("voice"))
         return self._run(principal, trace, preset, options, run, prompt_tokens=tokens, scopes=scopes)
 
     def complete(
@@ -123,7 +127,7 @@ class GuardedPipeline:
         trace = self._bench.begin_trace(owner or principal.owner)
         run = partial(complete, self._bench, prompts, trace=trace, preset=preset, **decoding)
         return self._run(
-            principal, trace, preset, decoding, run, prompt_tokens=partial(_tokens_raw, prompts), prompts=len(prompts)
+            principal, trace, preset, decoding, run, prompt_tokens=partial(tokens_raw, prompts), prompts=len(prompts)
         )
 
     async def _run(
@@ -204,29 +208,45 @@ class GuardedPipeline:
         import numpy as np
 
         embedder = self._bench.embedder
-        model = embedder.model
-        with self._refusals(principal, model):
-            principal.require("embed")
-            principal.require_model(model)
-            grant = await self._limiter.take(principal, model, _tokens_in(texts))
-        tokens = 0
         vectors: list[Vectors] = []
+        async with self.granted(principal, "embed", embedder.model, lambda: tokens_in(texts)) as granted:
+            for start in range(0, len(texts), EMBEDDED_TOGETHER):
+                batch = texts[start : start + EMBEDDED_TOGETHER]
+                more, read = await asyncio.to_thread(_embed, embedder, batch)
+                vectors.append(more)
+                granted.tokens += read
+        return Embedded(np.concatenate(vectors), granted.tokens, granted.headers)
+
+    @asynccontextmanager
+    async def granted(
+        self, principal: Principal, scope: str, model: str, tokens: Callable[[], int]
+    ) -> AsyncIterator[Granted]:
+        """Run the body, which asks another model than the engine's, when the principal may and it is its turn.
+
+        Args:
+            tokens: About how many tokens it takes; the body counts in `Granted.tokens` how many it took.
+
+        Raises:
+            Refused: The principal lacks the scope, or may not use the model.
+            RateLimited: It has asked for as much as it may.
+            Overloaded: Too many wait already.
+        """
+        with self._refusals(principal, model):
+            principal.require(scope)
+            principal.require_model(model)
+            grant = await self._limiter.take(principal, model, tokens())
+        granted = Granted(grant.headers())
         try:
-            async with self._turn(principal, model, lambda: _tokens_in(texts)):
+            async with self._turn(principal, model, tokens):
                 try:
-                    for start in range(0, len(texts), EMBEDDED_TOGETHER):
-                        batch = texts[start : start + EMBEDDED_TOGETHER]
-                        more, read = await asyncio.to_thread(_embed, embedder, batch)
-                        vectors.append(more)
-                        tokens += read
+                    yield granted
                 finally:
-                    self._record(principal, model, requests=1, prompt_tokens=tokens)
+                    self._record(principal, model, requests=1, prompt_tokens=granted.tokens)
         except Jc1Error as error:
             error.headers = {**grant.headers(), **error.headers}
             raise
         finally:
-            await grant.settle(tokens)
-        return Embedded(np.concatenate(vectors), tokens, grant.headers())
+            await grant.settle(granted.tokens)
 
     async def _reply_tokens(self, preset: str | Preset, options: Mapping[str, Any]) -> int:
         """Return how many tokens the replies to a prompt may have, at their longest."""
@@ -265,28 +285,6 @@ class GuardedPipeline:
 
     def _count_hit(self, limit: str, whose: str) -> None:
         self._bench.telemetry.metrics.limits_hit.labels(limit, whose).inc()
-
-
-def _tokens_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> int:
-    """Return about how many tokens a conversation has, without its session's history and recalled memories."""
-    sent = conversation_of(messages)
-    return _tokens_in(message.text for message in sent) + TOKENS_A_PICTURE * sum(1 for _ in pictures_in(sent))
-
-
-def _scopes_of(messages: str | Sequence[Message | Mapping[str, Any]]) -> Sequence[str]:
-    """Return the scopes that a conversation asks for besides `chat`."""
-    return ("vision",) if any(pictures_in(conversation_of(messages))) else ()
-
-
-def _tokens_raw(prompts: Sequence[RawPrompt]) -> int:
-    """Return about how many tokens raw prompts have; token ids count as they are."""
-    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    return (_tokens_in(texts) if texts else 0) + sum(len(prompt) for prompt in prompts if not isinstance(prompt, str))
-
-
-def _tokens_in(texts: Iterable[str]) -> int:
-    """Return about how many tokens texts have, 1 at least."""
-    return max(1, sum(map(len, texts)) // CHARACTERS_A_TOKEN)
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> tuple[Vectors, int]:

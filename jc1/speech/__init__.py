@@ -43,6 +43,25 @@ def _piper(settings: Settings) -> Synthesizer:
     return Piper(settings.piper_voice, threads=settings.speech_threads)
 
 
+def _openai_transcriber(settings: Settings) -> Transcriber:
+    from jc1.speech.openai import OpenAITranscriber
+
+    return OpenAITranscriber(
+        settings.transcriber_url, settings.transcriber_model, settings.transcriber_key.get_secret_value()
+    )
+
+
+def _openai_synthesizer(settings: Settings) -> Synthesizer:
+    from jc1.speech.openai import OpenAISynthesizer
+
+    return OpenAISynthesizer(
+        settings.synthesizer_url,
+        settings.synthesizer_model,
+        settings.synthesizer_voice,
+        settings.synthesizer_key.get_secret_value(),
+    )
+
+
 def _deaf(settings: Settings) -> NoReturn:
     from jc1.errors import SpeechUnavailable
 
@@ -55,8 +74,16 @@ def _mute(settings: Settings) -> NoReturn:
     raise SpeechUnavailable("Nothing here speaks: start JC1 with synthesizer = 'piper' or 'openai'.")
 
 
-TRANSCRIBERS: Mapping[str, Callable[[Settings], Transcriber]] = {"whisper": _whisper, "none": _deaf}
+TRANSCRIBERS: Mapping[str, Callable[[Settings], Transcriber]] = {
+    "whisper": _whisper,
+    "openai": _openai_transcriber,
+    "none": _deaf,
+}
 """Factories by the word in the settings."""
 
-SYNTHESIZERS: Mapping[str, Callable[[Settings], Synthesizer]] = {"piper": _piper, "none": _mute}
+SYNTHESIZERS: Mapping[str, Callable[[Settings], Synthesizer]] = {
+    "piper": _piper,
+    "openai": _openai_synthesizer,
+    "none": _mute,
+}
 """Factories by the word in the settings."""

@@ -6,7 +6,8 @@ how its probabilities become stretches of speech. Knows nothing about what is sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -32,14 +33,14 @@ WINDOWS_TOGETHER = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What counts as speech: LiveKit's names and, but for the padding, its values. Durations in seconds."""
+    """What counts as speech, under LiveKit's names. Durations in seconds."""
 
     activation_threshold: float = 0.5
     """Probability from which on somebody speaks."""
     deactivation_threshold: float = 0.35
     """Probability under which the speaker is silent; between the two it stays as it was."""
-    min_speech_duration: float = 0.1
-    """Shorter sounds are none of speech: a click, a cough."""
+    min_speech_duration: float = 0.2
+    """Shorter sounds are none of speech: a click, a cough, the attack of a note. "No" has a quarter of a second."""
     min_silence_duration: float = 0.5
     """Silence that ends a stretch of speech."""
     prefix_padding_duration: float = 0.3
@@ -163,11 +164,29 @@ def stretches(audio: Audio, knobs: Knobs | None = None) -> list[tuple[float, flo
     # The last window is filled up with silence, so that its sound is heard too.
     events = [*activity.feed(audio.samples), *activity.feed(np.zeros(WINDOW, np.float32)), *activity.finish()]
     spoken = [(event.start, event.end) for event in events if isinstance(event, SpeechEnded)]
-    limits = [start for start, _ in spoken[1:]] + [audio.seconds]
+    limits = [*(start for start, _ in spoken[1:]), audio.seconds]
     return [
         (start, max(min(end + knobs.prefix_padding_duration, limit), min(end, audio.seconds)))
-        for (start, end), limit in zip(spoken, limits, strict=True)
+        for (start, end), limit in zip(spoken, limits, strict=False)
     ]
+
+
+def windows(spoken: Sequence[tuple[float, float]], *, longest: float, gap: float) -> list[tuple[float, float]]:
+    """Return what a model is to hear at once: stretches of speech, (start, end) in seconds, joined while they are near.
+
+    Args:
+        longest: Seconds of a window at most; a longer stretch is cut into equal parts.
+        gap: Seconds of silence inside a window at most.
+    """
+    joined: list[tuple[float, float]] = []
+    for start, end in spoken:
+        if joined and end - joined[-1][0] <= longest and start - joined[-1][1] <= gap:
+            joined[-1] = joined[-1][0], end
+            continue
+        parts = max(1, math.ceil((end - start) / longest))
+        length = (end - start) / parts
+        joined += [(start + part * length, start + (part + 1) * length) for part in range(parts)]
+    return joined
 
 
 @cache

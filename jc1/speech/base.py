@@ -144,6 +144,9 @@ class Synthesizer(Protocol):
     voices: tuple[str, ...]
     """Those that it has, the one that speaks where none is named first; empty where only a server knows."""
 
+    language: str
+    """What it reads out, as ISO 639-1; empty where only its server knows."""
+
     rate: int
     """Samples a second of what it says."""
 

@@ -47,6 +47,7 @@ class Piper:
         self._file = Path(voice).expanduser() if voice else _bundled_file()
         self._config = _read_config(self._file)
         self.model = self._file.stem
+        self.language = str(self._config["espeak"]["voice"]).split("-")[0]
         self.rate = int(self._config["audio"]["sample_rate"])
         self._speakers: dict[str, int] = self._config.get("speaker_id_map") or {}
         self.voices = tuple(self._speakers) or (self.model,)

@@ -20,7 +20,7 @@ class Sentences:
     """Cuts text that comes in pieces: `feed` it, then `finish` it."""
 
     def __init__(self, language: str = "en") -> None:
-        self._language = language
+        self._language = language or "en"
         self._rest = ""
         """What is not handed on yet."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jc1.errors import CannotTranslate, SpeechFailed, SpeechUnavailable, UnknownLanguage
 from jc1.hardware import available_cores
-from jc1.speech.activity import stretches
+from jc1.speech.activity import stretches, windows
 from jc1.speech.base import HEARING_RATE, Audio, Hearing, Segment, Word
 from jc1.speech.weights import Lazy, check, package_folder
 
@@ -34,10 +34,13 @@ TEMPERATURES = (0.0, 0.4, 0.8)
 """Tried one after the other while a window's text repeats itself or is unsure. OpenAI's code has six: the others cost
 time and change little with a model this small."""
 UNSURE = -1.0
-"""Mean log-probability of tokens under which a text is tried again, and not believed where nobody seems to speak
-(OpenAI's `logprob_threshold`)."""
+"""Mean log-probability of tokens under which a text is tried again at the next temperature (OpenAI's
+`logprob_threshold`)."""
 SILENT = 0.6
-"""Probability of no speech over which an unsure text is not believed (OpenAI's `no_speech_threshold`)."""
+"""Probability of no speech over which a text is believed only where the model is sure of it (OpenAI's
+`no_speech_threshold`)."""
+SURE = -0.7
+"""Mean log-probability that is sure then. OpenAI's code takes `UNSURE` for it, with which a piano says "You"."""
 REPETITIVE = 2.4
 """Compression ratio over which a text repeats itself (OpenAI's `compression_ratio_threshold`)."""
 
@@ -80,7 +83,7 @@ class Whisper:
         whisper = self._whisper.get()
         self._check(hearing)
         language = hearing.language
-        for start, end in windows(stretches(audio)):
+        for start, end in windows(stretches(audio), longest=LONGEST_WINDOW, gap=LONGEST_GAP):
             samples = audio.samples[int(start * HEARING_RATE) : int(end * HEARING_RATE)]
             try:
                 pieces, info = whisper.transcribe(samples, language=language, **_options(hearing))
@@ -159,33 +162,13 @@ class Whisper:
             self.languages = ("en",)
 
 
-def windows(spoken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return what is heard at once: stretches of speech, (start, end) in seconds, joined while they are near.
-
-    A longer stretch is cut into equal parts.
-    """
-    joined: list[tuple[float, float]] = []
-    for start, end in spoken:
-        if joined and end - joined[-1][0] <= LONGEST_WINDOW and start - joined[-1][1] <= LONGEST_GAP:
-            joined[-1] = joined[-1][0], end
-            continue
-        parts = max(1, -int(-(end - start) // LONGEST_WINDOW))
-        length = (end - start) / parts
-        joined += [(start + part * length, start + (part + 1) * length) for part in range(parts)]
-    return joined
-
-
 def believable(piece: Any) -> bool:
     """Return whether a segment of Whisper's is what was said, by its own figures.
 
-    Whisper drops a window that is silent and unsure; it keeps one that is repetitive or unsure at every temperature.
+    faster-whisper drops a window that is silent and unsure; it keeps one that is repetitive at every temperature.
     """
-    unsure = piece.avg_logprob < UNSURE
-    return (
-        bool(piece.text.strip())
-        and piece.compression_ratio <= REPETITIVE
-        and not (unsure and piece.no_speech_prob > SILENT)
-    )
+    silent = piece.no_speech_prob > SILENT and piece.avg_logprob < SURE
+    return bool(piece.text.strip()) and piece.compression_ratio <= REPETITIVE and not silent
 
 
 def _options(hearing: Hearing) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from jc1.speech.activity import WINDOW, Activity, Knobs, SpeechEnded, SpeechProbability, SpeechStarted, stretches
+from jc1.speech.activity import (
+    WINDOW,
+    Activity,
+    Knobs,
+    SpeechEnded,
+    SpeechProbability,
+    SpeechStarted,
+    stretches,
+    windows,
+)
 from jc1.speech.base import Audio
 from tests.support import sounds
 
@@ -74,3 +83,19 @@ def test_an_end_tells_the_stretch_and_its_padding(say: Callable[[str], Audio]) -
         ]
         starts.append(ends[0].start)
     assert starts[0] - starts[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "heard"),
+    [
+        ([], []),
+        ([(0.0, 2.0), (2.5, 4.0)], [(0.0, 4.0)]),  # near each other: at once
+        ([(0.0, 2.0), (6.0, 7.0)], [(0.0, 2.0), (6.0, 7.0)]),  # a silence in which a model invents
+        ([(0.0, 20.0), (20.5, 30.0)], [(0.0, 20.0), (20.5, 30.0)]),  # too long together
+        ([(0.0, 56.0)], [(0.0, 28.0), (28.0, 56.0)]),  # nobody takes a breath
+    ],
+)
+def test_stretches_are_heard_together_while_they_are_near_and_short(
+    spoken: list[tuple[float, float]], heard: list[tuple[float, float]]
+) -> None:
+    assert windows(spoken, longest=28.0, gap=3.0) == heard
