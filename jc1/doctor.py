@@ -20,7 +20,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from jc1.engines.registry import AUTO, engines
-from jc1.errors import Jc1Error
+from jc1.errors import Jc1Error, SpeechUnavailable
 
 if TYPE_CHECKING:
     from jc1.settings import Settings
@@ -62,6 +62,8 @@ def examine(settings: Settings, *, probe: Probe | None = None) -> dict[str, Any]
     check("home", lambda: _home(settings))
     check("model", lambda: _model(settings))
     check("embedder", lambda: _embedder(settings))
+    check("hearing", lambda: _hearing(settings))
+    check("speaking", lambda: _speaking(settings))
     check("sqlite", _sqlite)
     check("database", lambda: _database(settings))
     check("engines", lambda: _engines(settings, probe or import_error))
@@ -158,6 +160,35 @@ def _embedder(settings: Settings) -> tuple[str, str]:
     if missing:
         return "bad", f"not installed: {', '.join(missing)}"
     return "ok", f"{settings.embedder_model or 'all-MiniLM-L6-v2'} on {settings.embedder}"
+
+
+def _hearing(settings: Settings) -> tuple[str, str]:
+    """Load what hears, which checks its weights. Without it JC1 serves text all the same."""
+    from jc1.speech import create_transcriber
+
+    try:
+        ears = create_transcriber(settings)
+        with closing(ears):
+            ears.load()
+    except SpeechUnavailable as error:
+        return "note", error.message
+    else:
+        languages = f"{len(ears.languages)} languages" if len(ears.languages) > 1 else "".join(ears.languages)
+        return "ok", f"{ears.model} on {ears.name}{f', {languages}' if languages else ''}"
+
+
+def _speaking(settings: Settings) -> tuple[str, str]:
+    """Load what speaks, which checks its weights. Without it JC1 serves text all the same."""
+    from jc1.speech import create_synthesizer
+
+    try:
+        voice = create_synthesizer(settings)
+        with closing(voice):
+            voice.load()
+    except SpeechUnavailable as error:
+        return "note", error.message
+    else:
+        return "ok", f"{', '.join(voice.voices[:3]) or voice.model} on {voice.name}, {voice.rate:,} Hz"
 
 
 def _sqlite() -> tuple[str, str]:

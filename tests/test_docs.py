@@ -38,7 +38,14 @@ BLOCKS = [
 STORY = ("python", "from openai"), ("python", "SyncPipeline"), ("sh", "curl"), ("sh", "jc1 chat")
 """The README's story: what is said in one place is known in the others."""
 ADDRESS = "127.0.0.1:8000"
-SHOWN = {"api.md": {"json"}, "architecture.md": {""}, "memory.md": {""}, "spaces.md": {"yaml"}, "suites.md": {"jsonl"}}
+SHOWN = {
+    "api.md": {"json"},
+    "architecture.md": {""},
+    "memory.md": {""},
+    "spaces.md": {"yaml"},
+    "speech.md": {""},
+    "suites.md": {"jsonl"},
+}
 """Blocks that are no commands: drawings, and examples that are held against the code in the tests of their subject."""
 ARGUMENTS_ONLY = re.compile(r"jc1 (serve|doctor)|mlflow server|python -m experiments\.")
 """What takes minutes, or as long as one lets it."""
@@ -84,6 +91,8 @@ def beside(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "handbook.md").write_text("# Setup\n\nRun make.\n")
     (tmp_path / "report.pdf").write_bytes(pdfs.written("A walrus eats clams."))
     (tmp_path / "notes.txt").write_text("Feed the walrus.\n")
+    for recording in ("meeting.m4a", "question.wav"):  # their content tells what they are
+        (tmp_path / recording).write_bytes((ROOT / "tests" / "data" / "jfk.ogg").read_bytes())
     for name in ("first", "warm-nights", "NAME", "OTHER"):
         write_folder(sweep_result(name=name), tmp_path / "home" / "sweeps" / name)
     return server

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from jc1 import interrupts
-from jc1.cli import keys, presets, usage
+from jc1.cli import keys, presets, speech, usage
 from jc1.cli.chat import chat
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
@@ -62,6 +62,9 @@ app.add_typer(presets.app, name="presets")
 app.add_typer(keys.app, name="keys")
 app.command()(presets.rollback)
 app.command()(chat)
+app.command()(speech.hear)
+app.command()(speech.speak)
+app.command()(speech.talk)
 app.command()(usage.usage)
 
 
