@@ -47,12 +47,12 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(size.width, size.width, bias=False)
         self.o_proj = nn.Linear(size.width, size.width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         B, T, D = x.shape
         q, k, v = (
             p(x).view(B, T, self.heads, -1).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj)
         )  # (B, H, T, D/H)
-        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, mask, is_causal=mask is None)
+        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
         mixed: Tensor = self.o_proj(y.transpose(1, 2).reshape(B, T, D))
         return mixed
 
@@ -77,9 +77,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(size)
         self.mlp = Mlp(size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return `x` (B, T, D) after the layer. `mask` (B, 1, T, T) says who sees whom; None: all that came before."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         x = x + self.mlp(self.post_attention_layernorm(x))
         return x
 

@@ -25,7 +25,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="where checkpoints are kept")
     parser.add_argument("--folder", type=Path, help="the exported model; beside the checkpoints if not given")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch, 0 for its own choice")
-    parser.add_argument("--fuse", action="store_true", help="compile the layers: faster after a minute, needs g++")
     parser.add_argument("--quick", action="store_true", help="measure a few hundred answers only, and write no card")
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
@@ -62,7 +61,6 @@ def main() -> None:
             language,
             say=lambda text: print(text, flush=True),
             ahead=True,
-            fuse=arguments.fuse,
         )
         if state.progress(plan) < 1.0:
             print(f"stopped after step {state.step}; the same command goes on from there", flush=True)

@@ -1,8 +1,9 @@
 """Batches: pictures with their questions as ids, packed so that a picture is paid for once and asked about many times.
 
-A row is `<s>`, the system prompt, the picture, and then branches: one question with its answer each, now and then two,
-as in a conversation. A branch sees the picture and itself but no other branch, and its positions go on from the
-picture's end, so each is exactly the prompt of a single question. Knows the packing. Knows nothing about the network.
+A row is `<s>` and the system prompt, which all rows share, the picture, and then branches: one question with its answer
+each, now and then two, as in a conversation. A branch sees the picture and itself but no other branch, and its
+positions go on from the picture's end, so each is exactly the prompt of a single question. Knows the packing. Knows
+nothing about the network.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -41,11 +41,12 @@ class Example:
 class Batch:
     """Pictures and rows for one step.
 
-    `pixels` (B, 3, 64, 64) in -1..1, `classes` (B, P, 4), `offsets` (B, P, 2), `ids` and `places` (B, T), `mask`
-    (B, 1, T, T). The token at (rows, columns + 1) is to be predicted from (rows, columns), each of shape (N). `spans`
-    say which of the N belong to one answer: (first, last + 1, skill).
+    `head` (S) are the ids that all rows begin with. `pixels` (B, 3, 64, 64) in -1..1, `classes` (B, P, 4), `offsets`
+    (B, P, 2), `ids` and `places` (B, T), `mask` (B, 1, T, T). The token at (rows, columns + 1) is to be predicted from
+    (rows, columns), each of shape (N). `spans` say which of the N belong to one answer: (first, last + 1, skill).
     """
 
+    head: Tensor
     pixels: Tensor
     classes: Tensor
     offsets: Tensor
@@ -58,9 +59,11 @@ class Batch:
     spans: list[tuple[int, int, str]]
 
 
-def example(rng: random.Random, level: float, many: int = BRANCHES) -> Example:
-    """Draw a scene by lot and ask about it. `level` says how badly photographed the drawing may look, 0 to 1."""
-    shown = scene(rng)
+def example(rng: random.Random, level: float, many: int = BRANCHES, most: int = 6) -> Example:
+    """Draw a scene by lot and ask about it. `level` says how badly photographed the drawing may look, 0 to 1,
+    `most` how many things it shows at most.
+    """
+    shown = scene(rng, most=most)
     drawing = draw(shown, rng, style(rng, level))
     return Example(drawing.pixels, labels(shown, drawing), tuple(questions(shown, rng, many)))
 
@@ -71,40 +74,42 @@ def pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
     return stacked.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
 
 
-@lru_cache(maxsize=8)
-def _head(encoder: Encoder, image_token: int, patches: int) -> tuple[int, ...]:
-    """Return the ids before the question: a system prompt and a picture, as the chat template renders them."""
-    system = [encoder.bos, encoder.roles["system"], *encoder.text(DEFAULT_SYSTEM), encoder.end]
-    return (*system, encoder.roles["user"], *[image_token] * patches)
+def head(encoder: Encoder) -> list[int]:
+    """Return the ids of the system prompt, as the chat template renders it."""
+    return [encoder.bos, encoder.roles["system"], *encoder.text(DEFAULT_SYSTEM), encoder.end]
 
 
 def collate(
     examples: Sequence[Example], encoder: Encoder, image_token: int, patches: int, rng: random.Random | None = None
 ) -> Batch:
     """Pack examples into a batch. With `rng`, one branch of five holds two questions, as a conversation does."""
-    head = _head(encoder, image_token, patches)
+    system, picture = head(encoder), [encoder.roles["user"], *[image_token] * patches]
     rows = [_row(e.questions, encoder, rng) for e in examples]
-    longest = len(head) + max(len(row[0]) for row in rows)
+    longest = len(picture) + max(len(row[0]) for row in rows)
     ids = np.full((len(rows), longest), encoder.end, dtype=np.int64)  # (B, T)
     branches = np.full((len(rows), longest), -1, dtype=np.int64)
     places = np.zeros((len(rows), longest), dtype=np.int64)
-    ids[:, : len(head)], branches[:, : len(head)], places[:, : len(head)] = head, 0, np.arange(len(head))
+    ids[:, : len(picture)], branches[:, : len(picture)] = picture, 0
+    places[:, : len(picture)] = np.arange(len(system), len(system) + len(picture))
     at: list[int] = []
     columns: list[int] = []
     spans: list[tuple[int, int, str]] = []
     for i, (tokens, owners, steps, answers) in enumerate(rows):
-        stop = len(head) + len(tokens)
-        ids[i, len(head) : stop], branches[i, len(head) : stop] = tokens, owners
-        places[i, len(head) : stop] = np.add(steps, len(head))
+        stop = len(picture) + len(tokens)
+        ids[i, len(picture) : stop], branches[i, len(picture) : stop] = tokens, owners
+        places[i, len(picture) : stop] = np.add(steps, len(system) + len(picture))
         for first, last, skill in answers:
             spans.append((len(columns), len(columns) + last - first, skill))
-            columns += range(len(head) + first - 1, len(head) + last - 1)  # each is predicted from the one before it
+            columns += range(
+                len(picture) + first - 1, len(picture) + last - 1
+            )  # each is predicted from the one before it
             at += [i] * (last - first)
     owner = torch.from_numpy(branches)
     before = torch.ones(longest, longest, dtype=torch.bool).tril()
     mask = before & ((owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0))  # (B, T, T)
     tensors = torch.from_numpy(ids), torch.tensor(at), torch.tensor(columns)
     return Batch(
+        torch.tensor(system),
         pixels([e.pixels for e in examples]),
         torch.from_numpy(np.stack([e.labels.classes for e in examples])),
         torch.from_numpy(np.stack([e.labels.offsets for e in examples])),
@@ -121,7 +126,7 @@ def collate(
 def _row(
     asked: Sequence[Question], encoder: Encoder, rng: random.Random | None
 ) -> tuple[list[int], list[int], list[int], list[tuple[int, int, str]]]:
-    """Return ids, their branches, their positions, and the answers as (first, last + 1, skill), behind the head."""
+    """Return ids, their branches, their positions, and the answers as (first, last + 1, skill), behind the picture."""
     ids: list[int] = []
     owners: list[int] = []
     steps: list[int] = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.tiny.model import Body, Llama, Size
+from experiments.tiny.model import Body, Layer, Llama, Size, rotate
 from experiments.tiny_vision.labels import CLASSES, PATCH
 
 
@@ -205,27 +205,71 @@ class Vision(nn.Module):
         self.language_model.model.load_state_dict(state)
 
     def forward(
-        self, ids: Tensor, features: Tensor, places: Tensor, mask: Tensor, rows: Tensor, columns: Tensor
+        self, head: Tensor, ids: Tensor, features: Tensor, places: Tensor, mask: Tensor, rows: Tensor, columns: Tensor
     ) -> Tensor:
         """Return the logits (N, V) at `rows`, `columns` (N).
 
         Args:
-            ids: (B, T); where they are `image_token`, the patches of the row's picture stand, in order.
+            head: The ids (S) that all rows begin with and all their tokens see; they are computed once.
+            ids: What follows in each row, (B, T); where it is `image_token`, the patches of the row's picture stand.
             features: What the tower made of the pictures, (B, P, D).
             places: Position of each token, (B, T).
             mask: Whether a token (third axis) sees another (fourth axis), (B, 1, T, T).
         """
         body = self.language_model.model
-        angles = places[..., None] * self.frequencies
-        angles = torch.cat((angles, angles), dim=-1)[:, None]  # (B, 1, T, D/H)
-        cos, sin = angles.cos(), angles.sin()
+        turns, head_turns = self._turns(places), self._turns(torch.arange(len(head))[None])
+        unseen = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)  # once here, not in each layer
+        unseen = F.pad(unseen, (len(head), 0))
         x = body.embed_tokens(ids)  # (B, T, D)
-        patches = self.multi_modal_projector(features)
-        hidden = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)  # once here, not in each layer
-        x = x.masked_scatter((ids == self.image_token)[..., None], patches)
-        for layer in body.layers:
-            x = layer(x, cos, sin, hidden)
-        return F.linear(body.norm(x[rows, columns]), body.embed_tokens.weight)
+        x = x.masked_scatter((ids == self.image_token)[..., None], self.multi_modal_projector(features))
+        h = body.embed_tokens(head)[None]  # (1, S, D)
+        for i, layer in enumerate(body.layers):
+            assert isinstance(layer, Layer)
+            before_h, before_x = _attend(layer, h, x, head_turns, turns, unseen)
+            if i == len(body.layers) - 1:  # of the last layer only what is asked for
+                h, x = before_h, before_x[rows, columns]  # (N, D)
+            else:
+                h, x = before_h + layer.mlp(layer.post_attention_layernorm(before_h)), before_x
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+        return F.linear(body.norm(x), body.embed_tokens.weight)
+
+    def _turns(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines (B, 1, T, D/H) of the rotary positions `places` (B, T)."""
+        angles = places[..., None] * self.frequencies
+        angles = torch.cat((angles, angles), dim=-1)[:, None]
+        return angles.cos(), angles.sin()
+
+
+Turns = tuple[Tensor, Tensor]
+
+
+def _attend(
+    layer: Layer, h: Tensor, x: Tensor, head_turns: Turns, turns: Turns, unseen: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return head `h` (1, S, D) and rows `x` (B, T, D) after a layer's attention; rows see the head and themselves.
+
+    `unseen` (B, 1, T, S + T) is added to the scores.
+    """
+    attention = layer.self_attn
+
+    def split(x: Tensor, turns: Turns) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, _ = x.shape
+        x = layer.input_layernorm(x)
+        q, k, v = (
+            p(x).view(B, T, attention.heads, -1).transpose(1, 2)
+            for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )  # (B, H, T, D/H)
+        return rotate(q, *turns), rotate(k, *turns), v
+
+    def join(y: Tensor) -> Tensor:
+        joined: Tensor = attention.o_proj(y.transpose(1, 2).flatten(2))
+        return joined
+
+    hq, hk, hv = split(h, head_turns)
+    q, k, v = split(x, turns)
+    keys, values = (torch.cat([a.expand(len(x), -1, -1, -1), b], 2) for a, b in ((hk, k), (hv, v)))
+    of_head = F.scaled_dot_product_attention(hq, hk, hv, is_causal=True)
+    return h + join(of_head), x + join(F.scaled_dot_product_attention(q, keys, values, unseen))
 
 
 def exported(model: Vision) -> dict[str, Tensor]:

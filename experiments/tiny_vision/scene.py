@@ -72,17 +72,18 @@ class Scene:
     writing: Writing | None = None
 
 
-def scene(rng: random.Random, words: Sequence[str] = WORDS, kind: str | None = None) -> Scene:
-    """Draw a scene by lot: two to four things (`things`), up to six to be counted (`count`), or writing (`writing`)."""
+def scene(rng: random.Random, words: Sequence[str] = WORDS, kind: str | None = None, most: int = 6) -> Scene:
+    """Draw a scene by lot: two to four things (`things`), up to six to be counted (`count`), or writing (`writing`).
+
+    `most` is how many things there are at most, whatever the kind.
+    """
     kind = kind or rng.choices(("things", "count", "writing"), (0.55, 0.2, 0.25))[0]
     if kind == "count":
-        return Scene(_countable(rng))
+        return Scene(_countable(rng, most))
     writing = _writing(rng, words) if kind == "writing" else None
-    many = (
-        rng.choices((0, 1, 2), (0.4, 0.4, 0.2))[0] if writing else rng.choices((1, 2, 3, 4), (0.1, 0.35, 0.35, 0.2))[0]
-    )
+    many = rng.choices(range(5), (0.4, 0.4, 0.2, 0, 0) if writing else (0, 0.1, 0.35, 0.35, 0.2))[0]
     things: list[Thing] = []
-    for _ in range(many):
+    for _ in range(min(many, most)):
         _place(rng, things, writing, _shape_and_colour(rng, things), big=rng.random() < 0.5)
     return Scene(tuple(things), writing)
 
@@ -96,12 +97,12 @@ def _shape_and_colour(rng: random.Random, things: Sequence[Thing]) -> tuple[str,
     return shape, colour
 
 
-def _countable(rng: random.Random) -> tuple[Thing, ...]:
+def _countable(rng: random.Random, most: int) -> tuple[Thing, ...]:
     """Return one to six things of one or two shapes and colours: what "how many" is asked of."""
     shapes = rng.sample(SHAPES, rng.choice((1, 2, 2)))
     colours = rng.sample(COLOURS, rng.choice((1, 2, 2)))
     things: list[Thing] = []
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.randint(1, min(6, most))):
         _place(rng, things, None, (rng.choice(shapes), rng.choice(colours)), big=False, radii=COUNTABLE)
     return tuple(things)
 

@@ -43,7 +43,8 @@ class Plan:
 
     `pictures` are those that are talked about; ten that are only looked at count as one, since they cost as much.
     `look` is the share of the plan in which the tower learns alone. A pool has `pool` pictures; steps of looking take
-    `look_batch` of them, steps of talking `batch`. Rates are peaks: of Muon for matrices, of Adam for the rest.
+    `look_batch` of them, steps of talking `batch`. Rates are peaks, of Muon for
+    matrices and of Adam for the rest: of the tower while it looks, then of what sees, and of the language half.
     """
 
     pictures: float = 90_000
@@ -52,7 +53,8 @@ class Plan:
     pool: int = 512
     look_batch: int = 64
     batch: int = 16
-    eyes: tuple[float, float] = (4e-3, 2e-3)
+    looking: tuple[float, float] = (8e-3, 3e-3)
+    eyes: tuple[float, float] = (3e-3, 1.5e-3)
     words: tuple[float, float] = (2e-3, 1e-3)
     seeing: float = 0.3
     """Weight of the patches' loss while talking."""
@@ -99,11 +101,20 @@ def level(progress: float) -> float:
     return min(1.0, 0.3 + 7 * progress)
 
 
+def most(progress: float, plan: Plan) -> int:
+    """Return how many things a picture shows at most: while the tower looks, all; then one, two, and soon all again.
+
+    Of a single thing every question can be answered by looking anywhere, which is learnt first.
+    """
+    talked = (progress - plan.look) / max(1e-9, 1 - plan.look)
+    return 6 if not 0 <= talked < 0.06 else 1 if talked < 0.02 else 2
+
+
 def pool(seed: int, number: int, progress: float, plan: Plan) -> list[Example]:
     """Return a pool of examples, the same for the same arguments; while the tower looks, nothing is asked."""
     rng = random.Random(f"{seed}-{number}")
     many = 0 if progress < plan.look else BRANCHES
-    return [example(rng, level(progress), many) for _ in range(plan.pool)]
+    return [example(rng, level(progress), many, most(progress, plan)) for _ in range(plan.pool)]
 
 
 def train(
@@ -116,14 +127,12 @@ def train(
     say: Callable[[str], None] = print,
     stop_after: int | None = None,
     ahead: bool = False,
-    fuse: bool = False,
 ) -> tuple[Vision, State]:
     """Train from the checkpoint in `folder`, or from the start, until the plan is used up (or for `stop_after` steps).
 
     Args:
         language: The language model to start from; its vocabulary is the encoder's.
         ahead: Whether a second process draws the next pool meanwhile.
-        fuse: Whether layers are compiled: faster after a minute.
     """
     torch.manual_seed(plan.seed)
     model = started(language, tower)
@@ -131,9 +140,6 @@ def train(
     state = load(folder, model, (eyes, words)) or State()
     if state.step:
         say(f"goes on from step {state.step}")
-    if fuse:
-        for layer in (*model.vision_tower.vision_model.encoder.layers, *model.language_model.model.layers):
-            layer.compile(dynamic=True)
     checks = measuring(encoder, model)
     saved = time.monotonic()
     recent, speeds = deque[float](maxlen=40), deque[float](maxlen=40)
@@ -214,7 +220,7 @@ def look(
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(eyes.parameters.values(), 1.0)
     share = rate(state.progress(plan), state.step, plan.warm_up)
-    eyes.step(plan.eyes[0] * share, plan.eyes[1] * share)
+    eyes.step(plan.looking[0] * share, plan.looking[1] * share)
     return float(loss.detach()), right
 
 
@@ -231,7 +237,7 @@ def talk(
     rng = random.Random(f"{plan.seed}-{state.pool}-{state.index}")
     batch = collate(chosen, encoder, model.image_token, model.tower_size.patches, rng)
     features = model.vision_tower(batch.pixels)
-    logits = model(batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns)  # (N, V)
+    logits = model(batch.head, batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns)  # (N, V)
     loss = F.cross_entropy(logits, batch.targets)
     patches, right = model.patch_head.loss(features, batch.classes, batch.offsets)
     (loss + plan.seeing * patches).backward()  # type: ignore[no-untyped-call]
@@ -269,7 +275,7 @@ def measure(model: Vision, batches: Sequence[Batch]) -> dict[str, float]:
     right: dict[str, list[bool]] = {}
     for batch in batches:
         features = model.vision_tower(batch.pixels)
-        logits = model(batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns)
+        logits = model(batch.head, batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns)
         hits = logits.argmax(-1) == batch.targets  # (N,)
         for start, stop, skill in batch.spans:
             right.setdefault(skill, []).append(bool(hits[start:stop].all()))

@@ -47,6 +47,11 @@ def test_things_lie_inside_the_picture_and_apart() -> None:
                 assert distance > thing.radius + other.radius
 
 
+def test_a_scene_has_no_more_things_than_it_may() -> None:
+    rng = random.Random(3)
+    assert {len(scene(rng, most=1).things) for _ in range(60)} == {0, 1}
+
+
 def test_a_drawing_shows_the_colour_that_the_scene_says() -> None:
     pixels = draw(TWO, random.Random(3), CLEAN).pixels.astype(int)
     red, green, blue = pixels[SIDE // 4, SIDE // 4]

@@ -18,7 +18,7 @@ from experiments.tiny_vision.evaluate import HANDMADE, Case, Greedy, drawings, h
 from experiments.tiny_vision.export import save
 from experiments.tiny_vision.model import TowerSize, Vision
 from experiments.tiny_vision.questions import CANNOT_TELL, SKILLS
-from experiments.tiny_vision.train import Plan, State, load, look, optimizers, rate, started, train
+from experiments.tiny_vision.train import Plan, State, load, look, most, optimizers, rate, started, train
 from jc1.models import BUNDLED
 
 TINY = BUNDLED / "jc1-tiny"
@@ -89,7 +89,9 @@ def test_a_question_is_answered_the_same_whatever_else_is_asked_about_the_pictur
         batch = collate([batch_of], encoder, model.image_token, TOWER.patches)
         features = model.vision_tower(batch.pixels)
         with torch.no_grad():
-            return model(batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns), batch.spans
+            return model(
+                batch.head, batch.ids, features, batch.places, batch.mask, batch.rows, batch.columns
+            ), batch.spans
 
     together, spans = logits(one)
     for question, (start, stop, _) in zip(one.questions, spans, strict=True):
@@ -104,8 +106,10 @@ def test_a_second_question_of_a_conversation_sees_the_first(encoder: Encoder) ->
 
     one = example(random.Random(2), 0.5)
     batch = collate([one], encoder, 1024, TOWER.patches, Always())
-    used = int((batch.places[0] > 0).sum()) + 1
-    assert torch.equal(batch.places[0, :used], torch.arange(used))  # one branch: positions without a break
+    used = int((batch.places[0] > 0).sum())
+    assert torch.equal(
+        batch.places[0, :used], torch.arange(used) + len(batch.head)
+    )  # one branch: positions without a break
     assert batch.mask[0, 0, used - 1, :used].all()
     assert int((batch.ids[0] == encoder.roles["user"]).sum()) == len(one.questions)
 
@@ -139,13 +143,15 @@ def test_the_exported_folder_gives_the_same_logits_in_transformers(
         add_special_tokens=False,
     )
     batch = collate([Example(one.pixels, one.labels, (question,))], encoder, model.image_token, TOWER.patches)
-    length = inputs["input_ids"].shape[1]
-    assert inputs["input_ids"][0].tolist() == batch.ids[0, :length].tolist()
+    shared, length = len(batch.head), inputs["input_ids"].shape[1]
+    assert inputs["input_ids"][0].tolist() == [*batch.head.tolist(), *batch.ids[0, : length - shared].tolist()]
     assert torch.equal(inputs["pixel_values"], batch.pixels)
-    rows, columns = torch.zeros(length, dtype=torch.long), torch.arange(length)
+    columns = torch.arange(length - shared)
+    rows = torch.zeros_like(columns)
     with torch.no_grad():
-        ours = model(batch.ids, model.vision_tower(batch.pixels), batch.places, batch.mask, rows, columns)
-        theirs = hub.model(**inputs).logits[0]
+        features = model.vision_tower(batch.pixels)
+        ours = model(batch.head, batch.ids, features, batch.places, batch.mask, rows, columns)
+        theirs = hub.model(**inputs).logits[0, shared:]
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 
@@ -210,6 +216,11 @@ def test_hand_made_pictures_ask_every_skill_and_each_has_an_answer() -> None:
     assert all(c.answers and all(c.answers) for c in cases)
     ids = [json.loads(line)["id"] for line in HANDMADE.read_text(encoding="utf-8").splitlines()]
     assert ids == list(range(1, len(ids) + 1))
+
+
+def test_talking_begins_with_single_things() -> None:
+    plan = replace(Plan(), look=0.2)
+    assert [most(progress, plan) for progress in (0.0, 0.19, 0.2, 0.23, 0.3, 1.0)] == [6, 6, 1, 2, 6, 6]
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
