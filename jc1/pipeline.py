@@ -1,6 +1,6 @@
 """The request path: the stages in their order. The only place that knows it.
 
-    request -> prepare -> hear -> recall -> prompt -> generate -> speak -> remember -> reply
+    request -> prepare -> hear -> see -> recall -> prompt -> generate -> speak -> remember -> reply
 
 Knows the order, and what becomes of a request that ends before its reply is whole. Knows nothing about how a stage does
 its work, about HTTP or about pages.
