@@ -38,8 +38,11 @@ from jc1_api.routes import (
     responses,
     sessions,
     sign_in,
+    speech,
+    spoken,
     telemetry,
     traces,
+    transcriptions,
     usage,
 )
 
@@ -53,6 +56,9 @@ ROUTERS = (
     messages.router,
     completions.router,
     embeddings.router,
+    transcriptions.router,
+    speech.router,
+    spoken.router,
     models.router,
     presets.router,
     documents.router,
@@ -66,6 +72,9 @@ ROUTERS = (
     health.router,
     metrics.router,
 )
+
+RECORDINGS = (transcriptions.TRANSCRIPTIONS, transcriptions.TRANSLATIONS, spoken.PATH)
+"""Addresses to which recordings are sent."""
 
 
 def create_app(workbench: Workbench) -> FastAPI:
@@ -101,6 +110,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         access=Access(settings.owner, workbench.keys, sign_ins),
         max_body_bytes=settings.max_body_bytes,
         larger={
+            **{f"POST {path}": ("max_audio_bytes", settings.max_audio_bytes) for path in RECORDINGS},
             f"POST {documents.PATH}": ("max_document_bytes", settings.max_document_bytes),
             memory.IMPORT: ("max_import_bytes", settings.max_import_bytes),
             **dict.fromkeys(TAKE_PICTURES, with_picture),

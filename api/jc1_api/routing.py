@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from enum import Enum
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.utils import get_flat_dependant
@@ -37,6 +37,7 @@ class Route(APIRoute):
         dependant = get_flat_dependant(self.dependant)
         parameters = {field.alias for field in dependant.query_params}
         fields = {field.alias for field in dependant.body_params}
+        lists = {field.alias for field in dependant.body_params if _is_list(field.field_info.annotation)}
         media_types = self._media_types()
         required = [it.call for it in self.dependant.dependencies if isinstance(it.call, Required)]
 
@@ -54,7 +55,7 @@ class Route(APIRoute):
             if MULTIPART in media_types:
                 form = await request.form()
                 try:
-                    check_names("field", (name for name, _ in form.multi_items()), fields)
+                    check_names("field", (name for name, _ in form.multi_items()), fields, several=lists)
                 except InvalidRequest:
                     await form.close()
                     raise
@@ -97,14 +98,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_names(kind: str, sent: Iterable[str], known: Collection[str]) -> None:
-    """Raise `InvalidRequest` for a name that is not known, or was sent twice. `kind` is what they are names of."""
+def check_names(kind: str, sent: Iterable[str], known: Collection[str], *, several: Collection[str] = ()) -> None:
+    """Raise `InvalidRequest` for a name that is not known, or was sent twice and is none of which there may be several.
+
+    `kind` is what they are names of.
+    """
     for name, times in Counter(sent).items():
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise InvalidRequest(f"Unknown {kind} {name!r}: known here are {listed}.", param=name)
-        if times > 1:
+        if times > 1 and name not in several:
             raise InvalidRequest(f"The {kind} {name!r} was sent {times} times: send it once.", param=name)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Return whether a field's type is a list, or a list or None."""
+    return any(get_origin(kind) is list for kind in (annotation, *get_args(annotation)))
 
 
 def _check_media_type(request: Request, known: Collection[str]) -> None:

@@ -135,6 +135,47 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
+class ByteStream(Response):
+    """A file from a generator of its pieces, which is closed when the client goes away.
+
+    An error cuts the connection, so that nobody takes for whole what is not.
+    """
+
+    def __init__(
+        self, pieces: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(headers={"cache-control": "no-store", **(headers or {})}, media_type=media_type)
+        del self.headers["content-length"]
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async with until_disconnect(receive), aclosing(self._pieces):
+                async for piece in self._pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except ClientDisconnect:
+            return
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def begun(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Return a stream of which the first event is there: what went wrong until then is raised here."""
+    try:
+        first = [await anext(events)]
+    except StopAsyncIteration:
+        first = []
+
+    async def whole() -> AsyncGenerator[T, None]:
+        async with aclosing(events):
+            for event in first:
+                yield event
+            async for event in events:
+                yield event
+
+    return whole()
+
+
 @asynccontextmanager
 async def _commenting(send: Send) -> AsyncIterator[Send]:
     """Yield what sends; while it is not called, comments are sent."""

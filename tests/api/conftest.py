@@ -28,9 +28,12 @@ from jc1.engines.echo import EchoEngine
 from jc1.memory.store import DatabaseMemory
 from jc1.presets import Presets
 from jc1.sessions import Sessions
+from jc1.speech.piper import Piper
+from jc1.speech.whisper import Whisper
 from jc1.telemetry import Telemetry
 from jc1_api.app import create_app
 from tests.support.database import new_database
+from tests.support.speech import lend
 
 
 @pytest.fixture
@@ -150,6 +153,18 @@ def slow_server(workbench: Workbench) -> Iterator[Server]:
     """Yield a server whose replies take 50 ms a token and more than a minute in all."""
     workbench.engine = EchoEngine(delay=0.05)
     with serving(workbench) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def speech_server(
+    tmp_path_factory: pytest.TempPathFactory, embedder: Embedder, whisper: Whisper, piper: Piper
+) -> Iterator[Server]:
+    """Yield a server that hears and speaks, with models that all tests share. It has no keys, and gets none."""
+    settings = Settings(home=tmp_path_factory.mktemp("speech") / "home", engine="echo", max_audio_seconds=60)
+    settings.prepare_home()
+    workbench = echo_workbench(settings, new_database(settings.home / "jc1.db"), embedder)
+    with serving(lend(workbench, whisper, piper)) as running:
         yield running
 
 

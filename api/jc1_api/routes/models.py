@@ -1,4 +1,4 @@
-"""`/v1/models`: the served model under its own name and one for each preset and alias, and the model that embeds.
+"""`/v1/models`: the served model under its own name and one for each preset and alias, and what embeds, hears, speaks.
 
 A caller is shown what it may use.
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
 from jc1.access.principal import Principal
-from jc1.errors import EmbedderUnavailable, UnknownModel
+from jc1.errors import EmbedderUnavailable, SpeechUnavailable, UnknownModel
 from jc1.workbench import Workbench
 from jc1_api.codex_models import CodexModel, codex_model
 from jc1_api.deps import TheWorkbench
@@ -23,15 +24,15 @@ from jc1_api.routing import Router
 
 router = Router(tags=["models"])
 
-Task = Literal["chat", "completion", "embedding"]
+Task = Literal["chat", "completion", "embedding", "transcription", "speech"]
 
 
 class ModelAbout(BaseModel):
     """What a client may ask of a model."""
 
     tasks: list[Task] = Field(
-        description="What it is for: /v1/chat/completions, /v1/responses and /v1/messages; /v1/completions; or "
-        "/v1/embeddings."
+        description="What it is for: /v1/chat/completions, /v1/responses and /v1/messages; /v1/completions; "
+        "/v1/embeddings; /v1/audio/transcriptions; or /v1/audio/speech."
     )
     preset: str | None = Field(None, description="What the name stands for.")
     engine: str | None = None
@@ -40,6 +41,9 @@ class ModelAbout(BaseModel):
     tools: bool = Field(False, description="Whether it can be given tools to call.")
     modalities: list[str] = Field([], description="What it reads: `text`, and `image` where it sees.")
     dimensions: int | None = Field(None, description="The length of its vectors, where it embeds.")
+    languages: list[str] | None = Field(None, description="Those it understands, where it hears; empty is not known.")
+    translates: bool = Field(False, description="Whether it hears other languages and writes English.")
+    voices: list[str] | None = Field(None, description="Those it has, where it speaks; empty is not known.")
 
 
 class Model(BaseModel):
@@ -62,7 +66,7 @@ async def list_models(
     workbench: TheWorkbench,
     client_version: Annotated[str | None, Query(description="Accepted, as Codex sends it.")] = None,
 ) -> Models:
-    """List what the caller may use: the model, `model@preset` for each preset and alias, and the one that embeds."""
+    """List what the caller may use: the model, `model@preset` for each preset and alias, what embeds, hears, speaks."""
     served = await _served(workbench, request)
     capabilities = workbench.engine.capabilities
     entries = [
@@ -92,7 +96,8 @@ async def _served(workbench: Workbench, request: Request) -> list[Model]:
     principal: Principal = request.state.principal
     created: int = request.app.state.started
     names = await asyncio.to_thread(_names, workbench, principal) if principal.may_ask(workbench.engine.model) else {}
-    models = [*_chatting(workbench, names), *_embedding(workbench, principal)]
+    others = (model for part in (_embedding, _hearing, _speaking) for model in part(workbench))
+    models = [*_chatting(workbench, names), *(other for other in others if principal.may_ask(other[0]))]
     return [Model(id=name, created=created, jc1=about) for name, about in models]
 
 
@@ -125,10 +130,22 @@ def _chatting(workbench: Workbench, names: Mapping[str, str]) -> Iterator[tuple[
         )
 
 
-def _embedding(workbench: Workbench, principal: Principal) -> Iterator[tuple[str, ModelAbout]]:
-    try:
+def _embedding(workbench: Workbench) -> Iterator[tuple[str, ModelAbout]]:
+    with suppress(EmbedderUnavailable):
         embedder = workbench.embedder
-    except EmbedderUnavailable:
-        return
-    if principal.may_ask(embedder.model):
         yield embedder.model, ModelAbout(tasks=["embedding"], dimensions=embedder.dimension)
+
+
+def _hearing(workbench: Workbench) -> Iterator[tuple[str, ModelAbout]]:
+    with suppress(SpeechUnavailable):
+        ears = workbench.ears
+        yield (
+            ears.model,
+            ModelAbout(tasks=["transcription"], languages=list(ears.languages), translates=ears.translates),
+        )
+
+
+def _speaking(workbench: Workbench) -> Iterator[tuple[str, ModelAbout]]:
+    with suppress(SpeechUnavailable):
+        voice = workbench.voice
+        yield voice.model, ModelAbout(tasks=["speech"], voices=list(voice.voices))
