@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -21,6 +21,7 @@ from jc1.telemetry.loop_lag import measuring_lag
 from jc1.workbench import Workbench
 from jc1_api import docs, errors
 from jc1_api.anthropic_errors import PATHS
+from jc1_api.live_sessions import Talks
 from jc1_api.mcp import http as mcp
 from jc1_api.middleware import Gate
 from jc1_api.routes import (
@@ -30,6 +31,7 @@ from jc1_api.routes import (
     embeddings,
     health,
     keys,
+    live,
     memory,
     messages,
     metrics,
@@ -59,6 +61,7 @@ ROUTERS = (
     transcriptions.router,
     speech.router,
     spoken.router,
+    live.router,
     models.router,
     presets.router,
     documents.router,
@@ -81,11 +84,12 @@ def create_app(workbench: Workbench) -> FastAPI:
     """Return the API over `workbench`, which the app starts with itself and closes at its end."""
 
     agents = mcp.Endpoint(workbench)
+    talks = Talks()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         lag = measuring_lag(workbench.telemetry.metrics.loop_lag.observe)
-        async with workbench, purging_daily(workbench), lag, agents.serving():
+        async with workbench, purging_daily(workbench), lag, agents.serving(), aclosing(talks):
             yield
 
     app = FastAPI(
@@ -101,6 +105,7 @@ def create_app(workbench: Workbench) -> FastAPI:
     app.state.workbench = workbench
     app.state.started = int(time.time())
     app.state.stopping = False
+    app.state.talks = talks
     settings = workbench.settings
     # A picture of the largest size, in base64, and as much text as any request may have.
     with_picture = "max_image_bytes", settings.max_body_bytes + 4 * settings.max_image_bytes // 3

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jc1.errors import Jc1Error, Overloaded
 from jc1_api.errors import HeadersTooLarge, RequestTimeout, Stopping, error_body
@@ -78,6 +79,24 @@ class Caps:
 def capped(caps: Caps) -> type[Connection]:
     """Return the protocol of a server's connections, for `uvicorn.Config(http=...)`."""
     return type("CappedConnection", (Connection,), {"caps": caps})
+
+
+def capped_sockets(caps: Caps) -> type[Socket]:
+    """Return the protocol of a server's WebSockets, for `uvicorn.Config(ws=...)`; they count among its connections."""
+    return type("CappedSocket", (Socket,), {"caps": caps})
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One WebSocket. uvicorn pings it, and ends one that answers no ping; what goes over it is the route's."""
+
+    caps: Caps
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.caps.open -= 1
+        super().connection_lost(exc)
+
+    def drain(self) -> None:
+        """Do nothing: who opened it ends it when the server stops."""
 
 
 class Connection(HttpToolsProtocol):
@@ -167,6 +186,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # no answer of this protocol's will come
         self._reading = False
         self._enter("idle" if self.cycle.response_complete else "whole")
 
@@ -178,6 +199,13 @@ class Connection(HttpToolsProtocol):
             self._enter("body" if self.cycle.more_body else "whole")
         elif self.phase == "whole":  # else its body has still to come to its end
             self._enter("head" if self._reading else "idle")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to a `Socket`, which counts it from now on: this protocol hears of it no more."""
+        self.caps.unfinished.pop(self, None)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().handle_websocket_upgrade()
 
     # What becomes of it
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from jc1_api.connections import KEEP_ALIVE_SECONDS, Caps, capped
+from jc1_api.connections import KEEP_ALIVE_SECONDS, Caps, capped, capped_sockets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -23,12 +23,15 @@ DRAIN_SECONDS = 30
 """How long replies that are being written when the server is told to stop may take to end."""
 CLOSE_SECONDS = 2
 """How long connections may take to close when nothing is being answered on them any more."""
+MESSAGE_BYTES = 100_000
+"""Most bytes of a WebSocket's message: more than a frame of sound may have."""
 CANCEL_SECONDS = 1
 """How long a cancelled reply may take to tell its client so."""
 
 
 def config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """Return how uvicorn serves the app."""
+    caps = Caps(settings.body_seconds, on_error=app.state.workbench.telemetry.count_error)
     return uvicorn.Config(
         app,
         # Run by `jc1_api.main`, so that an error at the start is the caller's to tell and not a traceback in a log.
@@ -39,8 +42,10 @@ def config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         # Anybody can send these headers. They hold where one of these proxies did, and say nothing from elsewhere.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        ws="none",
-        http=capped(Caps(settings.body_seconds, on_error=app.state.workbench.telemetry.count_error)),
+        http=capped(caps),
+        ws=capped_sockets(caps),
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # sound does not shrink, and what unpacks to much takes time
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
@@ -59,6 +64,7 @@ class Server(uvicorn.Server):
         self._app.state.stopping = True
         _end_heartbeats(self._app)
         self._app.state.workbench.telemetry.live.end()
+        await self._app.state.talks.aclose()
         for connection in list(self.server_state.connections):
             connection.drain()  # type: ignore[union-attr]
         # 2) What was begun ends, unless that takes too long or a second signal comes.

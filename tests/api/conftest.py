@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from openai import OpenAI
 from sqlalchemy import Engine
 
@@ -32,6 +33,7 @@ from jc1.speech.piper import Piper
 from jc1.speech.whisper import Whisper
 from jc1.telemetry import Telemetry
 from jc1_api.app import create_app
+from jc1_api.connections import Caps, capped, capped_sockets
 from tests.support.database import new_database
 from tests.support.speech import lend
 
@@ -91,6 +93,9 @@ class Server:
     port: int
     workbench: Workbench
     loop: asyncio.AbstractEventLoop
+    app: FastAPI
+    caps: Caps | None = None
+    """What its connections may take, where that is limited as `jc1 serve` does."""
 
     @property
     def url(self) -> str:
@@ -119,7 +124,9 @@ class Server:
 def serving(workbench: Workbench, port: int = 0, **options: Any) -> Iterator[Server]:
     """Serve the API over `workbench` from a thread; `options` are uvicorn's."""
     listener = socket.create_server(("127.0.0.1", port))
-    config = uvicorn.Config(create_app(workbench), log_config=None, ws="none", timeout_graceful_shutdown=5, **options)
+    options = {"ws": "none", "timeout_graceful_shutdown": 5, **options}
+    app = create_app(workbench)
+    config = uvicorn.Config(app, log_config=None, **options)
     started = threading.Event()
     found: list[asyncio.AbstractEventLoop] = []
 
@@ -134,7 +141,7 @@ def serving(workbench: Workbench, port: int = 0, **options: Any) -> Iterator[Ser
     thread.start()
     assert started.wait(60)
     try:
-        yield Server(listener.getsockname()[1], workbench, found[0])
+        yield Server(listener.getsockname()[1], workbench, found[0], app)
     finally:
         server.should_exit = True
         thread.join(60)
@@ -164,7 +171,9 @@ def speech_server(
     settings = Settings(home=tmp_path_factory.mktemp("speech") / "home", engine="echo", max_audio_seconds=60)
     settings.prepare_home()
     workbench = echo_workbench(settings, new_database(settings.home / "jc1.db"), embedder)
-    with serving(lend(workbench, whisper, piper)) as running:
+    caps = Caps(60, on_error=workbench.telemetry.count_error)
+    with serving(lend(workbench, whisper, piper), http=capped(caps), ws=capped_sockets(caps)) as running:
+        running.caps = caps
         yield running
 
 

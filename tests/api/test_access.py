@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import AuthenticationError, OpenAI
-from starlette.routing import Mount
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 from jc1 import Settings, Workbench
 from jc1.access.principal import ANY_OWNER
@@ -70,7 +71,7 @@ def addresses(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(route, Mount):
             yield "GET", f"{path}/x"
             yield from addresses(route.routes, path)
-        else:
+        elif isinstance(route, Route):
             yield from ((method, path) for method in sorted(route.methods))
 
 
@@ -102,6 +103,16 @@ def test_every_address_asks_for_a_scope_but_those_for_all_who_have_a_key(
             assert response.status_code == 403, (method, path)
             if method != "HEAD":
                 assert error_of(response)["code"] == "refused"
+
+
+def test_every_websocket_asks_for_a_key_and_a_scope(client: TestClient, nothing: dict[str, str]) -> None:
+    app: Any = client.app
+    paths = [route.path for route in app.routes if isinstance(route, WebSocketRoute)]
+    assert paths == ["/v1/speech/live"]
+    for headers in ({}, nothing):
+        with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect(paths[0], headers=headers):
+            pass
+        assert refused.value.code == 1008
 
 
 def test_a_key_acts_for_its_owner_and_for_another_where_it_may(client: TestClient, workbench: Workbench) -> None:
