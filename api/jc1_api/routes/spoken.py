@@ -5,6 +5,7 @@ Knows the form's fields and how they become a call of the pipeline. What events 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import File, Form, Request, UploadFile
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from jc1.messages import AudioPart, Message
 from jc1.request import MemoryMode
+from jc1.speech import decode
 from jc1.speech.base import FASTEST, SLOWEST, Hearing, Speaking
 from jc1.speech.encode import Encoder
 from jc1_api.deps import TheWorkbench, requires
@@ -60,6 +62,8 @@ async def reply_aloud(
     Errors before something was heard are HTTP errors; later ones are an event with an `error`. A client that goes away
     ends the turn, and memory keeps what was said up to there.
     """
+    # Where one person speaks, the next turn is near: its recording will find a process that waits for it.
+    await asyncio.to_thread(decode.prepare)
     principal = request.state.principal
     served = workbench.engine.model
     recording = Message.user((AudioPart(await audio.read(), "audio/*"),))
