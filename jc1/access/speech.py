@@ -6,7 +6,6 @@ that are sent back (`jc1.speech.encode`), or about a conversation, which `jc1.ac
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from jc1.errors import SpeechTooLong
 from jc1.speech.aloud import check, read
 from jc1.speech.base import Audio, Hearing, Segment, Speaking
 from jc1.speech.hear import TOKENS_A_SECOND, language_of, sound_of, tokens_of_recording
-from jc1.speech.threads import steps
+from jc1.speech.threads import apart, steps
 
 if TYPE_CHECKING:
     from jc1.access.principal import Principal
@@ -59,7 +58,7 @@ async def transcribe(
     """
     ears = bench.ears
     async with bench.guarded.granted(principal, "speech", ears.model, partial(tokens_of_recording, part)) as granted:
-        audio = await asyncio.to_thread(sound_of, part, bench.settings)
+        audio = await apart(partial(sound_of, part, bench.settings))
         granted.tokens = int(audio.seconds * TOKENS_A_SECOND) + 1
         yield Listening(ears.model, audio.seconds, language_of(ears, hearing), granted.headers)
         async with aclosing(steps(partial(ears.transcribe, audio, hearing))) as segments:

@@ -6,7 +6,6 @@ later stages do with the words.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from jc1.errors import AudioTooLong, DamagedAudio, NoSpeech
 from jc1.language import language_notice
 from jc1.messages import PCM, AudioPart, Message, Part, TextPart
 from jc1.speech.base import HEARING_RATE, Audio, Hearing, Segment, Transcript
-from jc1.speech.threads import steps
+from jc1.speech.threads import apart, steps
 
 if TYPE_CHECKING:
     from jc1.request import Request
@@ -81,7 +80,7 @@ class _Listener:
 
     async def _heard(self, part: AudioPart) -> Transcript:
         ears = self._bench.ears
-        audio = await asyncio.to_thread(sound_of, part, self._bench.settings, max_seconds=self._left)
+        audio = await apart(partial(sound_of, part, self._bench.settings, max_seconds=self._left))
         self._left -= audio.seconds
         segments: list[Segment] = []
         async with aclosing(steps(partial(ears.transcribe, audio, self._hearing))) as heard:

@@ -94,6 +94,12 @@ class Metrics:
             served,
             REQUEST_SECONDS,
         )
+        self.first_audio = self._histogram(
+            "jc1_time_to_first_audio_seconds",
+            "From the request's arrival to the first sound of a reply that is read out.",
+            served,
+            REQUEST_SECONDS,
+        )
         self.inter_token = self._histogram(
             "jc1_inter_token_seconds", "Mean time between a reply's output tokens.", served, TOKEN_SECONDS
         )
@@ -161,6 +167,8 @@ class Metrics:
             self.request_generation_tokens.labels(*served).observe(trace.usage.completion_tokens)
             self.prompt_tokens.labels(*served).inc(trace.usage.prompt_tokens)
             self.generation_tokens.labels(*served).inc(trace.usage.completion_tokens)
+        if trace.first_audio is not None:
+            self.first_audio.labels(*served).observe(trace.first_audio)
         if rate := trace.tokens_per_second:
             self.decode_rate.labels(*served).observe(rate)
             self.inter_token.labels(*served).observe(1 / rate)

@@ -77,3 +77,17 @@ async def test_what_a_step_raises_reaches_who_waits() -> None:
     assert await anext(numbers) == 1
     with pytest.raises(SpeechFailed):
         await anext(numbers)
+
+
+async def test_many_that_wait_keep_nobody_elses_work_from_being_done() -> None:
+    counts = [Counting() for _ in range(64)]
+    streams = [steps(counting.run) for counting in counts]
+    assert await anext(streams[0]) == 1
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    assert await asyncio.to_thread(counts[0].waits.wait, 30)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 30) == "done"
+    for counting in counts:
+        counting.may_go_on.set()
+    await asyncio.gather(*waiting)
+    for stream in streams:
+        await stream.aclose()

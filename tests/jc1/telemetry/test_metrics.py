@@ -58,6 +58,15 @@ def test_a_finished_request_is_counted_everywhere_it_belongs() -> None:
     assert telemetry.recent.list()[0].total == 0.3
 
 
+def test_the_first_sound_of_a_reply_is_timed_where_it_is_read_out() -> None:
+    telemetry = Telemetry()
+    telemetry.record(finished())
+    telemetry.record(finished(first_audio=0.2))
+    served = {"engine": "echo", "model": "echo"}
+    assert value(telemetry, "jc1_time_to_first_audio_seconds_count", **served) == 1
+    assert value(telemetry, "jc1_time_to_first_audio_seconds_sum", **served) == 0.2
+
+
 def test_a_refused_request_is_counted_under_its_code_and_adds_no_times_it_did_not_reach() -> None:
     telemetry = Telemetry()
     refused = Trace(owner="ann", engine="echo", model="echo", outcome="empty_message", total=0.001)
