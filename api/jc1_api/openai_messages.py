@@ -5,11 +5,13 @@ Knows which of OpenAI's fields mean nothing here: they are taken where they say 
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from jc1.messages import ImagePart, Message, Part, TextPart
+from jc1.errors import InvalidRequest
+from jc1.messages import AudioPart, ImagePart, Message, Part, TextPart
 from jc1_api.fields import Body, Text, accepted, refused, without_refused
 from jc1_api.openai_tools import SentCall, to_calls
 
@@ -55,24 +57,54 @@ class ImagePartSent(Body):
     image_url: ImageUrl
 
 
+class InputAudio(Body):
+    """A recording's file, and what the client calls its format."""
+
+    data: Text = Field(description="Base64 of wav, mp3, or what else /v1/audio/transcriptions takes.")
+    format: Text = Field(max_length=20, description="wav or mp3; the content tells. pcm is 16 kHz, 16 bits, mono.")
+
+
+class AudioPartSent(Body):
+    """A recording; what is said in it is read."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+    def to_part(self) -> AudioPart:
+        """Return the recording. Raises `InvalidRequest` where it is no base64."""
+        try:
+            data = b64decode(self.input_audio.data, validate=True)
+        except ValueError:
+            raise InvalidRequest("The 'data' of an input_audio is no base64.", param="messages") from None
+        return AudioPart(data, f"audio/{self.input_audio.format}")
+
+
 class TextPartSent(ContentPart):
-    """A piece of text, among pictures."""
+    """A piece of text, among pictures and recordings."""
 
     @model_validator(mode="before")
     @classmethod
     def _only_text(cls, values: Any) -> Any:
         kind = values.get("type") if isinstance(values, dict) else None
         if isinstance(kind, str) and kind != "text":
-            reason = f"A part of type {kind!r} cannot be read by this server: send 'text' and 'image_url' parts."
+            reason = (
+                f"A part of type {kind!r} cannot be read by this server: send 'text', 'image_url' or 'input_audio'."
+            )
             raise refused("type", kind, reason)
         return values
 
 
 def _part(value: Any) -> str:
-    return "image" if isinstance(value, dict) and value.get("type") == "image_url" else "text"
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if kind in ("image_url", "input_audio") else "text"
 
 
-AnyPart = Annotated[Annotated[TextPartSent, Tag("text")] | Annotated[ImagePartSent, Tag("image")], Discriminator(_part)]
+AnyPart = Annotated[
+    Annotated[TextPartSent, Tag("text")]
+    | Annotated[ImagePartSent, Tag("image_url")]
+    | Annotated[AudioPartSent, Tag("input_audio")],
+    Discriminator(_part),
+]
 _One = Annotated[Text, Tag("one")]
 OneOrSeveral = Annotated[_One | Annotated[list[Text], Tag("list")], Discriminator(_one_or_list)]
 Content = Annotated[_One | Annotated[list[ContentPart], Tag("list")], Discriminator(_one_or_list)]
@@ -131,7 +163,9 @@ AnyMessage = Annotated[
 ]
 
 
-def _to_part(part: ContentPart | ImagePartSent) -> Part:
+def _to_part(part: ContentPart | ImagePartSent | AudioPartSent) -> Part:
+    if isinstance(part, AudioPartSent):
+        return part.to_part()
     return ImagePart.of_url(part.image_url.url) if isinstance(part, ImagePartSent) else TextPart(part.text)
 
 

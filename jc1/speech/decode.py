@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from jc1.confined import Answer, Reader
@@ -20,6 +19,7 @@ from jc1.speech.base import HEARING_RATE, Audio
 if TYPE_CHECKING:
     import numpy as np
     from av.audio.codeccontext import AudioCodecContext
+    from av.audio.frame import AudioFrame
     from av.container import InputContainer
     from numpy.typing import NDArray
 
@@ -134,7 +134,6 @@ def answer(data: bytes, form: str, max_seconds: float, rate: int) -> Answer:
 def _resampled(container: InputContainer, form: str, max_seconds: float, rate: int) -> Iterator[NDArray[np.float32]]:
     """Yield a container's first sound as mono samples at `rate`, shapes (n,). Raises as `decode` does."""
     import numpy as np
-    from av.audio.resampler import AudioResampler
 
     # 1) What the header says
     if not container.streams.audio:
@@ -151,16 +150,31 @@ def _resampled(container: InputContainer, form: str, max_seconds: float, rate: i
     if form not in _ESTIMATED and container.duration is not None:
         _check_length(container.duration / 1e6, max_seconds)
     # 2) What it holds, as far as is allowed
-    # Channel by channel: FFmpeg's own mix of two in floating point is their sum by the square root of two.
-    resampler = AudioResampler(format="fltp", rate=rate)
     count = 0
-    for frame in chain(_frames(container, stream, form), (None,)):
-        for resampled in resampler.resample(frame):
-            channels = cast("NDArray[np.float32]", resampled.to_ndarray())  # (channels, n)
-            count += channels.shape[1]
-            _check_length(count / rate, max_seconds)
-            finite = np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0)
-            yield np.clip(finite, -1, 1).mean(axis=0, dtype=np.float32)
+    for resampled in _at(rate, _frames(container, stream, form)):
+        channels = cast("NDArray[np.float32]", resampled.to_ndarray())  # (channels, n)
+        count += channels.shape[1]
+        _check_length(count / rate, max_seconds)
+        finite = np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0)
+        yield np.clip(finite, -1, 1).mean(axis=0, dtype=np.float32)
+
+
+def _at(rate: int, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+    """Yield frames of float32 at `rate`, shape (channels, n).
+
+    Channels stay apart: of two in floating point FFmpeg makes their sum divided by the square root of two.
+    """
+    from av.audio.resampler import AudioResampler
+
+    resampler = AudioResampler(format="fltp", rate=rate)
+    for frame in frames:
+        try:
+            yield from resampler.resample(frame)
+        except ValueError:  # from here on the file has other channels
+            yield from resampler.resample(None)
+            resampler = AudioResampler(format="fltp", rate=rate)
+            yield from resampler.resample(frame)
+    yield from resampler.resample(None)
 
 
 def _frames(container: InputContainer, stream: Any, form: str) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from openai import BadRequestError, OpenAI
 
 from jc1 import Workbench
 from jc1.engines.echo import EchoEngine
@@ -93,6 +94,17 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 ) -> None:
     answered, [error] = turn(http, question, **fields)
     assert (answered, error["error"]["code"]) == (status, code), error
+
+
+def test_a_recording_in_a_chat_request_is_heard_and_answered_in_text(speech_server: Server, question: bytes) -> None:
+    part = {"type": "input_audio", "input_audio": {"data": base64.b64encode(question).decode(), "format": "wav"}}
+    with OpenAI(base_url=f"{speech_server.url}/v1", api_key="none", max_retries=0) as client:
+        messages: Any = [{"role": "user", "content": [part]}]
+        reply = client.chat.completions.create(model="echo", messages=messages)
+        assert word_error_rate(QUESTION, str(reply.choices[0].message.content)) < 0.2
+        part["input_audio"] = {"data": "no base64!", "format": "wav"}
+        with pytest.raises(BadRequestError, match="no base64"):
+            client.chat.completions.create(model="echo", messages=messages)
 
 
 @pytest.fixture

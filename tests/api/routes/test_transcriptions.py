@@ -135,7 +135,7 @@ def test_more_bytes_than_are_allowed_are_refused_before_they_are_read(speech_ser
     with speech_server.connect() as connection:
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         connection.sendall(f"{head}Content-Length: 100000000\r\n\r\n".encode())
-        answer = connection.recv(65536)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"max_audio_bytes" in answer
 

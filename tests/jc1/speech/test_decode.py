@@ -50,6 +50,13 @@ def test_a_film_is_heard() -> None:
     assert recordings.pitch(audio.samples, 16_000) == pytest.approx(440, abs=2)
 
 
+def test_a_file_whose_channels_change_on_the_way_is_heard_to_its_end() -> None:
+    one = recordings.tone(1.0)
+    audio = here(recordings.recorded("mp3", one) + recordings.recorded("mp3", one, one))
+    assert audio.seconds == pytest.approx(2.0, abs=0.2)
+    assert recordings.pitch(audio.samples, 16_000) == pytest.approx(440, abs=2)
+
+
 def test_a_wav_file_whose_length_was_not_known_when_it_was_begun_is_read_to_its_end() -> None:
     samples = (recordings.tone(1.0) * 32767).astype("<i2").tobytes()
     assert here(wav_header(16_000) + samples).seconds == pytest.approx(1.0)
@@ -153,7 +160,9 @@ _FILES = {
 }
 
 
-@settings(max_examples=40)
+# The same files each time: about one in a hundred thousand crashes FFmpeg, which would end these tests. It ends a
+# confined process alone, and is a damaged recording then (tests/jc1/test_confined.py).
+@settings(max_examples=40, derandomize=True)
 @given(data=st.data())
 def test_a_file_that_was_tampered_with_is_heard_or_refused_by_name(data: st.DataObject) -> None:
     file = bytearray(_FILES[data.draw(st.sampled_from(sorted(_FILES)))])
