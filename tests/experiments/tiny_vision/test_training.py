@@ -19,7 +19,12 @@ from experiments.tiny_vision.export import save
 from experiments.tiny_vision.model import TowerSize, Vision
 from experiments.tiny_vision.questions import CANNOT_TELL, SKILLS
 from experiments.tiny_vision.train import Plan, State, load, look, most, optimizers, rate, started, train
+from jc1.engines.settings import EngineSettings
+from jc1.engines.transformers.engine import TransformersEngine
+from jc1.messages import ImagePart, Message, TextPart
 from jc1.models import BUNDLED
+from jc1.prompt import DEFAULT_SYSTEM, build
+from jc1.vision.images import Picture
 
 TINY = BUNDLED / "jc1-tiny"
 LANGUAGE = Size(layers=2, width=64, heads=2, inner=64)
@@ -226,3 +231,25 @@ def test_talking_begins_with_single_things() -> None:
 def test_the_rate_rises_stays_and_falls() -> None:
     assert rate(0.0, 0, 60) < rate(0.0, 30, 60) < rate(0.1, 60, 60) == rate(0.49, 5000, 60) == 1.0
     assert 0 < rate(0.99, 5000, 60) < rate(0.7, 5000, 60) < 1.0
+
+
+async def test_jc1_gives_the_exported_folder_the_prompt_that_it_was_trained_on(
+    exported: tuple[Vision, Path], encoder: Encoder
+) -> None:
+    model, folder = exported
+    one = example(random.Random(4), 1.0)
+    question = one.questions[0]
+    picture = Picture(one.pixels.shape[1], one.pixels.shape[0], one.pixels.tobytes())
+    asked = Message.user((TextPart(question.text), ImagePart(picture=picture)))
+    messages = build(DEFAULT_SYSTEM, (), asked, (), count=lambda messages: 0, budget=1024).messages
+    engine = TransformersEngine(EngineSettings(model=str(folder)))
+    await engine.start()
+    try:
+        assert engine.capabilities.sees
+        tokens = list(engine.tokenize(messages))
+    finally:
+        await engine.close()
+    batch = collate([Example(one.pixels, one.labels, (question,))], encoder, model.image_token, TOWER.patches)
+    trained = [*batch.head.tolist(), *batch.ids[0].tolist()]
+    assert tokens == trained[: len(tokens)]
+    assert trained[len(tokens) :] == [*encoder.text(question.answer), encoder.end]
