@@ -64,6 +64,7 @@ def examine(settings: Settings, *, probe: Probe | None = None) -> dict[str, Any]
     check("embedder", lambda: _embedder(settings))
     check("hearing", lambda: _hearing(settings))
     check("speaking", lambda: _speaking(settings))
+    check("ocr", lambda: _ocr(settings))
     check("sqlite", _sqlite)
     check("database", lambda: _database(settings))
     check("engines", lambda: _engines(settings, probe or import_error))
@@ -98,6 +99,15 @@ def _gpu() -> tuple[str, str]:
     joined = [group for group in islands(cards) if len(group) > 1]
     nvlink = ", ".join("-".join(map(str, group)) for group in joined) or "none"
     return "ok", f"{each}; NVLink: {nvlink}"
+
+
+def _ocr(settings: Settings) -> tuple[str, str]:
+    from jc1.vision.ocr import RapidOcr, bundled_folder, check_files
+
+    if settings.ocr == "off":
+        return "note", "off: text in pictures is read where a request or preset asks for it"
+    check_files(bundled_folder())
+    return "ok", f"{RapidOcr.model}, as published, reads text in pictures"
 
 
 def _parallel(settings: Settings) -> tuple[str, str]:

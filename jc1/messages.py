@@ -28,14 +28,16 @@ _DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+)?(;[\w.+-]+=[^;,]
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of text inside a message."""
+    """A piece of text inside a message. What was `read` in a picture nobody said."""
 
     text: str
+    read: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """A picture inside a message: its encoded bytes (PNG, JPEG, WebP or GIF), or the URL at which they are.
+    """A picture inside a message: its encoded bytes (PNG, JPEG, WebP or GIF), or the URL at which they are, and the
+    name of its file, where that is known.
 
     `picture` is what was read of it, once a request is prepared.
     """
@@ -44,6 +46,7 @@ class ImagePart:
     media_type: str = ""
     url: str = ""
     picture: Picture | None = field(default=None, compare=False)
+    name: str = ""
 
     @classmethod
     def of_url(cls, url: str) -> Self:
@@ -102,6 +105,13 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def said(self) -> str:
+        """Return the text of the message without what was read in its pictures."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, TextPart) and not part.read)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -28,6 +28,7 @@ from jc1.speech.base import Hearing, Speaking
 from jc1.speech.hear import hear
 from jc1.tools import Tool, toolset_of
 from jc1.trace import Trace, Usage
+from jc1.vision.reading import OcrMode
 from jc1.vision.see import see, seen
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Pipeline:
         tools: Sequence[Tool | Mapping[str, Any]] = (),
         tool_choice: str = "auto",
         parallel_tool_calls: bool = True,
+        ocr: OcrMode | None = None,
         admit: Callable[[int], Awaitable[None]] | None = None,
         **decoding: Any,
     ) -> AsyncGenerator[Event, None]:
@@ -90,6 +92,7 @@ class Pipeline:
             tools: What the model may ask for. The caller runs it, and sends the conversation again with what came out.
             tool_choice: `auto` leaves it to the model, `none` forbids calls, `required` or a tool's name demands one.
             parallel_tool_calls: Whether a reply may hold several calls.
+            ocr: Whether text in pictures is read for the prompt; the preset's, or the settings', where it is not said.
             admit: Is told how many tokens the prompt has, before the engine is asked; what it raises ends the request.
             decoding: Fields of `Decoding`, which go before the preset's.
 
@@ -109,12 +112,12 @@ class Pipeline:
                 aloud = Aloud(bench.voice, voice, trace) if voice is not None else None
                 toolset = toolset_of(tools, tool_choice, parallel=parallel_tool_calls)
                 request = await prepare(
-                    bench, trace, messages, memory=memory, preset=preset, decoding=decoding, tools=toolset
+                    bench, trace, messages, memory=memory, preset=preset, decoding=decoding, tools=toolset, ocr=ocr
                 )
                 # 2) hear: a recording becomes what is said in it.
                 for transcript in await hear(bench, trace, request, hearing or Hearing()):
                     yield Heard(transcript)
-                # 3) see: fetch and read the pictures that the model is to look at.
+                # 3) see: fetch the pictures that the model is to look at, and read the text in them where asked to.
                 await see(bench, trace, request)
                 # 4) tokenize: keep of the history what fits.
                 await tokenize(trace, request)

@@ -16,6 +16,7 @@ from jc1.messages import Message, pictures_in
 from jc1.presets import Preset
 from jc1.prompt import MEMORY_SHARE, fit_history, prompt_budget
 from jc1.request import MemoryMode, Request, conversation, turn_of
+from jc1.vision.reading import OcrMode
 from jc1.vision.see import see
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ async def prepare(
     preset: str | Preset | None,
     decoding: Mapping[str, Any],
     tools: Toolset | None = None,
+    ocr: OcrMode | None = None,
 ) -> Request:
     """Return the request that the stages are handed. Raises `InvalidRequest` and its kin where it cannot be served."""
     sent = conversation(messages, memory, bench.settings)
@@ -70,7 +72,7 @@ async def prepare(
     preset = await preset_for(bench, preset)
     trace.preset = preset.reference
     system = "\n\n".join(m.text for m in sent if m.role == "system")
-    resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory)
+    resolved = bench.resolve(preset, decoding=decoding, system=system, memory=memory, ocr=ocr)
     trace.decoding = resolved.decoding
     if tools is not None and resolved.decoding.beam_width > 1:
         raise InvalidDecoding("Beam search cannot take 'tools': leave them out, or 'beam_width' at 1.", param="tools")

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jc1.decoding import Decoding
 from jc1.engines.settings import FIELDS
 from jc1.errors import Conflict, InvalidRequest, UnknownPreset
 from jc1.memory.base import Retrieval
 from jc1.prompt import DEFAULT_SYSTEM
+from jc1.vision.reading import OCR_MODES, OcrMode
 
 if TYPE_CHECKING:
     from jc1.database.presets import PresetRepository
@@ -42,9 +43,10 @@ VERSION_DIGITS = 9
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Settings under a name. `decoding` holds the fields that differ from `Decoding`'s defaults; `engine` those of the
-    engine that it needs; `version` 0 is one that JC1 ships. `measured` says where it was found best and how well it did
-    there; nothing that a request means depends on it. `unread` names what a newer JC1 saved in it and this one does not
-    know: such a preset is listed, and not served."""
+    engine that it needs; `ocr` whether text in pictures is read, empty where the settings say; `version` 0 is one that
+    JC1 ships. `measured` says where it was found best and how well it did there; nothing that a request means depends
+    on it. `unread` names what a newer JC1 saved in it and this one does not know: such a preset is listed, and not
+    served."""
 
     name: str
     version: int = 0
@@ -53,6 +55,7 @@ class Preset:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     retrieval: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    ocr: OcrMode | Literal[""] = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
@@ -157,10 +160,11 @@ class Presets:
             )
         Decoding.parse(preset.decoding)
         unknown = [f"engine.{name}" for name in preset.engine if name not in REQUIREMENTS]
+        unknown += [f"ocr {preset.ocr!r}"] if preset.ocr and preset.ocr not in OCR_MODES else []
         unknown += [*preset.unread, *_unknown_retrieval(preset.retrieval)]
         if unknown:
             raise InvalidRequest(f"A preset cannot hold {', '.join(map(repr, unknown))}: leave it out.", param="preset")
-        body = {key: value for key, value in asdict(preset).items() if key in _BODY}
+        body = {key: value for key, value in asdict(preset).items() if key in _BODY and (key != "ocr" or value)}
         version = self._rows.save(preset.name, body)
         self._recent.clear()
         return Preset(name=preset.name, version=version, **body)

@@ -23,7 +23,7 @@ async def recall(bench: Workbench, trace: Trace, request: Request) -> tuple[Rece
     result = await asyncio.to_thread(
         bench.memory.search,
         request.owner,
-        request.message.text,
+        request.message.said,
         request.resolved.retrieval,
         already_read=(request.session, frozenset(request.turns)) if request.session else None,
     )

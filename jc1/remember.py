@@ -11,8 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jc1.errors import Jc1Error
+from jc1.errors import Jc1Error, OcrUnavailable
 from jc1.memory.base import NewRecord, Record, Sources
+from jc1.vision.remembered import remembered
 
 if TYPE_CHECKING:
     from jc1.request import Request
@@ -27,7 +28,8 @@ async def remember(stores: Stores, trace: Trace, request: Request, reply: str, *
     if request.memory != "on" and request.session is None:
         return
     try:
-        stored = await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), cancelled)
+        texts = await _texts(request)
+        stored = await asyncio.to_thread(_store, stores, request, reply, _sources(trace, request), texts, cancelled)
         trace.turn, records = stored
         trace.stored = len(records)
         trace.record = records[0].id if records else None
@@ -46,8 +48,28 @@ def _sources(trace: Trace, request: Request) -> Sources:
     return Sources(tuple(ids), frozenset(request.turns))
 
 
+async def _texts(request: Request) -> Sequence[str]:
+    """Return the text that stands in each of the message's pictures, empty where it is not, or cannot be, read."""
+    if request.texts is None:
+        return [""] * len(request.pictures)
+    try:
+        return [reading.text for reading in await request.texts]
+    except OcrUnavailable as error:
+        log.warning("pictures are remembered without their text: %s", error.message)
+        return [""] * len(request.pictures)
+
+
+def _seen(request: Request, texts: Sequence[str], turn: int | None) -> list[NewRecord]:
+    """Return the records that tell of the message's pictures."""
+    return [
+        remembered(part.data, part.picture, part.name or part.url, text, session=request.session, turn=turn)
+        for part, text in zip(request.pictures, texts, strict=True)
+        if part.picture is not None
+    ]
+
+
 def _store(
-    stores: Stores, request: Request, reply: str, sources: Sources, cancelled: bool
+    stores: Stores, request: Request, reply: str, sources: Sources, texts: Sequence[str], cancelled: bool
 ) -> tuple[int | None, Sequence[Record]]:
     """Store the turn and its records; return the turn's number, where there is one, and the records."""
     session, number = request.session, None
@@ -55,13 +77,14 @@ def _store(
     answered = bool(reply.strip()) and not cancelled
     if session is not None:
         number = stores.sessions.append(
-            request.owner, session, user=request.message.text, reply=reply, cancelled=cancelled
+            request.owner, session, user=request.message.said, reply=reply, cancelled=cancelled
         ).number
     if request.memory == "on":
-        message = NewRecord(request.message.text, "user", session=session, turn=number)
+        message = NewRecord(request.message.said, "user", session=session, turn=number)
         spoken = [message] if message.text.strip() else []  # a picture may come without words
         answer = NewRecord(reply, "assistant", "reply", session=session, turn=number, sources=sources)
-        records = stores.memory.add(request.owner, [*spoken, answer] if answered else spoken)
+        seen = _seen(request, texts, number)
+        records = stores.memory.add(request.owner, [*spoken, *seen, answer] if answered else [*spoken, *seen])
     if session is not None and number is not None and not (answered and request.memory == "on"):
-        stores.memory.note_reply(request.owner, session, number, request.message.text, reply, sources)
+        stores.memory.note_reply(request.owner, session, number, request.message.said, reply, sources)
     return number, records

@@ -6,6 +6,7 @@ promotion all resolve here. Knows nothing about engines, stores, or what is done
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from jc1.decoding import Decoding
 from jc1.errors import EmptyMessage, InvalidDecoding, InvalidRequest, RequestTooLarge
 from jc1.memory.base import Retrieval
-from jc1.messages import AudioPart, Message, conversation_of
+from jc1.messages import AudioPart, ImagePart, Message, conversation_of
 from jc1.tools import Toolset
+from jc1.vision.reading import OCR_MODES, OcrMode, Reading
 
 if TYPE_CHECKING:
     from jc1.prepare import TokenCache
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 MemoryMode = Literal["on", "read", "off"]
 """`on` recalls and remembers, `read` recalls only, `off` does neither."""
-RESOLVED_SETTINGS = ("memory_k", "memory_window", "max_reply_tokens")
+RESOLVED_SETTINGS = ("memory_k", "memory_window", "max_reply_tokens", "ocr")
 """The settings that `resolve` reads: who keeps these can resolve again later."""
 
 
@@ -35,6 +37,7 @@ class Resolved:
     decoding: Decoding
     retrieval: Retrieval
     """`k` 0 where nothing is recalled; the other fields then say nothing."""
+    ocr: OcrMode = "auto"
 
 
 def resolve(
@@ -44,16 +47,21 @@ def resolve(
     decoding: Mapping[str, Any] | None = None,
     system: str = "",
     memory: MemoryMode = "on",
+    ocr: OcrMode | None = None,
 ) -> Resolved:
     """Return what holds: what a request says, over its preset, and that over the settings.
 
     Args:
         decoding: The fields of `Decoding` that the request sets.
         system: The request's own system prompt; empty takes the preset's.
+        ocr: What the request says of text in pictures; None takes what the preset says.
 
     Raises:
         InvalidDecoding: What results cannot be decoded by any engine.
+        InvalidRequest: `ocr` is no mode.
     """
+    if ocr is not None and ocr not in OCR_MODES:
+        raise InvalidRequest(f"ocr is 'auto', 'on' or 'off', not {ocr!r}.", param="ocr")
     default = {"max_tokens": min(Decoding().max_tokens, settings.max_reply_tokens)}
     try:
         chosen = Decoding.parse({**default, **preset.decoding, **(decoding or {})})
@@ -67,6 +75,7 @@ def resolve(
         system=system or preset.system,
         decoding=chosen,
         retrieval=Retrieval(**recalled) if recalled["k"] and memory != "off" else Retrieval(k=0),
+        ocr=ocr or preset.ocr or settings.ocr,
     )
 
 
@@ -108,11 +117,15 @@ class Request:
     exchange: tuple[Message, ...] = ()
     """What followed the message within its turn: calls of tools, and what the tools said."""
     tools: Toolset | None = None
+    pictures: tuple[ImagePart, ...] = ()
+    """Those of the message, once they are read."""
+    texts: asyncio.Task[list[Reading]] | None = None
+    """What stands in them, where it is to be remembered."""
 
     @property
     def recalls(self) -> bool:
         """Return whether memories are searched for this request, by the words of its message."""
-        return self.resolved.retrieval.k > 0 and bool(self.message.text.strip())
+        return self.resolved.retrieval.k > 0 and bool(self.message.said.strip())
 
     @property
     def messages(self) -> tuple[Message, ...]:

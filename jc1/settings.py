@@ -119,6 +119,9 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(50_000_000, ge=1_000, description="Most pixels of a picture, before it is scaled.")
     max_image_side: int = Field(2048, ge=64, description="Longest side of a picture; a greater one is scaled down.")
     max_images: int = Field(16, ge=1, description="Most pictures in a request, its history included.")
+    ocr: Literal["auto", "on", "off"] = Field(
+        "auto", description="Read the text in pictures: auto where the model sees none, on, or off."
+    )
     fetch_urls: bool = Field(False, description="Fetch pictures that requests name by https URL.")
     fetch_networks: str = Field("", description="Networks that may be fetched from besides the internet.")
     max_import_bytes: int = Field(100_000_000, ge=1_000, description="Largest file of memories that is imported.")

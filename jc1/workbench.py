@@ -22,6 +22,7 @@ from jc1.request import MemoryMode, Resolved, check_limits, resolve
 from jc1.requirements import UnmetRequirement, refusal, unmet
 from jc1.vision.ocr import RapidOcr
 from jc1.vision.pictures import Pictures
+from jc1.vision.texts import Texts
 
 if TYPE_CHECKING:
     from jc1.access.keys import Keys
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jc1.telemetry import Telemetry
     from jc1.trace import Trace
     from jc1.vision.ocr import Ocr
+    from jc1.vision.reading import OcrMode
 
 
 class Stores:
@@ -96,6 +98,7 @@ class Workbench(Stores):
         super().__init__(settings, **stores)
         self.engine = engine
         self.pictures = Pictures(settings)
+        self.texts = Texts(self.ocr)
         self.pipeline = Pipeline(self)
         self.guarded = GuardedPipeline(self)
 
@@ -138,6 +141,7 @@ class Workbench(Stores):
         await self.engine.close()
         await self.pipeline.drain()
         await self.guarded.close()
+        await asyncio.to_thread(self.texts.close)
         for part in ("ears", "voice"):
             if part in vars(self):  # it was used
                 await asyncio.to_thread(vars(self)[part].close)
@@ -171,6 +175,7 @@ class Workbench(Stores):
         decoding: Mapping[str, Any] | None = None,
         system: str = "",
         memory: MemoryMode = "on",
+        ocr: OcrMode | None = None,
     ) -> Resolved:
         """Return what holds for a request with this preset here: `jc1.request.resolve`, held against limits and engine.
 
@@ -179,7 +184,7 @@ class Workbench(Stores):
         """
         if lacking := self.unmet(preset):
             raise InvalidRequest(refusal(preset, lacking), param="preset")
-        resolved = resolve(preset, self.settings, decoding=decoding, system=system, memory=memory)
+        resolved = resolve(preset, self.settings, decoding=decoding, system=system, memory=memory, ocr=ocr)
         check_limits(resolved.decoding, self.settings, preset, decoding or {})
         presets = preset.decoding.keys() - (decoding or {}).keys()
         self.engine.capabilities.check(resolved.decoding, self.engine.name, preset=preset.reference, presets=presets)

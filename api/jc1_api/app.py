@@ -46,14 +46,16 @@ from jc1_api.routes import (
     traces,
     transcriptions,
     usage,
+    vision,
 )
 
-TAKE_PICTURES = ("POST /v1/chat/completions", "POST /v1/responses", *(f"POST {path}" for path in PATHS))
+TAKE_PICTURES = tuple(f"POST {path}" for path in ("/v1/chat/completions", "/v1/responses", vision.PATH, *PATHS))
 """Routes whose bodies may hold pictures."""
 
 # Of two addresses that fit, the first is taken: /v1/memory/documents is not the id of a memory.
 ROUTERS = (
     chat.router,
+    vision.router,
     responses.router,
     messages.router,
     completions.router,

@@ -16,6 +16,9 @@ from jc1 import interrupts
 from jc1.cli.options import Flags, Json, Owner, print_json, settings_of, with_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jc1.reply import Event
     from jc1.trace import Trace
 
 
@@ -33,7 +36,6 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Say something and print the reply as it comes."""
-    from jc1.reply import Done, Token
     from jc1.sync import SyncPipeline
 
     fields = {"temperature": temperature, "max_tokens": max_tokens, "seed": seed}
@@ -46,16 +48,23 @@ def chat(
             preset=preset,
             **{name: value for name, value in fields.items() if value is not None},
         )
-        for event in events:
-            if isinstance(event, Token) and not as_json:
-                line.write(event.text)
-            elif isinstance(event, Done):
-                if as_json:
-                    print_json({"text": event.reply.text, "trace": event.reply.trace.to_dict()})
-                else:
-                    line.write("")
-                line.end()
-                _print_remarks(event.reply.trace)
+        print_reply(events, line, as_json=as_json)
+
+
+def print_reply(events: Iterator[Event], line: Line, *, as_json: bool) -> None:
+    """Print a reply as it comes, or whole as JSON, and below it what is to be said of it."""
+    from jc1.reply import Done, Token
+
+    for event in events:
+        if isinstance(event, Token) and not as_json:
+            line.write(event.text)
+        elif isinstance(event, Done):
+            if as_json:
+                print_json({"text": event.reply.text, "trace": event.reply.trace.to_dict()})
+            else:
+                line.write("")
+            line.end()
+            _print_remarks(event.reply.trace)
 
 
 class Line(MemoryHandler):

@@ -16,6 +16,7 @@ from jc1.cli import keys, presets, speech, usage
 from jc1.cli.chat import chat
 from jc1.cli.memory import app as memory_app
 from jc1.cli.options import Flags, Home, Json, Owner, print_json, print_table, settings_of, with_engine
+from jc1.cli.see import see
 
 COMMANDS = "jc1.commands"
 """Packages that bring commands of their own name, under this entry point, a function that takes `app` and adds them."""
@@ -65,6 +66,7 @@ app.command()(chat)
 app.command()(speech.hear)
 app.command()(speech.speak)
 app.command()(speech.talk)
+app.command()(see)
 app.command()(usage.usage)
 
 

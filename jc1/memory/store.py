@@ -116,11 +116,11 @@ class DatabaseMemory:
         embedded = time.perf_counter()
         words = remove_stopwords(query) if retrieval.stopwords else query
         with self._indexes.of(owner) as index:
-            # What was edited is not what stands there.
+            # What was edited is not what stands there, and what stands in a picture never does.
             read = frozenset(
                 seq
                 for seq in (index.in_session(*already_read) if already_read else ())
-                if not index.records[seq].edited
+                if not index.records[seq].edited and index.records[seq].picture is None
             )
             receipts = search(index, vector, query, words, retrieval, excluded=read)
         return Recall(receipts, {"embed": embedded - began, "recall": time.perf_counter() - embedded})

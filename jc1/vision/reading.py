@@ -9,7 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
+OcrMode = Literal["auto", "on", "off"]
+"""Whether text in pictures is read for a prompt: `auto` does where the model sees no pictures."""
+OCR_MODES: tuple[OcrMode, ...] = ("auto", "on", "off")
 Point = tuple[float, float]
 """Pixels to the right of and below the picture's top left corner."""
 

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from jc1.errors import InvalidRequest
 from jc1.request import MemoryMode
 from jc1.settings import Settings
+from jc1.vision.reading import OcrMode
 from jc1_api.deps import TheWorkbench, requires
 from jc1_api.docs import events_of
 from jc1_api.errors import Error
@@ -85,6 +86,8 @@ class ChatRequest(Sampled):
     session: NewName | None = Field(None, description="The conversation; with it only the last message counts.")
     memory: MemoryMode | None = Field(None, description="on (default) recalls and remembers, read recalls, off.")
     preset: Name | None = Field(None, description="Preset or alias, where `model` names none.")
+
+    ocr: OcrMode | None = Field(None, description="Read text in pictures: auto (default) where the model sees none.")
 
     max_completion_tokens: Whole | None = Field(None, description="The same as max_tokens.")
     beam_width: Whole | None = knob("beam_width")
@@ -167,6 +170,7 @@ async def chat_completions(body: ChatRequest, request: Request, workbench: TheWo
         "tools": to_tools(body.tools or ()),
         "tool_choice": to_choice(body.tool_choice),
         "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "ocr": body.ocr,
         **decoding,
     }
     events = workbench.guarded.stream(principal, messages, **choices)

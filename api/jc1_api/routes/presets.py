@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from jc1.access.principal import Principal
 from jc1.errors import Jc1Error
 from jc1.presets import Preset
+from jc1.vision.reading import OcrMode
 from jc1.workbench import Workbench
 from jc1_api.deps import TheWorkbench
 from jc1_api.fields import NAME_LENGTH, Text
@@ -44,6 +45,7 @@ class PresetShown(BaseModel):
     decoding: dict[str, Any] = Field(description="What differs from a request that says nothing.")
     retrieval: dict[str, Any]
     engine: dict[str, Any] = Field(description="What the engine must have been started with.")
+    ocr: OcrMode | None = Field(description="Whether text in pictures is read; null leaves it to the settings.")
     measured: dict[str, Any] = Field(description="The sweep it comes from and how well it did there; may be empty.")
     servable: bool
     missing: dict[str, Lacking] = Field(description="Engine settings that stand in the way, by name.")
@@ -94,6 +96,7 @@ def _shown(preset: Preset, aliases: Mapping[str, str], workbench: Workbench) -> 
     return {
         **asdict(replace(preset, measured=preset.figures)),
         "id": preset.reference,
+        "ocr": preset.ocr or None,
         "aliases": [alias for alias, reference in aliases.items() if reference == preset.reference],
         "servable": reason is None,
         "missing": workbench.unmet(preset),

@@ -42,6 +42,7 @@ async def test_presets_are_listed_with_aliases_and_figures(client: httpx.AsyncCl
         "system": Preset("warm").system,
         "decoding": {"temperature": 0.8},
         "retrieval": {"k": 3},
+        "ocr": None,
         "engine": {},
         "measured": {"sweep": "warm", "heldout": {"mean": 0.7}},
         "servable": True,

@@ -158,7 +158,7 @@ async def test_a_model_of_text_alone_refuses_before_anything_is_fetched_or_read(
     shown = [ImagePart.of_url("https://pictures.test/a.png"), ImagePart(b"no picture", "image/png")]
     for each in shown:
         with pytest.raises(CannotSee, match=r"'echo' reads text alone.*LLaVA, Qwen") as caught:
-            await workbench.pipeline.chat([user("What is this?", each)])
+            await workbench.pipeline.chat([user("What is this?", each)], ocr="off")
         assert caught.value.param == "messages"
 
 
