@@ -105,7 +105,8 @@ class EventStream(Response):
 
     The generator turns its errors into chunks: once the response has begun there is no status to change. What it
     cannot see is that the server stops and waits no longer: that is an event of its own, by `failed`. While nothing
-    comes a comment does, from time to time, so that nothing on the way takes the connection for dead.
+    comes a comment does, every `heartbeat` seconds (`COMMENT_SECONDS`), so that nothing on the way takes the connection
+    for dead, and a client that has gone is noticed: until something is sent it looks like one that only listens.
     """
 
     media_type = "text/event-stream"
@@ -116,16 +117,18 @@ class EventStream(Response):
         headers: Mapping[str, str] | None = None,
         *,
         failed: Callable[[Jc1Error], bytes] = openai_failure,
+        heartbeat: float | None = None,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self._chunks = chunks
         self._failed = failed
+        self._heartbeat = COMMENT_SECONDS if heartbeat is None else heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            async with until_disconnect(receive), aclosing(self._chunks), _commenting(send) as sending:
+            async with until_disconnect(receive), aclosing(self._chunks), _commenting(send, self._heartbeat) as sending:
                 async for chunk in self._chunks:
                     await sending({"type": "http.response.body", "body": chunk, "more_body": True})
         except ClientDisconnect:
@@ -177,7 +180,7 @@ async def begun(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
 
 
 @asynccontextmanager
-async def _commenting(send: Send) -> AsyncIterator[Send]:
+async def _commenting(send: Send, heartbeat: float) -> AsyncIterator[Send]:
     """Yield what sends; while it is not called, comments are sent."""
     quiet = True
 
@@ -189,7 +192,7 @@ async def _commenting(send: Send) -> AsyncIterator[Send]:
     async def comment() -> None:
         nonlocal quiet
         while True:
-            await asyncio.sleep(COMMENT_SECONDS)
+            await asyncio.sleep(heartbeat)
             if quiet:
                 await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
             quiet = True

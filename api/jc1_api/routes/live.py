@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request, WebSocket
 from fastapi.responses import Response
@@ -31,10 +31,19 @@ router = Router(tags=["speech"])
 PATH = "/v1/speech/live"
 POLICY_VIOLATION, GOING_AWAY = 1008, 1001
 """WebSocket close codes, RFC 6455 section 7.4.1."""
+HEARTBEAT_SECONDS = 0.5
+"""How often a silent stream sends something: it takes two to notice that its client has gone."""
 OPTIONS_SECONDS = 10.0
 """How long a WebSocket may take to say its options."""
 
 _FRAMES = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+class ReadyEvent(BaseModel):
+    """The stream has begun. The first event."""
+
+    type: Literal["ready"]
+    id: str
 
 
 class TurnEvent(BaseModel):
@@ -93,13 +102,13 @@ async def feed(talk_id: str, request: Request) -> Fed:
 @router.get(
     f"{PATH}/{{talk_id}}",
     response_class=Response,
-    responses=events_of(TurnEvent, *EVENTS, TalkError),
+    responses=events_of(ReadyEvent, TurnEvent, *EVENTS, TalkError),
     dependencies=[requires("chat"), requires("speech")],
 )
 async def listen(talk_id: str, request: Request) -> Response:
     """Read what happens in a talk, as server-sent events, once. The talk ends with this stream."""
     entry = _talks(request).get(talk_id, request.state.principal)
-    return EventStream(_written(entry), failed=lambda error: event(failed(error), "error"))
+    return EventStream(_written(entry), failed=lambda error: event(failed(error), "error"), heartbeat=HEARTBEAT_SECONDS)
 
 
 @router.delete(f"{PATH}/{{talk_id}}", response_model=Ended, dependencies=[requires("chat"), requires("speech")])
@@ -189,6 +198,8 @@ async def _written(entry: OpenTalk) -> AsyncGenerator[bytes, None]:
     """Yield a talk's events. What goes wrong with a turn is one of them."""
     async with aclosing(entry.events()) as events:
         try:
+            # At once: until something is sent the client does not see that its request was accepted.
+            yield event({"type": "ready", "id": entry.id}, "ready")
             async for happened in events:
                 yield event(happened, happened["type"])
         except Jc1Error as error:

@@ -89,6 +89,7 @@ def test_the_same_turn_over_posts_and_one_stream(http: httpx.Client, frames: lis
         )
         assert answer.json() == {"bytes": len(frame)}
     listener.join(60)
+    assert events.pop(0) == {"type": "ready", "id": opened["id"]}
     check_turn(events)
 
 
@@ -124,7 +125,7 @@ def test_a_talk_that_is_ended_ends_its_stream(http: httpx.Client) -> None:
     talk = http.post(PATH, json={}).json()["id"]
     with http.stream("GET", f"{PATH}/{talk}") as stream:
         assert http.delete(f"{PATH}/{talk}").json() == {"id": talk, "ended": True}
-        assert not [line for line in stream.iter_lines() if line.startswith("data")]
+        assert [line for line in stream.iter_lines() if line.startswith("event")] == ["event: ready"]
     assert http.delete(f"{PATH}/{talk}").status_code == 404
 
 
