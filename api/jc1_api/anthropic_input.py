@@ -64,14 +64,16 @@ class UrlSource(Body):
 
 
 def _source(value: Any) -> str:
-    return "url" if isinstance(value, dict) and value.get("type") == "url" else "base64"
+    return "fetched" if isinstance(value, dict) and value.get("type") == "url" else "sent"
 
 
 class ImageBlockSent(_Block):
     """A picture."""
 
     type: Literal["image"]
-    source: Annotated[Annotated[Base64Source, Tag("base64")] | Annotated[UrlSource, Tag("url")], Discriminator(_source)]
+    source: Annotated[
+        Annotated[Base64Source, Tag("sent")] | Annotated[UrlSource, Tag("fetched")], Discriminator(_source)
+    ]
 
     @model_validator(mode="before")
     @classmethod

@@ -95,14 +95,15 @@ class TextPartSent(ContentPart):
 
 
 def _part(value: Any) -> str:
+    # No tag is called as a field of its part is: errors name the fields on their way.
     kind = value.get("type") if isinstance(value, dict) else None
-    return kind if kind in ("image_url", "input_audio") else "text"
+    return {"image_url": "picture", "input_audio": "recording"}.get(str(kind), "words")
 
 
 AnyPart = Annotated[
-    Annotated[TextPartSent, Tag("text")]
-    | Annotated[ImagePartSent, Tag("image_url")]
-    | Annotated[AudioPartSent, Tag("input_audio")],
+    Annotated[TextPartSent, Tag("words")]
+    | Annotated[ImagePartSent, Tag("picture")]
+    | Annotated[AudioPartSent, Tag("recording")],
     Discriminator(_part),
 ]
 _One = Annotated[Text, Tag("one")]

@@ -75,16 +75,16 @@ class ChatTemplate:
     @cached_property
     def wants_parts(self) -> bool:
         """Return whether the template reads the parts of a content alone, and passes over one that is a string."""
+        return not self._shows(_CONTENT) and self._shows([{"type": "text", "text": _CONTENT}])
+
+    def _shows(self, content: str | list[dict[str, str]]) -> bool:
+        """Return whether the template writes a user's content of this form."""
         from jinja2 import TemplateError
 
-        forms: list[str | list[dict[str, str]]] = [_CONTENT, [{"type": "text", "text": _CONTENT}]]
-        shown = []
-        for content in forms:
-            try:
-                shown.append(_CONTENT in self._render([{"role": "user", "content": content}], True))
-            except TemplateError:
-                shown.append(False)
-        return shown == [False, True]
+        try:
+            return _CONTENT in self._render([{"role": "user", "content": content}], True)
+        except (TemplateError, TypeError, AttributeError, KeyError):  # it adds, or calls, what the other form lacks
+            return False
 
     def written_call(self, name: str, arguments: str) -> str:
         """Return a conversation in which a tool is called, as the template writes it; empty where it cannot."""

@@ -137,12 +137,16 @@ def _checked(shape: dict[str, Any], pixels: bytes) -> Picture:
 
 def decode(data: bytes, *, max_pixels: int, max_side: int) -> Answer:
     """Return width and height, and the pixels. Runs confined."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
+    from PIL.Image import DecompressionBombError
 
-    Image.MAX_IMAGE_PIXELS = None  # the cap below comes first, and names its number
     try:
         with warnings.catch_warnings(action="ignore"):
             image = _opened(data, max_pixels, max_side)
+    except DecompressionBombError:  # Pillow's own cap, of 179 million pixels
+        raise RequestTooLarge(
+            f"The picture has far too many pixels, {max_pixels:,} are allowed: scale it down."
+        ) from None
     except UnidentifiedImageError:
         raise _unidentified(data) from None
     except (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jc1.errors import InvalidRequest
 from jc1.fetch.fetcher import Fetcher
 from jc1.messages import ImagePart
 from jc1.vision.images import Picture, read_picture
@@ -55,9 +56,13 @@ class Pictures:
 
     async def _read(self, part: ImagePart) -> ImagePart:
         if part.url and not part.data:
-            fetched = await self._fetcher.fetch(
-                part.url, max_bytes=self._settings.max_image_bytes, seconds=FETCH_SECONDS, noun="picture"
-            )
+            try:
+                fetched = await self._fetcher.fetch(
+                    part.url, max_bytes=self._settings.max_image_bytes, seconds=FETCH_SECONDS, noun="picture"
+                )
+            except InvalidRequest as error:
+                error.param = "messages"
+                raise
             part = replace(part, data=fetched.data, media_type=fetched.media_type)
         key, picture = await asyncio.to_thread(self._picture, part.data)
         self._keep(key, picture)

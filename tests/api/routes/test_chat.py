@@ -259,7 +259,7 @@ async def test_names_and_replies_without_content_are_taken_as_openai_takes_them(
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 TOOL = {"role": "tool", "tool_call_id": "call_1", "content": "4"}
-PICTURE = {"type": "image_url", "image_url": {"url": "x"}}
+FILE = {"type": "file", "file": {"file_id": "x"}}
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": "x"}}
         ({"role": "user", "content": None}, "content", "should be a text"),
         ({"role": "user"}, "content", "is missing"),
         ({"role": "user", "content": 5}, "content", "should be a text"),
-        ({"role": "user", "content": [PICTURE]}, "content[0].type", "'image_url' cannot be read"),
+        ({"role": "user", "content": [FILE]}, "content[0].type", "'file' cannot be read"),
         ({"role": "user", "content": [{"type": "text", "text": 5}]}, "content[0].text", "should be a text"),
         ({"role": "user", "content": [{"type": "text"}]}, "content[0].text", "is missing"),
         ({"role": "user", "content": [{"type": "text", "text": "a", "tone": "b"}]}, "content[0].tone", "Unknown"),

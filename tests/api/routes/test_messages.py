@@ -104,7 +104,7 @@ async def test_what_cannot_be_honoured_is_refused_by_name_unless_it_asks_for_not
         ({"messages": [{"role": "assistant", "content": "Hi"}]}, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}]},
-            "messages[0].content[0].type",
+            "messages",
         ),
         ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages[0].content[0].type"),
         ({"stop_sequences": [""]}, "stop_sequences"),

@@ -159,9 +159,10 @@ async def test_what_cannot_be_honoured_is_refused_by_name_unless_it_asks_for_not
     [
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
             "input[0].content[0].type",
         ),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
         ({"input": [{"role": "user", "content": "Hi", "nonsense": 1}]}, "input[0].nonsense"),
         ({"include": ["message.output_text.logprobs"]}, "include"),
