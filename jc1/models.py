@@ -45,6 +45,11 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(f.name for f in BUNDLED.iterdir() if (f / "config.json").is_file()))
 
 
+def seeing() -> tuple[str, ...]:
+    """Return the names of those that come with JC1 and are shown pictures."""
+    return tuple(name for name in bundled() if "vision_config" in (BUNDLED / name / "config.json").read_text("utf-8"))
+
+
 def resolve(name: str) -> ModelSource:
     """Return the model that `name` means: a bundled one before a folder, a folder before the hub.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jc1.errors import CannotSee
 from jc1.messages import ImagePart, Message, Part, TextPart, pictures_in
+from jc1.models import seeing
 from jc1.prompt import render_reading
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def seen(engine: Engine, messages: Sequence[Message]) -> list[dict[str, int]]:
 
 def cannot_see(engine: Engine, besides: str = "") -> CannotSee:
     """Return the error for a model that reads text alone: which could look, and how to have it."""
+    known = "".join(f"--model {name}, or with " for name in seeing())
     return CannotSee(
-        f"The model {engine.model!r} reads text alone and cannot look at a picture: {besides}start JC1 with a "
+        f"The model {engine.model!r} reads text alone and cannot look at a picture: {besides}start JC1 with {known}a "
         "vision-language model that transformers or vLLM knows (LLaVA, Qwen2.5-VL, SmolVLM ...), or leave the picture "
         "out.",
         param="messages",

@@ -1,5 +1,6 @@
 """Anthropic's own client works unchanged against a real server."""
 
+import base64
 from collections.abc import Iterator
 
 import anthropic as sdk
@@ -7,6 +8,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
 from tests.api.conftest import Server
+from tests.support.sent_pictures import png
 
 HELLO: list[sdk.types.MessageParam] = [{"role": "user", "content": "Hello there."}]
 WEATHER: sdk.types.ToolParam = {
@@ -29,6 +31,22 @@ def test_a_message(client: Anthropic) -> None:
     assert block.text == "Hello there."
     assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", len("Hello there.") + 1)
     assert message._request_id == message.jc1["trace_id"]  # type: ignore[attr-defined]
+
+
+def test_a_picture(client: Anthropic) -> None:
+    source: sdk.types.Base64ImageSourceParam = {
+        "type": "base64",
+        "media_type": "image/png",
+        "data": base64.b64encode(png()).decode(),
+    }
+    content: list[sdk.types.ContentBlockParam] = [
+        {"type": "image", "source": source},
+        {"type": "text", "text": "What is this?"},
+    ]
+    message = client.messages.create(model="echo", max_tokens=50, messages=[{"role": "user", "content": content}])
+    (block,) = message.content
+    assert block.type == "text"
+    assert block.text == "[picture 40x20]\nWhat is this?"
 
 
 def test_a_stream_is_put_together_by_the_clients_own_accumulator(client: Anthropic) -> None:

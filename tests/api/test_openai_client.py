@@ -9,6 +9,7 @@ from openai import OpenAI
 
 from jc1 import Preset
 from tests.api.conftest import Server
+from tests.support.sent_pictures import asked, data_url, png
 
 HELLO = [{"role": "user", "content": "Hello there."}]
 
@@ -30,6 +31,22 @@ def test_a_stream(openai: OpenAI) -> None:
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-1].usage.completion_tokens == len("Hello there.") + 1
     assert chunks[-1].model_extra["jc1"]["trace_id"]
+
+
+def test_pictures_in_chat_and_in_responses_streamed_and_whole(openai: OpenAI) -> None:
+    url = data_url(png())
+    chat: Any = asked(url, data_url(png(7, 9)), text="Compare.")
+    reply = openai.chat.completions.create(model="echo", messages=[chat])
+    assert reply.choices[0].message.content == "Compare.\n[picture 40x20]\n[picture 7x9]"
+    chunks = openai.chat.completions.create(model="echo", messages=[chat], stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == reply.choices[0].message.content
+    parts: Any = [{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": url, "detail": "low"}]
+    response = openai.responses.create(model="echo", input=[{"role": "user", "content": parts}])
+    assert response.output_text == "What?\n[picture 40x20]"
+    with pytest.raises(sdk.BadRequestError) as refused:
+        openai.chat.completions.create(model="echo", messages=[asked("https://127.0.0.1/a.png")])  # type: ignore[list-item]
+    assert refused.value.code == "address_refused"
 
 
 def test_the_clients_own_accumulator_puts_a_stream_together(openai: OpenAI) -> None:
