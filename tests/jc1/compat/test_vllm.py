@@ -43,8 +43,10 @@ def test_asking_for_the_tiles_tells_whether_there_are_any() -> None:
 @pytest.mark.engines
 def test_asking_for_the_tiles_is_needed_as_long_as_vllm_does_not_ask() -> None:
     code = (
-        "import ctypes, platform, vllm._C\n"
+        "import ctypes, platform\n"
+        "from vllm.platforms.cpu import CpuPlatform\n"
         "from jc1.compat.vllm import request_amx\n"
+        "CpuPlatform.import_kernels()\n"  # the library that this CPU runs
         "def may_use_tiles():\n"
         "    mask = ctypes.c_uint64()\n"
         "    if platform.machine() == 'x86_64':\n"
@@ -77,7 +79,9 @@ def test_each_drafted_token_gets_the_value_of_its_request() -> None:
 @pytest.mark.engines
 def test_a_repetition_of_our_own_is_needed_as_long_as_vllms_kernel_fills_a_copy() -> None:
     code = (
-        "import torch, vllm._C\n"
+        "import torch\n"
+        "from vllm.platforms.cpu import CpuPlatform\n"
+        "CpuPlatform.import_kernels()\n"  # the library that this CPU runs
         "from vllm.utils.cpu_triton_utils import _expand_kernel_impl\n"
         "output = torch.full((4,), -1.0)\n"
         "_expand_kernel_impl(output, torch.tensor([0.7, 0.0, 1.3]), torch.tensor([2, 3, 4]), 0, 1)\n"
