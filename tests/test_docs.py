@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageDraw
 
 from tests.support import pdfs
 from tests.support.cli import run
@@ -45,6 +46,7 @@ SHOWN = {
     "spaces.md": {"yaml"},
     "speech.md": {""},
     "suites.md": {"jsonl"},
+    "vision.md": {""},
 }
 """Blocks that are no commands: drawings, and examples that are held against the code in the tests of their subject."""
 ARGUMENTS_ONLY = re.compile(r"jc1 (serve|doctor)|mlflow server|python -m experiments\.")
@@ -91,8 +93,11 @@ def beside(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "handbook.md").write_text("# Setup\n\nRun make.\n")
     (tmp_path / "report.pdf").write_bytes(pdfs.written("A walrus eats clams."))
     (tmp_path / "notes.txt").write_text("Feed the walrus.\n")
-    for recording in ("meeting.m4a", "question.wav"):  # their content tells what they are
+    for recording in ("meeting.m4a", "question.wav", "talk.webm", "question.webm"):  # their content tells what they are
         (tmp_path / recording).write_bytes((ROOT / "tests" / "data" / "jfk.ogg").read_bytes())
+    receipt = Image.new("RGB", (640, 148), "white")
+    ImageDraw.Draw(receipt).text((38, 31), "Harbour Cafe\nTotal: 17.45 EUR", fill="black", font_size=32)
+    receipt.save(tmp_path / "receipt.png")
     for name in ("first", "warm-nights", "NAME", "OTHER"):
         write_folder(sweep_result(name=name), tmp_path / "home" / "sweeps" / name)
     return server
