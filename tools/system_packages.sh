@@ -6,6 +6,7 @@ set -euo pipefail
 # program (or a pattern of places) | Debian package | what skips without it
 programs=(
     "redis-server|redis-server|the Redis cache"
+    "openssl|openssl|the certificates of the tests that fetch over TLS"
     "/usr/lib/postgresql/*/bin/postgres|postgresql|PostgreSQL as the database"
     "chromium|chromium|the browser tests and screenshots"
     "g++|g++|DeepSpeed, which compiles one operator"
